@@ -1,0 +1,24 @@
+# The one list of compiler flags (HOUSE.md "Tools" and RELIABILITY.md 4 "Build").
+add_library(tollgate_flags INTERFACE)
+target_compile_options(tollgate_flags INTERFACE
+    -std=gnu11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+    -Wformat=2 -Wswitch-enum -Wvla -Wundef -Wwrite-strings -Wcast-qual -Werror
+    -fstack-protector-strong -fPIE -fno-strict-aliasing -fno-common)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64")
+    target_compile_options(tollgate_flags INTERFACE -fcf-protection)
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Release" OR CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+    target_compile_definitions(tollgate_flags INTERFACE _FORTIFY_SOURCE=2)
+endif()
+target_compile_definitions(tollgate_flags INTERFACE _GNU_SOURCE TOLLGATE_VERSION="${PROJECT_VERSION}")
+target_link_options(tollgate_flags INTERFACE -pie -Wl,-z,relro,-z,now -Wl,--as-needed)
+
+if(TOLLGATE_SANITIZE)
+    target_compile_options(tollgate_flags INTERFACE -fsanitize=${TOLLGATE_SANITIZE}
+        -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(tollgate_flags INTERFACE -fsanitize=${TOLLGATE_SANITIZE})
+endif()
+if(TOLLGATE_COVERAGE)
+    target_compile_options(tollgate_flags INTERFACE --coverage -O0)
+    target_link_options(tollgate_flags INTERFACE --coverage)
+endif()

@@ -1,0 +1,54 @@
+#include "common/base/crypto.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/sha.h>
+
+void crypto_sha256(struct span text, uint8_t out[SHA256_BYTES])
+{
+    (void)SHA256((const unsigned char *)text.data, text.len, out);
+}
+
+void crypto_hmac_sha256(struct span key, struct span text, uint8_t out[SHA256_BYTES])
+{
+    unsigned int len = SHA256_BYTES;
+    (void)HMAC(EVP_sha256(), key.data, (int)key.len, (const unsigned char *)text.data, text.len, out,
+               &len);
+}
+
+void crypto_random(void *out, size_t n)
+{
+    char *at = out;
+    while (n > 0) {
+        ssize_t got = getrandom(at, n, 0);
+        if (got <= 0)
+            abort();
+        at += got;
+        n -= (size_t)got;
+    }
+}
+
+bool crypto_equals(const void *a, const void *b, size_t n)
+{
+    return CRYPTO_memcmp(a, b, n) == 0;
+}
+
+void crypto_wipe(void *at, size_t n)
+{
+    explicit_bzero(at, n);
+}
+
+void crypto_hex(const void *bytes, size_t n, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *at = bytes;
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = digits[at[i] >> 4];
+        out[2 * i + 1] = digits[at[i] & 15];
+    }
+    out[2 * n] = '\0';
+}

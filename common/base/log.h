@@ -1,0 +1,42 @@
+/* Structured logs on stderr: an event name, then fields; as key=value or as JSON, one line an event.
+ * error = act now, warn = degraded, info = lifecycle, debug = the rest. Never a body, never a key. */
+#ifndef COMMON_BASE_LOG_H
+#define COMMON_BASE_LOG_H
+
+#include "common/base/span.h"
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_format { LOG_KEY_VALUE, LOG_JSON };
+
+struct log_field {
+    const char *key; /* NULL ends the list */
+    enum { LOG_FIELD_SPAN, LOG_FIELD_U64, LOG_FIELD_I64, LOG_FIELD_HEX } kind;
+    struct span text; /* bytes, for HEX */
+    uint64_t number;
+};
+
+/* log_info("worker_up", LSTR("worker", name), LU64("slots", n)); */
+#define LSTR(key, c_string) ((struct log_field){(key), LOG_FIELD_SPAN, span_str(c_string), 0})
+#define LSPAN(key, span) ((struct log_field){(key), LOG_FIELD_SPAN, (span), 0})
+#define LHEX(key, bytes, n) ((struct log_field){(key), LOG_FIELD_HEX, span_of((bytes), (n)), 0})
+#define LU64(key, n) ((struct log_field){(key), LOG_FIELD_U64, SPAN_NONE, (uint64_t)(n)})
+#define LI64(key, n) ((struct log_field){(key), LOG_FIELD_I64, SPAN_NONE, (uint64_t)(int64_t)(n)})
+#define LOG_END_ ((struct log_field){NULL, LOG_FIELD_SPAN, SPAN_NONE, 0})
+
+/* Once, at start. `context` is attached to every line ("daemon=tollgate-edge name=edge-1"); both strings are copied. */
+void log_setup(enum log_level level, enum log_format format, const char *daemon, const char *name);
+bool log_enabled(enum log_level level);
+/* Where lines go; 2 unless told. For tests. */
+void log_set_fd(int fd);
+void log_write(enum log_level level, const char *event, ...);
+
+#define log_error(...) log_write(LOG_ERROR, __VA_ARGS__, LOG_END_)
+#define log_warn(...) log_write(LOG_WARN, __VA_ARGS__, LOG_END_)
+#define log_info(...) log_write(LOG_INFO, __VA_ARGS__, LOG_END_)
+#define log_debug(...)                                                                             \
+    do {                                                                                           \
+        if (log_enabled(LOG_DEBUG))                                                                \
+            log_write(LOG_DEBUG, __VA_ARGS__, LOG_END_);                                           \
+    } while (0)
+
+#endif

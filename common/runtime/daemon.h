@@ -1,0 +1,59 @@
+/* The life of a daemon: options → config → log → signals → bus and HELLO → start → ready → loop →
+ * SIGTERM: refuse new, drain to the deadline → stop → exit code. One skeleton for all of them. */
+#ifndef COMMON_RUNTIME_DAEMON_H
+#define COMMON_RUNTIME_DAEMON_H
+
+#include "common/runtime/bus.h"
+#include "common/runtime/config.h"
+#include "common/runtime/metric.h"
+
+/* What daemon_main hands to a daemon; valid from start to stop. */
+struct daemon {
+    struct loop *loop;
+    struct bus *bus;
+    const struct config *config; /* replaced before reload() is called */
+    struct metric_client *metrics;
+    const char *name;     /* "edge-1" */
+    const char *run_dir;
+    const char *state_dir;
+    struct bus_peer **brokers; /* connected ones, in the configuration's order; NULL where spec->connects lacks them */
+    size_t broker_count;
+    struct bus_peer *auth;
+    struct bus_peer *metrics_peer;
+    bool draining;
+};
+
+enum daemon_links { LINK_BROKERS = 1, LINK_AUTH = 2, LINK_METRICS = 4 };
+
+/* A command line option of one daemon beyond the common ones. */
+struct daemon_option {
+    const char *name; /* "provider": --provider VALUE */
+    const char *help;
+    const char **value; /* where it goes */
+};
+
+struct daemon_spec {
+    const char *program; /* "tollgate-edge" */
+    const char *role;    /* "edge" */
+    const char *summary; /* for --help */
+    const struct daemon_option *options; /* ends with a NULL name; may be NULL */
+    unsigned connects;   /* daemon_links */
+    bool binds;          /* binds bus.bind, else its own address of the bus section */
+    const char *const *provider; /* workers: where the provider's name is after option parsing */
+    enum err (*start)(void *self, struct daemon *d);
+    void (*reload)(void *self);  /* d->config has just been swapped; may be NULL */
+    void (*drain)(void *self);   /* SIGTERM: take no more; may be NULL */
+    bool (*drained)(void *self); /* nothing left? asked every turn while draining; may be NULL */
+    void (*stop)(void *self);
+    bus_handler handlers[MESSAGE_TYPES];
+    void (*on_peer_up)(void *self, struct bus_peer *peer);
+    void (*on_peer_down)(void *self, struct bus_peer *peer);
+    uint32_t (*queued)(void *self);
+};
+
+/* Common command line: --config FILE, --name NAME, --run-dir DIR, --state-dir DIR, --log-level, --log-format,
+ * --version, --help. Exit codes: 0 stopped cleanly, 1 failed, 2 usage, 78 (EX_CONFIG) bad configuration. Prints
+ * "READY=1" to $NOTIFY_SOCKET (systemd) and logs event=ready when start has succeeded. */
+int daemon_main(const struct daemon_spec *spec, void *self, int argc, char **argv);
+
+#endif
