@@ -1,0 +1,288 @@
+#include "common/runtime/loop.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { EVENTS_PER_WAIT = 256 };
+
+struct loop_watch {
+    struct loop *loop;
+    int fd;
+    loop_fd_fn fn; /* NULL once removed: freed at the end of the turn */
+    void *ctx;
+    struct loop_watch *next_dead;
+};
+
+struct loop {
+    const struct clock *clock;
+    uint64_t now_us;
+    int epoll_fd;
+    bool stopped;
+    bool again;
+    struct loop_timer **heap; /* [1..timers] by due_us */
+    uint32_t timers, heap_cap;
+    struct loop_hook *hooks;
+    struct loop_watch *dead;
+};
+
+enum err loop_create(struct loop **out, const struct clock *clock)
+{
+    *out = NULL;
+    struct loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        return ERR_NOMEM;
+    loop->clock = clock;
+    loop->now_us = clock_mono_us(clock);
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll_fd < 0) {
+        free(loop);
+        return ERR_IO;
+    }
+    *out = loop;
+    return OK;
+}
+
+static void free_dead(struct loop *loop)
+{
+    while (loop->dead) {
+        struct loop_watch *watch = loop->dead;
+        loop->dead = watch->next_dead;
+        free(watch);
+    }
+}
+
+void loop_destroy(struct loop **loop)
+{
+    if (!*loop)
+        return;
+    free_dead(*loop);
+    (void)close((*loop)->epoll_fd);
+    free((*loop)->heap);
+    free(*loop);
+    *loop = NULL;
+}
+
+uint64_t loop_now_us(const struct loop *loop)
+{
+    return loop->now_us;
+}
+
+uint64_t loop_now_ms(const struct loop *loop)
+{
+    return loop->now_us / 1000;
+}
+
+const struct clock *loop_clock(const struct loop *loop)
+{
+    return loop->clock;
+}
+
+/* ---- descriptors ---- */
+
+enum err loop_watch_add(struct loop *loop, int fd, uint32_t events, loop_fd_fn fn, void *ctx,
+                        struct loop_watch **out)
+{
+    *out = NULL;
+    struct loop_watch *watch = malloc(sizeof *watch);
+    if (!watch)
+        return ERR_NOMEM;
+    *watch = (struct loop_watch){loop, fd, fn, ctx, NULL};
+    struct epoll_event e = {.events = events, .data.ptr = watch};
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0) {
+        free(watch);
+        return ERR_IO;
+    }
+    *out = watch;
+    return OK;
+}
+
+enum err loop_watch_set(struct loop_watch *watch, uint32_t events)
+{
+    struct epoll_event e = {.events = events, .data.ptr = watch};
+    return epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &e) < 0 ? ERR_IO : OK;
+}
+
+void loop_watch_remove(struct loop_watch **watch)
+{
+    struct loop_watch *w = *watch;
+    if (!w)
+        return;
+    *watch = NULL;
+    (void)epoll_ctl(w->loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+    w->fn = NULL;
+    /* an event already fetched for it may still point here: freed when the turn is over */
+    w->next_dead = w->loop->dead;
+    w->loop->dead = w;
+}
+
+int loop_watch_fd(const struct loop_watch *watch)
+{
+    return watch->fd;
+}
+
+/* ---- timers: a binary heap, the earliest at [1] ---- */
+
+static void place(struct loop *loop, uint32_t at, struct loop_timer *timer)
+{
+    loop->heap[at] = timer;
+    timer->heap_index = at;
+}
+
+static void sift_up(struct loop *loop, uint32_t at)
+{
+    struct loop_timer *timer = loop->heap[at];
+    while (at > 1 && loop->heap[at / 2]->due_us > timer->due_us) {
+        place(loop, at, loop->heap[at / 2]);
+        at /= 2;
+    }
+    place(loop, at, timer);
+}
+
+static void sift_down(struct loop *loop, uint32_t at)
+{
+    struct loop_timer *timer = loop->heap[at];
+    for (;;) {
+        uint32_t child = at * 2;
+        if (child > loop->timers)
+            break;
+        if (child < loop->timers && loop->heap[child + 1]->due_us < loop->heap[child]->due_us)
+            child++;
+        if (loop->heap[child]->due_us >= timer->due_us)
+            break;
+        place(loop, at, loop->heap[child]);
+        at = child;
+    }
+    place(loop, at, timer);
+}
+
+void loop_timer_stop(struct loop *loop, struct loop_timer *timer)
+{
+    uint32_t at = timer->heap_index;
+    if (!at)
+        return;
+    timer->heap_index = 0;
+    struct loop_timer *last = loop->heap[loop->timers--];
+    if (last == timer)
+        return;
+    place(loop, at, last);
+    sift_up(loop, at);
+    sift_down(loop, last->heap_index);
+}
+
+static bool heap_room(struct loop *loop)
+{
+    if (loop->timers + 1 < loop->heap_cap)
+        return true;
+    uint32_t cap = loop->heap_cap ? loop->heap_cap * 2 : 64;
+    struct loop_timer **grown = realloc(loop->heap, cap * sizeof(struct loop_timer *));
+    if (!grown)
+        return false;
+    loop->heap = grown;
+    loop->heap_cap = cap;
+    return true;
+}
+
+void loop_timer_start_us(struct loop *loop, struct loop_timer *timer, uint64_t delay_us, loop_fn fn, void *ctx)
+{
+    timer->fn = fn;
+    timer->ctx = ctx;
+    timer->due_us = loop->now_us + delay_us;
+    if (timer->heap_index) {
+        sift_up(loop, timer->heap_index);
+        sift_down(loop, timer->heap_index);
+        return;
+    }
+    /* A wait without its deadline would be worse than ending: the supervisor starts us anew. */
+    if (!heap_room(loop))
+        abort();
+    place(loop, ++loop->timers, timer);
+    sift_up(loop, loop->timers);
+}
+
+void loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms, loop_fn fn, void *ctx)
+{
+    loop_timer_start_us(loop, timer, delay_ms * 1000, fn, ctx);
+}
+
+static void run_timers(struct loop *loop)
+{
+    /* Those due at the turn's start: one that starts itself again with 0 waits for the next turn. */
+    uint64_t now = loop->now_us;
+    uint32_t most = loop->timers;
+    while (most-- && loop->timers && loop->heap[1]->due_us <= now) {
+        struct loop_timer *timer = loop->heap[1];
+        loop_timer_stop(loop, timer);
+        timer->fn(timer->ctx);
+    }
+}
+
+/* ---- turns ---- */
+
+void loop_hook_turn_end(struct loop *loop, struct loop_hook *hook)
+{
+    struct loop_hook **at = &loop->hooks;
+    while (*at)
+        at = &(*at)->next;
+    hook->next = NULL;
+    *at = hook;
+}
+
+void loop_again(struct loop *loop)
+{
+    loop->again = true;
+}
+
+void loop_stop(struct loop *loop)
+{
+    loop->stopped = true;
+}
+
+static int wait_ms_for(const struct loop *loop, int wait_ms)
+{
+    if (loop->again || loop->stopped)
+        return 0;
+    if (!loop->timers)
+        return wait_ms;
+    uint64_t due = loop->heap[1]->due_us;
+    uint64_t now = clock_mono_us(loop->clock);
+    if (due <= now)
+        return 0;
+    uint64_t ms = (due - now + 999) / 1000;
+    if (ms > 3600000)
+        ms = 3600000;
+    return wait_ms >= 0 && (uint64_t)wait_ms < ms ? wait_ms : (int)ms;
+}
+
+enum err loop_turn(struct loop *loop, int wait_ms)
+{
+    struct epoll_event events[EVENTS_PER_WAIT];
+    int ms = wait_ms_for(loop, wait_ms);
+    loop->again = false;
+    int n = epoll_wait(loop->epoll_fd, events, EVENTS_PER_WAIT, ms);
+    if (n < 0 && errno != EINTR)
+        return ERR_IO;
+    loop->now_us = clock_mono_us(loop->clock);
+    for (int i = 0; i < n; i++) {
+        struct loop_watch *watch = events[i].data.ptr;
+        if (watch->fn)
+            watch->fn(watch->ctx, events[i].events);
+    }
+    run_timers(loop);
+    for (struct loop_hook *hook = loop->hooks; hook; hook = hook->next)
+        hook->fn(hook->ctx);
+    free_dead(loop);
+    return OK;
+}
+
+enum err loop_run(struct loop *loop)
+{
+    loop->stopped = false;
+    while (!loop->stopped) {
+        enum err e = loop_turn(loop, -1);
+        if (e)
+            return e;
+    }
+    return OK;
+}
