@@ -14,7 +14,7 @@ static struct {
     char daemon[32];
     char name[64];
     int fd;
-} sink = {.level = LOG_INFO, .fd = 2};
+} sink = {.level = LEVEL_INFO, .fd = 2};
 
 void log_setup(enum log_level level, enum log_format format, const char *daemon, const char *name)
 {
@@ -59,18 +59,18 @@ static void put_value(struct buf *line, const struct log_field *f)
         buf_append_i64(line, (int64_t)f->number);
         return;
     case LOG_FIELD_HEX:
-        if (sink.format == LOG_JSON)
+        if (sink.format == LINES_JSON)
             buf_append_char(line, '"');
         for (size_t i = 0; i < f->text.len; i++) {
             unsigned char c = (unsigned char)f->text.data[i];
             buf_append_char(line, hex[c >> 4]);
             buf_append_char(line, hex[c & 15]);
         }
-        if (sink.format == LOG_JSON)
+        if (sink.format == LINES_JSON)
             buf_append_char(line, '"');
         return;
     case LOG_FIELD_SPAN:
-        if (sink.format == LOG_JSON || needs_quotes(f->text))
+        if (sink.format == LINES_JSON || needs_quotes(f->text))
             json_append_string(line, f->text);
         else
             buf_append(line, f->text);
@@ -80,7 +80,7 @@ static void put_value(struct buf *line, const struct log_field *f)
 
 static void put_field(struct buf *line, const struct log_field *f)
 {
-    if (sink.format == LOG_JSON) {
+    if (sink.format == LINES_JSON) {
         buf_append_str(line, line->len > 1 ? "," : "");
         json_append_string(line, span_str(f->key));
         buf_append_char(line, ':');
@@ -116,7 +116,7 @@ void log_write(enum log_level level, const char *event, ...)
         return;
     struct buf line;
     buf_init(&line, 16384);
-    if (sink.format == LOG_JSON)
+    if (sink.format == LINES_JSON)
         buf_append_char(&line, '{');
     put_head(&line, level, event);
     va_list args;
@@ -128,7 +128,7 @@ void log_write(enum log_level level, const char *event, ...)
         put_field(&line, &f);
     }
     va_end(args);
-    buf_append_str(&line, sink.format == LOG_JSON ? "}\n" : "\n");
+    buf_append_str(&line, sink.format == LINES_JSON ? "}\n" : "\n");
     /* One write a line, so that lines of several threads don't mix; a full pipe loses the line, not the daemon. */
     ssize_t written = write(sink.fd, line.data, line.len);
     (void)written;

@@ -5,8 +5,9 @@
 
 #include "common/base/span.h"
 
-enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
-enum log_format { LOG_KEY_VALUE, LOG_JSON };
+/* not LOG_…: <syslog.h> has those */
+enum log_level { LEVEL_ERROR, LEVEL_WARN, LEVEL_INFO, LEVEL_DEBUG };
+enum log_format { LINES_TEXT, LINES_JSON };
 
 struct log_field {
     const char *key; /* NULL ends the list */
@@ -30,13 +31,13 @@ bool log_enabled(enum log_level level);
 void log_set_fd(int fd);
 void log_write(enum log_level level, const char *event, ...);
 
-#define log_error(...) log_write(LOG_ERROR, __VA_ARGS__, LOG_END_)
-#define log_warn(...) log_write(LOG_WARN, __VA_ARGS__, LOG_END_)
-#define log_info(...) log_write(LOG_INFO, __VA_ARGS__, LOG_END_)
+#define log_error(...) log_write(LEVEL_ERROR, __VA_ARGS__, LOG_END_)
+#define log_warn(...) log_write(LEVEL_WARN, __VA_ARGS__, LOG_END_)
+#define log_info(...) log_write(LEVEL_INFO, __VA_ARGS__, LOG_END_)
 #define log_debug(...)                                                                             \
     do {                                                                                           \
-        if (log_enabled(LOG_DEBUG))                                                                \
-            log_write(LOG_DEBUG, __VA_ARGS__, LOG_END_);                                           \
+        if (log_enabled(LEVEL_DEBUG))                                                                \
+            log_write(LEVEL_DEBUG, __VA_ARGS__, LOG_END_);                                           \
     } while (0)
 
 #endif

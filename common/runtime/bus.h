@@ -5,8 +5,9 @@
  * "ipc:///run/tollgate/broker-1" (control at "….ctl") or "tcp://host:5571" (control at the next port).
  *
  * What is built in: drain to EAGAIN, one multi-part per peer and turn (≤ 64 frames, ≤ 256 KiB), ROUTER_MANDATORY,
- * IMMEDIATE, LINGER 0, own PING/PONG every 250 ms with a peer down after 1 s of silence, flock before an ipc bind,
- * the peer's epoch checked on every frame (PERFORMANCE rules 1, 2, 5; RELIABILITY facts 1 to 4, 12). */
+ * IMMEDIATE, LINGER 0, own PING/PONG every 250 ms (a killed peer is noticed by the next ping, a hung one after
+ * 1.2 s of silence), flock before an ipc bind, the peer's epoch checked on every frame (PERFORMANCE rules 1, 2, 5;
+ * RELIABILITY facts 1 to 4, 12). */
 #ifndef COMMON_RUNTIME_BUS_H
 #define COMMON_RUNTIME_BUS_H
 
@@ -23,7 +24,8 @@ struct bus_peer;
 struct bus_message {
     struct header header;
     const union message_body *body; /* decoded */
-    struct span frame;              /* header + payload, as it came; for bus_forward */
+    struct span frame;              /* header + payload, as it came */
+    void *zmq_msg_;                 /* bus.c's own */
 };
 
 typedef void (*bus_handler)(void *ctx, struct bus_peer *from, const struct bus_message *m);
@@ -54,7 +56,8 @@ enum err bus_connect(struct bus *bus, const char *role, const char *address, str
  * version are set here. The channel is the message's own.
  * ERR_CLOSED when the peer is down; ERR_AGAIN at the high-water mark (a dead peer or a bug). */
 enum err bus_send(struct bus_peer *to, struct header h, enum message_type type, const void *message);
-/* The same message to another peer without decoding or encoding; `h` replaces its header (type kept). */
+/* The same message to another peer without copying or encoding; `h` replaces its header (type kept). Once per message;
+ * m->frame and m->body stay readable until the handler returns. */
 enum err bus_forward(struct bus_peer *to, struct header h, const struct bus_message *m);
 /* Sends what is queued now rather than at the end of the turn. */
 void bus_flush(struct bus *bus);

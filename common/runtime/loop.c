@@ -229,6 +229,16 @@ void loop_hook_turn_end(struct loop *loop, struct loop_hook *hook)
     *at = hook;
 }
 
+void loop_hook_remove(struct loop *loop, struct loop_hook *hook)
+{
+    for (struct loop_hook **at = &loop->hooks; *at; at = &(*at)->next) {
+        if (*at == hook) {
+            *at = hook->next;
+            return;
+        }
+    }
+}
+
 void loop_again(struct loop *loop)
 {
     loop->again = true;

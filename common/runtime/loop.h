@@ -62,6 +62,8 @@ static inline int loop_timer_running(const struct loop_timer *timer)
 
 /* Called at the end of every turn, in the order added (flush what the turn gathered). hook->fn and ctx are set by the caller. */
 void loop_hook_turn_end(struct loop *loop, struct loop_hook *hook);
+/* Before its memory goes away; not from within a hook. */
+void loop_hook_remove(struct loop *loop, struct loop_hook *hook);
 /* Asks that the next wait not sleep (there is more to do). */
 void loop_again(struct loop *loop);
 
