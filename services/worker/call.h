@@ -28,6 +28,7 @@ struct call_spec {
     uint64_t input_tokens;     /* the edge's estimate */
     uint64_t now_s;            /* wall clock */
     struct span request_id;    /* "req_…" */
+    uint64_t max_response;     /* bytes of a unary answer; 0 = 64 MiB */
 };
 
 /* ERR_INVALID: the request can't be served; *fault_out says why (strings live in static memory or in `arena`). */
@@ -37,7 +38,7 @@ void call_destroy(struct call **call);
 
 /* After call_create and after every call_on_…: start every exchange this returns until it returns NULL. */
 const struct exchange *call_next(struct call *call);
-/* Then, if not 0: call call_on_timer after this long. */
+/* Then, if not 0: call call_on_timer after this long, instead of a timer still running; 0 leaves that one as it is. */
 uint64_t call_wait_ms(struct call *call);
 
 /* What the network did to an exchange. A non-2xx body is gathered here (bounded) and mapped. */
@@ -46,6 +47,7 @@ void call_on_bytes(struct call *call, const struct exchange *x, struct span byte
 void call_on_end(struct call *call, const struct exchange *x);
 /* Transport failure: one of ERROR_UPSTREAM_{UNREACHABLE,RESET,TLS,CONNECT_TIMEOUT,TIMEOUT,CLOSED,PROTOCOL}. */
 void call_on_failure(struct call *call, const struct exchange *x, unsigned error_class, struct span message);
+/* waited_ms: since call_create. */
 void call_on_timer(struct call *call, uint64_t waited_ms);
 /* The client has left. call_next may then return a detached exchange (Replicate's cancel), once. */
 void call_cancel(struct call *call);

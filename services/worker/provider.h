@@ -79,7 +79,9 @@ struct provider {
     enum err (*parse_event)(struct provider_call *pc, const struct exchange *x, const struct sse_event *e);
     /* The stream ended cleanly at the transport: END if it was complete, ERROR upstream_closed if not. */
     enum err (*parse_end)(struct provider_call *pc, const struct exchange *x);
-    /* A non-2xx answer, or an error object: class, message (masked), code, retry-after (WIRE 20). */
+    /* A non-2xx answer, or an error object: class, message (masked), code, retry-after (WIRE 20).
+     * status is 200 for an error object in a 2xx body or in a stream (then the body's own type and code decide, a stream
+     * event's data is the body). headers is never NULL; its get may answer nothing. */
     void (*map_error)(struct provider_call *pc, unsigned status, const struct upstream_headers *headers,
                       struct span body, struct fault *fault_out);
     /* NULL unless it polls. */
