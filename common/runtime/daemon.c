@@ -1,0 +1,415 @@
+#include "common/runtime/daemon.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/base/crypto.h"
+#include "common/base/log.h"
+#include "common/runtime/watchdog.h"
+
+enum { EXIT_USAGE = 2, EXIT_BAD_CONFIG = 78, OPTIONS_MAX = 16, MAX_BROKERS = 16 };
+
+struct life {
+    const struct daemon_spec *spec;
+    void *self;
+    struct daemon d;
+    struct config *config;
+    struct config_paths paths;
+    const char *config_path, *bind, *log_level, *log_format;
+    char name[96], run_dir[200], state_dir[200];
+    struct bus_peer *brokers[MAX_BROKERS];
+    int signal_fd;
+    struct loop_watch *signal_watch;
+    struct loop_timer drain_timer;
+    struct loop_hook drain_hook;
+    bool failed;
+};
+
+/* ---- command line ---- */
+
+static void print_help(const struct daemon_spec *spec)
+{
+    printf("Usage: %s [OPTION]...\n%s\n\n"
+           "  --config FILE      configuration (default: $TOLLGATE_CONFIG)\n"
+           "  --name NAME        name in the suite, unique (default: role, host and process)\n"
+           "  --run-dir DIR      sockets (default: $TOLLGATE_RUN_DIR or /run/tollgate)\n"
+           "  --state-dir DIR    store (default: $TOLLGATE_STATE_DIR or /var/lib/tollgate)\n"
+           "  --log-level LEVEL  error, warn, info or debug\n"
+           "  --log-format FORM  text or json\n",
+           spec->program, spec->summary);
+    if (spec->binds)
+        printf("  --bind ADDRESS     bus address to bind: ipc:///path or tcp://host:port\n");
+    for (const struct daemon_option *o = spec->options; o && o->name; o++)
+        printf("  --%-16s %s\n", o->name, o->help);
+    printf("  --version, --help\n\n"
+           "Exit codes: 0 stopped cleanly, 1 failed, 2 usage, 78 bad configuration.\n");
+}
+
+struct flag {
+    const char *name;
+    const char **value;
+};
+
+/* Returns -1 to go on, else an exit code. */
+static int parse_args(struct life *life, int argc, char **argv)
+{
+    const char *name = NULL, *run_dir = NULL, *state_dir = NULL, *none = NULL;
+    struct flag flags[OPTIONS_MAX] = {{"config", &life->config_path}, {"name", &name},
+                                      {"run-dir", &run_dir},          {"state-dir", &state_dir},
+                                      {"log-level", &life->log_level}, {"log-format", &life->log_format},
+                                      {"version", &none},             {"help", &none}};
+    struct option longs[OPTIONS_MAX + 1] = {0};
+    int n = 8;
+    if (life->spec->binds)
+        flags[n++] = (struct flag){"bind", &life->bind};
+    for (const struct daemon_option *o = life->spec->options; o && o->name && n < OPTIONS_MAX; o++)
+        flags[n++] = (struct flag){o->name, o->value};
+    for (int i = 0; i < n; i++)
+        longs[i] = (struct option){flags[i].name, flags[i].value == &none ? no_argument : required_argument, NULL, 0};
+    int which = 0, c;
+    while ((c = getopt_long(argc, argv, "", longs, &which)) == 0) {
+        if (strcmp(flags[which].name, "help") == 0) {
+            print_help(life->spec);
+            return 0;
+        }
+        if (strcmp(flags[which].name, "version") == 0) {
+            printf("%s %s\n", life->spec->program, TOLLGATE_VERSION);
+            return 0;
+        }
+        *flags[which].value = optarg;
+    }
+    if (c != -1 || optind < argc) {
+        if (c == -1)
+            fprintf(stderr, "%s: unexpected argument '%s'\n", life->spec->program, argv[optind]);
+        fprintf(stderr, "Try '%s --help'.\n", life->spec->program);
+        return EXIT_USAGE;
+    }
+    (void)snprintf(life->name, sizeof life->name, "%s", name ? name : "");
+    (void)snprintf(life->run_dir, sizeof life->run_dir, "%s", run_dir ? run_dir : "");
+    (void)snprintf(life->state_dir, sizeof life->state_dir, "%s", state_dir ? state_dir : "");
+    return -1;
+}
+
+/* What the command line left open comes from the environment, then from the system. */
+static void fill_in(struct life *life)
+{
+    const char *run = getenv("TOLLGATE_RUN_DIR"), *state = getenv("TOLLGATE_STATE_DIR");
+    if (!life->config_path)
+        life->config_path = getenv("TOLLGATE_CONFIG");
+    if (!life->bind)
+        life->bind = getenv("TOLLGATE_BIND");
+    if (!life->name[0]) {
+        char host[64] = "";
+        uint16_t tail;
+        (void)gethostname(host, sizeof host - 1);
+        crypto_random(&tail, sizeof tail);
+        const char *what = life->spec->provider && *life->spec->provider ? *life->spec->provider : "";
+        (void)snprintf(life->name, sizeof life->name, "%s%s%.16s-%.32s-%04x", life->spec->role, *what ? "-" : "", what,
+                       host, tail);
+    }
+    if (!life->run_dir[0])
+        (void)snprintf(life->run_dir, sizeof life->run_dir, "%s", run && *run ? run : "/run/tollgate");
+    if (!life->state_dir[0])
+        (void)snprintf(life->state_dir, sizeof life->state_dir, "%s", state && *state ? state : "/var/lib/tollgate");
+    life->paths = (struct config_paths){life->run_dir, life->state_dir};
+}
+
+/* ---- configuration ---- */
+
+static void log_lines(const char *event, struct span lines)
+{
+    while (lines.len)
+        log_error(event, LSPAN("problem", span_cut(&lines, '\n')));
+}
+
+static void setup_log(const struct life *life)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    const char *level = life->log_level ? life->log_level : life->config ? life->config->options.log_level : "info";
+    const char *format = life->log_format ? life->log_format : life->config ? life->config->options.log_format : "text";
+    enum log_level chosen = LEVEL_INFO;
+    for (unsigned i = 0; i < 4; i++) {
+        if (strcmp(level, levels[i]) == 0)
+            chosen = (enum log_level)i;
+    }
+    log_setup(chosen, strcmp(format, "json") == 0 ? LINES_JSON : LINES_TEXT, life->spec->program, life->name);
+}
+
+static enum err load_config(struct life *life, struct config **out)
+{
+    struct buf errors = {0};
+    enum err e = config_load(life->config_path, &life->paths, out, &errors);
+    if (e)
+        log_lines("bad_configuration", buf_span(&errors));
+    buf_free(&errors);
+    return e;
+}
+
+static void reload(struct life *life)
+{
+    struct config *fresh, *old = life->config;
+    if (load_config(life, &fresh) != OK) {
+        log_error("reload_refused", LSTR("keeping", "the configuration in force"));
+        return;
+    }
+    life->config = fresh;
+    life->d.config = fresh;
+    setup_log(life);
+    if (life->spec->reload)
+        life->spec->reload(life->self);
+    config_destroy(&old);
+    log_info("reloaded", LSTR("config", life->config_path ? life->config_path : ""));
+}
+
+/* ---- draining ---- */
+
+static void end_loop(void *ctx)
+{
+    struct life *life = ctx;
+    loop_stop(life->d.loop);
+}
+
+static void on_drain_deadline(void *ctx)
+{
+    log_warn("drain_deadline", LSTR("why", "work was still running"));
+    end_loop(ctx);
+}
+
+static void on_drain_turn(void *ctx)
+{
+    struct life *life = ctx;
+    if (life->d.draining && (!life->spec->drained || life->spec->drained(life->self)))
+        end_loop(life);
+}
+
+static void begin_drain(struct life *life)
+{
+    if (life->d.draining) {
+        log_warn("stopping_now", LSTR("why", "asked twice"));
+        end_loop(life);
+        return;
+    }
+    log_info("draining");
+    life->d.draining = true;
+    if (life->spec->drain)
+        life->spec->drain(life->self);
+    loop_timer_start(life->d.loop, &life->drain_timer, life->config->options.runtime_drain_timeout, on_drain_deadline,
+                     life);
+    life->drain_hook = (struct loop_hook){.fn = on_drain_turn, .ctx = life};
+    loop_hook_turn_end(life->d.loop, &life->drain_hook);
+}
+
+static void on_signal(void *ctx, uint32_t events)
+{
+    struct life *life = ctx;
+    struct signalfd_siginfo info;
+    (void)events;
+    while (read(life->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGHUP)
+            reload(life);
+        else
+            begin_drain(life);
+    }
+}
+
+/* Before any thread exists, so that all of them inherit the mask. */
+static enum err block_signals(struct life *life)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return ERR_IO;
+    life->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return life->signal_fd < 0 ? ERR_IO : OK;
+}
+
+/* ---- start ---- */
+
+/* "0,2-3" */
+static enum err pin_cpu(const char *list)
+{
+    cpu_set_t set;
+    struct span rest = span_str(list);
+    CPU_ZERO(&set);
+    if (!rest.len)
+        return OK;
+    while (rest.len) {
+        struct span item = span_cut(&rest, ',');
+        struct span low = span_cut(&item, '-');
+        uint64_t from, to;
+        if (!span_to_u64(low, &from))
+            return ERR_INVALID;
+        to = from;
+        if ((item.len && !span_to_u64(item, &to)) || to < from || to >= CPU_SETSIZE)
+            return ERR_INVALID;
+        for (; from <= to; from++)
+            CPU_SET((size_t)from, &set);
+    }
+    return sched_setaffinity(0, sizeof set, &set) == 0 ? OK : ERR_IO;
+}
+
+/* Owned by us, closed to others (fact 4). */
+static enum err make_run_dir(const struct life *life)
+{
+    if (mkdir(life->run_dir, 0750) == 0 || errno == EEXIST)
+        return OK;
+    log_error("run_dir", LSTR("dir", life->run_dir), LSTR("why", strerror(errno)));
+    return ERR_IO;
+}
+
+/* Where this daemon binds: told on the command line, else in the configuration, else where others look for it. */
+static const char *own_address(const struct life *life)
+{
+    const struct config_options *o = &life->config->options;
+    if (life->bind && *life->bind)
+        return life->bind;
+    if (*o->bus_bind)
+        return o->bus_bind;
+    if (strcmp(life->spec->role, "auth") == 0)
+        return o->bus_auth;
+    if (strcmp(life->spec->role, "metrics") == 0)
+        return o->bus_metrics;
+    for (size_t i = 0; i < o->bus_brokers.count; i++) {
+        if (strstr(o->bus_brokers.items[i], life->name))
+            return o->bus_brokers.items[i];
+    }
+    return o->bus_brokers.count ? o->bus_brokers.items[0] : "";
+}
+
+static enum err connect_peers(struct life *life)
+{
+    const struct config_options *o = &life->config->options;
+    struct daemon *d = &life->d;
+    enum err e = OK;
+    if (life->spec->connects & LINK_BROKERS) {
+        d->brokers = life->brokers;
+        for (size_t i = 0; !e && i < o->bus_brokers.count && i < MAX_BROKERS; i++) {
+            e = bus_connect(d->bus, "broker", o->bus_brokers.items[i], &life->brokers[i]);
+            d->broker_count = i + 1;
+        }
+    }
+    if (!e && life->spec->connects & LINK_AUTH)
+        e = bus_connect(d->bus, "auth", o->bus_auth, &d->auth);
+    if (!e && life->spec->connects & LINK_METRICS) {
+        e = bus_connect(d->bus, "metrics", o->bus_metrics, &d->metrics_peer);
+        if (!e)
+            e = metric_client_create(&d->metrics, d->loop, d->metrics_peer);
+    }
+    return e;
+}
+
+static enum err open_bus(struct life *life)
+{
+    const struct daemon_spec *spec = life->spec;
+    struct bus_spec bus = {.role = spec->role,
+                           .name = life->name,
+                           .provider = spec->provider ? *spec->provider : NULL,
+                           .ctx = life->self,
+                           .handlers = spec->handlers,
+                           .on_peer_up = spec->on_peer_up,
+                           .on_peer_down = spec->on_peer_down,
+                           .queued = spec->queued};
+    enum err e = make_run_dir(life);
+    if (!e)
+        e = bus_create(&life->d.bus, life->d.loop, &bus);
+    if (!e && spec->binds)
+        e = bus_bind(life->d.bus, own_address(life));
+    if (!e)
+        e = connect_peers(life);
+    return e;
+}
+
+static void notify_ready(void)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!path || !*path || strlen(path) >= sizeof address.sun_path)
+        return;
+    memcpy(address.sun_path, path, strlen(path));
+    if (address.sun_path[0] == '@')
+        address.sun_path[0] = '\0';
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    if (fd >= 0) {
+        (void)sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (const struct sockaddr *)&address, len);
+        (void)close(fd);
+    }
+}
+
+static enum err start(struct life *life)
+{
+    struct daemon *d = &life->d;
+    d->config = life->config;
+    d->name = life->name;
+    d->run_dir = life->run_dir;
+    d->state_dir = life->state_dir;
+    enum err e = pin_cpu(life->config->options.runtime_cpu);
+    if (e)
+        log_error("bad_configuration", LSTR("problem", "runtime.cpu: no such processors"));
+    if (!e)
+        e = loop_create(&d->loop, &clock_real);
+    if (!e)
+        e = loop_watch_add(d->loop, life->signal_fd, EPOLLIN, on_signal, life, &life->signal_watch);
+    if (!e)
+        e = open_bus(life);
+    if (!e)
+        e = life->spec->start(life->self, d);
+    if (!e)
+        e = watchdog_start(d->loop, life->config->options.runtime_watchdog);
+    return e;
+}
+
+static void stop(struct life *life, bool started)
+{
+    struct daemon *d = &life->d;
+    if (started)
+        life->spec->stop(life->self);
+    metric_client_destroy(&d->metrics);
+    bus_destroy(&d->bus);
+    loop_watch_remove(&life->signal_watch);
+    if (life->signal_fd >= 0)
+        (void)close(life->signal_fd);
+    config_destroy(&life->config);
+}
+
+int daemon_main(const struct daemon_spec *spec, void *self, int argc, char **argv)
+{
+    struct life life = {.spec = spec, .self = self, .signal_fd = -1};
+    int code = parse_args(&life, argc, argv);
+    if (code >= 0)
+        return code;
+    fill_in(&life);
+    setup_log(&life);
+    if (load_config(&life, &life.config) != OK)
+        return EXIT_BAD_CONFIG;
+    setup_log(&life);
+    enum err e = block_signals(&life);
+    bool started = false;
+    if (!e) {
+        e = start(&life);
+        started = e == OK;
+    }
+    if (started) {
+        log_info("ready", LSTR("version", TOLLGATE_VERSION), LU64("pid", getpid()));
+        notify_ready();
+        e = loop_run(life.d.loop);
+    }
+    if (e)
+        log_error(started ? "loop_failed" : "start_failed", LSTR("why", err_name(e)));
+    stop(&life, started);
+    loop_destroy(&life.d.loop);
+    log_info("stopped");
+    return e ? 1 : 0;
+}
