@@ -159,7 +159,10 @@ static bool flush_channel(struct bus_peer *peer, enum channel channel, bool *aga
         return true;
     }
     if (e == ERR_CLOSED) {
+        uint64_t dropped = peer->bus->dropped;
         drop_outbox(peer, channel);
+        if (!peer->up)
+            peer->bus->dropped = dropped; /* a HELLO to nobody is no loss */
         return false;
     }
     return true;
