@@ -9,6 +9,7 @@
 
 /* What holds everything a struct config points to. */
 struct memory {
+    unsigned holders;
     struct arena arena;
     struct config config;
 };
@@ -519,6 +520,7 @@ enum err config_load(const char *path, const struct config_paths *paths, struct 
     arena_init(&memory->arena, (size_t)64 << 20);
     struct config *c = &memory->config;
     c->memory_ = memory;
+    memory->holders = 1;
     struct reader r = {.yaml = {path ? path : "", &memory->arena, errors_out, 0}, .config = c, .paths = paths};
     c->path = path ? arena_strdup(&memory->arena, span_str(path)) : NULL;
     set_defaults(&r);
@@ -535,14 +537,21 @@ enum err config_load(const char *path, const struct config_paths *paths, struct 
     return OK;
 }
 
+struct config *config_retain(const struct config *config)
+{
+    struct memory *memory = config->memory_;
+    memory->holders++;
+    return &memory->config;
+}
+
 void config_destroy(struct config **config)
 {
-    if (!*config)
+    struct memory *memory = *config ? (*config)->memory_ : NULL;
+    *config = NULL;
+    if (!memory || --memory->holders)
         return;
-    struct memory *memory = (*config)->memory_;
     arena_free(&memory->arena);
     free(memory);
-    *config = NULL;
 }
 
 const struct config_provider *config_find_provider(const struct config *c, const char *name)

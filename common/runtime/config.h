@@ -106,6 +106,9 @@ struct config_paths {
  * `path` NULL: defaults only (no providers, no models). Owned by the caller. */
 enum err config_load(const char *path, const struct config_paths *paths, struct config **out,
                      struct buf *errors_out) NODISCARD;
+/* Another holder: work that outlives a reload keeps the configuration it began with. Every holder destroys once. */
+struct config *config_retain(const struct config *config);
+/* Gives up one hold; the last one frees. Takes NULL, nulls. */
 void config_destroy(struct config **config);
 
 const struct config_provider *config_find_provider(const struct config *c, const char *name);
