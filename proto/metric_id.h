@@ -15,6 +15,9 @@ enum metric_id {
 
 enum { METRIC_BUCKETS = 18, METRIC_MAX_LABELS = 4 };
 
+/* A gauge set to this is gone: its worker has left, say. */
+#define METRIC_GONE INT64_MIN
+
 struct metric_info {
     enum metric_kind kind;
     const char *name;
