@@ -1,0 +1,10 @@
+/* A provider's configuration as the facts builders ask for (WIRE 21). */
+#ifndef SERVICES_WORKER_HOST_H
+#define SERVICES_WORKER_HOST_H
+
+#include "services/worker/provider.h"
+
+/* `config` may be NULL: then only the base URL speaks. The quirk "openai" makes any address count as OpenAI's own. */
+struct host host_describe(const struct config_provider *config, struct span base_url);
+
+#endif

@@ -1,0 +1,453 @@
+/* The path of a call whose client and upstream speak different protocols: reader → neutral →
+ * provider → neutral events → writer. */
+#include "services/worker/translation.h"
+
+#include "services/worker/fault.h"
+#include "services/worker/request_edit.h"
+
+enum { COMPLETIONS_DEFAULT_MAX_OUT = 1000, REPEAT_AFTER_MS = 1000 };
+
+static struct translation *state_of(struct call *c)
+{
+    return c->path_state;
+}
+
+/* ---- what a lane asks for ---- */
+
+static void set_wait(struct lane *l, uint64_t ms)
+{
+    struct call *c = l->owner->call;
+    l->wait_ms = ms;
+    if (c->poll_ms == 0 || ms < c->poll_ms)
+        call_poll_after(c, ms);
+}
+
+/* After every function of the provider. */
+static void take_wishes(struct lane *l)
+{
+    struct exchange *next = l->pc.next;
+    uint64_t wait = l->pc.wait_ms;
+    l->pc.next = NULL;
+    l->pc.wait_ms = 0;
+    struct call *c = l->owner->call;
+    if (next && (next->detached || !l->ended)) {
+        if (!next->detached) {
+            l->current = next;
+            l->repeats = 0;
+        }
+        call_send(c, next);
+    }
+    if (wait && !l->ended && c->state == CALL_RUNNING)
+        set_wait(l, wait);
+}
+
+static void check_parsed(struct lane *l, enum err e)
+{
+    struct call *c = l->owner->call;
+    if (e == ERR_NOMEM)
+        call_fail_class(c, ERROR_INTERNAL, "out of memory");
+    else if (e)
+        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
+                        "the upstream's answer is not what its protocol says");
+    take_wishes(l);
+}
+
+static enum err start_lane(struct lane *l, struct fault *fault_out)
+{
+    l->running = true;
+    enum err e = l->pc.provider->build_request(&l->pc, fault_out);
+    if (e)
+        return e;
+    if (l->owner->call->request == NULL)
+        l->owner->call->request = &l->request; /* names what was dropped */
+    take_wishes(l);
+    return OK;
+}
+
+enum err translation_start_lanes(struct translation *t, struct fault *fault_out)
+{
+    while (t->started_count < t->lane_count &&
+           t->started_count - t->ended_count < TRANSLATION_MAX_PARALLEL) {
+        enum err e = start_lane(&t->lanes[t->started_count++], fault_out);
+        if (e)
+            return e;
+    }
+    return OK;
+}
+
+/* ---- what the network did ---- */
+
+static struct lane *find_lane(struct call *c, const struct exchange *x)
+{
+    struct translation *t = state_of(c);
+    for (size_t i = 0; i < t->started_count; i++) {
+        if (t->lanes[i].current == x)
+            return &t->lanes[i];
+    }
+    return NULL;
+}
+
+/* A provider may ask for its next exchange in the middle of an answer: that answer is then over for
+ * us. */
+static enum answer_mode mode_of(const struct lane *l)
+{
+    return l->current && l->answered == l->current ? l->answer.mode : ANSWER_NONE;
+}
+
+/* A lane that has ended makes room for one that waits. */
+static void go_on(struct call *c)
+{
+    struct fault fault = {0};
+    if (c->state == CALL_RUNNING && translation_start_lanes(state_of(c), &fault))
+        call_fail(c, &fault);
+}
+
+static void on_head(struct call *c, const struct exchange *x, unsigned status,
+                    const struct upstream_headers *headers)
+{
+    struct lane *l = find_lane(c, x);
+    if (!l)
+        return;
+    l->answered = x;
+    upstream_answer_begin(&l->answer, status, headers, c->spec.max_response, &c->arena);
+    if (l->answer.mode == ANSWER_ENCODED)
+        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
+    else if (l->answer.mode == ANSWER_EVENTS)
+        call_expect_content(c);
+}
+
+static enum err on_event(void *ctx, const struct sse_event *e)
+{
+    struct lane *l = ctx;
+    if (l->ended || l->owner->call->state != CALL_RUNNING || mode_of(l) != ANSWER_EVENTS)
+        return OK;
+    struct sse_event mended = *e;
+    if (!utf8_valid(e->data)) {
+        buf_clear(&l->mended);
+        l->mended.max = SSE_MAX_EVENT * 3;
+        utf8_repair(&l->mended, e->data);
+        mended.data = buf_span(&l->mended);
+    }
+    check_parsed(l, l->pc.provider->parse_event(&l->pc, l->current, &mended));
+    return OK;
+}
+
+static void on_bytes(struct call *c, const struct exchange *x, struct span bytes)
+{
+    struct lane *l = find_lane(c, x);
+    if (!l || l->ended || mode_of(l) == ANSWER_NONE)
+        return;
+    enum err e;
+    if (l->answer.mode == ANSWER_EVENTS) {
+        l->answer.received_bytes += bytes.len;
+        e = sse_feed(&l->answer.sse, bytes, on_event, l);
+        /* a client that gets it whole has it gathered here: events are mostly their wrapping */
+        if (!c->stream && l->answer.received_bytes / 16 > c->spec.max_response)
+            e = ERR_TOO_BIG;
+    } else {
+        e = upstream_answer_gather(&l->answer, bytes);
+    }
+    if (e && l->answer.mode != ANSWER_ERROR)
+        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+    go_on(c);
+}
+
+/* A GET that only looks may be asked again. */
+static bool repeat(struct lane *l, unsigned error_class)
+{
+    const struct exchange *x = l->current;
+    enum retry retry = error_info(error_class)->retry;
+    if (!x->repeatable || x->expects_stream || l->repeats >= TRANSLATION_MAX_REPEATS ||
+        retry == RETRY_NEVER)
+        return false;
+    l->again = ARENA_NEW(&l->owner->call->arena, struct exchange);
+    if (!l->again)
+        return false;
+    *l->again = *x;
+    l->repeats++;
+    set_wait(l, REPEAT_AFTER_MS);
+    return true;
+}
+
+static void end_error(struct lane *l)
+{
+    struct call *c = l->owner->call;
+    struct upstream_headers headers = upstream_answer_headers(&l->answer);
+    struct fault fault = {0};
+    l->pc.provider->map_error(&l->pc, l->answer.status, &headers, buf_span(&l->answer.body),
+                              &fault);
+    fault.upstream_status = l->answer.status;
+    if (!repeat(l, fault.error_class))
+        call_fail(c, &fault);
+}
+
+static void end_whole(struct lane *l)
+{
+    struct span body = buf_span(&l->answer.body);
+    if (!utf8_valid(body)) {
+        buf_clear(&l->mended);
+        l->mended.max = body.len * 3 + 1;
+        utf8_repair(&l->mended, body);
+        body = buf_span(&l->mended);
+    }
+    l->whole = true;
+    check_parsed(l, l->pc.provider->parse_response(&l->pc, l->current, body));
+    l->whole = false;
+}
+
+static void end_events(struct lane *l)
+{
+    struct call *c = l->owner->call;
+    const struct exchange *x = l->current;
+    if (sse_finish(&l->answer.sse, on_event, l))
+        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+    /* an event may have ended the lane, or asked for another exchange */
+    if (c->state == CALL_RUNNING && !l->ended && l->current == x)
+        check_parsed(l, l->pc.provider->parse_end(&l->pc, x));
+}
+
+/* The exchange is over and asked for nothing more: then the lane must have come to its end. */
+static void check_settled(struct lane *l, const struct exchange *x)
+{
+    struct call *c = l->owner->call;
+    if (c->state != CALL_RUNNING || l->ended || l->current != x)
+        return;
+    if (l->wait_ms == 0)
+        call_fail_class(c, ERROR_UPSTREAM_CLOSED,
+                        "the upstream closed the connection before its answer was complete");
+    l->current = NULL;
+}
+
+static void on_end(struct call *c, const struct exchange *x)
+{
+    struct lane *l = find_lane(c, x);
+    if (!l || l->ended)
+        return;
+    switch (mode_of(l)) {
+    case ANSWER_ERROR:
+        end_error(l);
+        break;
+    case ANSWER_WHOLE:
+        end_whole(l);
+        break;
+    case ANSWER_EVENTS:
+        end_events(l);
+        break;
+    case ANSWER_NONE:
+    case ANSWER_ENCODED:
+        break;
+    }
+    check_settled(l, x);
+    go_on(c);
+}
+
+/* A connection lost behind the stop reason has cost nothing; a stream that can be read again
+ * elsewhere (Replicate's) is the provider's to finish. */
+static void on_failure(struct call *c, const struct exchange *x, const struct fault *fault)
+{
+    struct lane *l = find_lane(c, x);
+    if (!l || l->ended)
+        return;
+    if (mode_of(l) == ANSWER_EVENTS && (l->stopped || x->repeatable)) {
+        end_events(l);
+        check_settled(l, x);
+        go_on(c);
+    } else if (!repeat(l, fault->error_class)) {
+        call_fail(c, fault);
+    }
+}
+
+static void fire(struct lane *l)
+{
+    struct exchange *again = l->again;
+    l->again = NULL;
+    if (again) {
+        l->current = again;
+        call_send(l->owner->call, again);
+    } else if (l->pc.provider->on_timer) {
+        check_parsed(l, l->pc.provider->on_timer(&l->pc));
+    }
+}
+
+static void on_timer(struct call *c, uint64_t elapsed_ms, uint64_t waited_ms)
+{
+    struct translation *t = state_of(c);
+    for (size_t i = 0; i < t->started_count && c->state == CALL_RUNNING; i++) {
+        struct lane *l = &t->lanes[i];
+        l->pc.waited_ms = waited_ms;
+        if (l->wait_ms == 0)
+            continue;
+        bool due = l->wait_ms <= elapsed_ms;
+        l->wait_ms = due ? 0 : l->wait_ms - elapsed_ms;
+        if (due)
+            fire(l);
+        else
+            set_wait(l, l->wait_ms);
+    }
+    go_on(c);
+}
+
+static void cancel(struct call *c)
+{
+    struct translation *t = state_of(c);
+    for (size_t i = 0; i < t->started_count; i++) {
+        struct lane *l = &t->lanes[i];
+        if (l->ended || !l->pc.provider->cancel)
+            continue;
+        l->pc.provider->cancel(&l->pc);
+        take_wishes(l);
+    }
+}
+
+static void destroy(struct call *c)
+{
+    struct translation *t = state_of(c);
+    for (size_t i = 0; i < t->lane_count; i++) {
+        struct lane *l = &t->lanes[i];
+        upstream_answer_reset(&l->answer);
+        json_doc_free(&l->doc);
+        buf_free(&l->mended);
+        stop_filter_free(&l->stops);
+    }
+}
+
+static const struct call_path path = {.on_head = on_head,
+                                      .on_bytes = on_bytes,
+                                      .on_end = on_end,
+                                      .on_failure = on_failure,
+                                      .on_timer = on_timer,
+                                      .cancel = cancel,
+                                      .destroy = destroy};
+
+/* ---- request ---- */
+
+/* Configured defaults are put into the client's own words before they are read. */
+static enum err read_with_defaults(struct translation *t, struct json body, struct fault *fault_out)
+{
+    struct call *c = t->call;
+    struct request_edit edit = {
+        .api = c->spec.api, .host = &c->host, .config = c->spec.model_config};
+    struct buf edited = {.max = c->spec.body.len + (1u << 20)};
+    enum err e = request_edit_defaults(&edit, body, &edited);
+    if (e == OK && edited.len) {
+        struct span text = arena_copy(&c->arena, buf_span(&edited));
+        e = text.data ? json_parse(&c->doc, text, JSON_DEPTH_CLIENT) : ERR_NOMEM;
+        body = json_root(&c->doc);
+    }
+    buf_free(&edited);
+    return e ? e : t->api->read_request(body, &c->arena, &t->request, fault_out);
+}
+
+static void apply_caps(struct translation *t)
+{
+    struct neutral_request *r = &t->request;
+    const struct call *c = t->call;
+    if (r->api == API_OPENAI_COMPLETIONS && !r->has_max_out) {
+        r->has_max_out = true;
+        r->max_out = COMPLETIONS_DEFAULT_MAX_OUT;
+    }
+    uint64_t parts = r->prompt_count > 1 ? r->prompt_count : 1;
+    int64_t cap =
+        c->spec.output_cap / parts < INT64_MAX ? (int64_t)(c->spec.output_cap / parts) : INT64_MAX;
+    if (c->spec.output_cap == 0 || (r->has_max_out && r->max_out <= cap))
+        return;
+    r->has_max_out = true;
+    r->max_out = cap ? cap : 1;
+}
+
+/* A lane's request is the client's, with one of its prompts. */
+static enum err set_prompt(struct lane *l, const struct span *prompt)
+{
+    struct arena *arena = &l->owner->call->arena;
+    struct turn *turn = ARENA_NEW(arena, struct turn);
+    if (!turn)
+        return ERR_NOMEM;
+    *turn = (struct turn){.role = ROLE_USER, .plain = true};
+    struct part *part = part_list_add(&turn->parts, arena);
+    if (!part)
+        return ERR_NOMEM;
+    *part = (struct part){.kind = PART_TEXT, .text = *prompt};
+    l->request.turns = turn;
+    l->request.turn_count = 1;
+    return OK;
+}
+
+static enum err init_lane(struct translation *t, uint32_t index)
+{
+    struct call *c = t->call;
+    struct lane *l = &t->lanes[index];
+    *l = (struct lane){.owner = t, .index = index, .request = t->request, .usage = USAGE_NONE};
+    l->pc = (struct provider_call){.provider = c->spec.provider,
+                                   .request = &l->request,
+                                   .target_model = c->spec.target_model,
+                                   .row = c->row,
+                                   .host = c->host,
+                                   .arena = &c->arena,
+                                   .doc = &l->doc,
+                                   .emit = translation_emit,
+                                   .emit_ctx = l,
+                                   .now_s = c->spec.now_s};
+    enum err e =
+        stop_filter_init(&l->stops, t->request.stop_text, t->request.stop_count, &c->arena);
+    if (e == OK && t->lane_count > 1)
+        e = set_prompt(l, &t->request.prompts_text[index]);
+    return e;
+}
+
+static enum err make_lanes(struct translation *t, struct fault *fault_out)
+{
+    size_t count = t->request.prompt_count > 1 ? t->request.prompt_count : 1;
+    if (count > TRANSLATION_MAX_PROMPTS) {
+        fault_set(fault_out, ERROR_INVALID_VALUE, "too many prompts for this model: 128 at most",
+                  "prompt");
+        return ERR_INVALID;
+    }
+    t->lanes = ARENA_ARRAY(&t->call->arena, struct lane, count);
+    if (!t->lanes)
+        return ERR_NOMEM;
+    t->lane_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        enum err e = init_lane(t, i);
+        if (e)
+            return e;
+    }
+    return OK;
+}
+
+/* An Anthropic client's max_tokens 0 only warms a cache, which has no twin elsewhere (H106). */
+static bool is_cache_warming(const struct neutral_request *r)
+{
+    return r->api == API_ANTHROPIC_MESSAGES && r->has_max_out && r->max_out == 0;
+}
+
+enum err translation_start(struct call *c, struct json body, struct fault *fault_out)
+{
+    struct translation *t = ARENA_NEW(&c->arena, struct translation);
+    if (!t)
+        return ERR_NOMEM;
+    t->call = c;
+    t->api = api_find(c->spec.api);
+    if (!t->api) {
+        fault_set(fault_out, ERROR_BAD_REQUEST,
+                  "this protocol is not offered for this model's provider", "model");
+        return ERR_INVALID;
+    }
+    enum err e = read_with_defaults(t, body, fault_out);
+    if (e)
+        return e;
+    c->path = &path;
+    c->path_state = t;
+    c->stream = t->request.stream;
+    c->request = is_cache_warming(&t->request) ? &t->request : NULL;
+    if (!is_cache_warming(&t->request))
+        apply_caps(t);
+    t->writer = translation_make_writer(t);
+    if (!t->writer)
+        return ERR_NOMEM;
+    if (is_cache_warming(&t->request)) {
+        translation_answer_empty(t);
+        return OK;
+    }
+    e = make_lanes(t, fault_out);
+    return e ? e : translation_start_lanes(t, fault_out);
+}

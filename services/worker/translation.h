@@ -1,0 +1,55 @@
+/* Inside of the translating path: one client answer, made by one upstream call, or by several
+ * (legacy completions with several prompts: one lane each, WIRE 18). */
+#ifndef SERVICES_WORKER_TRANSLATION_H
+#define SERVICES_WORKER_TRANSLATION_H
+
+#include "services/worker/api_ops.h"
+#include "services/worker/call_core.h"
+#include "services/worker/stop_filter.h"
+#include "services/worker/upstream_answer.h"
+
+enum { TRANSLATION_MAX_PROMPTS = 128, TRANSLATION_MAX_PARALLEL = 8, TRANSLATION_MAX_REPEATS = 3 };
+
+struct translation;
+
+struct lane {
+    struct translation *owner;
+    uint32_t index;
+    struct neutral_request request;
+    struct provider_call pc;
+    struct json_doc doc;
+    const struct exchange *current;  /* whose answer is awaited; NULL = none */
+    const struct exchange *answered; /* whose head has come: `answer` is its answer */
+    struct upstream_answer answer;
+    struct buf mended; /* scratch: an event whose UTF-8 was repaired */
+    struct stop_filter stops;
+    struct usage usage;
+    uint64_t text_bytes;
+    uint64_t wait_ms;       /* left until on_timer; 0 = none */
+    unsigned repeats;       /* of a repeatable exchange that failed */
+    struct exchange *again; /* to be sent when the wait is over */
+    bool running, stopped, ended;
+    bool cut;   /* a stop sequence of ours ended the text: the rest of it is not shown */
+    bool whole; /* its events come from a whole body: usage still follows a cut */
+};
+
+struct translation {
+    struct call *call;
+    const struct api_ops *api;
+    struct answer_writer *writer;
+    struct neutral_request request;
+    struct lane *lanes;
+    size_t lane_count, started_count, ended_count;
+    bool begun; /* START was written */
+};
+
+/* Makes the writer; NULL when the arena is full. */
+struct answer_writer *translation_make_writer(struct translation *t);
+/* neutral_sink; ctx is the lane. */
+void translation_emit(void *ctx, const struct neutral_event *e);
+/* An answer nobody has to be asked for: no content, ended by the length (H106). */
+void translation_answer_empty(struct translation *t);
+/* Lets lanes begin, a few at a time. */
+enum err translation_start_lanes(struct translation *t, struct fault *fault_out);
+
+#endif

@@ -1,0 +1,264 @@
+/* Neutral events of the lanes on their way to the one writer: commit, stop sequences, usage summed
+ * and completed. */
+#include "services/worker/estimate.h"
+#include "services/worker/translation.h"
+
+static void write_event(struct translation *t, const struct neutral_event *e)
+{
+    t->api->write(t->writer, e);
+}
+
+struct answer_writer *translation_make_writer(struct translation *t)
+{
+    struct call *c = t->call;
+    uint64_t guess =
+        c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
+    struct answer_options options = {.arena = &c->arena,
+                                     .out = &c->out,
+                                     .request = &t->request,
+                                     .created_s = c->spec.now_s,
+                                     .input_tokens = guess,
+                                     .request_id = c->spec.request_id,
+                                     .model = c->spec.target_model};
+    return t->api->writer_create(&options);
+}
+
+/* Known counts are added up; a count no lane knows stays unknown. */
+static void add_count(uint64_t *into, uint64_t from)
+{
+    if (from != USAGE_UNKNOWN)
+        *into = *into == USAGE_UNKNOWN ? from : *into + from;
+}
+
+static void sum_usage(struct translation *t)
+{
+    struct call *c = t->call;
+    c->usage = USAGE_NONE;
+    c->text_bytes = 0;
+    for (size_t i = 0; i < t->lane_count; i++) {
+        const struct lane *l = &t->lanes[i];
+        add_count(&c->usage.input, l->usage.input);
+        add_count(&c->usage.cached, l->usage.cached);
+        add_count(&c->usage.cache_write, l->usage.cache_write);
+        add_count(&c->usage.output, l->usage.output);
+        add_count(&c->usage.reasoning, l->usage.reasoning);
+        if (l->usage.service_tier_text.len)
+            c->usage.service_tier_text = l->usage.service_tier_text;
+        c->text_bytes += l->text_bytes;
+    }
+}
+
+static void merge_usage(struct lane *l, const struct usage *from)
+{
+    struct span old = l->usage.service_tier_text;
+    usage_merge(&l->usage, from);
+    struct span tier = l->usage.service_tier_text;
+    /* the event's text lives only as long as the event */
+    l->usage.service_tier_text =
+        span_equals(old, tier) ? old : arena_copy(&l->owner->call->arena, tier);
+    sum_usage(l->owner);
+}
+
+static void note_answer(struct call *c, const struct neutral_event *e)
+{
+    struct buf text = {.max = 4096};
+    if (c->upstream_id.len == 0 && e->id_text.len) {
+        json_text_decode(e->id_text, &text);
+        c->upstream_id = arena_copy(&c->arena, buf_span(&text));
+    }
+    buf_clear(&text);
+    if (c->upstream_model.len == 0 && e->model_text.len) {
+        json_text_decode(e->model_text, &text);
+        c->upstream_model = arena_copy(&c->arena, buf_span(&text));
+    }
+    buf_free(&text);
+}
+
+static void on_start(struct lane *l, const struct neutral_event *e)
+{
+    struct translation *t = l->owner;
+    note_answer(t->call, e);
+    merge_usage(l, &e->usage);
+    if (t->begun)
+        return;
+    t->begun = true;
+    write_event(t, e);
+}
+
+/* All lanes are through: one usage, complete, then the end. */
+static void end_answer(struct translation *t)
+{
+    struct call *c = t->call;
+    sum_usage(t);
+    struct neutral_event usage = {.kind = EVENT_USAGE, .usage = c->usage};
+    uint64_t guess =
+        c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
+    (void)usage_complete(&usage.usage, guess, estimate_tokens(c->text_bytes));
+    write_event(t, &usage);
+    write_event(t, &(struct neutral_event){.kind = EVENT_END, .usage = USAGE_NONE});
+    call_finish(c);
+}
+
+static void end_lane(struct lane *l)
+{
+    struct translation *t = l->owner;
+    if (l->ended)
+        return;
+    l->ended = true;
+    l->wait_ms = 0;
+    if (++t->ended_count == t->lane_count)
+        end_answer(t);
+}
+
+static void write_text(struct lane *l, const struct neutral_event *e, struct span text)
+{
+    struct translation *t = l->owner;
+    if (text.len == 0)
+        return;
+    struct neutral_event shown = *e;
+    shown.text = text;
+    shown.slot = t->lane_count > 1 ? l->index : e->slot;
+    call_commit(t->call);
+    write_event(t, &shown);
+}
+
+/* A stop sequence of ours: the answer ends here. An upstream that still streams is left alone or
+ * told so. */
+static void cut_lane(struct lane *l)
+{
+    struct translation *t = l->owner;
+    struct neutral_event stop = {.kind = EVENT_STOP,
+                                 .slot = t->lane_count > 1 ? l->index : 0,
+                                 .stop = STOP_SEQUENCE,
+                                 .stop_sequence_text = l->stops.found,
+                                 .usage = USAGE_NONE};
+    l->cut = l->stopped = true;
+    call_commit(t->call);
+    write_event(t, &stop);
+    if (l->whole)
+        return;
+    /* what was read before the cut has been paid for */
+    l->usage.output = USAGE_UNKNOWN;
+    if (t->call->spec.provider->cancel)
+        t->call->spec.provider->cancel(&l->pc);
+    end_lane(l);
+}
+
+static void on_text(struct lane *l, const struct neutral_event *e)
+{
+    l->text_bytes += e->text.len;
+    if (stop_filter_is_empty(&l->stops)) {
+        write_text(l, e, e->text);
+        return;
+    }
+    struct span shown;
+    bool found = stop_filter_feed(&l->stops, e->text, &shown);
+    write_text(l, e, shown);
+    if (found)
+        cut_lane(l);
+}
+
+/* Text that was held back as a stop sequence's possible beginning was none. */
+static void flush_text(struct lane *l)
+{
+    struct neutral_event text = {.kind = EVENT_TEXT, .usage = USAGE_NONE};
+    if (!l->cut)
+        write_text(l, &text, stop_filter_flush(&l->stops));
+}
+
+static void on_content(struct lane *l, const struct neutral_event *e)
+{
+    if (e->kind != EVENT_TOOL_END)
+        flush_text(l);
+    l->text_bytes += e->text.len + e->name_text.len;
+    call_commit(l->owner->call);
+    write_event(l->owner, e);
+}
+
+static void on_stop(struct lane *l, const struct neutral_event *e)
+{
+    flush_text(l);
+    l->stopped = true;
+    struct neutral_event stop = *e;
+    if (l->owner->lane_count > 1)
+        stop.slot = l->index;
+    call_commit(l->owner->call);
+    write_event(l->owner, &stop);
+}
+
+static void on_cut_event(struct lane *l, const struct neutral_event *e)
+{
+    if (e->kind == EVENT_USAGE)
+        merge_usage(l, &e->usage);
+    else if (e->kind == EVENT_END)
+        end_lane(l);
+}
+
+void translation_emit(void *ctx, const struct neutral_event *e)
+{
+    struct lane *l = ctx;
+    if (l->ended || l->owner->call->state != CALL_RUNNING)
+        return;
+    if (e->kind == EVENT_ERROR) {
+        call_fail(l->owner->call, &e->fault);
+        return;
+    }
+    if (l->cut) {
+        on_cut_event(l, e);
+        return;
+    }
+    switch (e->kind) {
+    case EVENT_START:
+        on_start(l, e);
+        break;
+    case EVENT_TEXT:
+        on_text(l, e);
+        break;
+    case EVENT_REFUSAL:
+    case EVENT_THINK:
+    case EVENT_THINK_SIGNATURE:
+    case EVENT_REDACTED:
+    case EVENT_TOOL_BEGIN:
+    case EVENT_TOOL_ARGS:
+    case EVENT_TOOL_END:
+        on_content(l, e);
+        break;
+    case EVENT_USAGE:
+        merge_usage(l, &e->usage);
+        break;
+    case EVENT_STOP:
+        on_stop(l, e);
+        break;
+    case EVENT_PING:
+        if (l->owner->begun)
+            write_event(l->owner, e);
+        break;
+    case EVENT_END:
+        flush_text(l);
+        end_lane(l);
+        break;
+    case EVENT_ERROR:
+        break;
+    }
+}
+
+void translation_answer_empty(struct translation *t)
+{
+    struct call *c = t->call;
+    uint64_t guess =
+        c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
+    struct usage usage = USAGE_NONE;
+    (void)usage_complete(&usage, guess, 0);
+    const struct neutral_event events[] = {
+        {.kind = EVENT_START, .usage = usage},
+        {.kind = EVENT_USAGE, .usage = usage},
+        {.kind = EVENT_STOP, .stop = STOP_LENGTH, .usage = USAGE_NONE},
+        {.kind = EVENT_END, .usage = USAGE_NONE},
+    };
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+        write_event(t, &events[i]);
+    /* nothing was used upstream: the ledger gets zeros, the client its estimate */
+    c->usage = (struct usage){0};
+    c->estimated = true;
+    call_finish(c);
+}
