@@ -1,0 +1,508 @@
+#include "services/broker/calls.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "common/base/log.h"
+#include "proto/error_class.h"
+#include "services/broker/call.h"
+
+enum { MAX_CANCELS = 65536, CANCEL_DEFAULT_MS = 10000, DATA_PER_CANCEL = 64 };
+
+/* ---- the table ---- */
+
+enum err calls_create(struct calls **out, const struct calls_ops *ops, void *ctx,
+                      const struct calls_rules *rules, struct workers *workers,
+                      struct router *router)
+{
+    struct calls *c = *out = calloc(1, sizeof *c);
+    if (!c)
+        return ERR_NOMEM;
+    if (cancels_create(&c->cancels, MAX_CANCELS)) {
+        free(c);
+        *out = NULL;
+        return ERR_NOMEM;
+    }
+    c->ops = ops;
+    c->ctx = ctx;
+    c->workers = workers;
+    c->rules = *rules;
+    c->router = router;
+    router_ref(router);
+    return OK;
+}
+
+void calls_destroy(struct calls **calls)
+{
+    struct calls *c = *calls;
+    if (!c)
+        return;
+    while (c->by_id)
+        call_end(c, c->by_id);
+    cancels_destroy(&c->cancels);
+    due_free(&c->due);
+    router_unref(&c->router);
+    free(c);
+    *calls = NULL;
+}
+
+void calls_reconfigure(struct calls *c, const struct calls_rules *rules, struct router *router)
+{
+    c->rules = *rules;
+    router_ref(router);
+    router_unref(&c->router);
+    c->router = router;
+}
+
+void calls_close(struct calls *c)
+{
+    c->closed = true;
+}
+
+struct calls_stats calls_stats(const struct calls *c)
+{
+    return (struct calls_stats){c->count, c->queued, c->body_bytes, c->stale};
+}
+
+static struct call *find(struct calls *c, const struct request_id *id)
+{
+    struct call *call = NULL;
+    if (c->by_id)
+        HASH_FIND(hh, c->by_id, id, sizeof *id, call);
+    return call;
+}
+
+/* ---- one request ---- */
+
+static void drop_payload(struct calls *c, struct call *call)
+{
+    c->body_bytes -= call->payload_bytes;
+    free(call->payload);
+    call->payload = NULL;
+    call->payload_bytes = 0;
+    call->request = (struct request){0};
+}
+
+void call_detach(struct calls *c, struct call *call, enum outcome outcome)
+{
+    struct worker *w = call->worker;
+    (void)c;
+    if (!w)
+        return;
+    DL_DELETE2(w->calls, call, worker_prev, worker_next);
+    workers_give_back(w);
+    w->pool->outcomes[outcome]++;
+    call->worker = NULL;
+}
+
+void call_end(struct calls *c, struct call *call)
+{
+    if (call->worker)
+        breaker_abandon(&call_choice(call)->target->breaker, call->probe, 0);
+    call_detach(c, call, OUTCOME_CANCELED);
+    place_unqueue(c, call);
+    due_clear(&c->due, &call->due);
+    DL_DELETE2(call->edge->calls, call, edge_prev, edge_next);
+    HASH_DELETE(hh, c->by_id, call);
+    c->count--;
+    drop_payload(c, call);
+    router_unref(&call->router);
+    free(call);
+}
+
+static void refuse(struct calls *c, struct edge *edge, struct header h, unsigned error_class,
+                   struct span message, uint64_t retry_after_ms)
+{
+    struct fail f = {
+        .error_class = error_class, .message = message, .retry_after_ms = retry_after_ms};
+    h.flags |= HEADER_LAST;
+    if (c->ops->send(c->ctx, edge->peer, h, MESSAGE_FAIL, &f))
+        log_debug("edge_unreachable", LHEX("request", h.id.bytes, 8));
+}
+
+void call_fail(struct calls *c, struct call *call, unsigned error_class, const char *message,
+               uint64_t retry_after_ms)
+{
+    struct header h = {.id = call->id, .attempt = call->attempt, .flags = call->flags};
+    refuse(c, call->edge, h, error_class, span_str(message), retry_after_ms);
+    call_end(c, call);
+}
+
+uint32_t call_left_ms(const struct call *call, uint64_t now_us)
+{
+    uint64_t left = call->deadline_us > now_us ? (call->deadline_us - now_us) / 1000 : 0;
+    return left < 1 ? 1 : left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
+}
+
+static void send_cancel(struct calls *c, struct worker *w, const struct header *of, uint8_t attempt)
+{
+    struct header h = {.id = of->id, .attempt = attempt, .deadline_ms = of->deadline_ms};
+    if (c->ops->send(c->ctx, w->peer, h, MESSAGE_CANCEL, &(struct cancel){0}))
+        log_debug("cancel_undelivered", LSTR("worker", w->name));
+}
+
+/* Stops it wherever it is; the edge expects nothing more. */
+static void cancel_call(struct calls *c, struct call *call, uint64_t now_us)
+{
+    struct pool *pool = call->worker ? call->worker->pool : NULL;
+    struct header h = {.id = call->id, .deadline_ms = call_left_ms(call, now_us)};
+    if (call->worker)
+        send_cancel(c, call->worker, &h, call->attempt);
+    call_end(c, call);
+    if (pool)
+        place_waiting(c, pool, now_us);
+}
+
+/* ---- a new request ---- */
+
+static void move_span(struct span *s, const char *from, char *to)
+{
+    if (s->data)
+        s->data = to + (s->data - from);
+}
+
+/* The request's views, moved from the frame into the copy kept for retries. */
+static enum err keep_payload(struct calls *c, struct call *call, const struct bus_message *m)
+{
+    const struct message_info *info = message_info(MESSAGE_REQUEST);
+    struct span bytes = span_skip(m->frame, HEADER_BYTES);
+    call->payload = malloc(bytes.len + 1);
+    if (!call->payload)
+        return ERR_NOMEM;
+    memcpy(call->payload, bytes.data, bytes.len);
+    call->payload_bytes = bytes.len;
+    c->body_bytes += bytes.len;
+    call->request = m->body->request;
+    for (unsigned i = 0; i < info->field_count; i++)
+        if (info->fields[i].type == FIELD_STR || info->fields[i].type == FIELD_BIN)
+            move_span((struct span *)(void *)((char *)&call->request + info->fields[i].offset),
+                      bytes.data, call->payload);
+    return OK;
+}
+
+static struct call *create(struct calls *c, struct edge *edge, const struct bus_message *m,
+                           const struct route *route, uint64_t now_us)
+{
+    struct call *call = calloc(1, sizeof *call);
+    if (!call || due_reserve(&c->due, c->count + 1) || keep_payload(c, call, m))
+        goto out;
+    call->id = m->header.id;
+    HASH_ADD(hh, c->by_id, id, sizeof call->id, call);
+    if (!call->hh.tbl) {
+        drop_payload(c, call);
+        goto out;
+    }
+    c->count++;
+    call->state = CALL_BACKOFF;
+    call->flags = m->header.flags & HEADER_STREAM;
+    call->edge = edge;
+    DL_APPEND2(edge->calls, call, edge_prev, edge_next);
+    call->router = c->router;
+    router_ref(call->router);
+    call->route = route;
+    uint64_t deadline_ms = m->header.deadline_ms ? m->header.deadline_ms : route->deadline_ms;
+    call->deadline_us = now_us + deadline_ms * 1000;
+    return call;
+out:
+    free(call);
+    return NULL;
+}
+
+static void refuse_model(struct calls *c, struct edge *from, const struct bus_message *m)
+{
+    char message[256];
+    int n = snprintf(message, sizeof message,
+                     "The model `%.*s` does not exist or is not configured here.",
+                     SPAN_ARG(span_first(m->body->request.model, 150)));
+    refuse(c, from, m->header, ERROR_MODEL_NOT_FOUND, span_of(message, (size_t)n), 0);
+}
+
+void calls_on_request(struct calls *c, struct edge *from, const struct bus_message *m,
+                      uint64_t now_us)
+{
+    if (find(c, &m->header.id)) {
+        log_warn("request_repeated", LHEX("request", m->header.id.bytes, 8));
+        return;
+    }
+    if (cancels_take(c->cancels, &m->header.id, now_us))
+        return;
+    struct header h = m->header;
+    h.attempt = 0;
+    if (c->closed) {
+        refuse(c, from, h, ERROR_WORKER_REFUSED, SPAN("The broker is shutting down."), 1000);
+        return;
+    }
+    retry_budget_request(&c->budget, now_us);
+    const struct route *route = router_find(c->router, m->body->request.model);
+    if (!route) {
+        refuse_model(c, from, m);
+        return;
+    }
+    struct call *call = NULL;
+    if (m->frame.len <= c->rules.body_memory_max - c->body_bytes)
+        call = create(c, from, m, route, now_us);
+    if (call)
+        place_call(c, call, now_us);
+    else
+        refuse(c, from, h, ERROR_OVERLOADED,
+               SPAN("The gateway holds too many request bytes. Try again shortly."), 1000);
+}
+
+void calls_on_cancel(struct calls *c, struct edge *from, const struct bus_message *m,
+                     uint64_t now_us)
+{
+    struct call *call = find(c, &m->header.id);
+    if (call) {
+        if (call->edge == from)
+            cancel_call(c, call, now_us);
+        return;
+    }
+    uint64_t left_ms = m->header.deadline_ms ? m->header.deadline_ms : CANCEL_DEFAULT_MS;
+    cancels_add(c->cancels, &m->header.id, now_us + left_ms * 1000, now_us);
+}
+
+void calls_on_credit(struct calls *c, struct edge *from, const struct bus_message *m)
+{
+    struct call *call = find(c, &m->header.id);
+    if (!call || call->edge != from || !call->worker)
+        return;
+    struct header h = m->header;
+    h.attempt = call->attempt;
+    if (c->ops->forward(c->ctx, call->worker->peer, h, m))
+        log_debug("credit_undelivered", LHEX("request", h.id.bytes, 8));
+}
+
+/* ---- edges ---- */
+
+struct edge *calls_edge_up(struct calls *c, struct bus_peer *peer)
+{
+    (void)c;
+    struct edge *e = calloc(1, sizeof *e);
+    if (e)
+        e->peer = peer;
+    return e;
+}
+
+void calls_edge_down(struct calls *c, struct edge **edge, uint64_t now_us)
+{
+    struct edge *e = *edge;
+    *edge = NULL;
+    if (!e)
+        return;
+    /* First those that wait: a slot that falls free must not go to a call of the same edge. */
+    struct call *call, *next;
+    DL_FOREACH_SAFE2(e->calls, call, next, edge_next)
+    if (!call->worker)
+        call_end(c, call);
+    while (e->calls)
+        cancel_call(c, e->calls, now_us);
+    free(e);
+}
+
+/* ---- frames of workers ---- */
+
+/* The call this frame belongs to; NULL and counted when it is stale. */
+static struct call *current(struct calls *c, const struct worker *from, const struct bus_message *m)
+{
+    struct call *call = find(c, &m->header.id);
+    if (call && call->worker == from && call->attempt == m->header.attempt)
+        return call;
+    c->stale++;
+    return NULL;
+}
+
+static enum err to_edge(struct calls *c, const struct call *call, const struct bus_message *m,
+                        uint8_t flags)
+{
+    struct header h = m->header;
+    h.flags |= flags;
+    return c->ops->forward(c->ctx, call->edge->peer, h, m);
+}
+
+/* The edge can't be reached and will learn so itself: what it does not get must not be paid for. */
+static void edge_lost(struct calls *c, struct call *call)
+{
+    struct header h = {.id = call->id};
+    log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
+    send_cancel(c, call->worker, &h, call->attempt);
+    call_end(c, call);
+}
+
+void calls_on_head(struct calls *c, struct worker *from, const struct bus_message *m,
+                   uint64_t now_us)
+{
+    struct call *call = current(c, from, m);
+    from->stuck = false;
+    if (!call) {
+        send_cancel(c, from, &m->header, m->header.attempt);
+        return;
+    }
+    if (call->state != CALL_DISPATCHED)
+        return;
+    call->state = CALL_COMMITTED;
+    breaker_success(&call_choice(call)->target->breaker);
+    call->probe = false;
+    drop_payload(c, call);
+    if (to_edge(c, call, m, 0)) {
+        edge_lost(c, call);
+        place_waiting(c, from->pool, now_us);
+    }
+}
+
+void calls_on_data(struct calls *c, struct worker *from, const struct bus_message *m)
+{
+    struct call *call = current(c, from, m);
+    if (!call) {
+        /* It may take a moment until the worker has heard: don't answer every frame. */
+        if (m->header.seq % DATA_PER_CANCEL == 0)
+            send_cancel(c, from, &m->header, m->header.attempt);
+        return;
+    }
+    if (call->state == CALL_COMMITTED && to_edge(c, call, m, 0))
+        edge_lost(c, call);
+}
+
+void calls_on_end(struct calls *c, struct worker *from, const struct bus_message *m,
+                  uint64_t now_us)
+{
+    struct call *call = current(c, from, m);
+    from->stuck = false;
+    if (!call)
+        return;
+    breaker_success(&call_choice(call)->target->breaker);
+    call->probe = false;
+    if (to_edge(c, call, m, HEADER_LAST))
+        log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
+    call_detach(c, call, OUTCOME_OK);
+    call_end(c, call);
+    place_waiting(c, from->pool, now_us);
+}
+
+static void judge_target(struct calls *c, struct call *call, unsigned error_class, uint64_t now_us)
+{
+    struct breaker *b = &call_choice(call)->target->breaker;
+    if (retry_blames_target(error_class))
+        breaker_failure(b, &c->rules.breaker, call->probe, now_us);
+    else if (retry_tells_nothing(error_class))
+        breaker_abandon(b, call->probe, now_us);
+    else
+        breaker_success(b);
+    call->probe = false;
+}
+
+void calls_on_fail(struct calls *c, struct worker *from, const struct bus_message *m,
+                   uint64_t now_us)
+{
+    struct call *call = current(c, from, m);
+    from->stuck = false;
+    if (!call)
+        return;
+    bool committed = call->state == CALL_COMMITTED;
+    judge_target(c, call, m->body->fail.error_class, now_us);
+    struct pool *pool = from->pool;
+    bool retried = !committed && place_retry(c, call, &m->body->fail, now_us);
+    call_detach(c, call, retried ? OUTCOME_RETRIED : OUTCOME_FAILED);
+    if (!retried) {
+        if (to_edge(c, call, m, HEADER_LAST))
+            log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
+        call_end(c, call);
+    }
+    place_waiting(c, pool, now_us);
+}
+
+/* ---- workers ---- */
+
+static void lose(struct calls *c, struct call *call, uint64_t now_us)
+{
+    struct fail f = {.error_class = ERROR_WORKER_LOST, .sent = true, .endpoint = UINT32_MAX};
+    bool committed = call->state == CALL_COMMITTED;
+    breaker_abandon(&call_choice(call)->target->breaker, call->probe, now_us);
+    call->last_worker = call->worker->serial;
+    call_detach(c, call, OUTCOME_LOST);
+    if (!committed && place_retry(c, call, &f, now_us))
+        return;
+    struct header h = {
+        .id = call->id, .attempt = call->attempt, .flags = call->flags | HEADER_LAST};
+    f.message = SPAN("The worker that ran this request is gone.");
+    f.provider = span_str(call_choice(call)->target->pool->name);
+    if (c->ops->send(c->ctx, call->edge->peer, h, MESSAGE_FAIL, &f))
+        log_debug("edge_unreachable", LHEX("request", h.id.bytes, 8));
+    call_end(c, call);
+}
+
+void calls_worker_down(struct calls *c, struct worker **worker, uint64_t now_us)
+{
+    struct worker *w = *worker;
+    if (!w)
+        return;
+    /* Not a candidate for its own calls. */
+    workers_offer(w, 0, SPAN("gone"), now_us);
+    while (w->calls)
+        lose(c, w->calls, now_us);
+    workers_remove(worker, now_us);
+}
+
+void calls_on_slots(struct calls *c, struct worker *from, uint32_t offered, struct span why,
+                    uint64_t now_us)
+{
+    workers_offer(from, offered, why, now_us);
+    place_waiting(c, from->pool, now_us);
+}
+
+/* ---- time ---- */
+
+uint64_t calls_next_due_us(const struct calls *c)
+{
+    const struct due *due = due_first(&c->due);
+    return due ? due->at_us : UINT64_MAX;
+}
+
+static void overdue(struct calls *c, struct call *call, uint64_t now_us)
+{
+    struct worker *w = call->worker;
+    struct pool *pool = w->pool;
+    struct header h = {.id = call->id};
+    send_cancel(c, w, &h, call->attempt);
+    log_warn("call_overdue", LHEX("request", call->id.bytes, 8), LSTR("worker", w->name));
+    call_detach(c, call, OUTCOME_FAILED);
+    call_fail(c, call, ERROR_DEADLINE, "The request's deadline passed.", 0);
+    place_waiting(c, pool, now_us);
+}
+
+void calls_tick(struct calls *c, uint64_t now_us)
+{
+    struct due *due;
+    while ((due = due_first(&c->due)) && due->at_us <= now_us) {
+        struct call *call = (struct call *)(void *)((char *)due - offsetof(struct call, due));
+        due_clear(&c->due, due);
+        switch (call->state) {
+        case CALL_QUEUED:
+            place_expired(c, call, now_us);
+            break;
+        case CALL_BACKOFF:
+            if (now_us < call->deadline_us)
+                place_call(c, call, now_us);
+            else
+                call_fail(c, call, ERROR_DEADLINE,
+                          "The request's deadline passed between two attempts.", 0);
+            break;
+        case CALL_DISPATCHED:
+        case CALL_COMMITTED:
+            overdue(c, call, now_us);
+            break;
+        }
+    }
+}
+
+void calls_unstick(struct calls *c, uint64_t now_us)
+{
+    struct pool *pool;
+    LL_FOREACH(workers_first_pool(c->workers), pool)
+    {
+        struct worker *w;
+        DL_FOREACH(pool->workers, w)
+        w->stuck = false;
+        place_waiting(c, pool, now_us);
+    }
+}

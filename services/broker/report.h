@@ -1,0 +1,13 @@
+/* The broker's state as metrics: gauges and counts that would cost too much to set with every
+ * message are taken from the tables once a second. */
+#ifndef SERVICES_BROKER_REPORT_H
+#define SERVICES_BROKER_REPORT_H
+
+#include "common/runtime/metric.h"
+#include "services/broker/calls.h"
+
+void report_all(struct metric_client *m, const struct calls *c, const struct workers *ws);
+/* A worker has left: its series go too. */
+void report_worker_gone(struct metric_client *m, const struct worker *w);
+
+#endif

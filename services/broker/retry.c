@@ -1,0 +1,100 @@
+#include "services/broker/retry.h"
+
+#include <string.h>
+
+#include "proto/error_class.h"
+
+/* ---- budget ---- */
+
+static void advance(struct retry_budget *b, uint64_t now_us)
+{
+    uint64_t second = now_us / 1000000;
+    if (second >= b->second + RETRY_WINDOW_S) {
+        memset(b, 0, sizeof *b);
+        b->second = second;
+    }
+    while (b->second < second) {
+        b->second++;
+        b->requests[b->second % RETRY_WINDOW_S] = 0;
+        b->retries[b->second % RETRY_WINDOW_S] = 0;
+    }
+}
+
+void retry_budget_request(struct retry_budget *b, uint64_t now_us)
+{
+    advance(b, now_us);
+    b->requests[b->second % RETRY_WINDOW_S]++;
+}
+
+bool retry_budget_take(struct retry_budget *b, const struct retry_rules *rules, uint64_t now_us)
+{
+    advance(b, now_us);
+    uint64_t requests = 0, retries = 0;
+    for (unsigned i = 0; i < RETRY_WINDOW_S; i++) {
+        requests += b->requests[i];
+        retries += b->retries[i];
+    }
+    if (retries >= rules->floor && (retries + 1) * 100 > requests * rules->percent)
+        return false;
+    b->retries[b->second % RETRY_WINDOW_S]++;
+    return true;
+}
+
+/* ---- decision ---- */
+
+static bool is_inside(unsigned error_class)
+{
+    return error_class == ERROR_WORKER_LOST || error_class == ERROR_WORKER_REFUSED;
+}
+
+struct retry_decision retry_decide(const struct retry_rules *rules, const struct retry_failure *f)
+{
+    struct retry_decision no = {0};
+    enum retry kind = error_info(f->error_class)->retry;
+    if (f->final || f->attempts >= rules->max_attempts)
+        return no;
+    if (kind == RETRY_AMBIGUOUS && !f->sent)
+        kind = RETRY_SAFE;
+    if (kind != RETRY_SAFE && kind != RETRY_AMBIGUOUS)
+        return no;
+    bool ambiguous = kind == RETRY_AMBIGUOUS;
+    if (ambiguous && (f->paid || f->ambiguous_used))
+        return no;
+    return (struct retry_decision){
+        .retry = true,
+        .ambiguous = ambiguous,
+        .inside = is_inside(f->error_class),
+        .elsewhere =
+            f->error_class == ERROR_UPSTREAM_AUTH || f->error_class == ERROR_UPSTREAM_QUOTA,
+    };
+}
+
+uint64_t retry_backoff_us(const struct retry_rules *rules, unsigned attempts, uint32_t chance)
+{
+    unsigned doublings = attempts > 1 ? attempts - 1 : 0;
+    uint64_t cap = rules->base_us << (doublings < 16 ? doublings : 16);
+    if (cap > rules->max_wait_us && rules->max_wait_us >= rules->base_us)
+        cap = rules->max_wait_us;
+    return cap * chance / UINT32_MAX;
+}
+
+bool retry_blames_target(unsigned error_class)
+{
+    /* A 429 is the quota of one key: the worker's own breaker and Retry-After deal with it. */
+    static const bool blames[ERROR_CLASS_COUNT] = {
+        [ERROR_UPSTREAM_AUTH] = true,        [ERROR_UPSTREAM_QUOTA] = true,
+        [ERROR_UPSTREAM_ERROR] = true,       [ERROR_UPSTREAM_OVERLOADED] = true,
+        [ERROR_UPSTREAM_UNREACHABLE] = true, [ERROR_UPSTREAM_RESET] = true,
+        [ERROR_UPSTREAM_TLS] = true,         [ERROR_UPSTREAM_CONNECT_TIMEOUT] = true,
+        [ERROR_UPSTREAM_TIMEOUT] = true,     [ERROR_UPSTREAM_PROTOCOL] = true,
+        [ERROR_UPSTREAM_CLOSED] = true,
+    };
+    return error_class < ERROR_CLASS_COUNT && blames[error_class];
+}
+
+bool retry_tells_nothing(unsigned error_class)
+{
+    return is_inside(error_class) || error_class == ERROR_CLIENT_GONE ||
+           error_class == ERROR_DEADLINE || error_class == ERROR_INTERNAL ||
+           error_class == ERROR_UPSTREAM_RATE_LIMITED || error_class >= ERROR_CLASS_COUNT;
+}

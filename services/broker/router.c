@@ -1,0 +1,210 @@
+#include "services/broker/router.h"
+
+#include <stdlib.h>
+struct router {
+    unsigned refs;
+    struct config *config; /* own hold: names below are views of it */
+    struct route *routes;  /* in the configuration's order */
+    size_t route_count;
+};
+
+/* ---- making ---- */
+
+static const struct breaker *breaker_before(const struct router *before, const char *route,
+                                            const struct target *t)
+{
+    for (size_t i = 0; before && i < before->route_count; i++) {
+        const struct route *r = &before->routes[i];
+        for (size_t j = 0; strcmp(r->name, route) == 0 && j < r->target_count; j++)
+            if (r->targets[j].pool == t->pool &&
+                span_equals(span_str(r->targets[j].model), span_str(t->model)))
+                return &r->targets[j].breaker;
+    }
+    return NULL;
+}
+
+static uint32_t at_least_one(size_t n)
+{
+    return n ? (uint32_t)n : 1;
+}
+
+static enum err make_target(const struct config_target *from, struct workers *workers,
+                            uint64_t now_us, struct target *out)
+{
+    const struct config_provider *p = from->provider;
+    size_t keys = p->api_keys.count + p->api_key_files.count;
+    *out = (struct target){
+        .pool = workers_pool(workers, span_str(p->name), now_us),
+        .model = from->model,
+        .weight = from->weight,
+        .endpoints = at_least_one(p->endpoints.count) * at_least_one(keys),
+        .paid = strcmp(p->type, "replicate") == 0,
+    };
+    return out->pool ? OK : ERR_NOMEM;
+}
+
+static enum err make_route(const struct config_model *from, struct workers *workers,
+                           const struct router *before, uint64_t now_us, struct route *out)
+{
+    out->name = from->name;
+    out->deadline_ms = from->deadline_ms;
+    out->targets = calloc(from->target_count + 1, sizeof *out->targets);
+    if (!out->targets)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < from->target_count; i++) {
+        struct target *t = &out->targets[i];
+        enum err e = make_target(&from->targets[i], workers, now_us, t);
+        if (e)
+            return e;
+        const struct breaker *b = breaker_before(before, out->name, t);
+        if (b)
+            t->breaker = *b;
+        /* A probe of before reports to the router of before. */
+        breaker_abandon(&t->breaker, true, now_us);
+    }
+    out->target_count = from->target_count;
+    return OK;
+}
+
+static void add_choices(struct route *to, const struct route *of, const char *name,
+                        uint64_t timeout_ms, uint32_t tier)
+{
+    for (size_t i = 0; i < of->target_count && to->choice_count < ROUTE_MAX_CHOICES; i++)
+        to->choices[to->choice_count++] =
+            (struct choice){&of->targets[i], of->name, name, timeout_ms, tier};
+}
+
+/* Once all routes have their targets: a fallback borrows those of its own route. */
+static void link_route(struct router *r, const struct config *config, size_t index)
+{
+    const struct config_model *m = &config->models[index];
+    struct route *route = &r->routes[index];
+    add_choices(route, route, NULL, m->timeout_ms, 0);
+    for (size_t i = 0; i < m->fallbacks.count; i++) {
+        const char *name = m->fallbacks.items[i];
+        const struct config_model *f = config_find_model(config, span_str(name));
+        if (f && f != m)
+            add_choices(route, &r->routes[f - config->models], name, f->timeout_ms,
+                        (uint32_t)i + 1);
+    }
+}
+
+enum err router_create(struct router **out, const struct config *config, struct workers *workers,
+                       const struct router *before, uint64_t now_us)
+{
+    enum err e = OK;
+    struct router *r = calloc(1, sizeof *r);
+    if (!r)
+        return ERR_NOMEM;
+    r->refs = 1;
+    r->config = config_retain(config);
+    r->routes = calloc(config->model_count + 1, sizeof *r->routes);
+    if (!r->routes)
+        e = ERR_NOMEM;
+    for (size_t i = 0; !e && i < config->model_count; i++) {
+        e = make_route(&config->models[i], workers, before, now_us, &r->routes[i]);
+        r->route_count = i + 1;
+    }
+    for (size_t i = 0; !e && i < config->model_count; i++)
+        link_route(r, config, i);
+    if (e)
+        router_unref(&r);
+    *out = r;
+    return e;
+}
+
+void router_ref(struct router *r)
+{
+    r->refs++;
+}
+
+void router_unref(struct router **router)
+{
+    struct router *r = *router;
+    *router = NULL;
+    if (!r || --r->refs)
+        return;
+    for (size_t i = 0; i < r->route_count; i++)
+        free(r->routes[i].targets);
+    free(r->routes);
+    config_destroy(&r->config);
+    free(r);
+}
+
+const struct route *router_find(const struct router *r, struct span model)
+{
+    const struct config_model *m = config_find_model(r->config, model);
+    return m ? &r->routes[m - r->config->models] : NULL;
+}
+
+/* ---- choosing ---- */
+
+bool pool_is_hopeful(const struct pool *pool, const struct route_state *s)
+{
+    const char *why;
+    if (pool->offered)
+        return true;
+    if (pool_is_unable(pool, &why))
+        return false;
+    /* Nobody has been there for long: don't make everyone wait for a worker that does not come. */
+    if (s->now_us > pool->empty_since_us + 4 * s->grace_us)
+        return false;
+    return s->now_us < s->since_us + s->grace_us;
+}
+
+static uint64_t lowest_tier(const struct route *route, const struct route_state *s,
+                            uint64_t without, bool heed_breaker)
+{
+    uint64_t found = 0;
+    uint32_t tier = 0;
+    for (uint32_t i = 0; i < route->choice_count; i++) {
+        const struct choice *o = &route->choices[i];
+        if (found && o->tier != tier)
+            break;
+        if (without >> i & 1 || (heed_breaker && !breaker_allows(&o->target->breaker, s->now_us)))
+            continue;
+        if (!pool_is_hopeful(o->target->pool, s))
+            continue;
+        found |= (uint64_t)1 << i;
+        tier = o->tier;
+    }
+    return found;
+}
+
+uint64_t route_candidates(const struct route *route, const struct route_state *s)
+{
+    uint64_t found = lowest_tier(route, s, s->tried | s->barred, true);
+    if (!found)
+        found = lowest_tier(route, s, s->tried | s->barred, false);
+    if (!found)
+        found = lowest_tier(route, s, s->barred, false);
+    return found;
+}
+
+static bool counts(const struct choice *o, bool free_only)
+{
+    return !free_only || workers_pick(o->target->pool, 0);
+}
+
+int route_choose(const struct route *route, uint64_t candidates, bool free_only, uint32_t chance)
+{
+    uint64_t sum = 0, eligible = 0;
+    for (uint32_t i = 0; i < route->choice_count; i++)
+        if (candidates >> i & 1 && counts(&route->choices[i], free_only)) {
+            eligible |= (uint64_t)1 << i;
+            sum += route->choices[i].target->weight;
+        }
+    if (!eligible)
+        return -1;
+    /* Weights of zero alone: the first one. */
+    uint64_t at = sum * chance >> 32;
+    for (uint32_t i = 0; i < route->choice_count; i++) {
+        if (!(eligible >> i & 1))
+            continue;
+        uint32_t weight = route->choices[i].target->weight;
+        if (at < weight || !sum)
+            return (int)i;
+        at -= weight;
+    }
+    return -1;
+}

@@ -1,0 +1,72 @@
+/* Model → targets: which upstreams may answer a model, in which order, with which weights (DESIGN
+ * 4). A router is one immutable reading of the configuration, except for its breakers; requests
+ * that run keep theirs through a reload. */
+#ifndef SERVICES_BROKER_ROUTER_H
+#define SERVICES_BROKER_ROUTER_H
+
+#include "common/runtime/config.h"
+#include "services/broker/breaker.h"
+#include "services/broker/workers.h"
+
+enum { ROUTE_MAX_CHOICES = 64 };
+
+/* One upstream model of one configured model. */
+struct target {
+    struct pool *pool;
+    const char *model; /* upstream's name; NULL = the name that was asked for */
+    uint32_t weight;
+    uint32_t endpoints; /* endpoints × keys the worker can choose from; at least 1 */
+    bool paid; /* bills a request that was merely accepted: never repeat an ambiguous one */
+    struct breaker breaker;
+};
+
+/* One way to answer a model: a target of its own (tier 0) or of a fallback (tier 1 …). */
+struct choice {
+    struct target *target;
+    const char *route; /* the configured model it belongs to */
+    const char *name;  /* name to ask for where the target gives none; NULL = the client's */
+    uint64_t timeout_ms;
+    uint32_t tier;
+};
+
+struct route {
+    const char *name; /* as configured, wildcards and all */
+    uint64_t deadline_ms;
+    struct target *targets;
+    size_t target_count;
+    struct choice choices[ROUTE_MAX_CHOICES];
+    uint32_t choice_count;
+};
+
+struct router;
+
+/* Reads the configuration; it holds on to it. Breakers of targets that `before` (may be NULL) has
+ * too go on. The caller holds the first reference. */
+enum err router_create(struct router **out, const struct config *config, struct workers *workers,
+                       const struct router *before, uint64_t now_us) NODISCARD;
+void router_ref(struct router *r);
+/* Takes NULL, nulls; the last one frees. */
+void router_unref(struct router **r);
+/* By exact name, else the longest wildcard; NULL when unknown. */
+const struct route *router_find(const struct router *r, struct span model);
+
+/* What a request knows about its choices: bits by choice index. */
+struct route_state {
+    uint64_t tried;  /* leave out while there are others */
+    uint64_t barred; /* never again */
+    uint64_t now_us;
+    uint64_t since_us; /* when the request began to wait for a worker */
+    uint64_t grace_us; /* how long it waits for a worker to appear */
+};
+
+/* The choices to wait for or to send to now, all of one tier; 0 = none left. First those whose
+ * breaker allows and which have a worker (or may soon have one again); an open breaker yields when
+ * nothing else is left. */
+uint64_t route_candidates(const struct route *route, const struct route_state *s);
+/* One of them by weight, among those with a free slot if `free_only`; -1 when there is none.
+ * chance: 32 random bits. */
+int route_choose(const struct route *route, uint64_t candidates, bool free_only, uint32_t chance);
+/* May a worker for this pool still appear within the request's grace? */
+bool pool_is_hopeful(const struct pool *pool, const struct route_state *s);
+
+#endif

@@ -1,0 +1,9 @@
+/* The broker's options as the pure modules want them: in microseconds, gathered by module. */
+#ifndef SERVICES_BROKER_RULES_H
+#define SERVICES_BROKER_RULES_H
+
+#include "services/broker/calls.h"
+
+struct calls_rules rules_from(const struct config_options *o);
+
+#endif
