@@ -190,9 +190,7 @@ static void end_whole(struct lane *l)
         utf8_repair(&l->mended, body);
         body = buf_span(&l->mended);
     }
-    l->whole = true;
     check_parsed(l, l->pc.provider->parse_response(&l->pc, l->current, body));
-    l->whole = false;
 }
 
 static void end_events(struct lane *l)
@@ -307,7 +305,6 @@ static void destroy(struct call *c)
         upstream_answer_reset(&l->answer);
         json_doc_free(&l->doc);
         buf_free(&l->mended);
-        stop_filter_free(&l->stops);
     }
 }
 

@@ -5,7 +5,6 @@
 
 #include "services/worker/api_ops.h"
 #include "services/worker/call_core.h"
-#include "services/worker/stop_filter.h"
 #include "services/worker/upstream_answer.h"
 
 enum { TRANSLATION_MAX_PROMPTS = 128, TRANSLATION_MAX_PARALLEL = 8, TRANSLATION_MAX_REPEATS = 3 };
@@ -22,15 +21,12 @@ struct lane {
     const struct exchange *answered; /* whose head has come: `answer` is its answer */
     struct upstream_answer answer;
     struct buf mended; /* scratch: an event whose UTF-8 was repaired */
-    struct stop_filter stops;
     struct usage usage;
     uint64_t text_bytes;
     uint64_t wait_ms;       /* left until on_timer; 0 = none */
     unsigned repeats;       /* of a repeatable exchange that failed */
     struct exchange *again; /* to be sent when the wait is over */
     bool running, stopped, ended;
-    bool cut;   /* a stop sequence of ours ended the text: the rest of it is not shown */
-    bool whole; /* its events come from a whole body: usage still follows a cut */
 };
 
 struct translation {

@@ -1,4 +1,4 @@
-/* Neutral events of the lanes on their way to the one writer: commit, stop sequences, usage summed
+/* Neutral events of the lanes on their way to the one writer: commit, indexes, usage summed
  * and completed. */
 #include "services/worker/estimate.h"
 #include "services/worker/translation.h"
@@ -110,66 +110,20 @@ static void end_lane(struct lane *l)
         end_answer(t);
 }
 
-static void write_text(struct lane *l, const struct neutral_event *e, struct span text)
+static void on_text(struct lane *l, const struct neutral_event *e)
 {
     struct translation *t = l->owner;
-    if (text.len == 0)
+    if (e->text.len == 0)
         return;
     struct neutral_event shown = *e;
-    shown.text = text;
     shown.slot = t->lane_count > 1 ? l->index : e->slot;
+    l->text_bytes += e->text.len;
     call_commit(t->call);
     write_event(t, &shown);
 }
 
-/* A stop sequence of ours: the answer ends here. An upstream that still streams is left alone or
- * told so. */
-static void cut_lane(struct lane *l)
-{
-    struct translation *t = l->owner;
-    struct neutral_event stop = {.kind = EVENT_STOP,
-                                 .slot = t->lane_count > 1 ? l->index : 0,
-                                 .stop = STOP_SEQUENCE,
-                                 .stop_sequence_text = l->stops.found,
-                                 .usage = USAGE_NONE};
-    l->cut = l->stopped = true;
-    call_commit(t->call);
-    write_event(t, &stop);
-    if (l->whole)
-        return;
-    /* what was read before the cut has been paid for */
-    l->usage.output = USAGE_UNKNOWN;
-    if (t->call->spec.provider->cancel)
-        t->call->spec.provider->cancel(&l->pc);
-    end_lane(l);
-}
-
-static void on_text(struct lane *l, const struct neutral_event *e)
-{
-    l->text_bytes += e->text.len;
-    if (stop_filter_is_empty(&l->stops)) {
-        write_text(l, e, e->text);
-        return;
-    }
-    struct span shown;
-    bool found = stop_filter_feed(&l->stops, e->text, &shown);
-    write_text(l, e, shown);
-    if (found)
-        cut_lane(l);
-}
-
-/* Text that was held back as a stop sequence's possible beginning was none. */
-static void flush_text(struct lane *l)
-{
-    struct neutral_event text = {.kind = EVENT_TEXT, .usage = USAGE_NONE};
-    if (!l->cut)
-        write_text(l, &text, stop_filter_flush(&l->stops));
-}
-
 static void on_content(struct lane *l, const struct neutral_event *e)
 {
-    if (e->kind != EVENT_TOOL_END)
-        flush_text(l);
     l->text_bytes += e->text.len + e->name_text.len;
     call_commit(l->owner->call);
     write_event(l->owner, e);
@@ -177,21 +131,12 @@ static void on_content(struct lane *l, const struct neutral_event *e)
 
 static void on_stop(struct lane *l, const struct neutral_event *e)
 {
-    flush_text(l);
     l->stopped = true;
     struct neutral_event stop = *e;
     if (l->owner->lane_count > 1)
         stop.slot = l->index;
     call_commit(l->owner->call);
     write_event(l->owner, &stop);
-}
-
-static void on_cut_event(struct lane *l, const struct neutral_event *e)
-{
-    if (e->kind == EVENT_USAGE)
-        merge_usage(l, &e->usage);
-    else if (e->kind == EVENT_END)
-        end_lane(l);
 }
 
 void translation_emit(void *ctx, const struct neutral_event *e)
@@ -201,10 +146,6 @@ void translation_emit(void *ctx, const struct neutral_event *e)
         return;
     if (e->kind == EVENT_ERROR) {
         call_fail(l->owner->call, &e->fault);
-        return;
-    }
-    if (l->cut) {
-        on_cut_event(l, e);
         return;
     }
     switch (e->kind) {
@@ -234,7 +175,6 @@ void translation_emit(void *ctx, const struct neutral_event *e)
             write_event(l->owner, e);
         break;
     case EVENT_END:
-        flush_text(l);
         end_lane(l);
         break;
     case EVENT_ERROR:
