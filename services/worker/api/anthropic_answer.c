@@ -1,0 +1,117 @@
+#include "services/worker/api/anthropic_answer.h"
+
+#include "services/worker/api/anthropic.h"
+
+bool anthropic_shows_thinking(const struct anthropic_writer *w)
+{
+    enum thinking_mode mode = w->base.options.request->thinking;
+    return mode == THINKING_BUDGET || mode == THINKING_ADAPTIVE;
+}
+
+struct span anthropic_tool_id(struct anthropic_writer *w, const struct neutral_event *e)
+{
+    size_t number = w->tool_count++;
+    return e->id_text.len ? arena_copy(w->base.options.arena, e->id_text)
+                          : writer_made_id(&w->base, "toolu_", number);
+}
+
+static const char *stop_word(const struct anthropic_writer *w, enum stop_reason stop)
+{
+    if (w->refused)
+        return "refusal";
+    switch (stop) {
+    case STOP_SEQUENCE:
+        return "stop_sequence";
+    case STOP_LENGTH:
+        return "max_tokens";
+    case STOP_CONTEXT:
+        return "model_context_window_exceeded";
+    case STOP_FILTER:
+        return "refusal";
+    case STOP_PAUSE:
+        return "pause_turn";
+    case STOP_UNKNOWN:
+    case STOP_END:
+    case STOP_TOOL:
+        break;
+    }
+    /* Hosts say "stop" with tool calls (H090), and a client without a call must not wait for one.
+     */
+    return w->tool_count ? "tool_use" : "end_turn";
+}
+
+void anthropic_write_stop(const struct anthropic_writer *w, struct json_writer *jw,
+                          enum stop_reason stop)
+{
+    jw_key(jw, "stop_reason");
+    jw_str(jw, stop_word(w, stop));
+    jw_key(jw, "stop_sequence");
+    if (!w->refused && stop == STOP_SEQUENCE && w->base.stop_sequence_text.len)
+        jw_text(jw, w->base.stop_sequence_text);
+    else
+        jw_null(jw);
+}
+
+static void write_count(struct json_writer *jw, const char *name, uint64_t count)
+{
+    jw_key(jw, name);
+    jw_u64(jw, count);
+}
+
+void anthropic_write_usage(const struct anthropic_writer *w, struct json_writer *jw)
+{
+    struct usage u = writer_usage(&w->base);
+    uint64_t other = u.cached + u.cache_write;
+    jw_object(jw);
+    write_count(jw, "input_tokens", u.input > other ? u.input - other : 0);
+    write_count(jw, "cache_creation_input_tokens", u.cache_write);
+    write_count(jw, "cache_read_input_tokens", u.cached);
+    write_count(jw, "output_tokens", u.output);
+    if (u.reasoning) {
+        jw_key(jw, "output_tokens_details");
+        jw_object(jw);
+        write_count(jw, "thinking_tokens", u.reasoning);
+        jw_object_end(jw);
+    }
+    jw_object_end(jw);
+}
+
+struct answer_writer *anthropic_messages_writer_create(const struct answer_options *options)
+{
+    struct anthropic_writer *w = ARENA_NEW(options->arena, struct anthropic_writer);
+    if (!w)
+        return NULL;
+    writer_init(&w->base, options);
+    return &w->base;
+}
+
+static void ensure_started(struct anthropic_writer *w)
+{
+    static const char *const prefixes[] = {"msg_", NULL};
+    if (w->base.started)
+        return;
+    writer_settle_id(&w->base, prefixes);
+    w->base.started = true;
+    if (w->base.stream)
+        anthropic_stream_start(w);
+}
+
+void anthropic_messages_write(struct answer_writer *base, const struct neutral_event *e)
+{
+    struct anthropic_writer *w = (struct anthropic_writer *)base;
+    if (base->done)
+        return;
+    writer_take(base, e);
+    if (e->kind == EVENT_ERROR) {
+        writer_error(base, &e->fault);
+        return;
+    }
+    if (e->kind != EVENT_PING && e->kind != EVENT_USAGE)
+        ensure_started(w);
+    if (e->kind == EVENT_REFUSAL)
+        w->refused = true;
+    if (base->stream)
+        anthropic_stream_event(w, e);
+    else
+        anthropic_unary_event(w, e);
+}

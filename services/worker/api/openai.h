@@ -1,0 +1,40 @@
+/* Inside of api/: what the two OpenAI readers and writers share, and their parts. */
+#ifndef SERVICES_WORKER_API_OPENAI_H
+#define SERVICES_WORKER_API_OPENAI_H
+
+#include "services/worker/api/read.h"
+#include "services/worker/api_ops.h"
+
+/* member_fns; `into` is the request. */
+enum err openai_read_messages(struct reader *r, const struct where *at, struct json v, void *into);
+enum err openai_read_tools(struct reader *r, const struct where *at, struct json v, void *into);
+enum err openai_read_tool_choice(struct reader *r, const struct where *at, struct json v,
+                                 void *into);
+enum err openai_read_functions(struct reader *r, const struct where *at, struct json v, void *into);
+enum err openai_read_function_call(struct reader *r, const struct where *at, struct json v,
+                                   void *into);
+/* "integer ≥ 1": max_tokens, max_completion_tokens (WIRE 11). */
+enum err openai_read_max_out(struct reader *r, const struct where *at, struct json v, void *into);
+enum err openai_read_n(struct reader *r, const struct where *at, struct json v, void *into);
+enum err openai_read_stream_options(struct reader *r, const struct where *at, struct json v,
+                                    void *into);
+
+/* A user's part that is a URL (image_url) or a file; `from` is the URL's json text. */
+enum err openai_read_image_part(struct reader *r, const struct where *at, struct json v,
+                                struct part_list *parts);
+enum err openai_read_file_part(struct reader *r, const struct where *at, struct json v,
+                               struct part_list *parts);
+
+extern const char *const openai_never_twice[];
+
+enum err openai_chat_read(struct json body, struct arena *arena, struct neutral_request *out,
+                          struct fault *fault_out);
+struct answer_writer *openai_chat_writer_create(const struct answer_options *options);
+void openai_chat_write(struct answer_writer *w, const struct neutral_event *e);
+
+enum err openai_completions_read(struct json body, struct arena *arena, struct neutral_request *out,
+                                 struct fault *fault_out);
+struct answer_writer *openai_completions_writer_create(const struct answer_options *options);
+void openai_completions_write(struct answer_writer *w, const struct neutral_event *e);
+
+#endif

@@ -1,0 +1,201 @@
+#include "services/worker/api/writer.h"
+
+#include "common/base/crypto.h"
+
+void writer_init(struct answer_writer *w, const struct answer_options *options)
+{
+    w->options = *options;
+    w->stream = options->request->stream;
+    w->usage = USAGE_NONE;
+}
+
+static struct span to_text(struct arena *arena, struct span bytes)
+{
+    struct buf escaped = {0};
+    json_append_text(&escaped, bytes);
+    struct span text = arena_copy(arena, buf_span(&escaped));
+    buf_free(&escaped);
+    return text;
+}
+
+static void take_usage(struct answer_writer *w, const struct usage *usage)
+{
+    struct usage from = *usage;
+    if (from.service_tier_text.len)
+        from.service_tier_text = arena_copy(w->options.arena, from.service_tier_text);
+    usage_merge(&w->usage, &from);
+}
+
+static void take_start(struct answer_writer *w, const struct neutral_event *e)
+{
+    if (e->id_text.len)
+        w->id_text = arena_copy(w->options.arena, e->id_text);
+    if (e->model_text.len)
+        w->model_text = arena_copy(w->options.arena, e->model_text);
+    take_usage(w, &e->usage);
+}
+
+void writer_take(struct answer_writer *w, const struct neutral_event *e)
+{
+    switch (e->kind) {
+    case EVENT_START:
+        if (!w->started)
+            take_start(w, e);
+        break;
+    case EVENT_USAGE:
+        take_usage(w, &e->usage);
+        break;
+    case EVENT_STOP:
+        w->stop = e->stop;
+        if (e->stop_sequence_text.len)
+            w->stop_sequence_text = arena_copy(w->options.arena, e->stop_sequence_text);
+        break;
+    case EVENT_TEXT:
+    case EVENT_REFUSAL:
+    case EVENT_THINK:
+    case EVENT_TOOL_ARGS:
+        w->output_bytes += e->text.len;
+        break;
+    case EVENT_THINK_SIGNATURE:
+    case EVENT_REDACTED:
+    case EVENT_TOOL_BEGIN:
+    case EVENT_TOOL_END:
+    case EVENT_PING:
+    case EVENT_END:
+    case EVENT_ERROR:
+        break;
+    }
+}
+
+void writer_settle_id(struct answer_writer *w, const char *const *prefixes)
+{
+    struct arena *arena = w->options.arena;
+    if (!w->model_text.len)
+        w->model_text = to_text(arena, w->options.model);
+    struct span id = w->id_text;
+    for (const char *const *p = prefixes; id.len && *p; p++) {
+        if (span_starts(id, *p))
+            return;
+    }
+    if (!id.len) {
+        id = to_text(arena, w->options.request_id);
+        id = span_starts(id, "req_") ? span_skip(id, 4) : id;
+    }
+    w->id_text = arena_printf(arena, "%s%.*s", prefixes[0], SPAN_ARG(id));
+}
+
+struct span writer_made_id(const struct answer_writer *w, const char *prefix, size_t number)
+{
+    enum { SEED_MAX = 256, ID_BYTES = 12 };
+    char seed[SEED_MAX + sizeof number];
+    struct span id =
+        span_first(w->options.request_id.len ? w->options.request_id : w->id_text, SEED_MAX);
+    uint8_t digest[SHA256_BYTES];
+    char hex[2 * ID_BYTES + 1];
+    if (id.len)
+        memcpy(seed, id.data, id.len);
+    memcpy(seed + id.len, &number, sizeof number);
+    crypto_sha256(span_of(seed, id.len + sizeof number), digest);
+    crypto_hex(digest, ID_BYTES, hex);
+    return arena_printf(w->options.arena, "%s%s", prefix, hex);
+}
+
+void writer_error(struct answer_writer *w, const struct fault *fault)
+{
+    w->done = true;
+    if (!w->stream)
+        return;
+    struct error_report report = {
+        .error_class = fault->error_class,
+        .message = fault->message,
+        .code = fault->code,
+        .param = fault->param,
+        .request_id = w->options.request_id,
+    };
+    error_write_event(w->options.out, w->options.request->api, &report);
+}
+
+struct usage writer_usage(const struct answer_writer *w)
+{
+    struct usage u = w->usage;
+    if (u.input == USAGE_UNKNOWN)
+        u.input = w->options.input_tokens;
+    if (u.output == USAGE_UNKNOWN)
+        u.output = (w->output_bytes + 3) / 4;
+    u.cached = u.cached == USAGE_UNKNOWN ? 0 : u.cached;
+    u.cache_write = u.cache_write == USAGE_UNKNOWN ? 0 : u.cache_write;
+    u.reasoning = u.reasoning == USAGE_UNKNOWN ? 0 : u.reasoning;
+    return u;
+}
+
+static void write_count(struct json_writer *jw, const char *name, uint64_t count)
+{
+    jw_key(jw, name);
+    jw_u64(jw, count);
+}
+
+void writer_openai_usage(struct json_writer *jw, const struct usage *u)
+{
+    jw_object(jw);
+    write_count(jw, "prompt_tokens", u->input);
+    write_count(jw, "completion_tokens", u->output);
+    write_count(jw, "total_tokens", u->input + u->output);
+    jw_key(jw, "prompt_tokens_details");
+    jw_object(jw);
+    write_count(jw, "cached_tokens", u->cached);
+    write_count(jw, "cache_write_tokens", u->cache_write);
+    jw_object_end(jw);
+    jw_key(jw, "completion_tokens_details");
+    jw_object(jw);
+    write_count(jw, "reasoning_tokens", u->reasoning);
+    jw_object_end(jw);
+    jw_object_end(jw);
+}
+
+const char *writer_openai_finish(enum stop_reason stop)
+{
+    switch (stop) {
+    case STOP_LENGTH:
+    case STOP_CONTEXT:
+        return "length";
+    case STOP_TOOL:
+        return "tool_calls";
+    case STOP_FILTER:
+        return "content_filter";
+    case STOP_UNKNOWN:
+    case STOP_END:
+    case STOP_SEQUENCE:
+    case STOP_PAUSE:
+        break;
+    }
+    return "stop";
+}
+
+struct answer_tool *answer_tools_add(struct answer_tools *tools, struct arena *arena,
+                                     const struct neutral_event *e)
+{
+    if (tools->count == tools->cap) {
+        size_t cap = tools->cap ? tools->cap * 2 : 4;
+        struct answer_tool *grown = ARENA_ARRAY(arena, struct answer_tool, cap);
+        if (!grown)
+            return NULL;
+        if (tools->count)
+            memcpy(grown, tools->items, tools->count * sizeof *grown);
+        tools->items = grown;
+        tools->cap = cap;
+    }
+    struct answer_tool *tool = &tools->items[tools->count++];
+    *tool = (struct answer_tool){.slot = e->slot};
+    tool->id_text = arena_copy(arena, e->id_text);
+    tool->name_text = arena_copy(arena, e->name_text);
+    return tool;
+}
+
+struct answer_tool *answer_tools_find(const struct answer_tools *tools, uint32_t slot)
+{
+    for (size_t i = tools->count; i-- > 0;) {
+        if (tools->items[i].slot == slot)
+            return &tools->items[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,64 @@
+/* What the three answer writers share: who answers, what was used, why it stopped; ids made where
+ * there are none. */
+#ifndef SERVICES_WORKER_API_WRITER_H
+#define SERVICES_WORKER_API_WRITER_H
+
+#include "services/worker/api/rope.h"
+#include "services/worker/api_ops.h"
+
+/* The first member of every writer. */
+struct answer_writer {
+    struct answer_options options;
+    bool stream;
+    bool started;
+    bool done; /* END or ERROR was written: nothing follows (exactly-once end) */
+    struct span id_text, model_text; /* json text, in the arena */
+    struct usage usage;
+    uint64_t output_bytes; /* of text and arguments, for usage that never comes */
+    enum stop_reason stop;
+    struct span stop_sequence_text;
+};
+
+/* Fills the shared part. */
+void writer_init(struct answer_writer *w, const struct answer_options *options);
+/* Takes what every protocol treats alike: id and model of START, usage, stop. */
+void writer_take(struct answer_writer *w, const struct neutral_event *e);
+/* The answer's id with one of the prefixes in front (the first, unless it begins with one of them
+ * already). A made one, of the request's id, when the upstream gave none. `prefixes` ends with
+ * NULL. */
+void writer_settle_id(struct answer_writer *w, const char *const *prefixes);
+/* "call_" + 24 hex digits, always the same for the same request and number: writers are pure. */
+struct span writer_made_id(const struct answer_writer *w, const char *prefix, size_t number);
+/* The in-band error of a stream; nothing in a unary answer. Ends the writer. */
+void writer_error(struct answer_writer *w, const struct fault *fault);
+
+/* Usage with every gap filled: estimates for input and output, zero for the rest. */
+struct usage writer_usage(const struct answer_writer *w);
+
+/* OpenAI's usage object (WIRE 12). */
+void writer_openai_usage(struct json_writer *jw, const struct usage *u);
+/* STOP_TOOL is the caller's to say: "tool_calls" or "function_call". */
+const char *writer_openai_finish(enum stop_reason stop);
+
+/* ---- tools of an answer, by the neutral slot ---- */
+
+struct answer_tool {
+    uint32_t slot;
+    bool ended;
+    struct span id_text, name_text;
+    struct rope args; /* unary: all of them; streams: those that wait */
+    bool args_seen;
+};
+
+struct answer_tools {
+    struct answer_tool *items;
+    size_t count, cap;
+};
+
+/* Appends; NULL when the arena is full. Moves earlier ones. */
+struct answer_tool *answer_tools_add(struct answer_tools *tools, struct arena *arena,
+                                     const struct neutral_event *e);
+/* The latest tool with this slot; NULL when none was begun. */
+struct answer_tool *answer_tools_find(const struct answer_tools *tools, uint32_t slot);
+
+#endif
