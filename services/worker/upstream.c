@@ -146,6 +146,9 @@ static size_t on_write(char *data, size_t size, size_t n, void *ctx)
 static size_t on_read(char *into, size_t size, size_t n, void *ctx)
 {
     struct upstream_request *r = ctx;
+    if (r->state != REQUEST_RUNNING)
+        return CURL_READFUNC_ABORT; /* cancelled from within another one's callback: the body may be
+                                       gone */
     struct span rest = span_first(span_skip(r->spec.body, r->body_read), size * n);
     if (rest.len)
         memcpy(into, rest.data, rest.len);

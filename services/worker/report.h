@@ -1,0 +1,11 @@
+/* A worker's gauges: requests in flight, settlements pending, open breakers. */
+#ifndef SERVICES_WORKER_REPORT_H
+#define SERVICES_WORKER_REPORT_H
+
+#include "services/worker/jobs.h"
+
+/* m may be NULL. */
+void report_gauges(struct metric_client *m, const struct setup *setup, const struct jobs *jobs,
+                   const struct settles *settles);
+
+#endif

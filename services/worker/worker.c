@@ -1,0 +1,158 @@
+#include "services/worker/worker.h"
+
+#include "common/base/log.h"
+#include "common/base/model_file.h"
+#include "services/worker/report.h"
+
+enum { UPKEEP_MS = 100 };
+
+/* ---- slots and upkeep, ten times a second ---- */
+
+static bool tell_slots(void *ctx, size_t broker, uint32_t offered, const char *why)
+{
+    const struct worker *w = ctx;
+    struct slots m = {.offered = offered, .why = span_str(why)};
+    return bus_send(w->d->brokers[broker], (struct header){0}, MESSAGE_SLOTS, &m) == OK;
+}
+
+void worker_offer_slots(struct worker *w)
+{
+    struct slot_share shares[SLOTS_MAX_BROKERS] = {0};
+    size_t n = w->d->broker_count < SLOTS_MAX_BROKERS ? w->d->broker_count : SLOTS_MAX_BROKERS;
+    const char *why = w->d->draining             ? "draining"
+                      : settles_full(w->settles) ? "too many unacknowledged settlements"
+                                                 : endpoints_why(w->setup->endpoints);
+    for (size_t i = 0; i < n; i++) {
+        struct bus_peer *broker = w->d->brokers[i];
+        shares[i].up = bus_peer_up(broker);
+        shares[i].running = jobs_running_of(w->jobs, broker);
+        shares[i].queued = shares[i].up ? bus_peer_queued(broker) : 0;
+    }
+    slots_update(&w->offers, shares, n, w->d->config->options.worker_slots, why, tell_slots, w);
+}
+
+static void on_upkeep(void *ctx)
+{
+    struct worker *w = ctx;
+    if (bus_peer_up(w->d->auth))
+        settles_tick(w->settles, loop_now_ms(w->d->loop));
+    worker_offer_slots(w);
+    report_gauges(w->d->metrics, w->setup, w->jobs, w->settles);
+    loop_timer_start(w->d->loop, &w->upkeep, UPKEEP_MS, on_upkeep, w);
+}
+
+static enum err send_settle(void *ctx, struct header h, const struct settle *m)
+{
+    const struct worker *w = ctx;
+    return bus_send(w->d->auth, h, MESSAGE_SETTLE, m);
+}
+
+static enum err send_to_broker(void *ctx, struct bus_peer *to, struct header h,
+                               enum message_type type, const void *message)
+{
+    (void)ctx;
+    return bus_send(to, h, type, message);
+}
+
+/* ---- life ---- */
+
+static enum err load_setup(struct worker *w, struct setup **out)
+{
+    struct config_paths paths = {w->d->run_dir, w->d->state_dir};
+    enum err err = setup_create(out, w->d->config->path, &paths, w->provider);
+    if (err == OK && endpoints_why((*out)->endpoints))
+        log_warn("no_slots_offered", LSTR("provider", w->provider),
+                 LSTR("why", endpoints_why((*out)->endpoints)));
+    return err;
+}
+
+static enum err load_table(struct worker *w)
+{
+    struct buf path = {0}, error = {0};
+    enum err err = model_file_path(&path);
+    if (err == OK)
+        err = model_table_load(path.data, &w->table, &error);
+    if (err != OK)
+        log_error(
+            "no_model_table", LSTR("why", err_name(err)), LSPAN("detail", buf_span(&error)),
+            LSTR("hint", "models.json is looked for in $TOLLGATE_SHARE and ../share/tollgate"));
+    buf_free(&path);
+    buf_free(&error);
+    return err;
+}
+
+void worker_close(struct worker *w)
+{
+    loop_timer_stop(w->d->loop, &w->upkeep);
+    jobs_destroy(&w->jobs);
+    upstream_destroy(&w->upstream);
+    setup_unref(&w->setup);
+    settles_destroy(&w->settles);
+    model_table_destroy(&w->table);
+}
+
+static enum err open_parts(struct worker *w)
+{
+    const struct config_options *o = &w->d->config->options;
+    struct upstream_options up = {o->worker_shards, o->worker_max_connections,
+                                  o->worker_connect_timeout, o->worker_max_response,
+                                  o->worker_http2};
+    enum err err = load_table(w);
+    if (err == OK)
+        err = load_setup(w, &w->setup);
+    if (err == OK)
+        err = upstream_create(&w->upstream, w->d->loop, &up);
+    if (err == OK)
+        err = settles_create(&w->settles, o->worker_max_pending_settles, send_settle, w);
+    struct job_env env = {.loop = w->d->loop,
+                          .upstream = w->upstream,
+                          .settles = w->settles,
+                          .table = w->table,
+                          .metrics = w->d->metrics,
+                          .ctx = w,
+                          .send = send_to_broker};
+    return err == OK ? jobs_create(&w->jobs, &env) : err;
+}
+
+enum err worker_open(struct worker *w, struct daemon *d)
+{
+    w->d = d;
+    if (!w->provider || !*w->provider) {
+        log_error("usage", LSTR("why", "--provider NAME is required"));
+        return ERR_INVALID;
+    }
+    enum err err = open_parts(w);
+    if (err == OK)
+        loop_timer_start(d->loop, &w->upkeep, 0, on_upkeep, w);
+    else
+        worker_close(w);
+    return err;
+}
+
+void worker_reload(struct worker *w)
+{
+    struct setup *fresh;
+    if (load_setup(w, &fresh) != OK)
+        return;
+    setup_unref(&w->setup); /* running jobs hold the old one as long as they need it */
+    w->setup = fresh;
+    w->offers = (struct offers){0};
+    worker_offer_slots(w);
+}
+
+void worker_broker_up(struct worker *w, const struct bus_peer *broker)
+{
+    for (size_t i = 0; i < w->d->broker_count && i < SLOTS_MAX_BROKERS; i++)
+        if (w->d->brokers[i] == broker)
+            w->offers.last[i].told = false;
+    worker_offer_slots(w);
+}
+
+uint32_t worker_job_limit(const struct worker *w)
+{
+    uint32_t slots = w->d->config->options.worker_slots;
+    if (w->d->draining)
+        return 0;
+    /* Twice the slots: an offer that shrinks overtakes what was sent against the larger one. */
+    return slots > UINT32_MAX / 2 ? slots : slots * 2;
+}
