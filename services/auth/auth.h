@@ -1,0 +1,44 @@
+/* Everything an auth daemon holds, put together and taken apart; main.c speaks for it on the bus.
+ */
+#ifndef SERVICES_AUTH_AUTH_H
+#define SERVICES_AUTH_AUTH_H
+
+#include "common/runtime/daemon.h"
+#include "services/auth/admin.h"
+#include "services/auth/admission.h"
+#include "services/auth/ledger.h"
+#include "services/auth/writer.h"
+
+struct auth {
+    struct daemon *d;
+    struct limits limits;
+    struct leases leases;
+    struct holds holds;
+    struct keys *keys;
+    struct prices prices;
+    struct admission admission;
+    struct ledger ledger;
+    struct writer *writer;
+    struct admin *admin;
+    struct loop_timer tick, prune;
+    uint64_t next_probe_ns;
+    char boot_id[BOOT_ID_BYTES];
+    size_t edges; /* connected */
+};
+
+enum err auth_start(struct auth *a, struct daemon *d) NODISCARD;
+/* Finishes what was taken in, acknowledgements and all. */
+void auth_stop(struct auth *a);
+/* d->config has been replaced. */
+void auth_reload(struct auth *a);
+/* Tells every edge to forget a key. */
+void auth_push_revoked(struct auth *a, const struct key *key);
+/* Was a key revoked so lately that an edge which was away may still trust it? */
+bool auth_revoked_lately(const struct auth *a);
+
+static inline struct moment auth_now(const struct auth *a)
+{
+    return (struct moment){loop_now_us(a->d->loop) * 1000, clock_wall_ms(loop_clock(a->d->loop))};
+}
+
+#endif

@@ -1,0 +1,42 @@
+#include "services/auth/client.h"
+
+#include <stdlib.h>
+
+struct client *client_create(struct bus_peer *peer)
+{
+    struct client *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->peer = peer;
+    c->is_edge = strcmp(bus_peer_role(peer), "edge") == 0;
+    c->references = 1;
+    bus_peer_set_user(peer, c);
+    return c;
+}
+
+struct client *client_of(const struct bus_peer *peer)
+{
+    return bus_peer_user(peer);
+}
+
+void client_leave(struct bus_peer *peer)
+{
+    struct client *c = bus_peer_user(peer);
+    if (!c)
+        return;
+    bus_peer_set_user(peer, NULL);
+    c->peer = NULL;
+    client_drop(c);
+}
+
+struct client *client_hold(struct client *c)
+{
+    c->references++;
+    return c;
+}
+
+void client_drop(struct client *c)
+{
+    if (--c->references == 0)
+        free(c);
+}

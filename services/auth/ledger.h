@@ -1,0 +1,42 @@
+/* SETTLE and RELEASE on their way into the store, and what they correct in memory once they are
+ * durable. */
+#ifndef SERVICES_AUTH_LEDGER_H
+#define SERVICES_AUTH_LEDGER_H
+
+#include "common/runtime/config.h"
+#include "common/runtime/metric.h"
+#include "proto/message.h"
+#include "services/auth/holds.h"
+#include "services/auth/lease.h"
+#include "services/auth/prices.h"
+#include "services/auth/store.h"
+
+struct ledger {
+    enum err (*submit)(void *ctx, const struct store_op *op); /* to the writer */
+    void *submit_ctx;
+    struct keys *keys;
+    struct leases *leases;
+    struct holds *holds;
+    const struct prices
+        *prices; /* for rows that are booked without a worker's report; may be NULL */
+    const struct config *config;
+    struct metric_client *metrics; /* may be NULL */
+};
+
+/* ERR_AGAIN: not taken, the sender will come again. `tag` goes along with the operation. */
+enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct settle *m,
+                          uint64_t now_ns, uint64_t wall_ms, void *tag) NODISCARD;
+/* `edge` is whose lease a leased request counts against. What it held is free from here on. */
+enum err ledger_on_release(struct ledger *l, const struct header *h, const struct release *m,
+                           const void *edge, uint64_t now_ns, uint64_t wall_ms,
+                           void *tag) NODISCARD;
+/* A SETTLE, RELEASE or BOOK operation has become durable (or has not). */
+void ledger_on_result(struct ledger *l, const struct store_op *op, enum err result,
+                      uint64_t now_ns);
+/* A waiting row found in the store at start: it gets a new grace. */
+enum err ledger_on_waiting(struct ledger *l, const struct store_usage *u,
+                           uint64_t now_ns) NODISCARD;
+/* Books what has waited long enough. Call a few times a second. */
+void ledger_tick(struct ledger *l, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,111 @@
+/* tollgate-auth: who may ask, how much, and what it came to. Owns keys, limits and the ledger. */
+#include "common/base/log.h"
+#include "services/auth/auth.h"
+#include "services/auth/client.h"
+
+static enum err start(void *self, struct daemon *d)
+{
+    return auth_start(self, d);
+}
+
+static void stop(void *self)
+{
+    auth_stop(self);
+}
+
+static void reload(void *self)
+{
+    auth_reload(self);
+}
+
+static void on_peer_up(void *self, struct bus_peer *peer)
+{
+    struct auth *a = self;
+    struct client *c = client_create(peer);
+    if (!c || !c->is_edge)
+        return;
+    a->edges++;
+    if (auth_revoked_lately(a) &&
+        bus_send(peer, (struct header){0}, MESSAGE_REVOKED, &(struct revoked){0}))
+        log_warn("revoke_not_sent", LSTR("edge", bus_peer_name(peer)));
+}
+
+static void on_peer_down(void *self, struct bus_peer *peer)
+{
+    struct auth *a = self;
+    const struct client *c = client_of(peer);
+    if (c && c->is_edge) {
+        a->edges--;
+        lease_forget_edge(&a->leases, c);
+    }
+    client_leave(peer);
+}
+
+static void on_authorize(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    struct auth *a = self;
+    struct verdict v;
+    struct asker who = {client_of(from), a->edges};
+    admission_decide(&a->admission, &who, &m->header, &m->body->authorize, auth_now(a), &v);
+    struct header h = {.id = m->header.id, .seq = m->header.seq};
+    enum err e = v.allowed ? bus_send(from, h, MESSAGE_ALLOW, &v.allow)
+                           : bus_send(from, h, MESSAGE_DENY, &v.deny);
+    if (e)
+        log_debug("answer_not_sent",
+                  LSTR("error", err_name(e))); /* the edge asks again, or gives up */
+}
+
+/* What is not taken is not acknowledged, and comes again. */
+static void drop_unless(enum err e, struct client *c)
+{
+    if (!e)
+        return;
+    client_drop(c);
+    log_debug("not_taken", LSTR("error", err_name(e)));
+}
+
+static void on_settle(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    struct auth *a = self;
+    struct client *c = client_of(from);
+    struct moment now = auth_now(a);
+    if (c)
+        drop_unless(ledger_on_settle(&a->ledger, &m->header, &m->body->settle, now.now_ns,
+                                     now.wall_ms, client_hold(c)),
+                    c);
+}
+
+static void on_release(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    struct auth *a = self;
+    struct client *c = client_of(from);
+    struct moment now = auth_now(a);
+    if (c)
+        drop_unless(ledger_on_release(&a->ledger, &m->header, &m->body->release, c, now.now_ns,
+                                      now.wall_ms, client_hold(c)),
+                    c);
+}
+
+int main(int argc, char **argv)
+{
+    static struct auth auth;
+    static const struct daemon_spec spec = {
+        .program = "tollgate-auth",
+        .role = "auth",
+        .summary = "Keys, limits and the ledger of a Tollgate suite.",
+        .connects = LINK_METRICS,
+        .binds = true,
+        .start = start,
+        .reload = reload,
+        .stop = stop,
+        .on_peer_up = on_peer_up,
+        .on_peer_down = on_peer_down,
+        .handlers =
+            {
+                [MESSAGE_AUTHORIZE] = on_authorize,
+                [MESSAGE_SETTLE] = on_settle,
+                [MESSAGE_RELEASE] = on_release,
+            },
+    };
+    return daemon_main(&spec, &auth, argc, argv);
+}

@@ -1,0 +1,21 @@
+/* What tokens cost when no worker says so: the configuration's price of the model, else the
+ * project's table. */
+#ifndef SERVICES_AUTH_PRICES_H
+#define SERVICES_AUTH_PRICES_H
+
+#include "common/base/model_file.h"
+#include "common/runtime/config.h"
+
+struct prices {
+    struct model_file table; /* {0}: none found, only the configuration's prices hold */
+};
+
+/* Finds and reads the table; a missing one is logged, not fatal. */
+void prices_load(struct prices *p);
+void prices_free(struct prices *p);
+/* Nano-dollars; 0 when the model has no price. `provider` may be empty (the model's first target is
+ * meant). */
+uint64_t prices_cost_nano(const struct prices *p, const struct config *config, struct span model,
+                          struct span provider, uint64_t input_tokens, uint64_t output_tokens);
+
+#endif
