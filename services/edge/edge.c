@@ -1,0 +1,188 @@
+#include "services/edge/edge.h"
+
+#include "common/base/log.h"
+#include "services/edge/admission.h"
+#include "services/edge/front.h"
+#include "services/edge/relay.h"
+#include "services/edge/status.h"
+
+enum { TICK_MS = 250 };
+
+static enum err send_release(void *ctx, const struct request_id *id, const struct release *r)
+{
+    struct edge *e = ctx;
+    struct header h = {.id = *id};
+    return bus_send(e->d->auth, h, MESSAGE_RELEASE, r);
+}
+
+/* ---- configuration ---- */
+
+static void read_config(struct edge *e)
+{
+    const struct config_list *allow = &edge_options(e)->edge_metrics_allow;
+    const char *bad;
+    cidr_list_free(&e->metrics_allow);
+    if (cidr_list_parse(&e->metrics_allow, allow->items, allow->count, &bad) == ERR_INVALID)
+        log_warn("bad_range", LSTR("option", "edge.metrics_allow"), LSTR("range", bad));
+    e->config_read_ms = clock_wall_ms(loop_clock(e->d->loop));
+}
+
+static enum err open_http(struct edge *e)
+{
+    const struct config_options *o = edge_options(e);
+    struct http_config config = {
+        .address = o->edge_address,
+        .port = (uint16_t)o->edge_port,
+        .tls_cert = o->edge_tls_cert,
+        .tls_key = o->edge_tls_key,
+        .shards = o->edge_shards,
+        .max_connections = o->edge_max_connections,
+        .max_connections_per_address = o->edge_max_connections_per_address,
+        .max_header_bytes = o->edge_max_header,
+        .max_body_bytes = o->edge_max_body,
+        .max_body_memory_bytes = o->edge_max_body_memory,
+        .header_timeout_ms = o->edge_header_timeout,
+        .body_timeout_ms = o->edge_body_timeout,
+        .idle_timeout_ms = o->edge_idle_timeout,
+        .send_timeout_ms = o->edge_send_timeout,
+    };
+    struct http_handler handler = front_handler;
+    handler.ctx = e;
+    enum err error = o->edge_port > UINT16_MAX
+                         ? ERR_INVALID
+                         : http_server_create(&e->http, e->d->loop, &config, &handler);
+    if (error != OK)
+        log_error("cannot_listen", LSTR("address", o->edge_address), LU64("port", o->edge_port),
+                  LSTR("why", err_name(error)));
+    else
+        log_info("listening", LSTR("address", o->edge_address),
+                 LU64("port", http_server_port(e->http)), LU64("tls", *o->edge_tls_cert != 0));
+    return error;
+}
+
+/* ---- several times a second ---- */
+
+static void count_refused(struct edge *e, struct span reason, uint64_t now, uint64_t *told)
+{
+    if (now > *told)
+        metric_add(e->d->metrics, METRIC_CONNECTIONS_REFUSED, METRIC_LABELS(reason),
+                   (int64_t)(now - *told));
+    *told = now;
+}
+
+static void on_tick(void *ctx)
+{
+    struct edge *e = ctx;
+    struct http_stats stats = http_server_stats(e->http);
+    struct metric_client *m = e->d->metrics;
+    metric_set(m, METRIC_IN_FLIGHT, NULL, (int64_t)e->request_count);
+    metric_set(m, METRIC_CONNECTIONS, NULL, (int64_t)stats.connections);
+    count_refused(e, SPAN("limit"), stats.refused_limit, &e->told.refused_limit);
+    count_refused(e, SPAN("address"), stats.refused_address, &e->told.refused_address);
+    count_refused(e, SPAN("framing"), stats.refused_framing, &e->told.refused_framing);
+    if (bus_peer_up(e->d->auth))
+        releases_tick(e->releases, edge_now_ms(e));
+    loop_timer_start(e->d->loop, &e->gauge_timer, TICK_MS, on_tick, e);
+}
+
+/* ---- life ---- */
+
+enum err edge_start(struct edge *e, struct daemon *d)
+{
+    e->d = d;
+    e->auth_down_ms = e->brokers_down_ms = edge_now_ms(e);
+    read_config(e);
+    enum err error = leases_create(&e->leases, EDGE_MAX_LEASES);
+    if (error == OK)
+        error = releases_create(&e->releases, RELEASE_MAX_PENDING, send_release, e);
+    if (error == OK)
+        error = open_http(e);
+    if (error == OK)
+        on_tick(e);
+    return error;
+}
+
+void edge_reload(struct edge *e)
+{
+    read_config(e);
+    enum err error = http_server_reload_tls(e->http);
+    if (error != OK)
+        log_error("tls_not_renewed", LSTR("why", err_name(error)));
+}
+
+void edge_drain(struct edge *e)
+{
+    http_server_drain(e->http);
+}
+
+/* Releases are waited for as long as there is an auth to take them. */
+bool edge_drained(struct edge *e)
+{
+    bool told = releases_pending(e->releases) == 0 || !bus_peer_up(e->d->auth);
+    return e->request_count == 0 && told && http_server_stats(e->http).exchanges == 0;
+}
+
+void edge_stop(struct edge *e)
+{
+    loop_timer_stop(e->d->loop, &e->gauge_timer);
+    if (releases_pending(e->releases) > 0)
+        log_warn("releases_lost", LU64("count", releases_pending(e->releases)));
+    requests_free(e);
+    http_server_destroy(&e->http);
+    releases_destroy(&e->releases);
+    leases_destroy(&e->leases);
+    cidr_list_free(&e->metrics_allow);
+    json_doc_free(&e->doc);
+    buf_free(&e->scratch);
+}
+
+/* ---- peers ---- */
+
+bool edge_has_broker(const struct edge *e)
+{
+    for (size_t i = 0; i < e->d->broker_count; i++)
+        if (bus_peer_up(e->d->brokers[i]))
+            return true;
+    return false;
+}
+
+static bool is_broker(const struct edge *e, const struct bus_peer *peer)
+{
+    for (size_t i = 0; i < e->d->broker_count; i++)
+        if (e->d->brokers[i] == peer)
+            return true;
+    return false;
+}
+
+void edge_on_peer_up(struct edge *e, struct bus_peer *peer)
+{
+    if (peer == e->d->auth) {
+        e->auth_down_ms = 0;
+        releases_due_now(e->releases);
+        admission_on_auth_up(e);
+    } else if (is_broker(e, peer)) {
+        e->brokers_down_ms = 0;
+        relay_on_broker_up(e);
+    }
+    if (bus_peer_up(e->d->auth) && edge_has_broker(e))
+        e->was_ready = true;
+}
+
+void edge_on_peer_down(struct edge *e, struct bus_peer *peer)
+{
+    if (peer == e->d->auth) {
+        e->auth_down_ms = edge_now_ms(e);
+        admission_on_auth_down(e);
+    } else if (peer == e->d->metrics_peer) {
+        status_on_metrics_down(e);
+    } else if (is_broker(e, peer)) {
+        if (!edge_has_broker(e))
+            e->brokers_down_ms = edge_now_ms(e);
+        relay_on_broker_down(e, peer);
+    }
+}
+
+bool edge_allows_address(const struct edge *e, struct span address)
+{
+    return cidr_list_matches(&e->metrics_allow, address);
+}

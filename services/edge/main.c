@@ -1,0 +1,132 @@
+/* tollgate-edge: HTTP in. Owns the clients' connections, TLS, CORS, request ids, deadlines and
+ * streams; asks auth who may, hands requests to a broker, gives answers back. Never sees a
+ * provider's key, never interprets a prompt. */
+#include "common/runtime/daemon.h"
+#include "services/edge/admission.h"
+#include "services/edge/edge.h"
+#include "services/edge/relay.h"
+#include "services/edge/status.h"
+
+static enum err start(void *self, struct daemon *d)
+{
+    return edge_start(self, d);
+}
+
+static void reload(void *self)
+{
+    edge_reload(self);
+}
+
+static void drain(void *self)
+{
+    edge_drain(self);
+}
+
+static bool drained(void *self)
+{
+    return edge_drained(self);
+}
+
+static void stop(void *self)
+{
+    edge_stop(self);
+}
+
+static void on_peer_up(void *self, struct bus_peer *peer)
+{
+    edge_on_peer_up(self, peer);
+}
+
+static void on_peer_down(void *self, struct bus_peer *peer)
+{
+    edge_on_peer_down(self, peer);
+}
+
+static void on_allow(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    (void)from;
+    admission_on_allow(self, m);
+}
+
+static void on_deny(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    (void)from;
+    admission_on_deny(self, m);
+}
+
+static void on_revoked(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    (void)from;
+    admission_on_revoked(self, m);
+}
+
+static void on_released(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    struct edge *e = self;
+    (void)from;
+    releases_ack(e->releases, &m->header.id);
+}
+
+static void on_head(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    relay_on_head(self, from, m);
+}
+
+static void on_data(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    relay_on_data(self, from, m);
+}
+
+static void on_end(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    relay_on_end(self, from, m);
+}
+
+static void on_reply(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    relay_on_reply(self, from, m);
+}
+
+static void on_fail(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    relay_on_fail(self, from, m);
+}
+
+static void on_answer(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    (void)from;
+    status_on_answer(self, m);
+}
+
+static const struct daemon_spec spec = {
+    .program = "tollgate-edge",
+    .role = "edge",
+    .summary = "Takes clients' HTTP requests, and gives them their answers.",
+    .connects = LINK_BROKERS | LINK_AUTH | LINK_METRICS,
+    .start = start,
+    .reload = reload,
+    .drain = drain,
+    .drained = drained,
+    .stop = stop,
+    .handlers =
+        {
+            [MESSAGE_ALLOW] = on_allow,
+            [MESSAGE_DENY] = on_deny,
+            [MESSAGE_REVOKED] = on_revoked,
+            [MESSAGE_RELEASED] = on_released,
+            [MESSAGE_HEAD] = on_head,
+            [MESSAGE_DATA] = on_data,
+            [MESSAGE_END] = on_end,
+            [MESSAGE_REPLY] = on_reply,
+            [MESSAGE_FAIL] = on_fail,
+            [MESSAGE_ANSWER] = on_answer,
+        },
+    .on_peer_up = on_peer_up,
+    .on_peer_down = on_peer_down,
+};
+
+int main(int argc, char **argv)
+{
+    struct edge edge = {0};
+    return daemon_main(&spec, &edge, argc, argv);
+}
