@@ -54,7 +54,6 @@ static void check_parsed(struct lane *l, enum err e)
 
 static enum err start_lane(struct lane *l, struct fault *fault_out)
 {
-    l->running = true;
     enum err e = l->pc.provider->build_request(&l->pc, fault_out);
     if (e)
         return e;
@@ -384,11 +383,7 @@ static enum err init_lane(struct translation *t, uint32_t index)
                                    .emit = translation_emit,
                                    .emit_ctx = l,
                                    .now_s = c->spec.now_s};
-    enum err e =
-        stop_filter_init(&l->stops, t->request.stop_text, t->request.stop_count, &c->arena);
-    if (e == OK && t->lane_count > 1)
-        e = set_prompt(l, &t->request.prompts_text[index]);
-    return e;
+    return t->lane_count > 1 ? set_prompt(l, &t->request.prompts_text[index]) : OK;
 }
 
 static enum err make_lanes(struct translation *t, struct fault *fault_out)

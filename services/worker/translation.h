@@ -26,7 +26,7 @@ struct lane {
     uint64_t wait_ms;       /* left until on_timer; 0 = none */
     unsigned repeats;       /* of a repeatable exchange that failed */
     struct exchange *again; /* to be sent when the wait is over */
-    bool running, stopped, ended;
+    bool stopped, ended;
 };
 
 struct translation {
