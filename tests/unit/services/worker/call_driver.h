@@ -1,5 +1,5 @@
-/* Drives a call as the worker does: starts what it asks for, feeds it what a script says, collects what the client gets.
- * Header-only, for the unit tests of the call and for the contract suite. */
+/* Drives a call as the worker does: starts what it asks for, feeds it what a script says, collects
+ * what the client gets. Header-only, for the unit tests of the call and for the contract suite. */
 #ifndef UNIT_SERVICES_WORKER_CALL_DRIVER_H
 #define UNIT_SERVICES_WORKER_CALL_DRIVER_H
 
@@ -23,7 +23,8 @@ struct driver {
 };
 
 /* Defaults that a test then changes in d->spec. */
-static inline void driver_init(struct driver *d, const struct provider *provider, enum api api, const char *path)
+static inline void driver_init(struct driver *d, const struct provider *provider, enum api api,
+                               const char *path)
 {
     *d = (struct driver){0};
     arena_init(&d->arena, 0);
@@ -85,7 +86,8 @@ static inline void driver_head(struct driver *d, size_t sent, unsigned status, c
     driver_pump(d);
 }
 
-/* The bytes live exactly as long as the call of on_bytes, so that a sanitizer sees who keeps them. */
+/* The bytes live exactly as long as the call of on_bytes, so that a sanitizer sees who keeps them.
+ */
 static inline void driver_bytes(struct driver *d, size_t sent, struct span bytes)
 {
     char *copy = malloc(bytes.len ? bytes.len : 1);
@@ -123,7 +125,8 @@ static inline void driver_timer(struct driver *d, uint64_t waited_ms)
 }
 
 /* Head, body and end of a plain answer. */
-static inline void driver_answer(struct driver *d, size_t sent, unsigned status, const char *lines, const char *body)
+static inline void driver_answer(struct driver *d, size_t sent, unsigned status, const char *lines,
+                                 const char *body)
 {
     driver_head(d, sent, status, lines);
     driver_text(d, sent, body);
