@@ -1,7 +1,8 @@
-/* A small HTTP/1.1 server on the daemon's own loop; the only user of libmicrohttpd. Edge, metrics and the
- * simulator stand on it. It accepts by itself and deals connections to shards (MHD daemons without a thread),
- * checks framing (RELIABILITY fact 5), keeps total deadlines for head and body (fact 6), watches suspended
- * connections for departure (fact 7) and bounds what a slow reader may hold (fact 8). */
+/* A small HTTP/1.1 server on the daemon's own loop; the only user of libmicrohttpd. Edge, metrics
+ * and the simulator stand on it. It accepts by itself and deals connections to shards (MHD daemons
+ * without a thread), checks framing (RELIABILITY fact 5), keeps total deadlines for head and body
+ * (fact 6), watches suspended connections for departure (fact 7) and bounds what a slow reader may
+ * hold (fact 8). */
 #ifndef COMMON_HTTP_HTTP_H
 #define COMMON_HTTP_HTTP_H
 
@@ -14,8 +15,8 @@ struct http_server;
 struct http_exchange;
 
 struct http_config {
-    const char *address; /* "0.0.0.0", "::" */
-    uint16_t port;       /* 0 = any free one: ask http_server_port */
+    const char *address;            /* "0.0.0.0", "::" */
+    uint16_t port;                  /* 0 = any free one: ask http_server_port */
     const char *tls_cert, *tls_key; /* files; NULL or "" = plain */
     uint32_t shards;
     uint32_t max_connections, max_connections_per_address;
@@ -32,26 +33,35 @@ struct http_refusal {
 
 struct http_handler {
     void *ctx;
-    /* Head and body are complete. Answer now, or keep the exchange and answer later (it is then suspended). */
+    /* Head and body are complete. Answer now, or keep the exchange and answer later (it is then
+     * suspended). */
     void (*on_request)(void *ctx, struct http_exchange *x);
-    /* The head is complete and sound, the body not yet read: refuse early by http_respond, or do nothing. May be NULL. */
+    /* The head is complete and sound, the body not yet read: refuse early by http_respond, or do
+     * nothing. May be NULL. */
     void (*on_head)(void *ctx, struct http_exchange *x);
-    /* The server refuses: fill the answer by http_respond (only path, method and headers may be missing). NULL: plain text. */
+    /* The server refuses: fill the answer by http_respond (only path, method and headers may be
+     * missing). NULL: plain text. */
     void (*on_refuse)(void *ctx, struct http_exchange *x, const struct http_refusal *r);
-    /* The client has left before the answer was complete. Called once; on_done follows. May be NULL. */
+    /* The client has left before the answer was complete. Called once; on_done follows. May be
+     * NULL. */
     void (*on_gone)(void *ctx, struct http_exchange *x);
-    /* A streamed answer has room again: at most half of what was written is still unsent. May be NULL. */
+    /* A streamed answer has room again: at most half of what was written is still unsent. May be
+     * NULL. */
     void (*on_drain)(void *ctx, struct http_exchange *x);
-    /* The exchange ends; it is invalid when this returns. `sent` = the whole answer was taken by the client's socket. */
+    /* The exchange ends; it is invalid when this returns. `sent` = the whole answer was taken by
+     * the client's socket. */
     void (*on_done)(void *ctx, struct http_exchange *x, bool sent);
 };
 
-/* Binds, listens, and is part of the loop from here on. ERR_EXISTS when the port is taken, ERR_INVALID for bad TLS files. */
-enum err http_server_create(struct http_server **out, struct loop *loop, const struct http_config *config,
+/* Binds, listens, and is part of the loop from here on. ERR_EXISTS when the port is taken,
+ * ERR_INVALID for bad TLS files. */
+enum err http_server_create(struct http_server **out, struct loop *loop,
+                            const struct http_config *config,
                             const struct http_handler *handler) NODISCARD;
 void http_server_destroy(struct http_server **server);
 uint16_t http_server_port(const struct http_server *server);
-/* New TLS files for new connections; the old ones stay in force on ERR_INVALID. No connection is cut. */
+/* New TLS files for new connections; the old ones stay in force on ERR_INVALID. No connection is
+ * cut. */
 enum err http_server_reload_tls(struct http_server *server) NODISCARD;
 /* Stops accepting; answers carry Connection: close from here on. */
 void http_server_drain(struct http_server *server);
@@ -60,41 +70,53 @@ struct http_stats {
     uint32_t connections; /* open now */
     uint32_t exchanges;   /* between on_request (or on_head) and on_done */
     uint64_t refused_limit, refused_address, refused_framing;
-    uint64_t body_bytes; /* held now */
+    uint64_t bad_headers; /* answer fields that http_add_header ignored */
+    uint64_t body_bytes;  /* held now */
 };
 struct http_stats http_server_stats(const struct http_server *server);
 
 /* ---- the request ---- */
 struct span http_method(const struct http_exchange *x);
-struct span http_path(const struct http_exchange *x);  /* without the query, percent-encoding left alone */
+struct span
+http_path(const struct http_exchange *x); /* without the query, percent-encoding left alone */
 struct span http_query(const struct http_exchange *x); /* behind '?', raw; empty when none */
 /* The first field of that name (case-insensitive); SPAN_NONE when absent. */
 struct span http_header(const struct http_exchange *x, const char *name);
 /* Calls fn for each header field, in order. */
-void http_each_header(const struct http_exchange *x, void (*fn)(void *ctx, struct span name, struct span value),
-                      void *ctx);
-struct span http_body(const struct http_exchange *x); /* whole; valid until http_body_release or on_done */
+void http_each_header(const struct http_exchange *x,
+                      void (*fn)(void *ctx, struct span name, struct span value), void *ctx);
+struct span
+http_body(const struct http_exchange *x); /* whole; valid until http_body_release or on_done */
 /* Gives the body's memory back early (it has been passed on). */
 void http_body_release(struct http_exchange *x);
 /* Peer's address as text: "10.0.0.7" */
 const char *http_client_address(const struct http_exchange *x);
-uint64_t http_started_us(const struct http_exchange *x); /* monotonic, when the head's first byte was seen */
+uint64_t
+http_started_us(const struct http_exchange *x); /* monotonic, when the head's first byte was seen */
 void http_set_user(struct http_exchange *x, void *user);
 void *http_user(const struct http_exchange *x);
 
 /* ---- the answer ---- */
-/* Fields to be sent, before http_respond or http_stream_begin. Ignored (and counted) when a byte < 0x20 or 0x7f is in it.
- * Content-Length, Connection, Date and Transfer-Encoding are the server's. */
+/* Fields to be sent, before http_respond or http_stream_begin. Ignored (and counted) when a byte <
+ * 0x20 or 0x7f is in it. Content-Length, Connection, Date and Transfer-Encoding are the server's.
+ */
 void http_add_header(struct http_exchange *x, const char *name, struct span value);
 /* A whole answer; the body is copied. Callable from on_head, on_request, or any time later. */
 void http_respond(struct http_exchange *x, unsigned status, struct span body);
-/* A chunked answer of unknown length: begin once, write any number of times, end once. Bytes are copied and sent as
- * soon as the socket takes them; ERR_CLOSED when the client has left (stop writing). */
+/* A chunked answer of unknown length: begin once, write any number of times, end once. Bytes are
+ * copied and sent as soon as the socket takes them; ERR_CLOSED when the client has left (stop
+ * writing). */
 void http_stream_begin(struct http_exchange *x, unsigned status);
 enum err http_stream_write(struct http_exchange *x, struct span bytes);
 void http_stream_end(struct http_exchange *x);
 /* Cuts the connection without a proper end. */
 void http_abort(struct http_exchange *x);
+/* Cuts it with a TCP reset. */
+void http_reset(struct http_exchange *x);
+/* What http_stream_write gets from here on is the connection's bytes, status line included;
+ * http_stream_end closes. For stand-ins that must misbehave. false when an answer has begun, or
+ * under TLS. */
+bool http_raw_begin(struct http_exchange *x);
 /* Bytes written and not yet taken by the client's socket. */
 size_t http_stream_pending(const struct http_exchange *x);
 

@@ -1,0 +1,336 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "common/http/internal.h"
+
+enum {
+    ACCEPTS_PER_TURN = 64,
+    BACKLOG = 4096,
+    RETRY_MS = 100, /* after running out of descriptors */
+    LINGER_MS = 1000,
+    MAX_LINGERING = 1024,
+    KEEPALIVE_S = 60,
+    DEFAULT_SEND_BUFFER = 128 << 10,
+};
+
+/* ---- lingering closes ---- */
+
+void linger_end(struct http_linger *l)
+{
+    loop_watch_remove(&l->watch);
+    loop_timer_stop(l->server->loop, &l->timer);
+    (void)close(l->fd);
+    l->server->lingering--;
+    LIST_REMOVE(l, link);
+    free(l);
+}
+
+static void on_linger_timeout(void *ctx)
+{
+    linger_end(ctx);
+}
+
+static void on_linger(void *ctx, uint32_t events)
+{
+    struct http_linger *l = ctx;
+    char waste[16 << 10];
+    (void)events;
+    for (;;) {
+        ssize_t n = recv(l->fd, waste, sizeof waste, MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0) {
+            linger_end(l);
+            return;
+        }
+        l->bytes += (size_t)n;
+        if (l->bytes > HTTP_SWALLOW_BYTES - sizeof waste) {
+            loop_watch_remove(&l->watch); /* no more is read; the timer closes */
+            return;
+        }
+    }
+}
+
+void linger_start(struct http_server *s, int fd)
+{
+    struct http_linger *l = s->lingering < MAX_LINGERING ? calloc(1, sizeof *l) : NULL;
+    if (!l || loop_watch_add(s->loop, fd, EPOLLIN | EPOLLRDHUP, on_linger, l, &l->watch)) {
+        free(l);
+        (void)close(fd);
+        return;
+    }
+    l->server = s;
+    l->fd = fd;
+    s->lingering++;
+    LIST_INSERT_HEAD(&s->lingers, l, link);
+    (void)shutdown(fd, SHUT_WR);
+    loop_timer_start(s->loop, &l->timer, LINGER_MS, on_linger_timeout, l);
+}
+
+/* ---- addresses ---- */
+
+static struct in6_addr address_key(const struct sockaddr_storage *from)
+{
+    struct in6_addr key = {0};
+    if (from->ss_family == AF_INET6) {
+        key = ((const struct sockaddr_in6 *)(const void *)from)->sin6_addr;
+    } else if (from->ss_family == AF_INET) {
+        key.s6_addr[10] = key.s6_addr[11] = 0xff;
+        memcpy(key.s6_addr + 12, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
+    }
+    return key;
+}
+
+static void address_text(const struct in6_addr *key, char out[INET6_ADDRSTRLEN])
+{
+    out[0] = '\0';
+    if (IN6_IS_ADDR_V4MAPPED(key))
+        (void)inet_ntop(AF_INET, key->s6_addr + 12, out, INET6_ADDRSTRLEN);
+    else
+        (void)inet_ntop(AF_INET6, key, out, INET6_ADDRSTRLEN);
+}
+
+/* NULL when out of memory. */
+static struct http_peer *peer_take(struct http_server *s, const struct in6_addr *key)
+{
+    struct http_peer *peer = NULL;
+    HASH_FIND(hh, s->peers, key, sizeof *key, peer);
+    if (!peer) {
+        peer = calloc(1, sizeof *peer);
+        if (!peer)
+            return NULL;
+        peer->address = *key;
+        HASH_ADD(hh, s->peers, address, sizeof peer->address, peer);
+    }
+    peer->connections++;
+    return peer;
+}
+
+void peer_release(struct http_server *s, struct http_peer *peer)
+{
+    if (--peer->connections)
+        return;
+    HASH_DEL(s->peers, peer);
+    free(peer);
+}
+
+/* ---- accepting ---- */
+
+/* Answers 503 without reading a byte. Takes the fd. */
+static void turn_away(struct http_server *s, int fd, const char *address, const char *reason)
+{
+    struct http_exchange *x = s->tls_cert ? NULL : exchange_create(s, NULL, "");
+    if (!x) {
+        (void)close(fd);
+        return;
+    }
+    x->bare_fd = fd;
+    x->address = address;
+    refuse_raw(x, 503, reason);
+    exchange_end(x, false);
+    linger_start(s, fd);
+}
+
+static struct http_shard *least_busy(struct http_server *s)
+{
+    uint32_t best = s->next_shard++ % s->shard_count;
+    for (uint32_t i = 0; i < s->shard_count; i++) {
+        if (s->shards[i]->connections < s->shards[best]->connections)
+            best = i;
+    }
+    return s->shards[best];
+}
+
+static void hand_over(struct http_server *s, int fd, const struct sockaddr_storage *from,
+                      socklen_t from_len, struct http_peer *peer, const char *address)
+{
+    struct http_conn *c = conn_create(s, peer, fd);
+    if (!c) {
+        peer_release(s, peer);
+        (void)close(fd);
+        return;
+    }
+    struct http_shard *shard = least_busy(s);
+    memcpy(c->address, address, sizeof c->address);
+    c->shard = shard;
+    s->starting = c;
+    s->stats.connections++;
+    shard->connections++;
+    conn_phase(c, CONN_HEAD);
+    if (MHD_add_connection(shard->mhd, fd, (const struct sockaddr *)from, from_len) == MHD_YES)
+        return;
+    /* libmicrohttpd has closed it; if it had come as far as telling us, it has told us of the end
+     * too */
+    if (s->starting) {
+        s->starting = NULL;
+        s->stats.connections--;
+        shard->connections--;
+        peer_release(s, peer);
+        conn_free(c);
+    }
+}
+
+static void take_client(struct http_server *s, int fd, const struct sockaddr_storage *from,
+                        socklen_t from_len)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct in6_addr key = address_key(from);
+    address_text(&key, address);
+    if (s->stats.connections >= s->config.max_connections) {
+        s->stats.refused_limit++;
+        turn_away(s, fd, address, "too many connections");
+        return;
+    }
+    struct http_peer *peer = peer_take(s, &key);
+    if (!peer) {
+        (void)close(fd);
+        return;
+    }
+    if (peer->connections > s->config.max_connections_per_address) {
+        peer_release(s, peer);
+        s->stats.refused_address++;
+        turn_away(s, fd, address, "too many connections from this address");
+        return;
+    }
+    hand_over(s, fd, from, from_len, peer, address);
+}
+
+static void open_reserve(struct http_server *s)
+{
+    if (s->reserve_fd < 0)
+        s->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void on_listen(void *ctx, uint32_t events);
+
+static void on_accept_timer(void *ctx)
+{
+    struct http_server *s = ctx;
+    open_reserve(s);
+    if (s->listen_fd >= 0 && !s->listen_watch &&
+        loop_watch_add(s->loop, s->listen_fd, EPOLLIN, on_listen, s, &s->listen_watch))
+        loop_timer_start(s->loop, &s->accept_timer, RETRY_MS, on_accept_timer, s);
+}
+
+/* Out of descriptors: the reserve one lets a client in just to be told, then accepting rests so as
+ * not to spin. */
+static void out_of_descriptors(struct http_server *s)
+{
+    if (s->reserve_fd >= 0) {
+        (void)close(s->reserve_fd);
+        s->reserve_fd = -1;
+        int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            struct http_exchange *x = s->tls_cert ? NULL : exchange_create(s, NULL, "");
+            if (x) {
+                x->bare_fd = fd;
+                refuse_raw(x, 503, "out of file descriptors");
+                exchange_end(x, false);
+            }
+            (void)close(fd);
+        }
+        open_reserve(s);
+    }
+    s->stats.refused_limit++;
+    log_warn("http_out_of_descriptors", LU64("connections", s->stats.connections));
+    loop_watch_remove(&s->listen_watch);
+    loop_timer_start(s->loop, &s->accept_timer, RETRY_MS, on_accept_timer, s);
+}
+
+static void on_listen(void *ctx, uint32_t events)
+{
+    struct http_server *s = ctx;
+    (void)events;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        struct sockaddr_storage from;
+        socklen_t len = sizeof from;
+        int fd =
+            accept4(s->listen_fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            take_client(s, fd, &from, len);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            out_of_descriptors(s);
+        else if (errno == EINTR || errno == ECONNABORTED)
+            continue;
+        return;
+    }
+}
+
+/* ---- listening ---- */
+
+static void set_option(int fd, int level, int name, int value)
+{
+    if (setsockopt(fd, level, name, &value, sizeof value) < 0)
+        log_debug("http_setsockopt", LU64("option", (unsigned)name),
+                  LU64("errno", (unsigned)errno));
+}
+
+/* Accepted sockets inherit all of these on Linux, which saves the calls per connection. */
+static void set_options(int fd, const struct http_server *s, int family)
+{
+    uint32_t buffer =
+        s->config.send_buffer_bytes ? s->config.send_buffer_bytes : DEFAULT_SEND_BUFFER;
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    set_option(fd, SOL_SOCKET, SO_SNDBUF, (int)buffer);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_S);
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (family == AF_INET6)
+        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+}
+
+static enum err listen_on(struct http_server *s, const struct addrinfo *at)
+{
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return ERR_IO;
+    set_options(fd, s, at->ai_family);
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof bound;
+    if (bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0 ||
+        getsockname(fd, (struct sockaddr *)&bound, &len) < 0) {
+        int why = errno;
+        (void)close(fd);
+        return why == EADDRINUSE ? ERR_EXISTS : why == EACCES ? ERR_DENIED : ERR_IO;
+    }
+    /* sin_port and sin6_port stand at the same place */
+    s->port = ntohs(((const struct sockaddr_in *)(const void *)&bound)->sin_port);
+    s->listen_fd = fd;
+    return OK;
+}
+
+enum err accept_start(struct http_server *s)
+{
+    char port[8];
+    (void)snprintf(port, sizeof port, "%u", (unsigned)s->config.port);
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(s->address && *s->address ? s->address : NULL, port, &hints, &found) || !found)
+        return ERR_INVALID;
+    enum err e = listen_on(s, found);
+    freeaddrinfo(found);
+    if (e)
+        return e;
+    open_reserve(s);
+    return loop_watch_add(s->loop, s->listen_fd, EPOLLIN, on_listen, s, &s->listen_watch);
+}
+
+void accept_stop(struct http_server *s)
+{
+    loop_timer_stop(s->loop, &s->accept_timer);
+    loop_watch_remove(&s->listen_watch);
+    if (s->listen_fd >= 0)
+        (void)close(s->listen_fd);
+    s->listen_fd = -1;
+}

@@ -1,0 +1,138 @@
+#include <linux/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "common/base/log.h"
+#include "common/http/internal.h"
+
+static uint64_t acked_bytes(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return 0;
+    return info.tcpi_bytes_acked;
+}
+
+static void on_event(void *ctx, uint32_t events)
+{
+    struct http_conn *c = ctx;
+    struct http_exchange *x = c->x;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        c->gone = true;
+        if (x)
+            exchange_gone(x);
+        return;
+    }
+    if ((events & EPOLLOUT) && x && x->state == X_STREAM)
+        stream_flush(x);
+}
+
+static void close_now(struct http_conn *c)
+{
+    /* libmicrohttpd sees the end of file, and closes */
+    (void)shutdown(c->fd, SHUT_RDWR);
+}
+
+/* true when the client took bytes since we last looked. */
+static bool has_progressed(struct http_conn *c)
+{
+    uint64_t now = acked_bytes(c->fd);
+    bool more = now > c->acked;
+    c->acked = now;
+    return more;
+}
+
+static void on_deadline(struct http_conn *c)
+{
+    struct http_exchange *x = c->x;
+    switch (c->phase) {
+    case CONN_HEAD:
+    case CONN_BODY:
+        if (x && x->state == X_READING)
+            refuse_raw(x, 408,
+                       c->phase == CONN_HEAD ? "request head took too long"
+                                             : "request body took too long");
+        close_now(c);
+        return;
+    case CONN_WORK:
+        return;
+    case CONN_SEND:
+        if (has_progressed(c)) {
+            conn_phase(c, CONN_SEND);
+            return;
+        }
+        log_debug("http_slow_reader", LSTR("client", c->address));
+        c->gone = true;
+        if (x)
+            exchange_gone(x);
+        close_now(c);
+        return;
+    case CONN_IDLE:
+        close_now(c);
+        return;
+    }
+}
+
+static void on_timer(void *ctx)
+{
+    struct http_conn *c = ctx;
+    struct loop *loop = c->server->loop;
+    if (!c->deadline_us)
+        return;
+    uint64_t now = loop_now_us(loop);
+    if (now < c->deadline_us) {
+        loop_timer_start_us(loop, &c->timer, c->deadline_us - now, on_timer, c);
+        return;
+    }
+    c->deadline_us = 0;
+    on_deadline(c);
+}
+
+void conn_phase(struct http_conn *c, enum conn_phase phase)
+{
+    const struct http_config *config = &c->server->config;
+    const uint64_t limit_ms[] = {
+        [CONN_HEAD] = config->header_timeout_ms,
+        [CONN_BODY] = config->body_timeout_ms,
+        [CONN_WORK] = 0,
+        [CONN_SEND] = config->send_timeout_ms,
+        [CONN_IDLE] = config->idle_timeout_ms,
+    };
+    if (phase == CONN_SEND && c->phase != CONN_SEND)
+        c->acked = 0; /* the first look always finds progress */
+    c->phase = phase;
+    c->deadline_us = 0;
+    if (!limit_ms[phase])
+        return;
+    struct loop *loop = c->server->loop;
+    c->deadline_us = loop_now_us(loop) + limit_ms[phase] * 1000;
+    if (!loop_timer_running(&c->timer) || c->timer.due_us > c->deadline_us)
+        loop_timer_start(loop, &c->timer, limit_ms[phase], on_timer, c);
+}
+
+struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int fd)
+{
+    struct http_conn *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->server = s;
+    c->fd = fd;
+    c->peer = peer;
+    /* Edge-triggered: one call per change and none while data flows in, so it may stand beside
+     * libmicrohttpd's own registration of the same socket for as long as that lives. */
+    if (loop_watch_add(s->loop, fd, EPOLLRDHUP | EPOLLOUT | EPOLLET, on_event, c, &c->watch)) {
+        free(c);
+        return NULL;
+    }
+    LIST_INSERT_HEAD(&s->conns, c, link);
+    return c;
+}
+
+void conn_free(struct http_conn *c)
+{
+    loop_watch_remove(&c->watch);
+    loop_timer_stop(c->server->loop, &c->timer);
+    LIST_REMOVE(c, link);
+    free(c);
+}

@@ -1,0 +1,369 @@
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "common/http/internal.h"
+
+enum { FIRST_BODY_BYTES = 64 << 10 };
+
+/* The target without scheme and authority (RFC 9112 3.2.2), cut at '?'. */
+static void split_target(struct http_exchange *x)
+{
+    struct span rest = x->target;
+    size_t scheme = span_starts(rest, "http://") ? 7 : span_starts(rest, "https://") ? 8 : 0;
+    if (scheme) {
+        rest = span_skip(rest, scheme);
+        rest = span_skip(rest, span_find(rest, '/'));
+    }
+    size_t mark = span_find(rest, '?');
+    x->path = span_first(rest, mark);
+    x->query = mark < rest.len ? span_skip(rest, mark + 1) : SPAN_NONE;
+    if (!x->path.len)
+        x->path = SPAN("/");
+}
+
+struct http_exchange *exchange_create(struct http_server *s, struct http_conn *c, const char *uri)
+{
+    size_t len = strlen(uri);
+    struct http_exchange *x = calloc(1, sizeof *x + len + 1);
+    if (!x)
+        return NULL;
+    x->server = s;
+    x->conn = c;
+    x->method = "";
+    x->address = c ? c->address : "";
+    x->started_us = loop_now_us(s->loop);
+    memcpy(x->uri, uri, len + 1);
+    x->target = span_of(x->uri, len);
+    split_target(x);
+    buf_init(&x->fields, 64 << 10);
+    buf_init(&x->out, 0);
+    return x;
+}
+
+void exchange_drop_body(struct http_exchange *x)
+{
+    x->server->stats.body_bytes -= x->body_cap;
+    free(x->body);
+    x->body = NULL;
+    x->body_len = x->body_cap = 0;
+}
+
+void exchange_end(struct http_exchange *x, bool sent)
+{
+    struct http_server *s = x->server;
+    if (x->head_done)
+        s->stats.exchanges--;
+    if (x->told) {
+        s->worked = true;
+        s->handler.on_done(s->handler.ctx, x, sent);
+    }
+    if (x->dirty)
+        TAILQ_REMOVE(&s->dirty, x, next_dirty);
+    if (x->response)
+        MHD_destroy_response(x->response);
+    exchange_drop_body(x);
+    buf_free(&x->fields);
+    buf_free(&x->out);
+    free(x);
+}
+
+void exchange_wake(struct http_exchange *x)
+{
+    if (!x->suspended)
+        return;
+    x->suspended = false;
+    MHD_resume_connection(x->mhd);
+    shard_mark(x->conn->shard);
+}
+
+void exchange_cut(struct http_exchange *x)
+{
+    x->state = X_CUT;
+    if (!x->conn)
+        return;
+    (void)shutdown(x->conn->fd, SHUT_RDWR);
+    exchange_wake(x);
+}
+
+void exchange_gone(struct http_exchange *x)
+{
+    const struct http_handler *h = &x->server->handler;
+    bool working = x->state == X_WAITING || x->state == X_STREAM_HEAD || x->state == X_STREAM ||
+                   x->state == X_STREAM_END;
+    if (!working)
+        return;
+    x->state = X_CUT;
+    if (h->on_gone && !x->gone_told) {
+        x->gone_told = true;
+        x->server->worked = true;
+        h->on_gone(h->ctx, x);
+    }
+    exchange_cut(x);
+}
+
+/* ---- the head ---- */
+
+struct field_walk {
+    struct http_exchange *x;
+    const char *end; /* behind the last value */
+};
+
+static enum MHD_Result walk_field(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                  size_t name_len, const char *value, size_t value_len)
+{
+    struct field_walk *w = ctx;
+    struct framing *f = &w->x->framing;
+    (void)kind;
+    framing_field(f, span_of(name, name_len), span_of(value ? value : "", value_len));
+#if MHD_VERSION < 0x00097600
+    /* This libmicrohttpd ends a value at a NUL and glues folded lines on elsewhere in memory. Where
+     * all is well the next name stands right behind this value's line end: CR LF, or LF alone, both
+     * overwritten with NULs. */
+    if (w->end && !f->fault && (name <= w->end || name - w->end > 2))
+        f->fault = "NUL or folded line in a field";
+    w->end = value ? value + value_len : NULL;
+#endif
+    return MHD_YES;
+}
+
+static bool head_is_too_big(const struct http_exchange *x)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info && info->header_size > x->server->config.max_header_bytes;
+}
+
+/* What the server itself has against the request; false when nothing. */
+static bool refuse_head(struct http_exchange *x)
+{
+    const struct http_config *config = &x->server->config;
+    const struct framing *f = &x->framing;
+    if (f->fault) {
+        x->close_after = true;
+        x->server->stats.refused_framing++;
+        refuse(x, 400, f->fault);
+    } else if (head_is_too_big(x)) {
+        x->close_after = true;
+        refuse(x, 431, "request head is too big");
+    } else if (f->encoded) {
+        refuse(x, 415, "Content-Encoding is not supported");
+    } else if (f->has_length && f->length > config->max_body_bytes) {
+        refuse(x, 413, "request body is too big");
+    } else if (x->server->stats.body_bytes + f->length > config->max_body_memory_bytes) {
+        refuse(x, 503, "too many bytes in flight");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static enum MHD_Result take_head(struct http_exchange *x, const char *method, const char *version)
+{
+    const struct http_handler *h = &x->server->handler;
+    struct framing *f = &x->framing;
+    x->head_done = true;
+    x->server->stats.exchanges++;
+    x->method = method;
+    framing_begin(f, span_str(method), x->target, span_str(version));
+    struct field_walk walk = {.x = x};
+    (void)MHD_get_connection_values_n(x->mhd, MHD_HEADER_KIND, walk_field, &walk);
+    framing_end(f);
+    x->fields_sound = true;
+    /* HTTP/1.1 6.1: a connection that carried chunks is not trusted with another request */
+    x->close_after = f->chunked || x->server->draining;
+    x->chunk_frames = f->http11;
+    if (!refuse_head(x) && h->on_head) {
+        x->told = true;
+        h->on_head(h->ctx, x);
+    }
+    if (x->state == X_CUT)
+        return MHD_NO;
+    bool has_body = f->chunked || f->length > 0;
+    if (x->state == X_ANSWERED) {
+        /* A small body that is on its way is read and dropped, so that the connection lives on. */
+        bool swallow =
+            !f->fault && (!has_body || (f->has_length && f->length <= HTTP_SWALLOW_BYTES &&
+                                        !f->expects_continue && !x->close_after));
+        if (swallow)
+            return MHD_YES;
+        x->close_after = true;
+        x->conn->linger = true;
+        return answer_queue(x);
+    }
+    if (has_body)
+        conn_phase(x->conn, CONN_BODY);
+    return MHD_YES;
+}
+
+/* ---- the body ---- */
+
+/* Room for `need` bytes in all, within the server's memory for bodies. */
+static bool grow_body(struct http_exchange *x, size_t need)
+{
+    struct http_server *s = x->server;
+    size_t cap = x->body_cap ? x->body_cap * 2 : FIRST_BODY_BYTES;
+    if (cap < need)
+        cap = need;
+    if (x->framing.has_length && cap > x->framing.length)
+        cap = (size_t)x->framing.length;
+    if (s->stats.body_bytes - x->body_cap + cap > s->config.max_body_memory_bytes)
+        return false;
+    char *grown = realloc(x->body, cap);
+    if (!grown)
+        return false;
+    s->stats.body_bytes += cap - x->body_cap;
+    x->body = grown;
+    x->body_cap = cap;
+    return true;
+}
+
+static enum MHD_Result refuse_body(struct http_exchange *x, unsigned status, const char *reason)
+{
+    exchange_drop_body(x);
+    refuse_raw(x, status, reason);
+    return MHD_NO;
+}
+
+static enum MHD_Result take_body(struct http_exchange *x, const char *data, size_t *size)
+{
+    size_t n = *size;
+    *size = 0;
+    if (x->state == X_CUT)
+        return MHD_NO;
+    if (x->state != X_READING) { /* answered already */
+        x->swallowed += n;
+        return x->swallowed > HTTP_SWALLOW_BYTES ? MHD_NO : MHD_YES;
+    }
+    if (x->body_len + n > x->server->config.max_body_bytes)
+        return refuse_body(x, 413, "request body is too big");
+    if (x->body_len + n > x->body_cap && !grow_body(x, x->body_len + n))
+        return refuse_body(x, 503, "too many bytes in flight");
+    memcpy(x->body + x->body_len, data, n);
+    x->body_len += n;
+    return MHD_YES;
+}
+
+/* ---- the whole request ---- */
+
+static void call_handler(struct http_exchange *x)
+{
+    const struct http_handler *h = &x->server->handler;
+    conn_phase(x->conn, CONN_WORK);
+    x->state = X_HANDLING;
+    x->told = true;
+    x->server->worked = true;
+    h->on_request(h->ctx, x);
+    if (x->state == X_HANDLING)
+        x->state = X_WAITING;
+}
+
+static enum MHD_Result suspend(struct http_exchange *x)
+{
+    x->suspended = true;
+    MHD_suspend_connection(x->mhd);
+    if (x->raw_stream)
+        stream_mark(x);
+    if (x->conn->gone)
+        exchange_gone(x);
+    return MHD_YES;
+}
+
+static enum MHD_Result take_end(struct http_exchange *x)
+{
+    if (x->state == X_READING)
+        call_handler(x);
+    if (x->state == X_CUT)
+        return MHD_NO;
+    if (x->response && !x->queued)
+        return answer_queue(x);
+    return suspend(x);
+}
+
+enum MHD_Result exchange_access(struct http_exchange *x, const char *method, const char *version,
+                                const char *data, size_t *size)
+{
+    if (!x->head_done)
+        return take_head(x, method, version);
+    if (*size)
+        return take_body(x, data, size);
+    return take_end(x);
+}
+
+/* ---- what handlers ask ---- */
+
+struct span http_method(const struct http_exchange *x)
+{
+    return span_str(x->method);
+}
+
+struct span http_path(const struct http_exchange *x)
+{
+    return x->path;
+}
+
+struct span http_query(const struct http_exchange *x)
+{
+    return x->query;
+}
+
+struct span http_header(const struct http_exchange *x, const char *name)
+{
+    const char *value = NULL;
+    size_t len = 0;
+    if (!x->fields_sound || MHD_lookup_connection_value_n(x->mhd, MHD_HEADER_KIND, name,
+                                                          strlen(name), &value, &len) != MHD_YES)
+        return SPAN_NONE;
+    return span_of(value ? value : "", len);
+}
+
+struct each_field {
+    void (*fn)(void *ctx, struct span name, struct span value);
+    void *ctx;
+};
+
+static enum MHD_Result each_field(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                  size_t name_len, const char *value, size_t value_len)
+{
+    const struct each_field *each = ctx;
+    (void)kind;
+    each->fn(each->ctx, span_of(name, name_len), span_of(value ? value : "", value_len));
+    return MHD_YES;
+}
+
+void http_each_header(const struct http_exchange *x,
+                      void (*fn)(void *ctx, struct span name, struct span value), void *ctx)
+{
+    struct each_field each = {fn, ctx};
+    if (x->fields_sound)
+        (void)MHD_get_connection_values_n(x->mhd, MHD_HEADER_KIND, each_field, &each);
+}
+
+struct span http_body(const struct http_exchange *x)
+{
+    return span_of(x->body, x->body_len);
+}
+
+void http_body_release(struct http_exchange *x)
+{
+    exchange_drop_body(x);
+}
+
+const char *http_client_address(const struct http_exchange *x)
+{
+    return x->address;
+}
+
+uint64_t http_started_us(const struct http_exchange *x)
+{
+    return x->started_us;
+}
+
+void http_set_user(struct http_exchange *x, void *user)
+{
+    x->user = user;
+}
+
+void *http_user(const struct http_exchange *x)
+{
+    return x->user;
+}

@@ -1,0 +1,136 @@
+#include "common/http/framing.h"
+
+enum { MAX_METHOD = 32, MAX_LENGTH_DIGITS = 18 };
+
+static bool is_token_char(unsigned char c)
+{
+    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
+        return true;
+    return c && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+}
+
+bool framing_is_token(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (!is_token_char((unsigned char)s.data[i]))
+            return false;
+    }
+    return s.len > 0;
+}
+
+bool framing_is_field_value(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static void fail(struct framing *f, const char *why)
+{
+    if (!f->fault)
+        f->fault = why;
+}
+
+static bool is_target(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if (c <= 0x20 || c >= 0x7f || c == '#')
+            return false;
+    }
+    return span_starts(s, "/") || span_is(s, "*") || span_starts(s, "http://") ||
+           span_starts(s, "https://");
+}
+
+void framing_begin(struct framing *f, struct span method, struct span target, struct span version)
+{
+    *f = (struct framing){.http11 = span_is(version, "HTTP/1.1")};
+    if (!f->http11 && !span_is(version, "HTTP/1.0"))
+        fail(f, "unknown HTTP version");
+    if (!framing_is_token(method) || method.len > MAX_METHOD)
+        fail(f, "malformed method");
+    if (!is_target(target))
+        fail(f, "malformed request target");
+}
+
+static bool is_host(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if (c <= 0x20 || c >= 0x7f || strchr("/@,?#\\\"<>", c))
+            return false;
+    }
+    return true;
+}
+
+static void take_length(struct framing *f, struct span value)
+{
+    if (f->has_length)
+        fail(f, "two Content-Length fields");
+    f->has_length = true;
+    if (value.len > MAX_LENGTH_DIGITS || !span_to_u64(value, &f->length))
+        fail(f, "malformed Content-Length");
+}
+
+static void take_coding(struct framing *f, struct span value)
+{
+    if (f->chunked)
+        fail(f, "two Transfer-Encoding fields");
+    f->chunked = true;
+    if (!span_is_nocase(value, "chunked"))
+        fail(f, "unknown transfer coding");
+}
+
+static void take_host(struct framing *f, struct span value)
+{
+    if (f->has_host)
+        fail(f, "two Host fields");
+    f->has_host = true;
+    if (!is_host(value))
+        fail(f, "malformed Host");
+}
+
+void framing_field(struct framing *f, struct span name, struct span value)
+{
+    if (!framing_is_token(name))
+        fail(f, "field name is not a token");
+    if (!framing_is_field_value(value))
+        fail(f, "control byte in a field value");
+    switch (name.len) {
+    case 4:
+        if (span_is_nocase(name, "host"))
+            take_host(f, value);
+        break;
+    case 6:
+        if (span_is_nocase(name, "expect"))
+            f->expects_continue = span_is_nocase(value, "100-continue");
+        break;
+    case 14:
+        if (span_is_nocase(name, "content-length"))
+            take_length(f, value);
+        break;
+    case 16:
+        if (span_is_nocase(name, "content-encoding"))
+            f->encoded |= value.len > 0 && !span_is_nocase(value, "identity");
+        break;
+    case 17:
+        if (span_is_nocase(name, "transfer-encoding"))
+            take_coding(f, value);
+        break;
+    default:
+        break;
+    }
+}
+
+void framing_end(struct framing *f)
+{
+    if (f->http11 && !f->has_host)
+        fail(f, "Host field missing");
+    if (f->chunked && !f->http11)
+        fail(f, "Transfer-Encoding in HTTP/1.0");
+    if (f->chunked && f->has_length)
+        fail(f, "both Content-Length and Transfer-Encoding");
+}

@@ -1,0 +1,138 @@
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/http/internal.h"
+
+enum { HOOK_ROUNDS = 8 };
+
+static void end_retired(struct http_shard *shard)
+{
+    if (shard->retired && !shard->connections)
+        shard_destroy(shard);
+}
+
+/* The end of a turn: what handlers wrote goes out, connections they answered go on. */
+static void on_turn_end(void *ctx)
+{
+    struct http_server *s = ctx;
+    s->worked = false;
+    for (int i = 0; i < HOOK_ROUNDS; i++) {
+        struct http_exchange *x;
+        struct http_shard *shard;
+        while ((x = TAILQ_FIRST(&s->dirty)) != NULL) {
+            TAILQ_REMOVE(&s->dirty, x, next_dirty);
+            x->dirty = false;
+            stream_flush(x);
+        }
+        if (STAILQ_EMPTY(&s->dirty_shards))
+            break;
+        while ((shard = STAILQ_FIRST(&s->dirty_shards)) != NULL) {
+            STAILQ_REMOVE_HEAD(&s->dirty_shards, next_dirty);
+            shard->dirty = false;
+            shard_run(shard);
+            end_retired(shard);
+        }
+    }
+    /* Hooks before this one may have to send what its handlers made. */
+    if (s->worked || !TAILQ_EMPTY(&s->dirty) || !STAILQ_EMPTY(&s->dirty_shards))
+        loop_again(s->loop);
+}
+
+static char *copy_of(const char *s)
+{
+    return s && *s ? strdup(s) : NULL;
+}
+
+enum err http_server_create(struct http_server **out, struct loop *loop,
+                            const struct http_config *config, const struct http_handler *handler)
+{
+    *out = NULL;
+    struct http_server *s = calloc(1, sizeof *s);
+    if (!s)
+        return ERR_NOMEM;
+    s->loop = loop;
+    s->config = *config;
+    s->handler = *handler;
+    s->address = copy_of(config->address);
+    s->tls_cert = copy_of(config->tls_cert);
+    s->tls_key = copy_of(config->tls_key);
+    s->listen_fd = s->reserve_fd = -1;
+    s->shard_count = config->shards < 1                 ? 1
+                     : config->shards > HTTP_MAX_SHARDS ? HTTP_MAX_SHARDS
+                                                        : config->shards;
+    LIST_INIT(&s->all_shards);
+    LIST_INIT(&s->conns);
+    LIST_INIT(&s->lingers);
+    STAILQ_INIT(&s->dirty_shards);
+    TAILQ_INIT(&s->dirty);
+    s->hook = (struct loop_hook){.fn = on_turn_end, .ctx = s};
+    loop_hook_turn_end(loop, &s->hook);
+    enum err e = !s->tls_cert != !s->tls_key ? ERR_INVALID : OK;
+    if (!e)
+        e = shards_create(s);
+    if (!e)
+        e = accept_start(s);
+    if (e) {
+        http_server_destroy(&s);
+        return e;
+    }
+    *out = s;
+    return OK;
+}
+
+/* libmicrohttpd refuses to stop while a connection is suspended. */
+static void cut_all(struct http_server *s)
+{
+    struct http_conn *c;
+    LIST_FOREACH(c, &s->conns, link)
+    {
+        if (c->x)
+            exchange_cut(c->x);
+    }
+    struct http_shard *shard;
+    LIST_FOREACH(shard, &s->all_shards, link)
+    shard_run(shard);
+}
+
+void http_server_destroy(struct http_server **server)
+{
+    struct http_server *s = *server;
+    if (!s)
+        return;
+    *server = NULL;
+    s->stopping = true;
+    accept_stop(s);
+    cut_all(s);
+    while (!LIST_EMPTY(&s->all_shards))
+        shard_destroy(LIST_FIRST(&s->all_shards));
+    while (!LIST_EMPTY(&s->lingers))
+        linger_end(LIST_FIRST(&s->lingers));
+    loop_hook_remove(s->loop, &s->hook);
+    if (s->reserve_fd >= 0)
+        (void)close(s->reserve_fd);
+    free(s->address);
+    free(s->tls_cert);
+    free(s->tls_key);
+    free(s);
+}
+
+uint16_t http_server_port(const struct http_server *server)
+{
+    return server->port;
+}
+
+enum err http_server_reload_tls(struct http_server *server)
+{
+    return server->tls_cert ? shards_create(server) : OK;
+}
+
+void http_server_drain(struct http_server *server)
+{
+    server->draining = true;
+    accept_stop(server);
+}
+
+struct http_stats http_server_stats(const struct http_server *server)
+{
+    return server->stats;
+}

@@ -1,0 +1,281 @@
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/base/crypto.h"
+#include "common/base/log.h"
+#include "common/http/internal.h"
+
+enum {
+    RUNS_PER_TURN = 16,
+    POOL_EXTRA_BYTES =
+        16 << 10, /* beside a head of the greatest size: libmicrohttpd's own notes on its fields */
+    MAX_TLS_FILE = 1 << 20,
+};
+
+/* Refuse what the standard forbids; 0.9.75 would then close without an answer, so there our own
+ * checks do it. */
+#if MHD_VERSION >= 0x01000000
+#define STRICTNESS 1
+#else
+#define STRICTNESS 0
+#endif
+
+static struct http_conn *conn_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static void on_log(void *ctx, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void on_log(void *ctx, const char *format, va_list args)
+{
+    (void)ctx;
+    if (!log_enabled(LEVEL_DEBUG))
+        return;
+    char text[256];
+    int n = vsnprintf(text, sizeof text, format, args);
+    if (n > 0)
+        log_debug("microhttpd", LSPAN("text", span_trim(span_str(text))));
+}
+
+/* Keeps the target as it came: what follows percent-decodes by itself, or not at all. */
+static size_t leave_escaped(void *ctx, struct MHD_Connection *mhd, char *s)
+{
+    (void)ctx;
+    (void)mhd;
+    return strlen(s);
+}
+
+/* The request line is complete: the first libmicrohttpd tells of a request. */
+static void *on_request_line(void *ctx, const char *uri, struct MHD_Connection *mhd)
+{
+    struct http_shard *shard = ctx;
+    struct http_conn *c = conn_of(mhd);
+    if (!c)
+        return NULL;
+    struct http_exchange *x = exchange_create(shard->server, c, uri ? uri : "");
+    if (!x)
+        return NULL;
+    x->mhd = mhd;
+    c->x = x;
+    if (c->used) /* the first head's time runs since the accept */
+        conn_phase(c, CONN_HEAD);
+    c->used = true;
+    return x;
+}
+
+static enum MHD_Result on_access(void *ctx, struct MHD_Connection *mhd, const char *url,
+                                 const char *method, const char *version, const char *data,
+                                 size_t *size, void **request)
+{
+    (void)ctx;
+    (void)mhd;
+    (void)url;
+    return *request ? exchange_access(*request, method, version, data, size) : MHD_NO;
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *mhd, void **request,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct http_exchange *x = *request;
+    (void)ctx;
+    (void)mhd;
+    if (!x)
+        return;
+    *request = NULL;
+    struct http_conn *c = x->conn;
+    bool whole = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && x->queued && x->state != X_CUT;
+    c->x = NULL;
+    conn_phase(c, CONN_IDLE);
+    exchange_end(x, whole || x->sent_raw);
+}
+
+static void conn_closed(struct http_shard *shard, struct http_conn *c)
+{
+    struct http_server *s = shard->server;
+    if (c->x) {
+        exchange_end(c->x, false);
+        c->x = NULL;
+    }
+    if (c->linger && !s->stopping) {
+        int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+        if (fd >= 0)
+            linger_start(s, fd);
+    }
+    peer_release(s, c->peer);
+    s->stats.connections--;
+    shard->connections--;
+    if (shard->retired && !shard->connections)
+        shard_mark(shard);
+    conn_free(c);
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *mhd, void **conn,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http_shard *shard = ctx;
+    (void)mhd;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *conn = shard->server->starting;
+        shard->server->starting = NULL;
+        return;
+    }
+    if (*conn)
+        conn_closed(shard, *conn);
+    *conn = NULL;
+}
+
+void shard_mark(struct http_shard *shard)
+{
+    if (shard->dirty)
+        return;
+    shard->dirty = true;
+    STAILQ_INSERT_TAIL(&shard->server->dirty_shards, shard, next_dirty);
+}
+
+void shard_run(struct http_shard *shard)
+{
+    for (int i = 0; i < RUNS_PER_TURN; i++) {
+        MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+        (void)MHD_run(shard->mhd);
+        if (MHD_get_timeout(shard->mhd, &wait_ms) != MHD_YES || wait_ms)
+            return;
+    }
+    shard_mark(shard);
+    loop_again(shard->server->loop);
+}
+
+static void on_ready(void *ctx, uint32_t events)
+{
+    (void)events;
+    shard_run(ctx);
+}
+
+/* ---- life ---- */
+
+static char *read_file(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    char *text = f ? calloc(1, MAX_TLS_FILE) : NULL;
+    if (text && !fread(text, 1, MAX_TLS_FILE - 1, f)) {
+        free(text);
+        text = NULL;
+    }
+    if (f)
+        (void)fclose(f);
+    return text;
+}
+
+struct tls_text {
+    char *cert, *key; /* both NULL: plain */
+};
+
+static struct MHD_Daemon *start_mhd(struct http_shard *shard, const struct tls_text *tls)
+{
+    static char priorities[] = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1";
+    const struct http_config *config = &shard->server->config;
+    unsigned flags =
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem for_tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, tls->cert},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, tls->key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, priorities},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    if (tls->cert)
+        flags |= MHD_USE_TLS;
+    else
+        for_tls[0].option = MHD_OPTION_END;
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, on_access, shard, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, shard, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, shard,
+        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)config->max_connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)config->max_header_bytes + POOL_EXTRA_BYTES, MHD_OPTION_STRICT_FOR_CLIENT,
+        STRICTNESS, MHD_OPTION_ARRAY, for_tls, MHD_OPTION_END);
+}
+
+void shard_destroy(struct http_shard *shard)
+{
+    if (!shard)
+        return;
+    struct http_server *s = shard->server;
+    loop_watch_remove(&shard->watch);
+    if (shard->mhd)
+        MHD_stop_daemon(shard->mhd);
+    if (shard->dirty)
+        STAILQ_REMOVE(&s->dirty_shards, shard, http_shard, next_dirty);
+    LIST_REMOVE(shard, link);
+    free(shard);
+}
+
+static struct http_shard *shard_create(struct http_server *s, const struct tls_text *tls)
+{
+    struct http_shard *shard = calloc(1, sizeof *shard);
+    if (!shard)
+        return NULL;
+    shard->server = s;
+    LIST_INSERT_HEAD(&s->all_shards, shard, link);
+    shard->mhd = start_mhd(shard, tls);
+    const union MHD_DaemonInfo *info =
+        shard->mhd ? MHD_get_daemon_info(shard->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+    if (!info || loop_watch_add(s->loop, info->epoll_fd, EPOLLIN, on_ready, shard, &shard->watch)) {
+        shard_destroy(shard);
+        return NULL;
+    }
+    return shard;
+}
+
+static void tls_forget(struct tls_text *tls)
+{
+    free(tls->cert);
+    if (tls->key)
+        crypto_wipe(tls->key, MAX_TLS_FILE);
+    free(tls->key);
+    *tls = (struct tls_text){NULL, NULL};
+}
+
+static enum err tls_read(struct tls_text *tls, const struct http_server *s)
+{
+    *tls = (struct tls_text){NULL, NULL};
+    if (!s->tls_cert)
+        return OK;
+    tls->cert = read_file(s->tls_cert);
+    tls->key = read_file(s->tls_key);
+    if (tls->cert && tls->key)
+        return OK;
+    tls_forget(tls);
+    return ERR_INVALID;
+}
+
+enum err shards_create(struct http_server *s)
+{
+    struct tls_text tls;
+    enum err e = tls_read(&tls, s);
+    if (e)
+        return e;
+    struct http_shard *made[HTTP_MAX_SHARDS];
+    uint32_t n = 0;
+    while (n < s->shard_count && (made[n] = shard_create(s, &tls)) != NULL)
+        n++;
+    tls_forget(&tls);
+    if (n < s->shard_count) {
+        while (n)
+            shard_destroy(made[--n]);
+        return s->tls_cert ? ERR_INVALID : ERR_IO;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (s->shards[i]) {
+            s->shards[i]->retired = true;
+            shard_mark(s->shards[i]);
+        }
+        s->shards[i] = made[i];
+    }
+    return OK;
+}
