@@ -144,7 +144,7 @@ class Suite:
     def environment(self):
         env = {k: v for k, v in os.environ.items() if not k.endswith(("_API_KEY", "_API_TOKEN"))}
         env.update(TOLLGATE_RUN_DIR=str(self.run_dir), TOLLGATE_STATE_DIR=str(self.folder / "state"),
-                   TOLLGATE_CONFIG=str(self.folder / "tollgate.yaml"), TOLLGATE_SHARE_DIR=str(ROOT / "share"),
+                   TOLLGATE_CONFIG=str(self.folder / "tollgate.yaml"), TOLLGATE_SHARE=str(ROOT / "share"),
                    SIM_KEY="sk-simulated-upstream-key",
                    ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=99", UBSAN_OPTIONS="print_stacktrace=1")
         env.update(self.extra_env)
