@@ -1,4 +1,5 @@
-/* Private to calls.c and place.c: one request, and the table they share. */
+/* Private to calls.c (requests and edges), place.c (where they go) and answers.c (workers): one
+ * request, and their table. */
 #ifndef SERVICES_BROKER_CALL_H
 #define SERVICES_BROKER_CALL_H
 
@@ -93,6 +94,11 @@ void place_unqueue(struct calls *c, struct call *call);
 
 /* ---- calls.c ---- */
 
+struct call *call_find(struct calls *c, const struct request_id *id);
+/* Its bytes are not needed any more: it won't be tried again. */
+void call_drop_payload(struct calls *c, struct call *call);
+/* Tells a worker to stop one attempt of the request in `of`. */
+void call_send_cancel(struct calls *c, struct worker *w, const struct header *of, uint8_t attempt);
 /* The attempt is over: slot, breaker and counters; the request itself goes on. */
 void call_detach(struct calls *c, struct call *call, enum outcome outcome);
 /* Frees the request. Nothing is sent. */

@@ -8,7 +8,7 @@
 #include "proto/error_class.h"
 #include "services/broker/call.h"
 
-enum { MAX_CANCELS = 65536, CANCEL_DEFAULT_MS = 10000, DATA_PER_CANCEL = 64 };
+enum { MAX_CANCELS = 65536, CANCEL_DEFAULT_MS = 10000 };
 
 /* ---- the table ---- */
 
@@ -65,7 +65,7 @@ struct calls_stats calls_stats(const struct calls *c)
     return (struct calls_stats){c->count, c->queued, c->body_bytes, c->stale};
 }
 
-static struct call *find(struct calls *c, const struct request_id *id)
+struct call *call_find(struct calls *c, const struct request_id *id)
 {
     struct call *call = NULL;
     if (c->by_id)
@@ -75,7 +75,7 @@ static struct call *find(struct calls *c, const struct request_id *id)
 
 /* ---- one request ---- */
 
-static void drop_payload(struct calls *c, struct call *call)
+void call_drop_payload(struct calls *c, struct call *call)
 {
     c->body_bytes -= call->payload_bytes;
     free(call->payload);
@@ -106,7 +106,7 @@ void call_end(struct calls *c, struct call *call)
     DL_DELETE2(call->edge->calls, call, edge_prev, edge_next);
     HASH_DELETE(hh, c->by_id, call);
     c->count--;
-    drop_payload(c, call);
+    call_drop_payload(c, call);
     router_unref(&call->router);
     free(call);
 }
@@ -135,7 +135,7 @@ uint32_t call_left_ms(const struct call *call, uint64_t now_us)
     return left < 1 ? 1 : left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
 }
 
-static void send_cancel(struct calls *c, struct worker *w, const struct header *of, uint8_t attempt)
+void call_send_cancel(struct calls *c, struct worker *w, const struct header *of, uint8_t attempt)
 {
     struct header h = {.id = of->id, .attempt = attempt, .deadline_ms = of->deadline_ms};
     if (c->ops->send(c->ctx, w->peer, h, MESSAGE_CANCEL, &(struct cancel){0}))
@@ -148,7 +148,7 @@ static void cancel_call(struct calls *c, struct call *call, uint64_t now_us)
     struct pool *pool = call->worker ? call->worker->pool : NULL;
     struct header h = {.id = call->id, .deadline_ms = call_left_ms(call, now_us)};
     if (call->worker)
-        send_cancel(c, call->worker, &h, call->attempt);
+        call_send_cancel(c, call->worker, &h, call->attempt);
     call_end(c, call);
     if (pool)
         place_waiting(c, pool, now_us);
@@ -190,7 +190,7 @@ static struct call *create(struct calls *c, struct edge *edge, const struct bus_
     call->id = m->header.id;
     HASH_ADD(hh, c->by_id, id, sizeof call->id, call);
     if (!call->hh.tbl) {
-        drop_payload(c, call);
+        call_drop_payload(c, call);
         goto out;
     }
     c->count++;
@@ -221,7 +221,7 @@ static void refuse_model(struct calls *c, struct edge *from, const struct bus_me
 void calls_on_request(struct calls *c, struct edge *from, const struct bus_message *m,
                       uint64_t now_us)
 {
-    if (find(c, &m->header.id)) {
+    if (call_find(c, &m->header.id)) {
         log_warn("request_repeated", LHEX("request", m->header.id.bytes, 8));
         return;
     }
@@ -252,7 +252,7 @@ void calls_on_request(struct calls *c, struct edge *from, const struct bus_messa
 void calls_on_cancel(struct calls *c, struct edge *from, const struct bus_message *m,
                      uint64_t now_us)
 {
-    struct call *call = find(c, &m->header.id);
+    struct call *call = call_find(c, &m->header.id);
     if (call) {
         if (call->edge == from)
             cancel_call(c, call, now_us);
@@ -264,7 +264,7 @@ void calls_on_cancel(struct calls *c, struct edge *from, const struct bus_messag
 
 void calls_on_credit(struct calls *c, struct edge *from, const struct bus_message *m)
 {
-    struct call *call = find(c, &m->header.id);
+    struct call *call = call_find(c, &m->header.id);
     if (!call || call->edge != from || !call->worker)
         return;
     struct header h = m->header;
@@ -300,156 +300,6 @@ void calls_edge_down(struct calls *c, struct edge **edge, uint64_t now_us)
     free(e);
 }
 
-/* ---- frames of workers ---- */
-
-/* The call this frame belongs to; NULL and counted when it is stale. */
-static struct call *current(struct calls *c, const struct worker *from, const struct bus_message *m)
-{
-    struct call *call = find(c, &m->header.id);
-    if (call && call->worker == from && call->attempt == m->header.attempt)
-        return call;
-    c->stale++;
-    return NULL;
-}
-
-static enum err to_edge(struct calls *c, const struct call *call, const struct bus_message *m,
-                        uint8_t flags)
-{
-    struct header h = m->header;
-    h.flags |= flags;
-    return c->ops->forward(c->ctx, call->edge->peer, h, m);
-}
-
-/* The edge can't be reached and will learn so itself: what it does not get must not be paid for. */
-static void edge_lost(struct calls *c, struct call *call)
-{
-    struct header h = {.id = call->id};
-    log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
-    send_cancel(c, call->worker, &h, call->attempt);
-    call_end(c, call);
-}
-
-void calls_on_head(struct calls *c, struct worker *from, const struct bus_message *m,
-                   uint64_t now_us)
-{
-    struct call *call = current(c, from, m);
-    from->stuck = false;
-    if (!call) {
-        send_cancel(c, from, &m->header, m->header.attempt);
-        return;
-    }
-    if (call->state != CALL_DISPATCHED)
-        return;
-    call->state = CALL_COMMITTED;
-    breaker_success(&call_choice(call)->target->breaker);
-    call->probe = false;
-    drop_payload(c, call);
-    if (to_edge(c, call, m, 0)) {
-        edge_lost(c, call);
-        place_waiting(c, from->pool, now_us);
-    }
-}
-
-void calls_on_data(struct calls *c, struct worker *from, const struct bus_message *m)
-{
-    struct call *call = current(c, from, m);
-    if (!call) {
-        /* It may take a moment until the worker has heard: don't answer every frame. */
-        if (m->header.seq % DATA_PER_CANCEL == 0)
-            send_cancel(c, from, &m->header, m->header.attempt);
-        return;
-    }
-    if (call->state == CALL_COMMITTED && to_edge(c, call, m, 0))
-        edge_lost(c, call);
-}
-
-void calls_on_end(struct calls *c, struct worker *from, const struct bus_message *m,
-                  uint64_t now_us)
-{
-    struct call *call = current(c, from, m);
-    from->stuck = false;
-    if (!call)
-        return;
-    breaker_success(&call_choice(call)->target->breaker);
-    call->probe = false;
-    if (to_edge(c, call, m, HEADER_LAST))
-        log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
-    call_detach(c, call, OUTCOME_OK);
-    call_end(c, call);
-    place_waiting(c, from->pool, now_us);
-}
-
-static void judge_target(struct calls *c, struct call *call, unsigned error_class, uint64_t now_us)
-{
-    struct breaker *b = &call_choice(call)->target->breaker;
-    if (retry_blames_target(error_class))
-        breaker_failure(b, &c->rules.breaker, call->probe, now_us);
-    else if (retry_tells_nothing(error_class))
-        breaker_abandon(b, call->probe, now_us);
-    else
-        breaker_success(b);
-    call->probe = false;
-}
-
-void calls_on_fail(struct calls *c, struct worker *from, const struct bus_message *m,
-                   uint64_t now_us)
-{
-    struct call *call = current(c, from, m);
-    from->stuck = false;
-    if (!call)
-        return;
-    bool committed = call->state == CALL_COMMITTED;
-    judge_target(c, call, m->body->fail.error_class, now_us);
-    struct pool *pool = from->pool;
-    bool retried = !committed && place_retry(c, call, &m->body->fail, now_us);
-    call_detach(c, call, retried ? OUTCOME_RETRIED : OUTCOME_FAILED);
-    if (!retried) {
-        if (to_edge(c, call, m, HEADER_LAST))
-            log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
-        call_end(c, call);
-    }
-    place_waiting(c, pool, now_us);
-}
-
-/* ---- workers ---- */
-
-static void lose(struct calls *c, struct call *call, uint64_t now_us)
-{
-    struct fail f = {.error_class = ERROR_WORKER_LOST, .sent = true, .endpoint = UINT32_MAX};
-    bool committed = call->state == CALL_COMMITTED;
-    breaker_abandon(&call_choice(call)->target->breaker, call->probe, now_us);
-    call->last_worker = call->worker->serial;
-    call_detach(c, call, OUTCOME_LOST);
-    if (!committed && place_retry(c, call, &f, now_us))
-        return;
-    struct header h = {
-        .id = call->id, .attempt = call->attempt, .flags = call->flags | HEADER_LAST};
-    f.message = SPAN("The worker that ran this request is gone.");
-    f.provider = span_str(call_choice(call)->target->pool->name);
-    if (c->ops->send(c->ctx, call->edge->peer, h, MESSAGE_FAIL, &f))
-        log_debug("edge_unreachable", LHEX("request", h.id.bytes, 8));
-    call_end(c, call);
-}
-
-void calls_worker_down(struct calls *c, struct worker **worker, uint64_t now_us)
-{
-    struct worker *w = *worker;
-    if (!w)
-        return;
-    /* Not a candidate for its own calls. */
-    workers_offer(w, 0, SPAN("gone"), now_us);
-    while (w->calls)
-        lose(c, w->calls, now_us);
-    workers_remove(worker, now_us);
-}
-
-void calls_on_slots(struct calls *c, struct worker *from, uint32_t offered, struct span why,
-                    uint64_t now_us)
-{
-    workers_offer(from, offered, why, now_us);
-    place_waiting(c, from->pool, now_us);
-}
-
 /* ---- time ---- */
 
 uint64_t calls_next_due_us(const struct calls *c)
@@ -463,7 +313,7 @@ static void overdue(struct calls *c, struct call *call, uint64_t now_us)
     struct worker *w = call->worker;
     struct pool *pool = w->pool;
     struct header h = {.id = call->id};
-    send_cancel(c, w, &h, call->attempt);
+    call_send_cancel(c, w, &h, call->attempt);
     log_warn("call_overdue", LHEX("request", call->id.bytes, 8), LSTR("worker", w->name));
     call_detach(c, call, OUTCOME_FAILED);
     call_fail(c, call, ERROR_DEADLINE, "The request's deadline passed.", 0);

@@ -3,7 +3,7 @@
  * writes nothing to disk. */
 #include "common/base/log.h"
 #include "services/broker/host.h"
-#include "services/broker/report.h"
+#include "services/broker/peers.h"
 #include "services/broker/rules.h"
 
 enum { CLOSE_AFTER_MS = 500 };
@@ -20,16 +20,6 @@ struct broker {
 static uint64_t now_us(const struct broker *b)
 {
     return loop_now_us(b->d->loop);
-}
-
-static struct edge *edge_of(const struct bus_peer *from)
-{
-    return strcmp(bus_peer_role(from), "edge") == 0 ? bus_peer_user(from) : NULL;
-}
-
-static struct worker *worker_of(const struct bus_peer *from)
-{
-    return strcmp(bus_peer_role(from), "worker") == 0 ? bus_peer_user(from) : NULL;
 }
 
 /* ---- life ---- */
@@ -74,9 +64,7 @@ static void on_close(void *self)
 static void drain(void *self)
 {
     struct broker *b = self;
-    for (struct bus_peer *p = bus_next_peer(b->d->bus, NULL); p; p = bus_next_peer(b->d->bus, p))
-        if (bus_send(p, (struct header){0}, MESSAGE_DRAIN, &(struct drain){0}))
-            log_debug("drain_untold", LSTR("peer", bus_peer_name(p)));
+    peers_tell_drain(b->d->bus);
     /* Requests already on their way here are still served. */
     loop_timer_start(b->d->loop, &b->close, CLOSE_AFTER_MS, on_close, b);
 }
@@ -102,27 +90,13 @@ static void stop(void *self)
 static void on_peer_up(void *self, struct bus_peer *peer)
 {
     struct broker *b = self;
-    struct span provider = span_str(bus_peer_provider(peer)), name = span_str(bus_peer_name(peer));
-    void *user = NULL;
-    if (strcmp(bus_peer_role(peer), "edge") == 0)
-        user = calls_edge_up(b->calls, peer);
-    else if (strcmp(bus_peer_role(peer), "worker") == 0)
-        user = workers_add(b->workers, peer, provider, name, now_us(b));
-    bus_peer_set_user(peer, user);
-    log_info("peer_up", LSTR("role", bus_peer_role(peer)), LSPAN("peer", name));
+    peer_up(peer, b->calls, b->workers, now_us(b));
 }
 
 static void on_peer_down(void *self, struct bus_peer *peer)
 {
     struct broker *b = self;
-    struct edge *edge = edge_of(peer);
-    struct worker *worker = worker_of(peer);
-    log_info("peer_down", LSTR("role", bus_peer_role(peer)), LSTR("peer", bus_peer_name(peer)));
-    bus_peer_set_user(peer, NULL);
-    if (worker)
-        report_worker_gone(b->d->metrics, worker);
-    calls_edge_down(b->calls, &edge, now_us(b));
-    calls_worker_down(b->calls, &worker, now_us(b));
+    peer_down(peer, b->calls, b->d->metrics, now_us(b));
 }
 
 /* ---- messages: those of a peer in the wrong role go nowhere ---- */
@@ -131,7 +105,7 @@ static void on_peer_down(void *self, struct bus_peer *peer)
     static void on_##name(void *self, struct bus_peer *peer, const struct bus_message *m)          \
     {                                                                                              \
         struct broker *b = self;                                                                   \
-        struct role *from = role##_of(peer);                                                       \
+        struct role *from = peer_##role(peer);                                                     \
         if (from)                                                                                  \
             call;                                                                                  \
     }
@@ -165,19 +139,16 @@ static const struct daemon_spec spec = {
     .drain = drain,
     .drained = drained,
     .stop = stop,
-    .handlers =
-        {
-            [MESSAGE_REQUEST] = on_request,
-            [MESSAGE_CANCEL] = on_cancel,
-            [MESSAGE_CREDIT] = on_credit,
-            [MESSAGE_SLOTS] = on_slots,
-            [MESSAGE_HEAD] = on_head,
-            [MESSAGE_DATA] = on_data,
-            [MESSAGE_END] = on_end,
-            [MESSAGE_REPLY] = on_end,
-            [MESSAGE_FAIL] = on_fail,
-            [MESSAGE_DRAIN] = on_drain,
-        },
+    .handlers = {[MESSAGE_REQUEST] = on_request,
+                 [MESSAGE_CANCEL] = on_cancel,
+                 [MESSAGE_CREDIT] = on_credit,
+                 [MESSAGE_SLOTS] = on_slots,
+                 [MESSAGE_HEAD] = on_head,
+                 [MESSAGE_DATA] = on_data,
+                 [MESSAGE_END] = on_end,
+                 [MESSAGE_REPLY] = on_end,
+                 [MESSAGE_FAIL] = on_fail,
+                 [MESSAGE_DRAIN] = on_drain},
     .on_peer_up = on_peer_up,
     .on_peer_down = on_peer_down,
     .queued = queued,

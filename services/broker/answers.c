@@ -1,0 +1,161 @@
+/* What workers answer, and what their loss means. */
+#include <utlist.h>
+
+#include "common/base/log.h"
+#include "proto/error_class.h"
+#include "services/broker/call.h"
+
+enum { DATA_PER_CANCEL = 64 };
+
+/* ---- frames of workers ---- */
+
+/* The call this frame belongs to; NULL and counted when it is stale. */
+static struct call *current(struct calls *c, const struct worker *from, const struct bus_message *m)
+{
+    struct call *call = call_find(c, &m->header.id);
+    if (call && call->worker == from && call->attempt == m->header.attempt)
+        return call;
+    c->stale++;
+    return NULL;
+}
+
+static enum err to_edge(struct calls *c, const struct call *call, const struct bus_message *m,
+                        uint8_t flags)
+{
+    struct header h = m->header;
+    h.flags |= flags;
+    return c->ops->forward(c->ctx, call->edge->peer, h, m);
+}
+
+/* The edge can't be reached and will learn so itself: what it does not get must not be paid for. */
+static void edge_lost(struct calls *c, struct call *call)
+{
+    struct header h = {.id = call->id};
+    log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
+    call_send_cancel(c, call->worker, &h, call->attempt);
+    call_end(c, call);
+}
+
+void calls_on_head(struct calls *c, struct worker *from, const struct bus_message *m,
+                   uint64_t now_us)
+{
+    struct call *call = current(c, from, m);
+    from->stuck = false;
+    if (!call) {
+        call_send_cancel(c, from, &m->header, m->header.attempt);
+        return;
+    }
+    if (call->state != CALL_DISPATCHED)
+        return;
+    call->state = CALL_COMMITTED;
+    breaker_success(&call_choice(call)->target->breaker);
+    call->probe = false;
+    call_drop_payload(c, call);
+    if (to_edge(c, call, m, 0)) {
+        edge_lost(c, call);
+        place_waiting(c, from->pool, now_us);
+    }
+}
+
+void calls_on_data(struct calls *c, struct worker *from, const struct bus_message *m)
+{
+    struct call *call = current(c, from, m);
+    if (!call) {
+        /* It may take a moment until the worker has heard: don't answer every frame. */
+        if (m->header.seq % DATA_PER_CANCEL == 0)
+            call_send_cancel(c, from, &m->header, m->header.attempt);
+        return;
+    }
+    if (call->state == CALL_COMMITTED && to_edge(c, call, m, 0))
+        edge_lost(c, call);
+}
+
+void calls_on_end(struct calls *c, struct worker *from, const struct bus_message *m,
+                  uint64_t now_us)
+{
+    struct call *call = current(c, from, m);
+    from->stuck = false;
+    if (!call)
+        return;
+    breaker_success(&call_choice(call)->target->breaker);
+    call->probe = false;
+    if (to_edge(c, call, m, HEADER_LAST))
+        log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
+    call_detach(c, call, OUTCOME_OK);
+    call_end(c, call);
+    place_waiting(c, from->pool, now_us);
+}
+
+static void judge_target(struct calls *c, struct call *call, unsigned error_class, uint64_t now_us)
+{
+    struct breaker *b = &call_choice(call)->target->breaker;
+    if (retry_blames_target(error_class))
+        breaker_failure(b, &c->rules.breaker, call->probe, now_us);
+    else if (retry_tells_nothing(error_class))
+        breaker_abandon(b, call->probe, now_us);
+    else
+        breaker_success(b);
+    call->probe = false;
+}
+
+void calls_on_fail(struct calls *c, struct worker *from, const struct bus_message *m,
+                   uint64_t now_us)
+{
+    struct call *call = current(c, from, m);
+    if (!call)
+        return;
+    unsigned error_class = m->body->fail.error_class;
+    bool committed = call->state == CALL_COMMITTED;
+    judge_target(c, call, error_class, now_us);
+    /* It has less room than we thought: nothing more until it has said or done something. */
+    from->stuck = error_class == ERROR_WORKER_REFUSED;
+    call->last_worker = from->serial;
+    struct pool *pool = from->pool;
+    bool retried = !committed && place_retry(c, call, &m->body->fail, now_us);
+    call_detach(c, call, retried ? OUTCOME_RETRIED : OUTCOME_FAILED);
+    if (!retried) {
+        if (to_edge(c, call, m, HEADER_LAST))
+            log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
+        call_end(c, call);
+    }
+    place_waiting(c, pool, now_us);
+}
+
+/* ---- workers ---- */
+
+static void lose(struct calls *c, struct call *call, uint64_t now_us)
+{
+    struct fail f = {.error_class = ERROR_WORKER_LOST, .sent = true, .endpoint = UINT32_MAX};
+    bool committed = call->state == CALL_COMMITTED;
+    breaker_abandon(&call_choice(call)->target->breaker, call->probe, now_us);
+    call->last_worker = call->worker->serial;
+    call_detach(c, call, OUTCOME_LOST);
+    if (!committed && place_retry(c, call, &f, now_us))
+        return;
+    struct header h = {
+        .id = call->id, .attempt = call->attempt, .flags = call->flags | HEADER_LAST};
+    f.message = SPAN("The worker that ran this request is gone.");
+    f.provider = span_str(call_choice(call)->target->pool->name);
+    if (c->ops->send(c->ctx, call->edge->peer, h, MESSAGE_FAIL, &f))
+        log_debug("edge_unreachable", LHEX("request", h.id.bytes, 8));
+    call_end(c, call);
+}
+
+void calls_worker_down(struct calls *c, struct worker **worker, uint64_t now_us)
+{
+    struct worker *w = *worker;
+    if (!w)
+        return;
+    /* Not a candidate for its own calls. */
+    workers_offer(w, 0, SPAN("gone"), now_us);
+    while (w->calls)
+        lose(c, w->calls, now_us);
+    workers_remove(worker, now_us);
+}
+
+void calls_on_slots(struct calls *c, struct worker *from, uint32_t offered, struct span why,
+                    uint64_t now_us)
+{
+    workers_offer(from, offered, why, now_us);
+    place_waiting(c, from->pool, now_us);
+}

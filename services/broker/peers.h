@@ -1,0 +1,18 @@
+/* Who is at the other end of a link: an edge or a worker, as its greeting said. */
+#ifndef SERVICES_BROKER_PEERS_H
+#define SERVICES_BROKER_PEERS_H
+
+#include "common/runtime/metric.h"
+#include "services/broker/calls.h"
+
+/* NULL when the peer is something else. */
+struct edge *peer_edge(const struct bus_peer *peer);
+struct worker *peer_worker(const struct bus_peer *peer);
+
+void peer_up(struct bus_peer *peer, struct calls *c, struct workers *ws, uint64_t now_us);
+void peer_down(struct bus_peer *peer, struct calls *c, struct metric_client *metrics,
+               uint64_t now_us);
+/* Edges look for another broker, workers for other work. */
+void peers_tell_drain(struct bus *bus);
+
+#endif

@@ -1,0 +1,71 @@
+/* Shared by the broker's tests: a configuration from text, and a world around calls.c without
+ * sockets. */
+#ifndef TESTS_BROKER_WORLD_H
+#define TESTS_BROKER_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "services/broker/calls.h"
+
+/* Owned by the caller; fails the test when the text is no good configuration. */
+struct config *test_config(const char *yaml);
+
+enum { WORLD_MAX_FRAMES = 4096 };
+
+/* A frame that went out: to whom, what. Strings are copied. */
+struct sent {
+    struct bus_peer *to;
+    struct header h;
+    unsigned type;
+    bool forwarded;
+    unsigned error_class;
+    uint64_t retry_after_ms;
+    char target_model[64], avoid[64], route[64], body[64], message[256];
+};
+
+struct world {
+    struct clock_fake clock;
+    struct config *config;
+    struct workers *workers;
+    struct router *router;
+    struct calls *calls;
+    struct sent sent[WORLD_MAX_FRAMES];
+    unsigned sent_count;
+    unsigned read; /* by world_next */
+    enum err send_result;
+    struct bus_peer *unreachable; /* sends to it fail with ERR_AGAIN */
+    uint32_t chance;
+    unsigned retried;
+};
+
+void world_open(struct world *w, const char *yaml);
+void world_close(struct world *w);
+uint64_t world_now(const struct world *w);
+/* Moves the clock and lets everything due happen, in steps of a millisecond at most. */
+void world_advance(struct world *w, uint64_t ms);
+/* A worker with so many slots. `n` makes its peer. */
+struct worker *world_worker(struct world *w, const char *provider, unsigned n, uint32_t slots);
+struct edge *world_edge(struct world *w, unsigned n);
+struct bus_peer *world_peer(unsigned n);
+
+/* What comes in. id makes the request id. */
+void world_request(struct world *w, struct edge *e, unsigned id, const char *key, const char *model,
+                   uint32_t deadline_ms);
+void world_from_edge(struct world *w, struct edge *e, unsigned id, unsigned type,
+                     uint32_t deadline_ms);
+void world_from_worker(struct world *w, struct worker *from, unsigned id, unsigned attempt,
+                       unsigned type, uint32_t seq);
+void world_fail(struct world *w, struct worker *from, unsigned id, unsigned attempt, struct fail f);
+
+/* The next frame that went out and was not read yet; NULL when there is none. */
+const struct sent *world_next(struct world *w);
+/* … which must be of this type, to this peer, of this request. */
+const struct sent *world_expect(struct world *w, unsigned type, unsigned peer, unsigned id);
+#define world_expect_nothing(w) assert_null(world_next(w))
+
+#endif
