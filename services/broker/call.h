@@ -74,7 +74,7 @@ struct calls {
     uint32_t queued;
     uint64_t body_bytes;
     uint64_t stale;
-    bool closed;
+    uint64_t closed_from_us; /* 0 = open */
 };
 
 /* ---- place.c: where a request goes next ---- */

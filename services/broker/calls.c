@@ -55,9 +55,19 @@ void calls_reconfigure(struct calls *c, const struct calls_rules *rules, struct 
     c->router = router;
 }
 
-void calls_close(struct calls *c)
+void calls_close(struct calls *c, uint64_t from_us)
 {
-    c->closed = true;
+    c->closed_from_us = from_us;
+}
+
+static bool is_closed(const struct calls *c, uint64_t now_us)
+{
+    return c->closed_from_us && now_us >= c->closed_from_us;
+}
+
+bool calls_drained(const struct calls *c, uint64_t now_us)
+{
+    return is_closed(c, now_us) && c->count == 0;
 }
 
 struct calls_stats calls_stats(const struct calls *c)
@@ -229,7 +239,7 @@ void calls_on_request(struct calls *c, struct edge *from, const struct bus_messa
         return;
     struct header h = m->header;
     h.attempt = 0;
-    if (c->closed) {
+    if (is_closed(c, now_us)) {
         refuse(c, from, h, ERROR_WORKER_REFUSED, SPAN("The broker is shutting down."), 1000);
         return;
     }

@@ -44,9 +44,11 @@ enum err calls_create(struct calls **out, const struct calls_ops *ops, void *ctx
 void calls_destroy(struct calls **calls);
 /* A new reading of the configuration; running requests keep theirs. */
 void calls_reconfigure(struct calls *c, const struct calls_rules *rules, struct router *router);
-/* Takes no more from here on: new requests are refused as WORKER_REFUSED (nothing was done, ask
- * another broker). */
-void calls_close(struct calls *c);
+/* Takes no more from that moment on: new requests are refused as WORKER_REFUSED (nothing was done,
+ * ask another broker). */
+void calls_close(struct calls *c, uint64_t from_us);
+/* Closed, and nothing runs any more. */
+bool calls_drained(const struct calls *c, uint64_t now_us);
 
 /* ---- edges ---- */
 struct edge *calls_edge_up(struct calls *c, struct bus_peer *peer); /* NULL without memory */

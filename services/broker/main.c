@@ -6,7 +6,7 @@
 #include "services/broker/peers.h"
 #include "services/broker/rules.h"
 
-enum { CLOSE_AFTER_MS = 500 };
+enum { CLOSE_AFTER_US = 500000 };
 
 struct broker {
     struct daemon *d;
@@ -14,7 +14,6 @@ struct broker {
     struct router *router;
     struct calls *calls;
     struct host host;
-    struct loop_timer close;
 };
 
 static uint64_t now_us(const struct broker *b)
@@ -44,21 +43,11 @@ static void reload(void *self)
 {
     struct broker *b = self;
     struct calls_rules rules = rules_from(&b->d->config->options);
-    struct router *fresh;
-    if (router_create(&fresh, b->d->config, b->workers, b->router, now_us(b))) {
+    if (router_renew(&b->router, b->d->config, b->workers, now_us(b)))
         log_error("reload_failed", LSTR("why", "out of memory"),
                   LSTR("keeping", "the models in force"));
-        return;
-    }
-    calls_reconfigure(b->calls, &rules, fresh);
-    router_unref(&b->router);
-    b->router = fresh;
-}
-
-static void on_close(void *self)
-{
-    struct broker *b = self;
-    calls_close(b->calls);
+    else
+        calls_reconfigure(b->calls, &rules, b->router);
 }
 
 static void drain(void *self)
@@ -66,20 +55,19 @@ static void drain(void *self)
     struct broker *b = self;
     peers_tell_drain(b->d->bus);
     /* Requests already on their way here are still served. */
-    loop_timer_start(b->d->loop, &b->close, CLOSE_AFTER_MS, on_close, b);
+    calls_close(b->calls, now_us(b) + CLOSE_AFTER_US);
 }
 
 static bool drained(void *self)
 {
     const struct broker *b = self;
-    return !loop_timer_running(&b->close) && calls_stats(b->calls).calls == 0;
+    return calls_drained(b->calls, now_us(b));
 }
 
 static void stop(void *self)
 {
     struct broker *b = self;
     host_stop(&b->host);
-    loop_timer_stop(b->d->loop, &b->close);
     calls_destroy(&b->calls);
     router_unref(&b->router);
     workers_destroy(&b->workers);

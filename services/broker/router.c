@@ -113,6 +113,18 @@ enum err router_create(struct router **out, const struct config *config, struct 
     return e;
 }
 
+enum err router_renew(struct router **r, const struct config *config, struct workers *workers,
+                      uint64_t now_us)
+{
+    struct router *fresh;
+    enum err e = router_create(&fresh, config, workers, *r, now_us);
+    if (e)
+        return e;
+    router_unref(r);
+    *r = fresh;
+    return OK;
+}
+
 void router_ref(struct router *r)
 {
     r->refs++;

@@ -44,6 +44,9 @@ struct router;
  * too go on. The caller holds the first reference. */
 enum err router_create(struct router **out, const struct config *config, struct workers *workers,
                        const struct router *before, uint64_t now_us) NODISCARD;
+/* Puts a router of the present configuration in place of *r; on failure *r stays as it is. */
+enum err router_renew(struct router **r, const struct config *config, struct workers *workers,
+                      uint64_t now_us) NODISCARD;
 void router_ref(struct router *r);
 /* Takes NULL, nulls; the last one frees. */
 void router_unref(struct router **r);
