@@ -314,11 +314,11 @@ void anthropic_stream_start(struct anthropic_writer *w)
     jw_str(&jw, "message");
     jw_key(&jw, "role");
     jw_str(&jw, "assistant");
-    jw_key(&jw, "model");
-    jw_text(&jw, w->base.model_text);
     jw_key(&jw, "content");
     jw_array(&jw);
     jw_array_end(&jw);
+    jw_key(&jw, "model");
+    jw_text(&jw, w->base.model_text);
     jw_key(&jw, "stop_reason");
     jw_null(&jw);
     jw_key(&jw, "stop_sequence");

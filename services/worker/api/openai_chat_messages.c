@@ -388,7 +388,8 @@ static enum err read_message(struct reader *r, const struct where *at, struct js
     struct turn *turn = read_add_turn(r, role, at->index);
     if (!turn)
         return read_too_large(r);
-    turn->name_text = from.name_text;
+    if (!json_is(from.role, "function")) /* there the name only says which call is answered */
+        turn->name_text = from.name_text;
     e = read_turn(r, at, &from, turn, m);
     if (!e && from.cache_json.len && turn->parts.count)
         turn->parts.items[turn->parts.count - 1].cache_json = from.cache_json;
