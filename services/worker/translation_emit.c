@@ -74,11 +74,18 @@ static void note_answer(struct call *c, const struct neutral_event *e)
     buf_free(&text);
 }
 
+/* A START without counts may come with all of them zero. */
+static bool is_known(const struct usage *u)
+{
+    return u->input || u->cached || u->cache_write || u->output || u->reasoning;
+}
+
 static void on_start(struct lane *l, const struct neutral_event *e)
 {
     struct translation *t = l->owner;
     note_answer(t->call, e);
-    merge_usage(l, &e->usage);
+    if (is_known(&e->usage))
+        merge_usage(l, &e->usage);
     if (t->begun)
         return;
     t->begun = true;
