@@ -6,7 +6,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     union message_body body, again;
     struct header h;
-    (void)header_read(span_of(data, size), &h);
+    enum err e = header_read(span_of(data, size), &h);
+    REQUIRE(e == OK || size < HEADER_BYTES || data[0] != PROTO_MAJOR);
     if (size == 0 || codec_decode(data[0], span_of(data + 1, size - 1), &body) != OK)
         return 0;
     size_t n = codec_size(data[0], &body);
