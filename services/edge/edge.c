@@ -138,10 +138,15 @@ void edge_stop(struct edge *e)
 
 /* ---- peers ---- */
 
+bool edge_broker_is_usable(const struct bus_peer *broker)
+{
+    return bus_peer_up(broker) && bus_peer_user(broker) == NULL;
+}
+
 bool edge_has_broker(const struct edge *e)
 {
     for (size_t i = 0; i < e->d->broker_count; i++)
-        if (bus_peer_up(e->d->brokers[i]))
+        if (edge_broker_is_usable(e->d->brokers[i]))
             return true;
     return false;
 }
@@ -180,6 +185,14 @@ void edge_on_peer_down(struct edge *e, struct bus_peer *peer)
             e->brokers_down_ms = edge_now_ms(e);
         relay_on_broker_down(e, peer);
     }
+}
+
+/* The bus clears a peer's user pointer when it goes down. */
+void edge_on_drain(struct edge *e, struct bus_peer *peer)
+{
+    bus_peer_set_user(peer, e);
+    if (is_broker(e, peer) && !edge_has_broker(e))
+        e->brokers_down_ms = edge_now_ms(e);
 }
 
 bool edge_allows_address(const struct edge *e, struct span address)

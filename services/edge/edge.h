@@ -50,10 +50,14 @@ void edge_stop(struct edge *e);
 
 void edge_on_peer_up(struct edge *e, struct bus_peer *peer);
 void edge_on_peer_down(struct edge *e, struct bus_peer *peer);
+/* DRAIN: this broker finishes what it has and takes no more. */
+void edge_on_drain(struct edge *e, struct bus_peer *peer);
 
 /* May this client read what is for operators, without a key? */
 bool edge_allows_address(const struct edge *e, struct span address);
 bool edge_has_broker(const struct edge *e);
+/* Up, and not about to stop. */
+bool edge_broker_is_usable(const struct bus_peer *broker);
 static inline uint64_t edge_now_ms(const struct edge *e)
 {
     return loop_now_ms(e->d->loop);

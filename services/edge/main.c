@@ -42,6 +42,12 @@ static void on_peer_down(void *self, struct bus_peer *peer)
     edge_on_peer_down(self, peer);
 }
 
+static void on_drain(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    (void)m;
+    edge_on_drain(self, from);
+}
+
 static void on_allow(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
@@ -110,6 +116,7 @@ static const struct daemon_spec spec = {
     .stop = stop,
     .handlers =
         {
+            [MESSAGE_DRAIN] = on_drain,
             [MESSAGE_ALLOW] = on_allow,
             [MESSAGE_DENY] = on_deny,
             [MESSAGE_REVOKED] = on_revoked,

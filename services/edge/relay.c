@@ -24,13 +24,14 @@ static struct bus_peer *send_to_a_broker(struct client_request *r, const struct 
     memcpy(&hash, r->key, sizeof hash);
     for (size_t i = 0; i < d->broker_count; i++) {
         struct bus_peer *broker = d->brokers[(hash + i) % d->broker_count];
-        if (bus_peer_up(broker) &&
-            bus_send(broker, request_header(r), MESSAGE_REQUEST, message) == OK)
+        bool usable = broker != r->refused_by && edge_broker_is_usable(broker);
+        if (usable && bus_send(broker, request_header(r), MESSAGE_REQUEST, message) == OK)
             return broker;
     }
     return NULL;
 }
 
+/* The body stays until something of an answer is there: a broker may yet hand the request back. */
 static bool send_request(struct client_request *r)
 {
     uint32_t window = (uint32_t)edge_options(r->edge)->edge_stream_window;
@@ -50,20 +51,24 @@ static bool send_request(struct client_request *r)
     if (!r->broker)
         return false;
     r->flow = (struct flow){.window_bytes = message.credit};
-    r->last_write_ms = edge_now_ms(r->edge);
-    request_set_state(r, REQUEST_SENT);
-    http_body_release(r->to.x);
     return true;
+}
+
+static void wait_for_a_broker(struct client_request *r)
+{
+    const struct edge *e = r->edge;
+    r->wait_until_ms =
+        (e->brokers_down_ms ? e->brokers_down_ms : edge_now_ms(e)) + EDGE_PATIENCE_MS;
+    request_set_state(r, REQUEST_WAITING);
 }
 
 void relay_start(struct client_request *r)
 {
-    struct edge *e = r->edge;
+    r->last_write_ms = edge_now_ms(r->edge);
     if (send_request(r))
-        return;
-    uint64_t now = edge_now_ms(e);
-    r->wait_until_ms = (e->brokers_down_ms ? e->brokers_down_ms : now) + EDGE_PATIENCE_MS;
-    request_set_state(r, REQUEST_WAITING);
+        request_set_state(r, REQUEST_SENT);
+    else
+        wait_for_a_broker(r);
 }
 
 void relay_unknown_model(struct client_request *r)
@@ -76,8 +81,11 @@ void relay_on_broker_up(struct edge *e)
     struct client_request *r, *next;
     HASH_ITER(hh, e->requests, r, next)
     {
-        if (r->state == REQUEST_WAITING)
-            (void)send_request(r);
+        if (r->state != REQUEST_WAITING)
+            continue;
+        r->refused_by = NULL;
+        if (send_request(r))
+            request_set_state(r, REQUEST_SENT);
     }
 }
 
@@ -194,6 +202,7 @@ void relay_on_head(struct edge *e, struct bus_peer *from, const struct bus_messa
         begin_stream(r, h->status ? h->status : 200, h->content_type, h->headers);
     }
     r->last_write_ms = edge_now_ms(e);
+    http_body_release(r->to.x);
     request_set_state(r, REQUEST_STREAMING);
     note_first(r);
 }
@@ -273,8 +282,22 @@ void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_mess
     http_add_header(x, "content-type",
                     reply->content_type.len ? reply->content_type : SPAN("application/json"));
     http_set_user(x, NULL);
+    http_body_release(x);
     http_respond(x, o.status, reply->body);
     request_end(r, &o);
+}
+
+/* A broker that shuts down has done nothing with it: another one may. */
+static void hand_over(struct client_request *r)
+{
+    r->refused_by = r->broker;
+    r->broker = NULL;
+    if (send_request(r))
+        return;
+    if (r->state == REQUEST_SENT)
+        wait_for_a_broker(r);
+    else
+        request_fail_class(r, ERROR_OVERLOADED, "No broker is available at the moment.");
 }
 
 void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_message *m)
@@ -283,6 +306,10 @@ void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_messa
     struct client_request *r = find_running(e, from, m);
     if (!r)
         return;
+    if (fail->error_class == ERROR_WORKER_REFUSED && m->header.attempt == 0 && !r->head_seen) {
+        hand_over(r);
+        return;
+    }
     bool billed = fail->input_tokens > 0 || fail->output_tokens > 0;
     struct outcome o = {
         .settles = r->head_seen || billed,

@@ -18,7 +18,7 @@ static const unsigned followers[REQUEST_STATES] = {
     [REQUEST_NEW] = BIT(AUTHORIZING) | BIT(WAITING) | BIT(SENT) | BIT(QUERYING) | BIT(ENDED),
     [REQUEST_AUTHORIZING] = BIT(WAITING) | BIT(SENT) | BIT(QUERYING) | BIT(ENDED),
     [REQUEST_WAITING] = BIT(SENT) | BIT(ENDED),
-    [REQUEST_SENT] = BIT(HELD_OUT) | BIT(STREAMING) | BIT(ENDED),
+    [REQUEST_SENT] = BIT(WAITING) | BIT(HELD_OUT) | BIT(STREAMING) | BIT(ENDED),
     [REQUEST_HELD_OUT] = BIT(STREAMING) | BIT(ENDED),
     [REQUEST_STREAMING] = BIT(ENDED),
     [REQUEST_QUERYING] = BIT(ENDED),
@@ -318,6 +318,7 @@ void request_fail(struct client_request *r, const struct failure *f, const struc
     end.error_class = f->error_class;
     end.status = error_status(f->error_class, r->to.api);
     http_set_user(r->to.x, NULL);
+    http_body_release(r->to.x);
     if (r->state == REQUEST_HELD_OUT || r->state == REQUEST_STREAMING) {
         break_stream(r, f);
     } else {

@@ -52,7 +52,8 @@ struct client_request {
     bool asked, admitted, leased;
 
     /* The answer. */
-    struct bus_peer *broker; /* NULL until it is sent */
+    struct bus_peer *broker;     /* NULL until it is sent */
+    struct bus_peer *refused_by; /* a broker that handed it back */
     struct flow flow;
     struct span provider;
     bool head_seen;
