@@ -331,7 +331,7 @@ static void on_end(struct call *c, const struct exchange *x)
     struct passthrough *p = state_of(c);
     struct fault fault;
     fault_set(&fault, ERROR_UPSTREAM_CLOSED,
-              "the upstream closed the connection before its answer was complete", NULL);
+              "upstream closed the stream", NULL);
     switch (p->answer.mode) {
     case ANSWER_ERROR: {
         struct upstream_headers headers = upstream_answer_headers(&p->answer);

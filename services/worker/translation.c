@@ -211,7 +211,7 @@ static void check_settled(struct lane *l, const struct exchange *x)
         return;
     if (l->wait_ms == 0)
         call_fail_class(c, ERROR_UPSTREAM_CLOSED,
-                        "the upstream closed the connection before its answer was complete");
+                        "upstream closed the stream");
     l->current = NULL;
 }
 
