@@ -1,0 +1,135 @@
+"""docker compose: the image built from this checkout, every provider answers, worker-openai scaled 1 → 4 → 1 under load
+without an error, a killed worker comes back; RELIABILITY 1's facts against the image's libraries."""
+import json
+import os
+import pathlib
+import subprocess
+import threading
+import time
+
+import httpx
+import pytest
+from lib.suite import free_port, wait_for
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROJECT = f"tollgate-test-{os.getpid()}"
+
+
+def run(*argv, check=True, **more):
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, **more)
+    assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done
+
+
+class Compose:
+    def __init__(self, port):
+        self.url = f"http://127.0.0.1:{port}"
+        self.env = {**os.environ, "TOLLGATE_PORT": f"127.0.0.1:{port}", "TOLLGATE_CONFIG_DIR": "./deploy/config-demo",
+                    "TOLLGATE_IMAGE": "tollgate:test"}
+
+    def __call__(self, *args, check=True):
+        return run("docker-compose", "-p", PROJECT, "--profile", "demo", *args, check=check, env=self.env, timeout=900)
+
+    def up(self, *args):
+        self("up", "-d", "--no-build", "--wait", "--wait-timeout", "120", *args)
+
+    def containers(self, service):
+        return self("ps", "-q", service).stdout.split()
+
+    def chat(self, key, model="gpt-4o-mini", text="x"):
+        return httpx.post(self.url + "/v1/chat/completions", headers={"authorization": f"Bearer {key}"}, timeout=60,
+                          json={"model": model, "messages": [{"role": "user", "content": text}]})
+
+
+@pytest.fixture(scope="module")
+def image():
+    run("deploy/base-image")
+    run("docker", "build", "--network", "host", "-t", "tollgate:test", "-f", "deploy/Dockerfile", ".", timeout=1800)
+
+
+@pytest.fixture(scope="module")
+def compose(image):
+    c = Compose(free_port())
+    try:
+        c.up()
+        yield c
+    finally:
+        c("down", "-v", "--timeout", "20", check=False)
+
+
+@pytest.fixture(scope="module")
+def key(compose):
+    return json.loads(compose("exec", "-T", "auth", "tollgate", "keys", "create", "--name", "compose", "--json").stdout)["key"]
+
+
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "claude-haiku-4-5", "meta/meta-llama-3-8b-instruct"])
+def test_one_request_per_provider(compose, key, model):
+    wait_for(lambda: compose.chat(key, model).status_code == 200, f"{model} answers", 60)
+    assert f"marker-{model}" in compose.chat(key, model, f"marker-{model}").json()["choices"][0]["message"]["content"]
+
+
+def test_every_container_is_healthy_unprivileged_and_read_only(compose):
+    ids = compose("ps", "-q").stdout.split()
+    assert len(ids) == 9
+    for c in json.loads(run("docker", "inspect", *ids).stdout):
+        name = c["Name"]
+        assert c["State"]["Health"]["Status"] == "healthy", name
+        assert c["Config"]["User"].startswith("tollgate-"), name
+        assert c["HostConfig"]["ReadonlyRootfs"] and c["HostConfig"]["CapDrop"] == ["ALL"], name
+        assert c["HostConfig"]["Memory"] > 0 and c["HostConfig"]["PidsLimit"] > 0, name
+        assert c["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped", name
+
+
+def test_provider_keys_reach_their_own_worker_only(compose):
+    config = json.loads(compose("config", "--format", "json").stdout)
+    holders = {name for name, s in config["services"].items() if "OPENAI_API_KEY" in (s.get("environment") or {})}
+    assert holders == {"worker-openai"}
+
+
+@pytest.mark.timeout(600)
+def test_scaling_a_worker_up_and_down_under_load_loses_nothing(compose, key):
+    stop, results = threading.Event(), []
+
+    def load():
+        with httpx.Client(timeout=60, headers={"authorization": f"Bearer {key}"}) as client:
+            while not stop.is_set():
+                r = client.post(compose.url + "/v1/chat/completions", json={
+                    "model": "gpt-4o-mini", "messages": [{"role": "user", "content": "[[sim delay=20]] x"}]})
+                results.append(r.status_code)
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=load, daemon=True) for _ in range(8)]
+    for t in threads:
+        t.start()
+    try:
+        for count in (4, 1):
+            compose("up", "-d", "--no-build", "--no-recreate", "--scale", f"worker-openai={count}")
+            wait_for(lambda: len(compose.containers("worker-openai")) == count, f"{count} workers")
+            seen = len(results)
+            wait_for(lambda: len(results) > seen + 200, "traffic went on")
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    assert set(results) == {200}, {s: results.count(s) for s in set(results)}
+
+
+def test_a_killed_worker_comes_back(compose, key):
+    (worker,) = compose.containers("worker-openai")
+    before = json.loads(run("docker", "inspect", worker).stdout)[0]
+    run("docker", "exec", "-u", "0", worker, "true", check=False)
+    os.kill(before["State"]["Pid"], 9)
+
+    def restarted():
+        now = json.loads(run("docker", "inspect", worker).stdout)[0]
+        return now["State"]["Running"] and now["RestartCount"] > before["RestartCount"]
+    wait_for(restarted, "docker restarts the worker", 60)
+    wait_for(lambda: compose.chat(key).status_code == 200, "served again", 60)
+
+
+@pytest.mark.timeout(1200)
+def test_the_facts_hold_for_the_images_libraries(image):
+    run("docker", "build", "--network", "host", "--target", "facts", "-t", "tollgate:facts", "-f", "deploy/Dockerfile", ".",
+        timeout=1000)
+    print(run("docker", "run", "--rm", "--init", "tollgate:facts").stdout)
