@@ -19,6 +19,9 @@ enum err openai_read_n(struct reader *r, const struct where *at, struct json v, 
 enum err openai_read_stream_options(struct reader *r, const struct where *at, struct json v,
                                     void *into);
 
+/* A message's content: a string or an array of parts. */
+enum err openai_read_content(struct reader *r, const struct where *at, struct json v,
+                             enum role role, struct part_list *parts, bool *plain);
 /* A user's part that is a URL (image_url) or a file; `from` is the URL's json text. */
 enum err openai_read_image_part(struct reader *r, const struct where *at, struct json v,
                                 struct part_list *parts);

@@ -22,120 +22,6 @@ struct message {
     struct span refusal_text, reasoning_text, name_text, tool_call_id_text, cache_json;
 };
 
-/* ---- parts ---- */
-
-enum { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
-
-static unsigned place_of(enum role role)
-{
-    switch (role) {
-    case ROLE_SYSTEM:
-    case ROLE_DEVELOPER:
-        return IN_SYSTEM;
-    case ROLE_USER:
-        return IN_USER;
-    case ROLE_ASSISTANT:
-        return IN_ASSISTANT;
-    case ROLE_TOOL:
-        return IN_TOOL;
-    }
-    return 0;
-}
-
-static enum err read_text_part(struct reader *r, const struct where *at, struct json v,
-                               struct part_list *parts)
-{
-    struct part *part = read_add_part(r, parts, PART_TEXT);
-    struct where text = {.up = at, .name = "text"};
-    return part ? read_text(r, &text, json_get(v, "text"), &part->text) : read_too_large(r);
-}
-
-static enum err read_refusal_part(struct reader *r, const struct where *at, struct json v,
-                                  struct part_list *parts)
-{
-    struct part *part = read_add_part(r, parts, PART_REFUSAL);
-    struct where text = {.up = at, .name = "refusal"};
-    return part ? read_text(r, &text, json_get(v, "refusal"), &part->text) : read_too_large(r);
-}
-
-static enum err refuse_audio_part(struct reader *r, const struct where *at, struct json v,
-                                  struct part_list *parts)
-{
-    (void)v;
-    (void)parts;
-    return read_fault(r, at, ERROR_UNSUPPORTED_PARAMETER,
-                      "Audio input is not supported by this model.");
-}
-
-static const struct part_reader {
-    const char *type;
-    unsigned places;
-    enum err (*read)(struct reader *r, const struct where *at, struct json v,
-                     struct part_list *parts);
-} part_readers[] = {
-    {"text", IN_SYSTEM | IN_USER | IN_ASSISTANT | IN_TOOL, read_text_part},
-    {"image_url", IN_USER | IN_TOOL, openai_read_image_part},
-    {"file", IN_USER | IN_TOOL, openai_read_file_part},
-    {"input_audio", IN_USER, refuse_audio_part},
-    {"refusal", IN_ASSISTANT, read_refusal_part},
-};
-
-/* A mark of either kind: the extension's own value, or a breakpoint, which knows no more than
- * "here". */
-static struct span cache_mark(struct json v)
-{
-    struct json mark = json_get(v, "cache_control");
-    if (json_type(mark) == JSON_OBJECT)
-        return json_raw(mark);
-    return json_absent(json_get(v, "prompt_cache_breakpoint")) ? SPAN_NONE
-                                                               : SPAN("{\"type\":\"ephemeral\"}");
-}
-
-struct content {
-    struct part_list *parts;
-    unsigned place;
-};
-
-static enum err read_part(struct reader *r, const struct where *at, struct json v, void *into)
-{
-    struct content *content = into;
-    struct json type = json_get(v, "type");
-    struct where type_at = {.up = at, .name = "type"};
-    if (json_type(v) != JSON_OBJECT)
-        return read_wrong_type(r, at, v, "an object");
-    for (size_t i = 0; i < sizeof part_readers / sizeof part_readers[0]; i++) {
-        const struct part_reader *reader = &part_readers[i];
-        if (!json_is(type, reader->type))
-            continue;
-        if (!(reader->places & content->place))
-            break;
-        enum err e = reader->read(r, at, v, content->parts);
-        if (!e)
-            content->parts->items[content->parts->count - 1].cache_json = cache_mark(v);
-        return e;
-    }
-    return read_fault(r, &type_at, ERROR_INVALID_VALUE,
-                      "A content part of this type is not allowed in this message.");
-}
-
-/* A string or an array of parts. */
-static enum err read_content(struct reader *r, const struct where *at, struct json v,
-                             enum role role, struct part_list *parts, bool *plain)
-{
-    struct content content = {parts, place_of(role)};
-    *plain = json_type(v) == JSON_STRING;
-    if (!*plain) {
-        if (json_type(v) != JSON_ARRAY)
-            return read_wrong_type(r, at, v, "a string or an array");
-        return read_array(r, at, v, read_part, &content);
-    }
-    struct part *part = read_add_part(r, parts, PART_TEXT);
-    if (!part)
-        return read_too_large(r);
-    part->text = json_text(v);
-    return OK;
-}
-
 /* ---- what an assistant said ---- */
 
 static enum err read_thinking_block(struct reader *r, const struct where *at, struct json v,
@@ -212,7 +98,8 @@ static enum err read_assistant(struct reader *r, const struct where *at, const s
     else if (from->reasoning_text.len)
         neutral_drop(r->out, "messages.reasoning_content");
     if (!e && !json_absent(from->content))
-        e = read_content(r, &content, from->content, ROLE_ASSISTANT, &turn->parts, &turn->plain);
+        e = openai_read_content(r, &content, from->content, ROLE_ASSISTANT, &turn->parts,
+                                &turn->plain);
     if (!e && from->refusal_text.len) {
         struct part *part = read_add_part(r, &turn->parts, PART_REFUSAL);
         if (!part)
@@ -242,7 +129,7 @@ static enum err read_result(struct reader *r, const struct where *at, const stru
     turn->plain = true;
     return json_absent(from->content)
                ? OK
-               : read_content(r, &content, from->content, ROLE_TOOL, parts, &turn->plain);
+               : openai_read_content(r, &content, from->content, ROLE_TOOL, parts, &turn->plain);
 }
 
 static enum err read_tool(struct reader *r, const struct where *at, const struct message *from,
@@ -297,8 +184,10 @@ static enum err keep_json(struct reader *r, const struct where *at, struct json 
 static enum err refuse_audio_message(struct reader *r, const struct where *at, struct json v,
                                      void *into)
 {
+    (void)v;
     (void)into;
-    return refuse_audio_part(r, at, v, NULL);
+    return read_fault(r, at, ERROR_UNSUPPORTED_PARAMETER,
+                      "Audio input is not supported by this model.");
 }
 
 /* SDKs send `annotations: []` back; only real ones are a loss. */
@@ -361,7 +250,8 @@ static enum err read_turn(struct reader *r, const struct where *at, const struct
         if (json_absent(from->content))
             return read_fault(r, &content, ERROR_INVALID_VALUE,
                               "Missing required parameter: 'content'.");
-        return read_content(r, &content, from->content, turn->role, &turn->parts, &turn->plain);
+        return openai_read_content(r, &content, from->content, turn->role, &turn->parts,
+                                   &turn->plain);
     case ROLE_ASSISTANT:
         return read_assistant(r, at, from, turn, m);
     case ROLE_TOOL:

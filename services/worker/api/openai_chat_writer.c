@@ -1,21 +1,10 @@
-/* Neutral events → OpenAI chat answers: chunks as they come (WIRE 13), or one completion (WIRE 12).
- */
-#include "services/worker/api/json_fence.h"
+/* Neutral events → OpenAI chat answers: chunks as they come, or one completion. */
 #include "services/worker/api/openai.h"
-#include "services/worker/api/writer.h"
-
-struct chat_writer {
-    struct answer_writer base;
-    struct span prefix; /* streams: every chunk's bytes up to "choices" */
-    struct answer_tools tools;
-    struct rope text, refusal, reasoning; /* unary */
-    struct rope thought;                  /* the thinking block being written */
-    struct rope blocks;                   /* unary: the signed ones, as JSON, comma-separated */
-};
+#include "services/worker/api/openai_chat_answer.h"
 
 static const char *const id_prefixes[] = {"chatcmpl-", "msg_", NULL};
 
-static bool is_legacy(const struct chat_writer *w)
+bool chat_is_legacy(const struct chat_writer *w)
 {
     return w->base.options.request->legacy_functions;
 }
@@ -28,7 +17,7 @@ static const char *tier_word(struct span tier)
     return span_is(tier, "priority") ? "priority" : NULL;
 }
 
-static void write_tier(const struct chat_writer *w, struct json_writer *jw)
+void chat_write_tier(const struct chat_writer *w, struct json_writer *jw)
 {
     const char *tier = tier_word(w->base.usage.service_tier_text);
     if (!tier)
@@ -37,8 +26,7 @@ static void write_tier(const struct chat_writer *w, struct json_writer *jw)
     jw_str(jw, tier);
 }
 
-/* The members before "choices". */
-static void write_head(const struct chat_writer *w, struct json_writer *jw, const char *object)
+void chat_write_head(const struct chat_writer *w, struct json_writer *jw, const char *object)
 {
     jw_object(jw);
     jw_key(jw, "id");
@@ -53,18 +41,17 @@ static void write_head(const struct chat_writer *w, struct json_writer *jw, cons
 
 /* "tool_calls", unless the client used functions (WIRE 11). A call that ends as plain "stop" is one
  * all the same. */
-static const char *finish_word(const struct chat_writer *w)
+const char *chat_finish_word(const struct chat_writer *w)
 {
     const char *word = writer_openai_finish(w->base.stop);
     bool called = w->tools.count && (w->base.stop == STOP_END || w->base.stop == STOP_UNKNOWN);
     if (w->base.stop != STOP_TOOL && !called)
         return word;
-    return is_legacy(w) ? "function_call" : "tool_calls";
+    return chat_is_legacy(w) ? "function_call" : "tool_calls";
 }
 
-/* `id_text` and `name_text` empty: a later piece of the call. */
-static void write_call(struct json_writer *jw, bool legacy, const struct answer_tool *tool,
-                       const size_t *index)
+void chat_write_call(struct json_writer *jw, bool legacy, const struct answer_tool *tool,
+                     const size_t *index)
 {
     jw_object(jw);
     if (index) {
@@ -88,216 +75,19 @@ static void write_call(struct json_writer *jw, bool legacy, const struct answer_
     jw_key(jw, "arguments");
 }
 
-static void end_call(struct json_writer *jw, bool legacy)
+void chat_end_call(struct json_writer *jw, bool legacy)
 {
     jw_object_end(jw);
     if (!legacy)
         jw_object_end(jw);
 }
 
-/* ---- chunks ---- */
-
-static struct json_writer begin_delta(struct chat_writer *w)
-{
-    struct json_writer jw = {.out = w->base.options.out};
-    buf_append_str(jw.out, "data: ");
-    buf_append(jw.out, w->prefix);
-    buf_append_str(jw.out, ",\"choices\":[{\"index\":0,\"delta\":");
-    jw_object(&jw);
-    return jw;
-}
-
-static void end_delta(struct chat_writer *w, struct json_writer *jw, const char *finish)
-{
-    jw_object_end(jw);
-    jw_key(jw, "finish_reason");
-    if (finish)
-        jw_str(jw, finish);
-    else
-        jw_null(jw);
-    buf_append_str(jw->out, "}]");
-    if (w->base.options.request->want_usage)
-        buf_append_str(jw->out, ",\"usage\":null");
-    buf_append_str(jw->out, "}\n\n");
-}
-
-static void stream_text(struct chat_writer *w, const char *member, struct span text)
-{
-    struct json_writer jw = begin_delta(w);
-    jw_key(&jw, member);
-    jw_text(&jw, text);
-    end_delta(w, &jw, NULL);
-}
-
-static void make_prefix(struct chat_writer *w)
-{
-    struct buf text = {0};
-    struct json_writer jw = {.out = &text};
-    write_head(w, &jw, "chat.completion.chunk");
-    write_tier(w, &jw);
-    w->prefix = arena_copy(w->base.options.arena, buf_span(&text));
-    buf_free(&text);
-}
-
-static void stream_start(struct chat_writer *w)
-{
-    make_prefix(w);
-    struct json_writer jw = begin_delta(w);
-    jw_key(&jw, "role");
-    jw_str(&jw, "assistant");
-    jw_key(&jw, "content");
-    jw_str(&jw, "");
-    end_delta(w, &jw, NULL);
-}
-
-/* One piece of a call; `tool` for its first. */
-static void stream_call(struct chat_writer *w, const struct answer_tool *tool, size_t index,
-                        struct span args)
-{
-    bool legacy = is_legacy(w);
-    if (legacy && index > 0)
-        return; /* the deprecated form has room for one */
-    struct json_writer jw = begin_delta(w);
-    jw_key(&jw, legacy ? "function_call" : "tool_calls");
-    if (!legacy)
-        jw_array(&jw);
-    write_call(&jw, legacy, tool, legacy ? NULL : &index);
-    jw_text(&jw, args);
-    end_call(&jw, legacy);
-    if (!legacy)
-        jw_array_end(&jw);
-    end_delta(w, &jw, NULL);
-}
-
-static void stream_end(struct chat_writer *w)
-{
-    struct buf *out = w->base.options.out;
-    struct json_writer jw = begin_delta(w);
-    end_delta(w, &jw, finish_word(w));
-    if (w->base.options.request->want_usage) {
-        struct usage usage = writer_usage(&w->base);
-        struct json_writer usage_jw = {.out = out};
-        buf_append_str(out, "data: ");
-        buf_append(out, w->prefix);
-        buf_append_str(out, ",\"choices\":[],\"usage\":");
-        writer_openai_usage(&usage_jw, &usage);
-        buf_append_str(out, "}\n\n");
-    }
-    buf_append_str(out, "data: [DONE]\n\n");
-}
-
-/* ---- one completion ---- */
-
-static void write_content(struct chat_writer *w, struct json_writer *jw)
-{
-    struct span text = rope_join(&w->text, w->base.options.arena);
-    jw_key(jw, "content");
-    if (!text.data) {
-        jw->out->failed = true;
-        return;
-    }
-    if (w->base.options.request->format == FORMAT_JSON)
-        text = json_fence_strip(text);
-    if (!text.len && w->tools.count)
-        jw_null(jw);
-    else
-        jw_text(jw, text);
-}
-
-static void write_rope(struct json_writer *jw, const struct rope *rope)
-{
-    jw_string_begin(jw);
-    rope_write(rope, jw->out);
-    jw_string_end(jw);
-}
-
-static void write_args(struct json_writer *jw, const struct answer_tool *tool)
-{
-    if (tool->args_seen)
-        write_rope(jw, &tool->args);
-    else
-        jw_str(jw, "{}");
-}
-
-static void write_calls(struct chat_writer *w, struct json_writer *jw)
-{
-    bool legacy = is_legacy(w);
-    if (!w->tools.count)
-        return;
-    jw_key(jw, legacy ? "function_call" : "tool_calls");
-    if (!legacy)
-        jw_array(jw);
-    for (size_t i = 0; i < (legacy ? 1 : w->tools.count); i++) {
-        write_call(jw, legacy, &w->tools.items[i], NULL);
-        write_args(jw, &w->tools.items[i]);
-        end_call(jw, legacy);
-    }
-    if (!legacy)
-        jw_array_end(jw);
-}
-
-static void write_thinking(struct chat_writer *w, struct json_writer *jw)
-{
-    if (w->reasoning.len) {
-        jw_key(jw, "reasoning_content");
-        write_rope(jw, &w->reasoning);
-    }
-    if (w->blocks.len) {
-        jw_key(jw, "thinking_blocks");
-        jw_array(jw);
-        rope_write(&w->blocks, jw->out);
-        jw_array_end(jw);
-    }
-}
-
-static void write_message(struct chat_writer *w, struct json_writer *jw)
-{
-    jw_key(jw, "message");
-    jw_object(jw);
-    jw_key(jw, "role");
-    jw_str(jw, "assistant");
-    write_content(w, jw);
-    jw_key(jw, "refusal");
-    if (w->refusal.len)
-        write_rope(jw, &w->refusal);
-    else
-        jw_null(jw);
-    write_thinking(w, jw);
-    write_calls(w, jw);
-    jw_object_end(jw);
-}
-
-static void unary_end(struct chat_writer *w)
-{
-    struct json_writer jw = {.out = w->base.options.out};
-    struct usage usage = writer_usage(&w->base);
-    write_head(w, &jw, "chat.completion");
-    jw_key(&jw, "choices");
-    jw_array(&jw);
-    jw_object(&jw);
-    jw_key(&jw, "index");
-    jw_u64(&jw, 0);
-    write_message(w, &jw);
-    jw_key(&jw, "logprobs");
-    jw_null(&jw);
-    jw_key(&jw, "finish_reason");
-    jw_str(&jw, finish_word(w));
-    jw_object_end(&jw);
-    jw_array_end(&jw);
-    jw_key(&jw, "usage");
-    writer_openai_usage(&jw, &usage);
-    write_tier(w, &jw);
-    jw_object_end(&jw);
-}
-
-/* ---- events ---- */
-
 static void on_text(struct chat_writer *w, struct span text)
 {
     if (!text.len)
         return;
     if (w->base.stream)
-        stream_text(w, "content", text);
+        chat_stream_text(w, "content", text);
     else
         rope_append(&w->text, w->base.options.arena, text);
 }
@@ -308,7 +98,7 @@ static void on_think(struct chat_writer *w, struct span text)
         return;
     rope_append(&w->thought, w->base.options.arena, text);
     if (w->base.stream)
-        stream_text(w, "reasoning_content", text);
+        chat_stream_text(w, "reasoning_content", text);
     else
         rope_append(&w->reasoning, w->base.options.arena, text);
 }
@@ -323,12 +113,7 @@ static void put_block(struct chat_writer *w, const struct buf *json)
         rope_append(&w->blocks, w->base.options.arena, buf_span(json));
         return;
     }
-    struct json_writer jw = begin_delta(w);
-    jw_key(&jw, "thinking_blocks");
-    jw_array(&jw);
-    jw_raw(&jw, buf_span(json));
-    jw_array_end(&jw);
-    end_delta(w, &jw, NULL);
+    chat_stream_block(w, buf_span(json));
 }
 
 static void on_signature(struct chat_writer *w, struct span signature)
@@ -339,7 +124,9 @@ static void on_signature(struct chat_writer *w, struct span signature)
     jw_key(&jw, "type");
     jw_str(&jw, "thinking");
     jw_key(&jw, "thinking");
-    write_rope(&jw, &w->thought);
+    jw_string_begin(&jw);
+    rope_write(&w->thought, &json);
+    jw_string_end(&jw);
     jw_key(&jw, "signature");
     jw_text(&jw, signature);
     jw_object_end(&jw);
@@ -373,7 +160,7 @@ static void on_tool_begin(struct chat_writer *w, const struct neutral_event *e)
     if (!tool->id_text.len)
         tool->id_text = writer_made_id(&w->base, "call_", index);
     if (w->base.stream)
-        stream_call(w, tool, index, SPAN(""));
+        chat_stream_call(w, tool, index, SPAN(""));
 }
 
 static void on_tool_args(struct chat_writer *w, struct answer_tool *tool, struct span text)
@@ -382,7 +169,7 @@ static void on_tool_args(struct chat_writer *w, struct answer_tool *tool, struct
         return;
     tool->args_seen = true;
     if (w->base.stream)
-        stream_call(w, NULL, (size_t)(tool - w->tools.items), text);
+        chat_stream_call(w, NULL, (size_t)(tool - w->tools.items), text);
     else
         rope_append(&tool->args, w->base.options.arena, text);
 }
@@ -403,9 +190,9 @@ static void on_end(struct chat_writer *w)
         on_tool_end(w, &w->tools.items[i]);
     w->base.done = true;
     if (w->base.stream)
-        stream_end(w);
+        chat_stream_end(w);
     else
-        unary_end(w);
+        chat_unary_end(w);
 }
 
 static void ensure_started(struct chat_writer *w)
@@ -415,7 +202,7 @@ static void ensure_started(struct chat_writer *w)
     writer_settle_id(&w->base, id_prefixes);
     w->base.started = true;
     if (w->base.stream)
-        stream_start(w);
+        chat_stream_start(w);
 }
 
 struct answer_writer *openai_chat_writer_create(const struct answer_options *options)
