@@ -1,22 +1,16 @@
 /* Real libcurl against a socket server that the test itself plays, turn by turn, on a clock it
  * turns itself. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit/services/worker/test_server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "services/worker/upstream.h"
 
-enum { PATIENCE = 400, MAX_RESPONSE = 4096 }; /* turns of at most 5 ms */
+enum { MAX_RESPONSE = 4096 };
 
 struct heard {
     unsigned heads, ends, failures;
@@ -37,95 +31,9 @@ struct world {
     struct upstream *up;
     struct upstream_origin *origin;
     struct secret *key;
-    int listener;
-    uint16_t port;
+    struct test_server server;
     struct heard heard, second;
 };
-
-/* ---- the upstream ---- */
-
-static int listen_somewhere(uint16_t *port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof a;
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
-    assert_int_equal(listen(fd, 512), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-    *port = ntohs(a.sin_port);
-    return fd;
-}
-
-static void turn(struct world *w)
-{
-    assert_int_equal(loop_turn(w->loop, 5), OK);
-}
-
-static int accept_one(struct world *w)
-{
-    for (int i = 0; i < PATIENCE; i++) {
-        int fd = accept4(w->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0)
-            return fd;
-        turn(w);
-    }
-    fail_msg("no connection came");
-    return -1;
-}
-
-/* No further connection brings a byte (libcurl may open one before it asks whether to repeat). */
-static bool nobody_asks(struct world *w)
-{
-    bool asked = false;
-    for (int i = 0; i < 10; i++) {
-        char c;
-        turn(w);
-        int fd = accept4(w->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
-            continue;
-        turn(w);
-        asked = recv(fd, &c, 1, 0) > 0 || asked;
-        (void)close(fd);
-    }
-    return !asked;
-}
-
-/* Reads until the text holds `until`; the request so far is in `text`. */
-static void read_until(struct world *w, int fd, struct buf *text, const char *until)
-{
-    for (int i = 0; i < PATIENCE; i++) {
-        char *at = buf_reserve(text, 4096);
-        ssize_t n = recv(fd, at, 4096, 0);
-        if (n > 0)
-            text->len += (size_t)n;
-        if (span_find_span(buf_span(text), span_str(until)) < text->len)
-            return;
-        assert_true(n != 0);
-        turn(w);
-    }
-    fail_msg("the request did not come: %.*s", (int)text->len, text->data);
-}
-
-static bool hung_up(struct world *w, int fd)
-{
-    char c[512];
-    for (int i = 0; i < PATIENCE; i++) {
-        ssize_t n = recv(fd, c, sizeof c, 0);
-        if (n == 0 || (n < 0 && errno == ECONNRESET))
-            return true;
-        turn(w);
-    }
-    return false;
-}
-
-static void answer(int fd, const char *text)
-{
-    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-}
-
-#define OK_JSON                                                                                    \
-    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{\"a\":\"b\"}"
 
 /* ---- the worker's side ---- */
 
@@ -195,15 +103,15 @@ static const struct upstream_handler handler = {on_head, on_bytes, on_end, on_fa
 
 static void until_over(struct world *w, const struct heard *h)
 {
-    for (int i = 0; i < PATIENCE && h->ends + h->failures == 0; i++)
-        turn(w);
+    for (int i = 0; i < TEST_PATIENCE && h->ends + h->failures == 0; i++)
+        test_turn(&w->server);
     assert_int_equal(h->ends + h->failures, 1);
 }
 
 static void until_body(struct world *w, const struct heard *h, size_t bytes)
 {
-    for (int i = 0; i < PATIENCE && h->body.len < bytes; i++)
-        turn(w);
+    for (int i = 0; i < TEST_PATIENCE && h->body.len < bytes; i++)
+        test_turn(&w->server);
     assert_int_equal(h->body.len, bytes);
 }
 
@@ -237,9 +145,9 @@ static int set_up(void **state)
     struct upstream_options options = {4, 64, 2000, MAX_RESPONSE, true};
     assert_int_equal(upstream_create(&w->up, w->loop, &options), OK);
     assert_int_equal(secret_create(SPAN("Authorization: Bearer "), SPAN("sk-test"), &w->key), OK);
-    w->listener = listen_somewhere(&w->port);
+    test_server_open(&w->server, w->loop);
     char base[64];
-    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1/", w->port);
+    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1/", w->server.port);
     w->origin = make_origin(w, base, true);
     *state = w;
     return 0;
@@ -252,7 +160,7 @@ static int tear_down(void **state)
     upstream_origin_destroy(&w->origin);
     secret_destroy(&w->key);
     loop_destroy(&w->loop);
-    (void)close(w->listener);
+    test_server_close(&w->server);
     buf_free(&w->heard.body);
     buf_free(&w->second.body);
     free(w);
@@ -267,8 +175,8 @@ static void a_post_arrives_whole_and_its_answer_comes_back(void **state)
     struct buf seen = {0};
     start(w, &w->heard, post(w, &w->heard, "{\"model\":\"m\"}"));
     assert_int_equal(upstream_running(w->up), 1);
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{\"model\":\"m\"}");
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{\"model\":\"m\"}");
     const char *const must[] = {"POST /v1/chat/completions HTTP/1.1\r\n",
                                 "Authorization: Bearer sk-test\r\n",
                                 "Content-Type: application/json\r\n",
@@ -280,7 +188,7 @@ static void a_post_arrives_whole_and_its_answer_comes_back(void **state)
         assert_true(span_find_span(buf_span(&seen), span_str(must[i])) < seen.len);
     assert_int_equal(span_find_span(buf_span(&seen), SPAN("x-extra: default")), seen.len);
     assert_int_equal(span_find_span(buf_span(&seen), SPAN("Expect")), seen.len);
-    answer(fd, OK_JSON);
+    test_answer(fd, TEST_OK_JSON);
     until_over(w, &w->heard);
     assert_int_equal(w->heard.status, 200);
     assert_int_equal(w->heard.heads, 1);
@@ -296,9 +204,9 @@ static void an_answer_without_a_body_still_has_a_head(void **state)
     struct world *w = *state;
     struct buf seen = {0};
     start(w, &w->heard, post(w, &w->heard, "{}"));
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{}");
-    answer(fd, "HTTP/1.1 204 No Content\r\n\r\n");
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    test_answer(fd, "HTTP/1.1 204 No Content\r\n\r\n");
     until_over(w, &w->heard);
     assert_int_equal(w->heard.ends, 1);
     assert_int_equal(w->heard.status, 204);
@@ -311,9 +219,9 @@ static int warm_up(struct world *w)
 {
     struct buf seen = {0};
     start(w, &w->heard, post(w, &w->heard, "{\"warm\":1}"));
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{\"warm\":1}");
-    answer(fd, OK_JSON);
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{\"warm\":1}");
+    test_answer(fd, TEST_OK_JSON);
     until_over(w, &w->heard);
     assert_int_equal(w->heard.ends, 1);
     buf_free(&seen);
@@ -326,11 +234,11 @@ static void a_connection_is_used_again(void **state)
     struct buf seen = {0};
     int fd = warm_up(w);
     start(w, &w->second, post(w, &w->second, "{\"again\":1}"));
-    read_until(w, fd, &seen, "{\"again\":1}");
-    answer(fd, OK_JSON);
+    test_read_until(&w->server, fd, &seen, "{\"again\":1}");
+    test_answer(fd, TEST_OK_JSON);
     until_over(w, &w->second);
     assert_int_equal(w->second.ends, 1);
-    assert_true(nobody_asks(w));
+    assert_true(test_nobody_asks(&w->server));
     buf_free(&seen);
     (void)close(fd);
 }
@@ -341,11 +249,11 @@ static void a_post_on_a_reused_connection_that_dies_is_sent_once(void **state)
     struct buf seen = {0};
     int fd = warm_up(w);
     start(w, &w->second, post(w, &w->second, "{\"pay\":1}"));
-    read_until(w, fd, &seen, "{\"pay\":1}");
+    test_read_until(&w->server, fd, &seen, "{\"pay\":1}");
     (void)close(fd);
     until_over(w, &w->second);
     assert_failed(&w->second, ERROR_UPSTREAM_RESET, true);
-    assert_true(nobody_asks(w));
+    assert_true(test_nobody_asks(&w->server));
     buf_free(&seen);
 }
 
@@ -354,11 +262,11 @@ static void a_post_whose_idle_connection_was_closed_goes_out_on_a_fresh_one(void
     struct world *w = *state;
     struct buf seen = {0};
     (void)close(warm_up(w));
-    turn(w);
+    test_turn(&w->server);
     start(w, &w->second, post(w, &w->second, "{\"pay\":1}"));
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{\"pay\":1}");
-    answer(fd, OK_JSON);
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{\"pay\":1}");
+    test_answer(fd, TEST_OK_JSON);
     until_over(w, &w->second);
     assert_int_equal(w->second.ends, 1);
     buf_free(&seen);
@@ -370,16 +278,16 @@ static void silence_before_the_first_byte_is_a_timeout(void **state)
     struct world *w = *state;
     struct buf seen = {0};
     start(w, &w->heard, post(w, &w->heard, "{}"));
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{}");
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
     clock_fake_advance_ms(&w->clock, 999);
-    turn(w);
+    test_turn(&w->server);
     assert_int_equal(w->heard.failures, 0);
     clock_fake_advance_ms(&w->clock, 2);
-    turn(w);
-    turn(w);
+    test_turn(&w->server);
+    test_turn(&w->server);
     assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
-    assert_true(hung_up(w, fd));
+    assert_true(test_hung_up(&w->server, fd));
     buf_free(&seen);
     (void)close(fd);
 }
@@ -389,20 +297,20 @@ static void a_stall_after_the_first_byte_is_a_timeout_but_a_drip_is_not(void **s
     struct world *w = *state;
     struct buf seen = {0};
     start(w, &w->heard, post(w, &w->heard, "{}"));
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{}");
-    answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n.");
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n.");
     for (size_t i = 1; i <= 10; i++) {
         until_body(w, &w->heard, i);
         clock_fake_advance_ms(&w->clock, 450);
-        turn(w);
-        answer(fd, ".");
+        test_turn(&w->server);
+        test_answer(fd, ".");
     }
     until_body(w, &w->heard, 11);
     assert_int_equal(w->heard.failures, 0);
     clock_fake_advance_ms(&w->clock, 501);
-    turn(w);
-    turn(w);
+    test_turn(&w->server);
+    test_turn(&w->server);
     assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
     buf_free(&seen);
     (void)close(fd);
@@ -430,9 +338,9 @@ static void broken_answers_are_told_apart(void **state)
         struct buf seen = {0};
         struct heard h = {0};
         start(w, &h, post(w, &h, "{}"));
-        int fd = accept_one(w);
-        read_until(w, fd, &seen, "{}");
-        answer(fd, cases[i].answer);
+        int fd = test_accept(&w->server);
+        test_read_until(&w->server, fd, &seen, "{}");
+        test_answer(fd, cases[i].answer);
         (void)close(fd);
         until_over(w, &h);
         assert_failed(&h, cases[i].error_class, true);
@@ -447,9 +355,9 @@ static void a_compressed_error_keeps_its_status(void **state)
     struct world *w = *state;
     struct buf seen = {0};
     start(w, &w->heard, post(w, &w->heard, "{}"));
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{}");
-    answer(fd, "HTTP/1.1 503 No\r\nContent-Length: 4\r\nContent-Encoding: gzip\r\n\r\nabcd");
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    test_answer(fd, "HTTP/1.1 503 No\r\nContent-Length: 4\r\nContent-Encoding: gzip\r\n\r\nabcd");
     until_over(w, &w->heard);
     assert_int_equal(w->heard.ends, 1);
     assert_int_equal(w->heard.status, 503);
@@ -462,11 +370,11 @@ static void answer_many(int fd, struct world *w, const char *head, size_t bytes)
 {
     char block[512];
     memset(block, 'x', sizeof block);
-    answer(fd, head);
+    test_answer(fd, head);
     for (size_t at = 0; at < bytes; at += sizeof block) {
         if (send(fd, block, sizeof block, MSG_NOSIGNAL) < 0)
             return;
-        turn(w);
+        test_turn(&w->server);
     }
 }
 
@@ -475,8 +383,8 @@ static void an_answer_past_the_bound_is_cut_but_a_stream_is_not(void **state)
     struct world *w = *state;
     struct buf seen = {0};
     start(w, &w->heard, post(w, &w->heard, "{}"));
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{}");
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
     answer_many(fd, w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n",
                 2 * MAX_RESPONSE);
     until_over(w, &w->heard);
@@ -486,8 +394,8 @@ static void an_answer_past_the_bound_is_cut_but_a_stream_is_not(void **state)
     buf_clear(&seen);
 
     start(w, &w->second, post(w, &w->second, "{}"));
-    fd = accept_one(w);
-    read_until(w, fd, &seen, "{}");
+    fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
     answer_many(fd, w, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n",
                 2 * MAX_RESPONSE);
     (void)close(fd);
@@ -502,12 +410,12 @@ static void a_cancelled_request_closes_its_connection_and_is_silent(void **state
     struct world *w = *state;
     struct buf seen = {0};
     start(w, &w->heard, post(w, &w->heard, "{}"));
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{}");
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
     assert_true(upstream_sent(w->heard.request));
     upstream_cancel(&w->heard.request);
     assert_null(w->heard.request);
-    assert_true(hung_up(w, fd));
+    assert_true(test_hung_up(&w->server, fd));
     assert_int_equal(w->heard.ends + w->heard.failures + w->heard.heads, 0);
     assert_int_equal(upstream_running(w->up), 0);
     buf_free(&seen);
@@ -521,10 +429,10 @@ static void handlers_may_cancel_their_own_request(void **state)
         struct heard h = {.cancel_in_head = in_head, .cancel_in_bytes = !in_head};
         struct buf seen = {0};
         start(w, &h, post(w, &h, "{}"));
-        int fd = accept_one(w);
-        read_until(w, fd, &seen, "{}");
-        answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
-        assert_true(hung_up(w, fd));
+        int fd = test_accept(&w->server);
+        test_read_until(&w->server, fd, &seen, "{}");
+        test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
+        assert_true(test_hung_up(&w->server, fd));
         assert_int_equal(h.heads, 1);
         assert_int_equal(h.ends + h.failures, 0);
         assert_int_equal(upstream_running(w->up), 0);
@@ -540,8 +448,8 @@ static void a_handler_may_start_the_next_request(void **state)
     struct buf seen = {0};
     w->heard.start_another = w;
     int fd = warm_up(w);
-    read_until(w, fd, &seen, "{}");
-    answer(fd, OK_JSON);
+    test_read_until(&w->server, fd, &seen, "{}");
+    test_answer(fd, TEST_OK_JSON);
     until_over(w, &w->second);
     assert_int_equal(w->second.ends, 1);
     buf_free(&seen);
@@ -553,17 +461,17 @@ static void a_paused_request_reads_nothing_until_it_is_resumed(void **state)
     struct world *w = *state;
     struct buf seen = {0};
     start(w, &w->heard, post(w, &w->heard, "{}"));
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{}");
-    answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc");
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc");
     until_body(w, &w->heard, 3);
     upstream_pause(w->heard.request);
-    answer(fd, "def");
+    test_answer(fd, "def");
     for (int i = 0; i < 10; i++)
-        turn(w);
+        test_turn(&w->server);
     assert_int_equal(w->heard.body.len, 3);
     clock_fake_advance_ms(&w->clock, 60000); /* our own doing: no stall of the upstream's */
-    turn(w);
+    test_turn(&w->server);
     assert_int_equal(w->heard.failures, 0);
     upstream_resume(w->heard.request);
     until_over(w, &w->heard);
@@ -576,10 +484,11 @@ static void a_paused_request_reads_nothing_until_it_is_resumed(void **state)
 static void nobody_listening_is_unreachable_and_nothing_was_sent(void **state)
 {
     struct world *w = *state;
-    uint16_t port;
+    struct test_server gone;
     char base[64];
-    (void)close(listen_somewhere(&port));
-    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1", port);
+    test_server_open(&gone, w->loop);
+    test_server_close(&gone);
+    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1", gone.port);
     struct upstream_origin *o = make_origin(w, base, true);
     struct upstream_spec spec = post(w, &w->heard, "{}");
     spec.origin = o;
@@ -596,14 +505,14 @@ static void a_private_address_is_refused_when_the_socket_is_made(void **state)
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
         struct heard h = {0};
         char base[64];
-        (void)snprintf(base, sizeof base, "https://%s:%u/v1", hosts[i], w->port);
+        (void)snprintf(base, sizeof base, "https://%s:%u/v1", hosts[i], w->server.port);
         struct upstream_origin *o = make_origin(w, base, false);
         struct upstream_spec spec = post(w, &h, "{}");
         spec.origin = o;
         start(w, &h, spec);
         until_over(w, &h);
         assert_failed(&h, ERROR_UPSTREAM_UNREACHABLE, false);
-        assert_true(nobody_asks(w));
+        assert_true(test_nobody_asks(&w->server));
         upstream_origin_destroy(&o);
     }
 }
@@ -614,15 +523,16 @@ static void a_redirect_is_an_answer_not_a_way_to_go(void **state)
     struct buf seen = {0};
     char text[160];
     start(w, &w->heard, post(w, &w->heard, "{}"));
-    int fd = accept_one(w);
-    read_until(w, fd, &seen, "{}");
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
     (void)snprintf(
         text, sizeof text,
-        "HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:%u/x\r\nContent-Length: 0\r\n\r\n", w->port);
-    answer(fd, text);
+        "HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:%u/x\r\nContent-Length: 0\r\n\r\n",
+        w->server.port);
+    test_answer(fd, text);
     until_over(w, &w->heard);
     assert_int_equal(w->heard.status, 307);
-    assert_true(nobody_asks(w));
+    assert_true(test_nobody_asks(&w->server));
     buf_free(&seen);
     (void)close(fd);
 }
@@ -642,8 +552,8 @@ static void the_key_does_not_go_to_another_host(void **state)
     struct world *w = *state;
     struct buf seen = {0};
     char base[64], url[64];
-    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1", (unsigned)w->port ^ 1U);
-    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/stream?x=1", w->port);
+    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1", (unsigned)w->server.port ^ 1U);
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/stream?x=1", w->server.port);
     struct upstream_origin *elsewhere = make_origin(w, base, true);
     for (int own = 0; own < 2; own++) {
         struct heard h = {0};
@@ -653,16 +563,16 @@ static void the_key_does_not_go_to_another_host(void **state)
         spec.url = span_str(url);
         spec.accept_stream = true;
         start(w, &h, spec);
-        int fd = own ? -1 : accept_one(w);
+        int fd = own ? -1 : test_accept(&w->server);
         static int kept;
         fd = own ? kept : fd;
         kept = fd;
         buf_clear(&seen);
-        read_until(w, fd, &seen, "\r\n\r\n");
+        test_read_until(&w->server, fd, &seen, "\r\n\r\n");
         assert_true(span_starts(buf_span(&seen), "GET /stream?x=1 HTTP/1.1\r\n"));
         assert_true(span_find_span(buf_span(&seen), SPAN("Accept: text/event-stream")) < seen.len);
         assert_int_equal(span_find_span(buf_span(&seen), SPAN("Bearer")) < seen.len, own);
-        answer(fd, OK_JSON);
+        test_answer(fd, TEST_OK_JSON);
         until_over(w, &h);
         buf_free(&h.body);
         if (own)
@@ -727,15 +637,15 @@ static void many_requests_at_once_each_get_their_own_answer(void **state)
         start(w, &heard[i], post(w, &heard[i], bodies[i]));
     }
     for (int i = 0; i < MANY; i++)
-        fds[i] = accept_one(w);
+        fds[i] = test_accept(&w->server);
     for (int i = 0; i < MANY; i++) {
         struct buf seen = {0};
         char text[128];
-        read_until(w, fds[i], &seen, "}");
+        test_read_until(&w->server, fds[i], &seen, "}");
         size_t at = span_find_span(buf_span(&seen), SPAN("{\"n\""));
         (void)snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%.*s",
                        seen.len - at, (int)(seen.len - at), seen.data + at);
-        answer(fds[i], text);
+        test_answer(fds[i], text);
         buf_free(&seen);
     }
     for (int i = 0; i < MANY; i++) {
