@@ -1,5 +1,6 @@
 #include "services/broker/report.h"
 
+#include <stdio.h>
 #include <utlist.h>
 
 static void report_outcomes(struct metric_client *m, struct pool *pool)
@@ -22,6 +23,20 @@ static void set_worker(struct metric_client *m, const struct worker *w, int64_t 
     metric_set(m, METRIC_WORKER_IN_FLIGHT, labels, in_flight);
 }
 
+/* Why a worker offers nothing; what was said before is taken back. */
+static void set_why(struct metric_client *m, struct worker *w, const char *why)
+{
+    struct span provider = span_str(w->pool->name), name = span_str(w->name);
+    if (strcmp(w->told, why) == 0)
+        return;
+    if (w->told[0])
+        metric_set(m, METRIC_WORKER_UNAVAILABLE, METRIC_LABELS(provider, name, span_str(w->told)),
+                   METRIC_GONE);
+    if (why[0])
+        metric_set(m, METRIC_WORKER_UNAVAILABLE, METRIC_LABELS(provider, name, span_str(why)), 1);
+    (void)snprintf(w->told, sizeof w->told, "%s", why);
+}
+
 void report_all(struct metric_client *m, const struct calls *c, const struct workers *ws)
 {
     struct calls_stats stats = calls_stats(c);
@@ -30,14 +45,18 @@ void report_all(struct metric_client *m, const struct calls *c, const struct wor
     struct pool *pool;
     LL_FOREACH(workers_first_pool(ws), pool)
     {
-        const struct worker *w;
+        struct worker *w;
         report_outcomes(m, pool);
         DL_FOREACH(pool->workers, w)
-        set_worker(m, w, w->offered, w->in_flight);
+        {
+            set_worker(m, w, w->offered, w->in_flight);
+            set_why(m, w, w->why);
+        }
     }
 }
 
-void report_worker_gone(struct metric_client *m, const struct worker *w)
+void report_worker_gone(struct metric_client *m, struct worker *w)
 {
+    set_why(m, w, "");
     set_worker(m, w, METRIC_GONE, METRIC_GONE);
 }

@@ -44,9 +44,10 @@ struct worker {
     char name[WORKERS_NAME];
     uint32_t offered;
     uint32_t in_flight;
-    bool stuck;             /* the bus could not take a message for it */
-    char why[WORKERS_NAME]; /* it offers none because … */
-    struct call *calls;     /* running there; the list is the calls' own */
+    bool stuck;              /* the bus could not take a message for it */
+    char why[WORKERS_NAME];  /* it offers none because … */
+    char told[WORKERS_NAME]; /* … as metrics know it */
+    struct call *calls;      /* running there; the list is the calls' own */
     struct worker *prev, *next;
 };
 

@@ -1,0 +1,136 @@
+/* tollgate-metrics: sums what all daemons count and shows it: Prometheus text and the suite's
+ * status, on a port of its own and to edges and the tollgate command over the bus. Holds up nobody:
+ * others go on without it. */
+#include <stdio.h>
+
+#include "common/base/log.h"
+#include "common/runtime/daemon.h"
+#include "services/metrics/web.h"
+
+enum { PURGE_MS = 60000 };
+
+struct metrics {
+    struct daemon *d;
+    struct aggregate aggregate;
+    struct http_server *web; /* NULL: no port */
+    struct loop_timer purge;
+};
+
+/* ---- life ---- */
+
+static void on_purge(void *self)
+{
+    struct metrics *m = self;
+    aggregate_purge(&m->aggregate);
+    loop_timer_start(m->d->loop, &m->purge, PURGE_MS, on_purge, m);
+}
+
+static enum err open_port(struct metrics *m)
+{
+    const struct config_options *o = &m->d->config->options;
+    if (!o->metrics_port)
+        return OK;
+    enum err e = o->metrics_port > UINT16_MAX
+                     ? ERR_INVALID
+                     : web_create(&m->web, m->d->loop, o->metrics_address,
+                                  (uint16_t)o->metrics_port, &m->aggregate);
+    if (e)
+        log_error("listen_failed", LSTR("address", o->metrics_address),
+                  LU64("port", o->metrics_port), LSTR("why", err_name(e)));
+    else
+        log_info("listening", LSTR("address", o->metrics_address),
+                 LU64("port", http_server_port(m->web)));
+    return e;
+}
+
+static void list_self(struct metrics *m)
+{
+    struct daemon_seen self = {
+        .role = "metrics", .version = TOLLGATE_VERSION, .epoch = bus_epoch(m->d->bus)};
+    (void)snprintf(self.name, sizeof self.name, "%s", m->d->name);
+    aggregate_up(&m->aggregate, &self);
+}
+
+static enum err start(void *self, struct daemon *d)
+{
+    struct metrics *m = self;
+    m->d = d;
+    enum err e =
+        aggregate_init(&m->aggregate, loop_clock(d->loop), d->config->options.metrics_max_series);
+    if (e)
+        return e;
+    list_self(m);
+    on_purge(m);
+    return open_port(m);
+}
+
+static void stop(void *self)
+{
+    struct metrics *m = self;
+    http_server_destroy(&m->web);
+    loop_timer_stop(m->d->loop, &m->purge);
+    aggregate_reset(&m->aggregate);
+}
+
+/* ---- peers ---- */
+
+static void on_peer_up(void *self, struct bus_peer *peer)
+{
+    struct metrics *m = self;
+    struct daemon_seen who = {.epoch = bus_peer_epoch(peer)};
+    (void)snprintf(who.role, sizeof who.role, "%s", bus_peer_role(peer));
+    (void)snprintf(who.name, sizeof who.name, "%s", bus_peer_name(peer));
+    (void)snprintf(who.version, sizeof who.version, "%s", bus_peer_version(peer));
+    (void)snprintf(who.provider, sizeof who.provider, "%s", bus_peer_provider(peer));
+    aggregate_up(&m->aggregate, &who);
+    log_info("peer_up", LSTR("role", who.role), LSTR("peer", who.name));
+}
+
+static void on_peer_down(void *self, struct bus_peer *peer)
+{
+    struct metrics *m = self;
+    aggregate_down(&m->aggregate, span_str(bus_peer_name(peer)));
+    log_info("peer_down", LSTR("role", bus_peer_role(peer)), LSTR("peer", bus_peer_name(peer)));
+}
+
+/* ---- messages ---- */
+
+static void on_metric(void *self, struct bus_peer *from, const struct bus_message *message)
+{
+    struct metrics *m = self;
+    const struct metric *u = &message->body->metric;
+    struct source source = {span_str(bus_peer_role(from)), span_str(bus_peer_name(from))};
+    enum err e = store_apply(m->aggregate.store, &source, u->id, u->labels, u->value, u->buckets);
+    if (e)
+        log_debug("series_dropped", LSPAN("from", source.name), LU64("id", u->id),
+                  LSTR("why", err_name(e)));
+}
+
+static void on_query(void *self, struct bus_peer *from, const struct bus_message *message)
+{
+    struct metrics *m = self;
+    struct buf out = {0};
+    const char *type = aggregate_document(&m->aggregate, message->body->query.what, &out);
+    struct answer answer = {.content_type = span_str(type ? type : ""), .body = buf_span(&out)};
+    if (bus_send(from, (struct header){.id = message->header.id}, MESSAGE_ANSWER, &answer))
+        log_debug("answer_undelivered", LSTR("to", bus_peer_name(from)));
+    buf_free(&out);
+}
+
+static const struct daemon_spec spec = {
+    .program = "tollgate-metrics",
+    .role = "metrics",
+    .summary = "Sums what all daemons count: Prometheus text and the suite's status.",
+    .binds = true,
+    .start = start,
+    .stop = stop,
+    .handlers = {[MESSAGE_METRIC] = on_metric, [MESSAGE_QUERY] = on_query},
+    .on_peer_up = on_peer_up,
+    .on_peer_down = on_peer_down,
+};
+
+int main(int argc, char **argv)
+{
+    struct metrics metrics = {0};
+    return daemon_main(&spec, &metrics, argc, argv);
+}

@@ -1,0 +1,272 @@
+#include "services/metrics/store.h"
+
+#include <stdlib.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+#include <utlist.h>
+
+#include "common/base/json.h"
+
+enum { KEY_BYTES = 8 + (METRIC_MAX_LABELS + 2) * (STORE_LABEL_BYTES * 3 + 1) };
+
+struct entry {
+    struct series series; /* first: list links point here */
+    uint64_t away_since_ms;
+    UT_hash_handle hh;
+    size_t key_bytes;
+    char key[];
+};
+
+struct store {
+    struct entry *by_key;
+    struct series *by_id[METRIC_ID_COUNT];
+    uint32_t count;
+    uint32_t max;
+};
+
+enum err store_create(struct store **out, uint32_t max_series)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return ERR_NOMEM;
+    (*out)->max = max_series;
+    return OK;
+}
+
+static void drop(struct store *s, struct entry *e)
+{
+    HASH_DELETE(hh, s->by_key, e);
+    LL_DELETE(s->by_id[e->series.id], &e->series);
+    s->count--;
+    free(e->series.buckets);
+    free(e);
+}
+
+void store_destroy(struct store **store)
+{
+    struct store *s = *store;
+    if (!s)
+        return;
+    while (s->by_key)
+        drop(s, s->by_key);
+    free(s);
+    *store = NULL;
+}
+
+/* ---- keys: id, labels, and for gauges role and name, each ended by \x1f ---- */
+
+static unsigned label_count(const struct metric_info *info)
+{
+    unsigned n = *info->labels ? 1 : 0;
+    for (const char *c = info->labels; *c; c++)
+        n += *c == ',';
+    return n;
+}
+
+static void put_value(struct buf *key, struct span value)
+{
+    value = span_first(value, STORE_LABEL_BYTES);
+    if (utf8_valid(value))
+        buf_append(key, value);
+    else
+        utf8_repair(key, value);
+    buf_append_char(key, '\x1f');
+}
+
+static void put_key(struct buf *key, unsigned id, struct span labels, const struct source *from)
+{
+    const struct metric_info *info = metric_info(id);
+    buf_append_char(key, (char)id);
+    for (unsigned i = 0; i < label_count(info); i++)
+        put_value(key, span_cut(&labels, '\x1f'));
+    if (info->kind != METRIC_GAUGE)
+        return;
+    put_value(key, from->role);
+    put_value(key, from->name);
+}
+
+/* The spans of a new series point into its own key. */
+static void read_key(struct entry *e)
+{
+    struct span rest = span_of(e->key + 1, e->key_bytes - 1);
+    e->series.label_count = label_count(metric_info(e->series.id));
+    for (unsigned i = 0; i < e->series.label_count; i++)
+        e->series.labels[i] = span_cut(&rest, '\x1f');
+    e->series.role = span_cut(&rest, '\x1f');
+    e->series.instance = span_cut(&rest, '\x1f');
+}
+
+/* ---- series ---- */
+
+static struct entry *add(struct store *s, unsigned id, struct span key)
+{
+    bool histogram = metric_info(id)->kind == METRIC_HISTOGRAM;
+    struct entry *e = calloc(1, sizeof *e + key.len);
+    if (!e)
+        return NULL;
+    if (histogram && !(e->series.buckets = calloc(METRIC_BUCKETS, sizeof *e->series.buckets)))
+        goto out;
+    e->series.id = (enum metric_id)id;
+    memcpy(e->key, key.data, key.len);
+    e->key_bytes = key.len;
+    HASH_ADD_KEYPTR(hh, s->by_key, e->key, e->key_bytes, e);
+    if (!e->hh.tbl)
+        goto out;
+    read_key(e);
+    LL_APPEND(s->by_id[id], &e->series);
+    s->count++;
+    return e;
+out:
+    free(e->series.buckets);
+    free(e);
+    return NULL;
+}
+
+static struct entry *lookup(struct store *s, struct span key)
+{
+    struct entry *e = NULL;
+    if (s->by_key)
+        HASH_FIND(hh, s->by_key, key.data, key.len, e);
+    return e;
+}
+
+static enum err find_or_add(struct store *s, unsigned id, struct span labels,
+                            const struct source *from, struct entry **out)
+{
+    static const struct span others = {"other\x1fother\x1fother\x1fother",
+                                       sizeof("other\x1fother\x1fother\x1fother") - 1};
+    struct buf key;
+    buf_init(&key, KEY_BYTES);
+    put_key(&key, id, labels, from);
+    *out = lookup(s, buf_span(&key));
+    if (!*out && s->count >= s->max && metric_info(id)->kind != METRIC_GAUGE) {
+        buf_clear(&key);
+        put_key(&key, id, others, from);
+        *out = lookup(s, buf_span(&key));
+        /* One more per metric at most: not counted against the bound. */
+        if (!*out)
+            *out = add(s, id, buf_span(&key));
+    } else if (!*out && s->count < s->max) {
+        *out = add(s, id, buf_span(&key));
+    }
+    bool too_big = !*out && s->count >= s->max;
+    buf_free(&key);
+    return *out ? OK : too_big ? ERR_TOO_BIG : ERR_NOMEM;
+}
+
+/* ---- values ---- */
+
+static uint32_t get32(const char *at)
+{
+    const unsigned char *b = (const unsigned char *)at;
+    return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
+static bool is_sound(const struct metric_info *info, int64_t value, struct span buckets)
+{
+    bool histogram = info->kind == METRIC_HISTOGRAM;
+    return buckets.len == (histogram ? METRIC_BUCKETS * 4 : 0) &&
+           (info->kind == METRIC_GAUGE || value >= 0);
+}
+
+static void apply(struct store *s, struct entry *e, int64_t value, struct span buckets)
+{
+    struct series *series = &e->series;
+    if (metric_info(series->id)->kind == METRIC_GAUGE) {
+        series->value = value;
+        series->away = false;
+        if (value == METRIC_GONE)
+            drop(s, e);
+        return;
+    }
+    if (__builtin_add_overflow(series->value, value, &series->value))
+        series->value = INT64_MAX;
+    for (unsigned i = 0; series->buckets && i < METRIC_BUCKETS; i++)
+        series->buckets[i] += get32(buckets.data + i * 4);
+}
+
+static enum err store_one(struct store *s, const struct source *from, unsigned id,
+                          struct span labels, int64_t value, struct span buckets)
+{
+    const struct metric_info *info = metric_info(id);
+    struct entry *e;
+    if (!info)
+        return ERR_UNSUPPORTED;
+    if (!is_sound(info, value, buckets))
+        return ERR_INVALID;
+    enum err err = find_or_add(s, id, labels, from, &e);
+    if (!err)
+        apply(s, e, value, buckets);
+    return err;
+}
+
+enum err store_apply(struct store *s, const struct source *from, unsigned id, struct span labels,
+                     int64_t value, struct span buckets)
+{
+    enum err e = store_one(s, from, id, labels, value, buckets);
+    if (e && store_one(s, from, METRIC_METRICS_DROPPED, SPAN_NONE, 1, SPAN_NONE))
+        return ERR_NOMEM;
+    return e;
+}
+
+/* ---- daemons that come and go ---- */
+
+static bool is_of(const struct series *s, struct span name)
+{
+    return s->instance.len && span_equals(s->instance, name);
+}
+
+/* WORKER_SLOTS and its like: said by a broker about a worker. */
+static bool is_about(const struct series *s, struct span name)
+{
+    struct span names = span_str(metric_info(s->id)->labels);
+    for (unsigned i = 0; s->instance.len && i < s->label_count; i++)
+        if (span_is(span_cut(&names, ','), "worker") && span_equals(s->labels[i], name))
+            return true;
+    return false;
+}
+
+void store_hide(struct store *s, struct span name, uint64_t now_ms)
+{
+    struct entry *e, *next;
+    HASH_ITER(hh, s->by_key, e, next)
+    if (is_of(&e->series, name)) {
+        e->series.away = true;
+        e->away_since_ms = now_ms;
+    }
+}
+
+void store_show(struct store *s, struct span name)
+{
+    struct entry *e, *next;
+    HASH_ITER(hh, s->by_key, e, next)
+    if (is_of(&e->series, name))
+        e->series.away = false;
+}
+
+void store_forget(struct store *s, struct span name)
+{
+    struct entry *e, *next;
+    HASH_ITER(hh, s->by_key, e, next)
+    if (is_of(&e->series, name) || is_about(&e->series, name))
+        drop(s, e);
+}
+
+void store_purge(struct store *s, uint64_t before_ms)
+{
+    struct entry *e, *next;
+    HASH_ITER(hh, s->by_key, e, next)
+    if (e->series.away && e->away_since_ms < before_ms)
+        drop(s, e);
+}
+
+const struct series *store_first(const struct store *s, enum metric_id id)
+{
+    return s->by_id[id];
+}
+
+uint32_t store_count(const struct store *s)
+{
+    return s->count;
+}

@@ -1,0 +1,56 @@
+/* All series of the suite: counters and histograms summed over daemons and their restarts, gauges
+ * by daemon. Bounded: when full, new counters and histograms are summed under label values "other",
+ * new gauges dropped and counted. */
+#ifndef SERVICES_METRICS_STORE_H
+#define SERVICES_METRICS_STORE_H
+
+#include "common/base/err.h"
+#include "common/base/span.h"
+#include "proto/metric_id.h"
+
+enum { STORE_LABEL_BYTES = 128 };
+
+struct store;
+
+/* Which daemon a gauge is of. */
+struct source {
+    struct span role; /* "broker" */
+    struct span name; /* "broker-1": unique in the suite */
+};
+
+struct series {
+    enum metric_id id;
+    unsigned label_count;
+    struct span labels[METRIC_MAX_LABELS]; /* valid UTF-8 */
+    struct span role, instance;            /* gauges; empty otherwise */
+    int64_t value;     /* counter: sum; gauge: value; histogram: sum of observations (µs) */
+    uint64_t *buckets; /* histogram: METRIC_BUCKETS counts, not cumulative */
+    bool away;         /* its daemon can't be seen: not shown */
+    struct series *next;
+};
+
+enum err store_create(struct store **out, uint32_t max_series) NODISCARD;
+void store_destroy(struct store **store);
+
+/* One METRIC message. Labels as on the bus: in metrics.def's order, separated by \x1f.
+ * ERR_UNSUPPORTED for an unknown id, ERR_INVALID for what no daemon of ours sends, ERR_TOO_BIG and
+ * ERR_NOMEM when it could not be kept; all of these are counted in METRICS_DROPPED. */
+enum err store_apply(struct store *s, const struct source *from, unsigned id, struct span labels,
+                     int64_t value, struct span buckets) NODISCARD;
+
+/* A daemon went out of sight: its gauges are kept, but not shown, in case it is the same one that
+ * comes back. */
+void store_hide(struct store *s, struct span name, uint64_t now_ms);
+/* It is back, the same process as before: what it does not send again still holds. */
+void store_show(struct store *s, struct span name);
+/* Its gauges, and those about it (label worker), are gone. */
+void store_forget(struct store *s, struct span name);
+/* Forgets gauges hidden before this moment. */
+void store_purge(struct store *s, uint64_t before_ms);
+
+/* Series of one metric in order of appearance; NULL when there is none. Hidden ones are among them.
+ */
+const struct series *store_first(const struct store *s, enum metric_id id);
+uint32_t store_count(const struct store *s);
+
+#endif
