@@ -1,158 +1,198 @@
 #include "services/worker/stop_filter.h"
 
-/* ---- json text as UTF-16 units ---- */
-
-static unsigned hex_digit(char c)
+enum err stop_filter_init(struct stop_filter *f, struct arena *arena, size_t max)
 {
-    if (c >= '0' && c <= '9')
-        return (unsigned)(c - '0');
-    return (unsigned)((c | 0x20) - 'a' + 10) & 15;
+    *f = (struct stop_filter){.arena = arena, .usage = USAGE_NONE};
+    f->stops = ARENA_ARRAY(arena, struct span, max);
+    f->stops_text = ARENA_ARRAY(arena, struct span, max);
+    return f->stops && f->stops_text ? OK : ERR_NOMEM;
 }
 
-static uint16_t escape_unit(char c)
+enum err stop_filter_add(struct stop_filter *f, struct span stop_text)
 {
-    static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-    const char *at = c ? strchr(from, c) : NULL;
-    return (uint16_t)(at ? to[at - from] : c);
-}
-
-/* One character of json text (checked by the parser before): its bytes, and one or two units. */
-static size_t next_units(struct span text, size_t at, uint16_t units[2], size_t *count)
-{
-    const unsigned char *s = (const unsigned char *)text.data + at;
-    size_t left = text.len - at;
-    *count = 1;
-    if (s[0] == '\\' && left >= 6 && s[1] == 'u') {
-        units[0] = (uint16_t)(hex_digit((char)s[2]) << 12 | hex_digit((char)s[3]) << 8 |
-                              hex_digit((char)s[4]) << 4 | hex_digit((char)s[5]));
-        return 6;
-    }
-    if (s[0] == '\\' && left >= 2) {
-        units[0] = escape_unit((char)s[1]);
-        return 2;
-    }
-    if (s[0] >= 0xf0 && left >= 4) {
-        uint32_t c = (uint32_t)(s[0] & 7) << 18 | (uint32_t)(s[1] & 63) << 12 |
-                     (uint32_t)(s[2] & 63) << 6 | (s[3] & 63);
-        c -= 0x10000;
-        units[0] = (uint16_t)(0xd800 | (c >> 10 & 0x3ff));
-        units[1] = (uint16_t)(0xdc00 | (c & 0x3ff));
-        *count = 2;
-        return 4;
-    }
-    if (s[0] >= 0xe0 && left >= 3) {
-        units[0] = (uint16_t)((s[0] & 15) << 12 | (s[1] & 63) << 6 | (s[2] & 63));
-        return 3;
-    }
-    if (s[0] >= 0xc0 && left >= 2) {
-        units[0] = (uint16_t)((s[0] & 31) << 6 | (s[1] & 63));
-        return 2;
-    }
-    units[0] = s[0];
-    return 1;
-}
-
-static enum err decode(struct stop_sequence *out, struct span text, struct arena *arena)
-{
-    uint16_t *units = ARENA_ARRAY(arena, uint16_t, text.len + 2);
-    if (!units)
+    struct buf bytes = {0};
+    json_text_decode(stop_text, &bytes);
+    struct span stop = arena_copy(f->arena, buf_span(&bytes));
+    size_t len = bytes.len;
+    buf_free(&bytes);
+    if (len == 0)
+        return OK;
+    if (!stop.data)
         return ERR_NOMEM;
-    out->text = text;
-    out->units = units;
-    out->count = 0;
-    for (size_t at = 0, n; at < text.len;) {
-        at += next_units(text, at, units + out->count, &n);
-        out->count += n;
-    }
+    f->stops[f->count] = stop;
+    f->stops_text[f->count++] = stop_text;
     return OK;
 }
 
-enum err stop_filter_init(struct stop_filter *f, const struct span *stops, size_t count,
-                          struct arena *arena)
+/* ---- units of json text ---- */
+
+static unsigned hex4(const char *at)
 {
-    *f = (struct stop_filter){0};
-    f->sequences = count ? ARENA_ARRAY(arena, struct stop_sequence, count) : NULL;
-    if (count && !f->sequences)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < count; i++) {
-        if (stops[i].len == 0)
-            continue;
-        enum err e = decode(&f->sequences[f->count], stops[i], arena);
-        if (e)
-            return e;
-        f->count++;
+    unsigned v = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = at[i];
+        v = v << 4 | (unsigned)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
     }
-    return OK;
+    return v;
 }
 
-bool stop_filter_is_empty(const struct stop_filter *f)
+/* Length of the unit at s: one byte, one escape, or two escapes that make one character. */
+static size_t unit_length(struct span s)
 {
-    return f->count == 0;
+    if (s.data[0] != '\\' || s.len < 2)
+        return 1;
+    if (s.data[1] != 'u' || s.len < 6)
+        return 2;
+    bool pair = (hex4(s.data + 2) & 0xfc00) == 0xd800 && s.len >= 12 && s.data[6] == '\\' &&
+                s.data[7] == 'u' && (hex4(s.data + 8) & 0xfc00) == 0xdc00;
+    return pair ? 12 : 6;
 }
 
-enum match { MATCH_NO, MATCH_PARTIAL, MATCH_WHOLE };
-
-static enum match match_at(struct span text, size_t at, const struct stop_sequence *s)
+static bool is_high_half(struct span unit)
 {
-    size_t matched = 0;
-    while (matched < s->count) {
-        if (at >= text.len)
-            return MATCH_PARTIAL;
-        uint16_t units[2];
-        size_t n;
-        at += next_units(text, at, units, &n);
-        for (size_t i = 0; i < n && matched < s->count; i++) {
-            if (units[i] != s->units[matched++])
-                return MATCH_NO;
-        }
+    return unit.len == 6 && (hex4(unit.data + 2) & 0xfc00) == 0xd800;
+}
+
+/* Decoded bytes with, for each, where its unit begins in the text; and where the text ends. */
+struct decoded {
+    struct buf bytes;
+    size_t *from;
+    size_t last_unit; /* offset of the last one */
+};
+
+static bool decode(struct span text, struct decoded *d, struct arena *scratch)
+{
+    d->from = ARENA_ARRAY(scratch, size_t, text.len + 1);
+    if (!d->from)
+        return false;
+    for (size_t at = 0; at < text.len;) {
+        struct span rest = span_skip(text, at);
+        size_t n = unit_length(rest), before = d->bytes.len;
+        json_text_decode(span_first(rest, n), &d->bytes);
+        for (size_t i = before; i < d->bytes.len && i < text.len; i++)
+            d->from[i] = at;
+        d->last_unit = at;
+        at += n;
     }
-    return MATCH_WHOLE;
+    return buf_check(&d->bytes) == OK && d->bytes.len <= text.len;
 }
 
-static enum match match_any(struct stop_filter *f, struct span text, size_t at)
+/* The first place where a sequence stands whole; false if none does. */
+static bool find(const struct stop_filter *f, struct span bytes, size_t *at_out, size_t *which_out)
 {
-    enum match best = MATCH_NO;
+    bool found = false;
     for (size_t i = 0; i < f->count; i++) {
-        enum match m = match_at(text, at, &f->sequences[i]);
-        if (m == MATCH_WHOLE) {
-            f->found = f->sequences[i].text;
-            return m;
-        }
-        if (m > best)
-            best = m;
+        size_t at = span_find_span(bytes, f->stops[i]);
+        if (at == bytes.len || (found && at >= *at_out))
+            continue;
+        *at_out = at;
+        *which_out = i;
+        found = true;
     }
-    return best;
+    return found;
 }
 
-/* What has been let through is forgotten at the next call, so that *out can be a view. */
-bool stop_filter_feed(struct stop_filter *f, struct span text, struct span *out)
+/* How many of the last bytes may be the beginning of a sequence. */
+static size_t tail(const struct stop_filter *f, struct span bytes)
 {
-    buf_consume(&f->held, f->shown);
-    buf_append(&f->held, text);
-    struct span all = buf_span(&f->held);
-    for (size_t at = 0; at < all.len;) {
-        enum match m = match_any(f, all, at);
-        if (m != MATCH_NO) {
-            *out = span_first(all, f->shown = at);
-            return m == MATCH_WHOLE;
+    size_t longest = 0;
+    for (size_t i = 0; i < f->count; i++) {
+        size_t n = f->stops[i].len - 1;
+        if (n > bytes.len)
+            n = bytes.len;
+        for (; n > longest; n--) {
+            if (memcmp(bytes.data + bytes.len - n, f->stops[i].data, n) == 0)
+                break;
         }
-        uint16_t units[2];
-        size_t n;
-        at += next_units(all, at, units, &n);
+        longest = n > longest ? n : longest;
     }
-    f->shown = all.len;
-    *out = all;
-    return false;
+    return longest;
 }
 
-struct span stop_filter_flush(struct stop_filter *f)
+/* ---- the filter ---- */
+
+static bool hold(struct stop_filter *f, struct span text)
 {
-    struct span rest = f->found.data ? SPAN_NONE : span_skip(buf_span(&f->held), f->shown);
-    f->shown = f->held.len;
-    return rest;
+    if (text.len > f->held_cap) {
+        char *grown = arena_alloc(f->arena, text.len * 2);
+        if (!grown)
+            return false;
+        f->held = grown;
+        f->held_cap = text.len * 2;
+    }
+    if (text.len)
+        memcpy(f->held, text.data, text.len);
+    f->held_len = text.len;
+    return true;
 }
 
-void stop_filter_free(struct stop_filter *f)
+static void pass_text(const struct neutral_event *like, struct span text, neutral_sink next,
+                      void *ctx)
 {
-    buf_free(&f->held);
+    if (text.len == 0)
+        return;
+    struct neutral_event e = *like;
+    e.text = text;
+    next(ctx, &e);
+}
+
+static void stop_at(struct stop_filter *f, size_t which, neutral_sink next, void *ctx)
+{
+    f->done = true;
+    next(ctx, &(struct neutral_event){.kind = EVENT_USAGE, .usage = f->usage});
+    next(ctx, &(struct neutral_event){.kind = EVENT_STOP,
+                                      .stop = STOP_SEQUENCE,
+                                      .stop_sequence_text = f->stops_text[which]});
+    next(ctx, &(struct neutral_event){.kind = EVENT_END});
+}
+
+static void feed_text(struct stop_filter *f, const struct neutral_event *e, neutral_sink next,
+                      void *ctx)
+{
+    struct buf joined = {0};
+    struct arena scratch;
+    struct decoded d = {.from = NULL};
+    arena_init(&scratch, 0);
+    buf_append(&joined, span_of(f->held, f->held_len));
+    buf_append(&joined, e->text);
+    struct span text = buf_span(&joined);
+    size_t at = 0, which = 0;
+    if (buf_check(&joined) || !decode(text, &d, &scratch)) {
+        pass_text(e, text, next, ctx); /* out of memory: better too much text than none */
+        f->held_len = 0;
+    } else if (find(f, buf_span(&d.bytes), &at, &which)) {
+        pass_text(e, span_first(text, d.from[at]), next, ctx);
+        stop_at(f, which, next, ctx);
+    } else {
+        size_t keep = tail(f, buf_span(&d.bytes));
+        size_t cut = keep ? d.from[d.bytes.len - keep] : text.len;
+        if (cut == text.len && text.len && is_high_half(span_skip(text, d.last_unit)))
+            cut = d.last_unit;
+        struct span rest = span_skip(text, cut);
+        if (!hold(f, rest))
+            cut = text.len;
+        pass_text(e, span_first(text, cut), next, ctx);
+    }
+    buf_free(&d.bytes);
+    buf_free(&joined);
+    arena_free(&scratch);
+}
+
+void stop_filter_feed(struct stop_filter *f, const struct neutral_event *e, neutral_sink next,
+                      void *ctx)
+{
+    if (f->done)
+        return;
+    if (e->kind == EVENT_TEXT && f->count) {
+        feed_text(f, e, next, ctx);
+        return;
+    }
+    if (e->kind == EVENT_START || e->kind == EVENT_USAGE)
+        usage_merge(&f->usage, &e->usage);
+    if (e->kind != EVENT_PING && e->kind != EVENT_USAGE && f->held_len) {
+        struct neutral_event text = {.kind = EVENT_TEXT};
+        pass_text(&text, span_of(f->held, f->held_len), next, ctx);
+        f->held_len = 0;
+    }
+    next(ctx, e);
 }

@@ -1,35 +1,29 @@
-/* Stop sequences kept by the gateway itself, for those an upstream can't be sent (blank ones, ones
- * with a comma: WIRE 11, 17). Text is json text, in pieces; a piece that may be the beginning of a
- * sequence waits for the next one. */
+/* Stop sequences that an upstream can't take, enforced here on its answer (H047, H115): a filter on
+ * neutral events. It cuts the text before the first sequence, ends the answer with STOP_SEQUENCE,
+ * and lets nothing more through. What might be the beginning of a sequence is held back until the
+ * next text shows what it is. */
 #ifndef SERVICES_WORKER_STOP_FILTER_H
 #define SERVICES_WORKER_STOP_FILTER_H
 
-#include "common/base/arena.h"
-#include "common/base/buf.h"
-
-struct stop_sequence {
-    struct span text;      /* as the client wrote it: json text */
-    const uint16_t *units; /* UTF-16: escaped and plain forms compare equal */
-    size_t count;
-};
+#include "services/worker/neutral.h"
 
 struct stop_filter {
-    struct stop_sequence *sequences;
+    struct arena *arena;
+    struct span *stops_text; /* as the client wrote them: for the STOP event */
+    struct span *stops;      /* decoded */
     size_t count;
-    struct buf held; /* text not yet let through, behind `shown` bytes that were */
-    size_t shown;
-    struct span found; /* the sequence that ended the text; data NULL until then */
+    struct usage usage; /* seen so far: the answer ends before the upstream's own */
+    char *held;         /* json text kept back; in the arena */
+    size_t held_len, held_cap;
+    bool done; /* a sequence was found: END has been sent, the upstream may be cancelled */
 };
 
-/* `stops` are json texts; empty ones are ignored. ERR_NOMEM. */
-enum err stop_filter_init(struct stop_filter *f, const struct span *stops, size_t count,
-                          struct arena *arena) NODISCARD;
-bool stop_filter_is_empty(const struct stop_filter *f);
-/* Takes a piece; *out is what may be shown now (a view, until the next call). True: a sequence was
- * found, *out is the last of the text, f->found is set. */
-bool stop_filter_feed(struct stop_filter *f, struct span text, struct span *out);
-/* The text is over: what was held back. */
-struct span stop_filter_flush(struct stop_filter *f);
-void stop_filter_free(struct stop_filter *f);
+/* Room for `max` sequences. ERR_NOMEM. */
+enum err stop_filter_init(struct stop_filter *f, struct arena *arena, size_t max) NODISCARD;
+/* One more sequence (json text); an empty one is ignored. ERR_NOMEM. */
+enum err stop_filter_add(struct stop_filter *f, struct span stop_text) NODISCARD;
+/* Passes the event to `next`, or less of it, or more. */
+void stop_filter_feed(struct stop_filter *f, const struct neutral_event *e, neutral_sink next,
+                      void *ctx);
 
 #endif

@@ -1,0 +1,242 @@
+#include "services/worker/providers/error_map.h"
+
+#include "services/worker/mask.h"
+#include "services/worker/providers/out.h"
+#include "services/worker/retry_after.h"
+
+/* ---- reading ---- */
+
+static struct span scalar(struct json v, struct arena *arena)
+{
+    if (json_type(v) == JSON_NUMBER)
+        return arena_copy(arena, json_raw(v));
+    return arena_copy(arena, json_string(v, arena));
+}
+
+/* [{"loc":["body","input"],"msg":"field required"}, …] → "body.input: field required; …"
+ * (FastAPI's, WIRE 9.5) */
+static struct span list_of_details(struct json list, struct arena *arena)
+{
+    struct buf text = {.max = MASK_MAX_BYTES * 4};
+    for (struct json_iter i = json_iter(list); json_next(&i);) {
+        struct json loc = json_get(i.value, "loc"), msg = json_get(i.value, "msg");
+        if (text.len)
+            buf_append_str(&text, "; ");
+        for (struct json_iter l = json_iter(loc); json_type(loc) == JSON_ARRAY && json_next(&l);) {
+            buf_append(&text, scalar(l.value, arena));
+            buf_append_char(&text, '.');
+        }
+        if (text.len && text.data[text.len - 1] == '.')
+            text.data[text.len - 1] = ':';
+        if (json_type(loc) == JSON_ARRAY)
+            buf_append_char(&text, ' ');
+        buf_append(&text, scalar(json_type(msg) == JSON_STRING ? msg : i.value, arena));
+    }
+    struct span out = arena_copy(arena, buf_span(&text));
+    buf_free(&text);
+    return out;
+}
+
+static struct span first_message(struct json at, struct arena *arena)
+{
+    static const char *const names[] = {"message", "detail", "title", "msg"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct json v = json_get(at, names[i]);
+        if (json_type(v) == JSON_STRING && json_text(v).len)
+            return scalar(v, arena);
+        if (json_type(v) == JSON_ARRAY && json_count(v))
+            return list_of_details(v, arena);
+    }
+    return SPAN_NONE;
+}
+
+void error_read(struct provider_call *pc, struct span body, struct upstream_error *out)
+{
+    struct buf repaired = {0};
+    struct json root;
+    *out = (struct upstream_error){0};
+    if (!out_parse(pc, body, &repaired, &root) && json_type(root) == JSON_OBJECT) {
+        struct json error = json_get(root, "error");
+        struct json at = json_type(error) == JSON_OBJECT ? error : root;
+        out->is_json = true;
+        out->message = json_type(error) == JSON_STRING ? scalar(error, pc->arena)
+                                                       : first_message(at, pc->arena);
+        out->type = scalar(json_get(at, "type"), pc->arena);
+        out->code = scalar(json_get(at, "code"), pc->arena);
+        out->param = scalar(json_get(at, "param"), pc->arena);
+        out->detail = scalar(json_get(json_get(at, "details"), "error_code"), pc->arena);
+    }
+    buf_free(&repaired);
+}
+
+/* ---- classing ---- */
+
+struct word_class {
+    const char *word;
+    unsigned error_class;
+};
+
+/* Types and codes of both protocols; the more exact ones first. */
+static const struct word_class words[] = {
+    {"context_length_exceeded", ERROR_UPSTREAM_CONTEXT_LENGTH},
+    {"insufficient_quota", ERROR_UPSTREAM_QUOTA},
+    {"credit_balance_exhausted", ERROR_UPSTREAM_QUOTA},
+    {"billing_hard_limit_reached", ERROR_UPSTREAM_QUOTA},
+    {"billing_error", ERROR_UPSTREAM_QUOTA},
+    {"enforced_spend_limit_reached", ERROR_UPSTREAM_QUOTA},
+    {"rate_limit_exceeded", ERROR_UPSTREAM_RATE_LIMITED},
+    {"rate_limit_error", ERROR_UPSTREAM_RATE_LIMITED},
+    {"overloaded_error", ERROR_UPSTREAM_OVERLOADED},
+    {"server_is_overloaded", ERROR_UPSTREAM_OVERLOADED},
+    {"slow_down", ERROR_UPSTREAM_OVERLOADED},
+    {"service_unavailable_error", ERROR_UPSTREAM_OVERLOADED},
+    {"invalid_api_key", ERROR_UPSTREAM_AUTH},
+    {"authentication_error", ERROR_UPSTREAM_AUTH},
+    {"permission_error", ERROR_UPSTREAM_AUTH},
+    {"model_not_found", ERROR_UPSTREAM_NOT_FOUND},
+    {"not_found_error", ERROR_UPSTREAM_NOT_FOUND},
+    {"request_too_large", ERROR_UPSTREAM_TOO_LARGE},
+    {"conflict_error", ERROR_UPSTREAM_CONFLICT},
+    {"timeout_error", ERROR_UPSTREAM_TIMEOUT},
+    {"invalid_request_error", ERROR_UPSTREAM_BAD_REQUEST},
+    {"invalid_value", ERROR_UPSTREAM_BAD_REQUEST},
+    {"api_error", ERROR_UPSTREAM_ERROR},
+    {"server_error", ERROR_UPSTREAM_ERROR},
+};
+
+static unsigned class_of_word(struct span word)
+{
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (span_is(word, words[i].word))
+            return words[i].error_class;
+    }
+    return ERROR_NONE;
+}
+
+static unsigned class_of_words(const struct upstream_error *e)
+{
+    const struct span said[] = {e->detail, e->code, e->type};
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        unsigned error_class = class_of_word(said[i]);
+        if (error_class)
+            return error_class;
+    }
+    return ERROR_NONE;
+}
+
+static unsigned class_of_status(unsigned status)
+{
+    static const struct {
+        unsigned status, error_class;
+    } statuses[] = {
+        {401, ERROR_UPSTREAM_AUTH},         {402, ERROR_UPSTREAM_QUOTA},
+        {403, ERROR_UPSTREAM_AUTH},         {404, ERROR_UPSTREAM_NOT_FOUND},
+        {408, ERROR_UPSTREAM_TIMEOUT},      {409, ERROR_UPSTREAM_CONFLICT},
+        {413, ERROR_UPSTREAM_TOO_LARGE},    {422, ERROR_UPSTREAM_UNPROCESSABLE},
+        {429, ERROR_UPSTREAM_RATE_LIMITED}, {502, ERROR_UPSTREAM_OVERLOADED},
+        {503, ERROR_UPSTREAM_OVERLOADED},   {504, ERROR_UPSTREAM_TIMEOUT},
+        {529, ERROR_UPSTREAM_OVERLOADED},
+    };
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        if (statuses[i].status == status)
+            return statuses[i].error_class;
+    }
+    return status >= 400 && status < 500 ? ERROR_UPSTREAM_BAD_REQUEST : ERROR_UPSTREAM_ERROR;
+}
+
+static bool speaks_of(struct span message, const char *const *phrases)
+{
+    for (; *phrases; phrases++) {
+        size_t n = strlen(*phrases);
+        for (size_t at = 0; at + n <= message.len; at++) {
+            if (strncasecmp(message.data + at, *phrases, n) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Hosts that know no code for it say it in words. */
+static bool is_about_context(struct span message)
+{
+    static const char *const phrases[] = {
+        "context length",          "context window",        "prompt is too long", "maximum context",
+        "context_length_exceeded", "too many input tokens", "input is too long",  NULL};
+    return speaks_of(message, phrases);
+}
+
+static bool is_about_money(struct span message)
+{
+    static const char *const phrases[] = {"credit balance",
+                                          "spend limit",
+                                          "spending limit",
+                                          "billing hard limit",
+                                          "exceeded your current quota",
+                                          "insufficient credit",
+                                          NULL};
+    return speaks_of(message, phrases);
+}
+
+unsigned error_classify(unsigned status, const struct upstream_error *e)
+{
+    unsigned said = class_of_words(e);
+    uint64_t number;
+    if (status < 300 && span_to_u64(e->code, &number) && number >= 400 && number < 600)
+        status = (unsigned)number; /* {"error":{"code":429}} inside a 200 (H097, H125) */
+    if (status < 300 && said == ERROR_NONE)
+        return ERROR_UPSTREAM_ERROR;
+    unsigned error_class = status < 300 ? said : class_of_status(status);
+    if (error_class == ERROR_UPSTREAM_BAD_REQUEST) {
+        if (said == ERROR_UPSTREAM_CONTEXT_LENGTH || is_about_context(e->message))
+            return ERROR_UPSTREAM_CONTEXT_LENGTH;
+        if (said == ERROR_UPSTREAM_QUOTA || is_about_money(e->message))
+            return ERROR_UPSTREAM_QUOTA;
+    }
+    if (error_class == ERROR_UPSTREAM_RATE_LIMITED && said == ERROR_UPSTREAM_QUOTA)
+        return ERROR_UPSTREAM_QUOTA;
+    return error_class;
+}
+
+/* ---- mapping ---- */
+
+static struct span message_for(struct provider_call *pc, unsigned status, unsigned error_class,
+                               const struct upstream_error *e)
+{
+    /* whose key it is must be clear: a client told "incorrect key" changes its own good one (H120)
+     */
+    if (error_class == ERROR_UPSTREAM_AUTH)
+        return SPAN("The provider refused the gateway's own key.");
+    if (e->message.len)
+        return mask_message(e->message, pc->arena);
+    /* an HTML page or nothing: not for clients (H121) */
+    if (status >= 300)
+        return arena_printf(pc->arena, "The provider answered with status %u.", status);
+    return SPAN("The provider answered with an error.");
+}
+
+void error_map(struct provider_call *pc, unsigned status, const struct upstream_headers *headers,
+               struct span body, struct fault *fault_out)
+{
+    struct upstream_error e;
+    error_read(pc, body, &e);
+    unsigned error_class = error_classify(status, &e);
+    uint64_t now_s = pc->now_s + pc->waited_ms / 1000;
+    *fault_out = (struct fault){
+        .error_class = error_class,
+        .message = message_for(pc, status, error_class, &e),
+        .upstream_status = status,
+        .retry_after_ms = retry_after_of(headers, now_s),
+        .final = retry_is_forbidden(headers) || (status >= 300 && status < 400) ||
+                 span_is(e.detail, "enforced_spend_limit_reached"),
+    };
+    if (error_class == ERROR_UPSTREAM_RATE_LIMITED && !fault_out->retry_after_ms)
+        fault_out->retry_after_ms = retry_after_of_limits(headers, now_s);
+    if (error_class == ERROR_UPSTREAM_RATE_LIMITED && !fault_out->retry_after_ms)
+        fault_out->retry_after_ms = retry_after_of_text(e.message);
+    if (error_class == ERROR_UPSTREAM_BAD_REQUEST || error_class == ERROR_UPSTREAM_CONTEXT_LENGTH) {
+        uint64_t number;
+        fault_out->param = span_first(e.param, 256);
+        if (error_class == ERROR_UPSTREAM_BAD_REQUEST && !span_to_u64(e.code, &number))
+            fault_out->code = span_first(e.code, 128);
+    }
+}
