@@ -41,7 +41,11 @@ static void write_openai(struct json_writer *w, const struct error_report *r)
     else
         jw_null(w);
     jw_key(w, "code");
-    jw_string(w, r->code.len ? r->code : span_str(info->openai_code));
+    struct span code = r->code.len ? r->code : span_str(info->openai_code);
+    if (code.len)
+        jw_string(w, code);
+    else
+        jw_null(w);
     jw_object_end(w);
     jw_object_end(w);
 }
