@@ -22,7 +22,6 @@ void peer_up(struct bus_peer *peer, struct calls *c, struct workers *ws, uint64_
     else if (strcmp(bus_peer_role(peer), "worker") == 0)
         user = workers_add(ws, peer, provider, name, now_us);
     bus_peer_set_user(peer, user);
-    log_info("peer_up", LSTR("role", bus_peer_role(peer)), LSPAN("peer", name));
 }
 
 void peer_down(struct bus_peer *peer, struct calls *c, struct metric_client *metrics,
@@ -30,7 +29,6 @@ void peer_down(struct bus_peer *peer, struct calls *c, struct metric_client *met
 {
     struct edge *edge = peer_edge(peer);
     struct worker *worker = peer_worker(peer);
-    log_info("peer_down", LSTR("role", bus_peer_role(peer)), LSTR("peer", bus_peer_name(peer)));
     bus_peer_set_user(peer, NULL);
     if (worker)
         report_worker_gone(metrics, worker);

@@ -83,14 +83,12 @@ static void on_peer_up(void *self, struct bus_peer *peer)
     (void)snprintf(who.version, sizeof who.version, "%s", bus_peer_version(peer));
     (void)snprintf(who.provider, sizeof who.provider, "%s", bus_peer_provider(peer));
     aggregate_up(&m->aggregate, &who);
-    log_info("peer_up", LSTR("role", who.role), LSTR("peer", who.name));
 }
 
 static void on_peer_down(void *self, struct bus_peer *peer)
 {
     struct metrics *m = self;
     aggregate_down(&m->aggregate, span_str(bus_peer_name(peer)));
-    log_info("peer_down", LSTR("role", bus_peer_role(peer)), LSTR("peer", bus_peer_name(peer)));
 }
 
 /* ---- messages ---- */

@@ -26,6 +26,14 @@ static void on_request(void *ctx, struct http_exchange *x)
     buf_free(&out);
 }
 
+/* Nothing of ours hangs on an exchange. */
+static void on_done(void *ctx, struct http_exchange *x, bool sent)
+{
+    (void)ctx;
+    (void)x;
+    (void)sent;
+}
+
 enum err web_create(struct http_server **out, struct loop *loop, const char *address, uint16_t port,
                     const struct aggregate *a)
 {
@@ -44,6 +52,7 @@ enum err web_create(struct http_server **out, struct loop *loop, const char *add
         .send_timeout_ms = 30000,
     };
     /* The handler only reads it. */
-    struct http_handler handler = {.ctx = (void *)(uintptr_t)a, .on_request = on_request};
+    struct http_handler handler = {
+        .ctx = (void *)(uintptr_t)a, .on_request = on_request, .on_done = on_done};
     return http_server_create(out, loop, &config, &handler);
 }
