@@ -11,7 +11,7 @@ bool anthropic_shows_thinking(const struct anthropic_writer *w)
 struct span anthropic_tool_id(struct anthropic_writer *w, const struct neutral_event *e)
 {
     size_t number = w->tool_count++;
-    return e->id_text.len ? arena_copy(w->base.options.arena, e->id_text)
+    return e->id_text.len ? writer_copy(&w->base, e->id_text)
                           : writer_made_id(&w->base, "toolu_", number);
 }
 

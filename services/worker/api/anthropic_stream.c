@@ -182,7 +182,7 @@ static void on_tool_begin(struct anthropic_writer *w, const struct neutral_event
     }
     struct live_tool *tool = &w->tools[w->tool_count];
     *tool = (struct live_tool){.slot = e->slot};
-    tool->name_text = arena_copy(w->base.options.arena, e->name_text);
+    tool->name_text = writer_copy(&w->base, e->name_text);
     tool->id_text = anthropic_tool_id(w, e);
     advance_tools(w, false);
 }
@@ -203,7 +203,7 @@ static void on_tool_args(struct anthropic_writer *w, const struct neutral_event 
         return;
     args_scan_feed(&tool->scan, e->text);
     if (tool->state == TOOL_WAITING)
-        rope_append(&tool->args, w->base.options.arena, e->text);
+        writer_gather(&w->base, &tool->args, e->text);
     else if (tool->state == TOOL_LIVE)
         write_delta(w, "input_json_delta", "partial_json", e->text);
     advance_tools(w, false);

@@ -33,21 +33,21 @@ static void append(struct anthropic_writer *w, enum block_kind kind, struct span
 {
     struct answer_block *block = text.len ? block_for(w, kind) : NULL;
     if (block)
-        rope_append(&block->text, w->base.options.arena, text);
+        writer_gather(&w->base, &block->text, text);
 }
 
 static void on_signature(struct anthropic_writer *w, struct span signature)
 {
     struct answer_block *block = signature.len ? block_for(w, BLOCK_THINKING) : NULL;
     if (block)
-        block->signature_text = arena_copy(w->base.options.arena, signature);
+        block->signature_text = writer_copy(&w->base, signature);
 }
 
 static void on_redacted(struct anthropic_writer *w, struct span data)
 {
     struct answer_block *block = add_block(w, BLOCK_REDACTED);
     if (block)
-        rope_append(&block->text, w->base.options.arena, data);
+        writer_gather(&w->base, &block->text, data);
 }
 
 static void on_tool_begin(struct anthropic_writer *w, const struct neutral_event *e)
@@ -56,7 +56,7 @@ static void on_tool_begin(struct anthropic_writer *w, const struct neutral_event
     if (!block)
         return;
     block->slot = e->slot;
-    block->name_text = arena_copy(w->base.options.arena, e->name_text);
+    block->name_text = writer_copy(&w->base, e->name_text);
     block->id_text = anthropic_tool_id(w, e);
 }
 
@@ -65,7 +65,7 @@ static void on_tool_args(struct anthropic_writer *w, const struct neutral_event 
     for (size_t i = w->block_count; i-- > 0;) {
         struct answer_block *block = &w->blocks[i];
         if (block->kind == BLOCK_TOOL && block->slot == e->slot) {
-            rope_append(&block->text, w->base.options.arena, e->text);
+            writer_gather(&w->base, &block->text, e->text);
             return;
         }
     }

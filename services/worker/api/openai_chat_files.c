@@ -64,6 +64,8 @@ static enum err set_url(struct reader *r, const struct where *at, struct span ur
 {
     struct data_url parsed;
     struct span url = read_to_bytes(r, url_text);
+    if (!url.data)
+        return read_too_large(r);
     enum err e = data_url_parse(url, r->arena, &parsed);
     if (!e)
         return set_data(r, at, &parsed, part);
@@ -107,6 +109,8 @@ static enum err set_file(struct reader *r, const struct where *at, struct span d
 {
     struct data_url url = {.media_type = SPAN("application/pdf")};
     struct span data = read_to_bytes(r, data_text);
+    if (!data.data)
+        return read_too_large(r);
     enum err e = data_url_parse(data, r->arena, &url);
     if (e == ERR_NOT_FOUND)
         e = data_url_clean_base64(data, r->arena, &url.base64);

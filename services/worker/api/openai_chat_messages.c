@@ -77,6 +77,8 @@ static enum err read_function_call(struct reader *r, const struct where *at, str
         return read_too_large(r);
     part->legacy_function = true;
     part->id_text = arena_printf(r->arena, "fc_%zu", m->index);
+    if (!part->id_text.data)
+        return read_too_large(r);
     enum err e = read_text(r, &name, json_get(v, "name"), &part->name_text);
     if (!e)
         e = read_text(r, &args, json_get(v, "arguments"), &part->args_text);

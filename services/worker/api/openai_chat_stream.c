@@ -39,7 +39,7 @@ static void make_prefix(struct chat_writer *w)
     struct json_writer jw = {.out = &text};
     chat_write_head(w, &jw, "chat.completion.chunk");
     chat_write_tier(w, &jw);
-    w->prefix = arena_copy(w->base.options.arena, buf_span(&text));
+    w->prefix = writer_copy(&w->base, buf_span(&text));
     buf_free(&text);
 }
 

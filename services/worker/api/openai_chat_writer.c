@@ -89,18 +89,18 @@ static void on_text(struct chat_writer *w, struct span text)
     if (w->base.stream)
         chat_stream_text(w, "content", text);
     else
-        rope_append(&w->text, w->base.options.arena, text);
+        writer_gather(&w->base, &w->text, text);
 }
 
 static void on_think(struct chat_writer *w, struct span text)
 {
     if (!text.len)
         return;
-    rope_append(&w->thought, w->base.options.arena, text);
+    writer_gather(&w->base, &w->thought, text);
     if (w->base.stream)
         chat_stream_text(w, "reasoning_content", text);
     else
-        rope_append(&w->reasoning, w->base.options.arena, text);
+        writer_gather(&w->base, &w->reasoning, text);
 }
 
 /* A whole thinking block, as JSON in `json`: sent, or kept for the end. */
@@ -109,8 +109,8 @@ static void put_block(struct chat_writer *w, const struct buf *json)
     w->base.options.out->failed |= json->failed;
     if (!w->base.stream) {
         if (w->blocks.len)
-            rope_append(&w->blocks, w->base.options.arena, SPAN(","));
-        rope_append(&w->blocks, w->base.options.arena, buf_span(json));
+            writer_gather(&w->base, &w->blocks, SPAN(","));
+        writer_gather(&w->base, &w->blocks, buf_span(json));
         return;
     }
     chat_stream_block(w, buf_span(json));
@@ -152,11 +152,9 @@ static void on_redacted(struct chat_writer *w, struct span data)
 static void on_tool_begin(struct chat_writer *w, const struct neutral_event *e)
 {
     size_t index = w->tools.count;
-    struct answer_tool *tool = answer_tools_add(&w->tools, w->base.options.arena, e);
-    if (!tool) {
-        w->base.options.out->failed = true;
+    struct answer_tool *tool = answer_tools_add(&w->tools, &w->base, e);
+    if (!tool)
         return;
-    }
     if (!tool->id_text.len)
         tool->id_text = writer_made_id(&w->base, "call_", index);
     if (w->base.stream)
@@ -171,7 +169,7 @@ static void on_tool_args(struct chat_writer *w, struct answer_tool *tool, struct
     if (w->base.stream)
         chat_stream_call(w, NULL, (size_t)(tool - w->tools.items), text);
     else
-        rope_append(&tool->args, w->base.options.arena, text);
+        writer_gather(&w->base, &tool->args, text);
 }
 
 /* A call without arguments has `{}`: what a client joins must be JSON (H071). */
@@ -229,7 +227,7 @@ void openai_chat_write(struct answer_writer *base, const struct neutral_event *e
     case EVENT_REFUSAL:
         /* It explains a refusal whose sign is the finish reason; in a stream only that is sent
          * (WIRE 13). */
-        rope_append(&w->refusal, base->options.arena, e->text);
+        writer_gather(base, &w->refusal, e->text);
         break;
     case EVENT_THINK:
         on_think(w, e->text);

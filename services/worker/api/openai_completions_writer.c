@@ -75,7 +75,7 @@ static void put_text(struct completions_writer *w, size_t index, struct span tex
     if (w->base.stream)
         stream_chunk(w, index, text, NULL);
     else
-        rope_append(&w->choices[index].text, w->base.options.arena, text);
+        writer_gather(&w->base, &w->choices[index].text, text);
 }
 
 /* The prompt goes in front of the first text, and comes even when no text does. */
@@ -157,7 +157,7 @@ static void ensure_started(struct completions_writer *w)
     struct buf text = {0};
     struct json_writer jw = {.out = &text};
     write_head(w, &jw);
-    w->prefix = arena_copy(w->base.options.arena, buf_span(&text));
+    w->prefix = writer_copy(&w->base, buf_span(&text));
     buf_free(&text);
 }
 

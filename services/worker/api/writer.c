@@ -9,11 +9,29 @@ void writer_init(struct answer_writer *w, const struct answer_options *options)
     w->usage = USAGE_NONE;
 }
 
-static struct span to_text(struct arena *arena, struct span bytes)
+static struct span checked(struct answer_writer *w, struct span s)
+{
+    w->options.out->failed |= s.data == NULL;
+    return s;
+}
+
+struct span writer_copy(struct answer_writer *w, struct span s)
+{
+    return checked(w, arena_copy(w->options.arena, s));
+}
+
+void writer_gather(struct answer_writer *w, struct rope *rope, struct span text)
+{
+    rope_append(rope, w->options.arena, text);
+    w->options.out->failed |= rope->failed;
+}
+
+static struct span to_text(struct answer_writer *w, struct span bytes)
 {
     struct buf escaped = {0};
     json_append_text(&escaped, bytes);
-    struct span text = arena_copy(arena, buf_span(&escaped));
+    w->options.out->failed |= escaped.failed;
+    struct span text = writer_copy(w, buf_span(&escaped));
     buf_free(&escaped);
     return text;
 }
@@ -22,16 +40,16 @@ static void take_usage(struct answer_writer *w, const struct usage *usage)
 {
     struct usage from = *usage;
     if (from.service_tier_text.len)
-        from.service_tier_text = arena_copy(w->options.arena, from.service_tier_text);
+        from.service_tier_text = writer_copy(w, from.service_tier_text);
     usage_merge(&w->usage, &from);
 }
 
 static void take_start(struct answer_writer *w, const struct neutral_event *e)
 {
     if (e->id_text.len)
-        w->id_text = arena_copy(w->options.arena, e->id_text);
+        w->id_text = writer_copy(w, e->id_text);
     if (e->model_text.len)
-        w->model_text = arena_copy(w->options.arena, e->model_text);
+        w->model_text = writer_copy(w, e->model_text);
     take_usage(w, &e->usage);
 }
 
@@ -48,7 +66,7 @@ void writer_take(struct answer_writer *w, const struct neutral_event *e)
     case EVENT_STOP:
         w->stop = e->stop;
         if (e->stop_sequence_text.len)
-            w->stop_sequence_text = arena_copy(w->options.arena, e->stop_sequence_text);
+            w->stop_sequence_text = writer_copy(w, e->stop_sequence_text);
         break;
     case EVENT_TEXT:
     case EVENT_REFUSAL:
@@ -69,22 +87,21 @@ void writer_take(struct answer_writer *w, const struct neutral_event *e)
 
 void writer_settle_id(struct answer_writer *w, const char *const *prefixes)
 {
-    struct arena *arena = w->options.arena;
     if (!w->model_text.len)
-        w->model_text = to_text(arena, w->options.model);
+        w->model_text = to_text(w, w->options.model);
     struct span id = w->id_text;
     for (const char *const *p = prefixes; id.len && *p; p++) {
         if (span_starts(id, *p))
             return;
     }
     if (!id.len) {
-        id = to_text(arena, w->options.request_id);
+        id = to_text(w, w->options.request_id);
         id = span_starts(id, "req_") ? span_skip(id, 4) : id;
     }
-    w->id_text = arena_printf(arena, "%s%.*s", prefixes[0], SPAN_ARG(id));
+    w->id_text = checked(w, arena_printf(w->options.arena, "%s%.*s", prefixes[0], SPAN_ARG(id)));
 }
 
-struct span writer_made_id(const struct answer_writer *w, const char *prefix, size_t number)
+struct span writer_made_id(struct answer_writer *w, const char *prefix, size_t number)
 {
     enum { SEED_MAX = 256, ID_BYTES = 12 };
     char seed[SEED_MAX + sizeof number];
@@ -97,7 +114,7 @@ struct span writer_made_id(const struct answer_writer *w, const char *prefix, si
     memcpy(seed + id.len, &number, sizeof number);
     crypto_sha256(span_of(seed, id.len + sizeof number), digest);
     crypto_hex(digest, ID_BYTES, hex);
-    return arena_printf(w->options.arena, "%s%s", prefix, hex);
+    return checked(w, arena_printf(w->options.arena, "%s%s", prefix, hex));
 }
 
 void writer_error(struct answer_writer *w, const struct fault *fault)
@@ -171,12 +188,13 @@ const char *writer_openai_finish(enum stop_reason stop)
     return "stop";
 }
 
-struct answer_tool *answer_tools_add(struct answer_tools *tools, struct arena *arena,
+struct answer_tool *answer_tools_add(struct answer_tools *tools, struct answer_writer *w,
                                      const struct neutral_event *e)
 {
     if (tools->count == tools->cap) {
         size_t cap = tools->cap ? tools->cap * 2 : 4;
-        struct answer_tool *grown = ARENA_ARRAY(arena, struct answer_tool, cap);
+        struct answer_tool *grown = ARENA_ARRAY(w->options.arena, struct answer_tool, cap);
+        w->options.out->failed |= !grown;
         if (!grown)
             return NULL;
         if (tools->count)
@@ -186,8 +204,8 @@ struct answer_tool *answer_tools_add(struct answer_tools *tools, struct arena *a
     }
     struct answer_tool *tool = &tools->items[tools->count++];
     *tool = (struct answer_tool){.slot = e->slot};
-    tool->id_text = arena_copy(arena, e->id_text);
-    tool->name_text = arena_copy(arena, e->name_text);
+    tool->id_text = writer_copy(w, e->id_text);
+    tool->name_text = writer_copy(w, e->name_text);
     return tool;
 }
 

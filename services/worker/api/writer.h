@@ -23,12 +23,16 @@ struct answer_writer {
 void writer_init(struct answer_writer *w, const struct answer_options *options);
 /* Takes what every protocol treats alike: id and model of START, usage, stop. */
 void writer_take(struct answer_writer *w, const struct neutral_event *e);
+/* A copy in the arena; out fails when that is full. */
+struct span writer_copy(struct answer_writer *w, struct span s);
+/* Appends to a rope of this answer; out fails when the arena is full. */
+void writer_gather(struct answer_writer *w, struct rope *rope, struct span text);
 /* The answer's id with one of the prefixes in front (the first, unless it begins with one of them
  * already). A made one, of the request's id, when the upstream gave none. `prefixes` ends with
  * NULL. */
 void writer_settle_id(struct answer_writer *w, const char *const *prefixes);
 /* "call_" + 24 hex digits, always the same for the same request and number: writers are pure. */
-struct span writer_made_id(const struct answer_writer *w, const char *prefix, size_t number);
+struct span writer_made_id(struct answer_writer *w, const char *prefix, size_t number);
 /* The in-band error of a stream; nothing in a unary answer. Ends the writer. */
 void writer_error(struct answer_writer *w, const struct fault *fault);
 
@@ -55,8 +59,8 @@ struct answer_tools {
     size_t count, cap;
 };
 
-/* Appends; NULL when the arena is full. Moves earlier ones. */
-struct answer_tool *answer_tools_add(struct answer_tools *tools, struct arena *arena,
+/* Appends; NULL (and out fails) when the arena is full. Moves earlier ones. */
+struct answer_tool *answer_tools_add(struct answer_tools *tools, struct answer_writer *w,
                                      const struct neutral_event *e);
 /* The latest tool with this slot; NULL when none was begun. */
 struct answer_tool *answer_tools_find(const struct answer_tools *tools, uint32_t slot);

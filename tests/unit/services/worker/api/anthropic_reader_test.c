@@ -319,6 +319,28 @@ static void no_truncated_or_changed_body_does_harm(void **state)
     free(body);
 }
 
+static void a_full_arena_is_said_and_never_a_crash(void **state)
+{
+    (void)state;
+    test_read_bounded(
+        &api_anthropic_messages,
+        "{'max_tokens':5,'stop_sequences':['a'],'system':[{'type':'text','text':'s'}],'container':'"
+        "c','messages':["
+        "{'role':'user','content':'a'},{'role':'user','content':[{'type':'text','text':'b'},{'type'"
+        ":'tool_result',"
+        "'tool_use_id':'t','content':[{'type':'text','text':'1'},{'type':'search_result','source':'"
+        "s','title':'t',"
+        "'content':[{'type':'text','text':'x'}]}]},{'type':'document','source':{'type':'content','"
+        "content':["
+        "{'type':'text','text':'a'},{'type':'image','source':{'type':'url','url':'https://x'}}]}},"
+        "{'type':'mid_conv_system','content':'s'},{'type':'text','text':'c'}]},{'role':'assistant',"
+        "'content':["
+        "{'type':'thinking','thinking':'t','signature':'s'},{'type':'redacted_thinking','data':'d'}"
+        ","
+        "{'type':'tool_use','id':'t','name':'f','input':{}},{'type':'new','x':1}]}],"
+        "'tools':[{'name':'f','input_schema':{},'x':1}]}");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +352,7 @@ int main(void)
         cmocka_unit_test(a_bad_message_names_its_place),
         cmocka_unit_test(tools_and_their_choice_are_read),
         cmocka_unit_test(no_truncated_or_changed_body_does_harm),
+        cmocka_unit_test(a_full_arena_is_said_and_never_a_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

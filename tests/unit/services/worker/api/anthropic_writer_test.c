@@ -331,6 +331,19 @@ static void a_unary_answer_that_fails_writes_nothing(void **state)
     same(PLAY(&unary, S, E_TEXT("a"), E_ERROR(ERROR_INTERNAL, "x"), E_END), test_quoted(""));
 }
 
+static void a_full_arena_is_said_and_never_half_an_answer(void **state)
+{
+    (void)state;
+    const struct test_play *plays[] = {&stream, &unary};
+    struct neutral_event stop = {
+        .kind = EVENT_STOP, .stop = STOP_SEQUENCE, .stop_sequence_text = SPAN("END")};
+    for (size_t i = 0; i < 2; i++)
+        PLAY_BOUNDED(plays[i], S, E_THINK("hm"), E_SIGN("S"), E_REDACTED("D"), E_TEXT("a"),
+                     E_REFUSAL("r"), E_TOOL(0, "", "f"), E_TOOL(1, "b", "g"), E_ARGS(1, "{}"),
+                     E_ARGS(0, "{}"), E_TOOL(2, "c", "h"), E_TOOL(3, "d", "i"), E_TOOL(4, "e", "j"),
+                     E_ARGS(4, "{}"), stop, E_END);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +362,7 @@ int main(void)
         cmocka_unit_test(a_tools_input_is_always_an_object),
         cmocka_unit_test(a_refusal_is_text_and_a_reason),
         cmocka_unit_test(a_unary_answer_that_fails_writes_nothing),
+        cmocka_unit_test(a_full_arena_is_said_and_never_half_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -501,6 +501,34 @@ static void no_truncated_or_changed_body_does_harm(void **state)
     free(body);
 }
 
+static void a_full_arena_is_said_and_never_a_crash(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{'model':'m','stop':['a','b'],'foo':1,'b\\u0061r':2,'messages':[{'role':'system','content'"
+        ":[{'type':'text',"
+        "'text':'s'}]},{'role':'user','content':[{'type':'text','text':'a'},{'type':'image_url','"
+        "image_url':{'url':"
+        "'data:image\\/png;base64,A "
+        "A\\nAA'}},{'type':'image_url','image_url':{'url':'data:image/gif,%47%49'}},"
+        "{'type':'image_url','image_url':{'url':'data:text/"
+        "plain,hello'}},{'type':'file','file':{'file_data':'A A'}}]},"
+        "{'role':'assistant','content':'x','refusal':'no','thinking_blocks':[{'type':'thinking','"
+        "thinking':'t',"
+        "'signature':'s'},{'type':'redacted_thinking','data':'d'}],'tool_calls':[{'id':'c','type':'"
+        "function','function':"
+        "{'name':'f','arguments':'{}'}}]},{'role':'tool','tool_call_id':'c','content':[{'type':'"
+        "text','text':'1'}],'q':1}],"
+        "'tools':[{'type':'function','function':{'name':'f','x':1}}]}",
+        "{'stop':'x','messages':[{'role':'assistant','content':[{'type':'refusal','refusal':'r'}],'"
+        "function_call':{'name':"
+        "'f','arguments':''}},{'role':'function','name':'f','content':'1'}],'functions':[{'name':'"
+        "f'}]}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
+        test_read_bounded(&api_openai_chat, bodies[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,6 +549,7 @@ int main(void)
         cmocka_unit_test(too_many_tools_are_refused),
         cmocka_unit_test(invented_names_stay_harmless),
         cmocka_unit_test(no_truncated_or_changed_body_does_harm),
+        cmocka_unit_test(a_full_arena_is_said_and_never_a_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -327,6 +327,19 @@ static void a_long_answer_is_put_together_whole(void **state)
     free(events);
 }
 
+static void a_full_arena_is_said_and_never_half_an_answer(void **state)
+{
+    (void)state;
+    const struct test_play *plays[] = {&stream_usage, &unary, &stream_legacy};
+    for (size_t i = 0; i < 3; i++)
+        PLAY_BOUNDED(plays[i], E_START("1", "claude-x"), E_THINK("hm"), E_SIGN("S"),
+                     E_REDACTED("D"), E_THINK("unsigned"), E_TEXT("a"), E_REFUSAL("r"),
+                     E_TOOL(0, "", "f"), E_ARGS(0, "{}"), E_TOOL(1, "b", "g"), E_TOOL_END(0),
+                     E_TOOL(2, "c", "h"), E_TOOL(3, "d", "i"), E_TOOL(4, "e", "j"),
+                     E_STOP(STOP_TOOL), E_END);
+    PLAY_BOUNDED(&unary, E_END);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +361,7 @@ int main(void)
         cmocka_unit_test(json_mode_takes_the_fence_away),
         cmocka_unit_test(a_unary_answer_that_fails_writes_nothing),
         cmocka_unit_test(a_long_answer_is_put_together_whole),
+        cmocka_unit_test(a_full_arena_is_said_and_never_half_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,10 +57,17 @@ static void every_member_has_its_place_or_is_refused(void **state)
     }
 }
 
+static void a_full_arena_is_said_and_never_a_crash(void **state)
+{
+    (void)state;
+    test_read_bounded(&api_openai_completions, "{'prompt':['a','b'],'stop':['x'],'foo':1}");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_member_has_its_place_or_is_refused),
+        cmocka_unit_test(a_full_arena_is_said_and_never_a_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

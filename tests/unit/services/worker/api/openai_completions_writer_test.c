@@ -110,6 +110,13 @@ static void an_error_ends_a_stream_without_done(void **state)
     same(PLAY(&unary, S, E_TEXT("a"), E_ERROR(ERROR_INTERNAL, "x"), E_END), test_quoted(""));
 }
 
+static void a_full_arena_is_said_and_never_half_an_answer(void **state)
+{
+    (void)state;
+    PLAY_BOUNDED(&unary, S, E_TEXT("a"), E_STOP(STOP_END), E_END);
+    PLAY_BOUNDED(&stream, S, E_TEXT("a"), E_STOP(STOP_END), E_END);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +126,7 @@ int main(void)
         cmocka_unit_test(echo_puts_the_prompt_in_front),
         cmocka_unit_test(calls_and_thoughts_have_no_place_and_refusals_are_text),
         cmocka_unit_test(an_error_ends_a_stream_without_done),
+        cmocka_unit_test(a_full_arena_is_said_and_never_half_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,11 @@
 #include "unit/services/worker/api/test_api.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <cmocka.h>
 
 char *test_quoted(const char *text)
 {
@@ -182,6 +186,26 @@ static char *read_with(const struct api_ops *api, struct span body, bool message
     return take(&out);
 }
 
+void test_read_bounded(const struct api_ops *api, const char *body)
+{
+    struct json_doc doc = {0};
+    char *json = test_quoted(body);
+    enum err e = ERR_INVALID;
+    assert_int_equal(json_parse(&doc, span_str(json), JSON_DEPTH_CLIENT), OK);
+    for (size_t bytes = 8; e; bytes += 8) {
+        struct arena arena;
+        struct neutral_request request;
+        struct fault fault = {0};
+        arena_init(&arena, bytes);
+        e = api->read_request(json_root(&doc), &arena, &request, &fault);
+        assert_int_equal(e, e ? ERR_INVALID : OK);
+        assert_int_equal(fault.error_class, e ? ERROR_REQUEST_TOO_LARGE : ERROR_NONE);
+        arena_free(&arena);
+    }
+    json_doc_free(&doc);
+    free(json);
+}
+
 char *test_read_raw(const struct api_ops *api, struct span body)
 {
     return read_with(api, body, false);
@@ -210,7 +234,7 @@ char *test_play(const struct test_play *p, const struct neutral_event *events, s
     struct arena arena;
     struct buf out = {0};
     struct neutral_request request = p->request;
-    arena_init(&arena, 0);
+    arena_init(&arena, p->arena_bytes);
     request.api = p->api == &api_anthropic_messages ? API_ANTHROPIC_MESSAGES
                   : p->api == &api_openai_chat      ? API_OPENAI_CHAT
                                                     : API_OPENAI_COMPLETIONS;
@@ -226,7 +250,26 @@ char *test_play(const struct test_play *p, const struct neutral_event *events, s
     for (size_t i = 0; w && i < count; i++)
         p->api->write(w, &events[i]);
     arena_free(&arena);
+    if (!w || buf_check(&out)) {
+        buf_free(&out);
+        return strdup("FAILED");
+    }
     return take(&out);
+}
+
+void test_play_bounded(const struct test_play *p, const struct neutral_event *events, size_t count)
+{
+    struct test_play bounded = *p;
+    char *whole = test_play(p, events, count);
+    for (bool same = false; !same;) {
+        bounded.arena_bytes += 8;
+        char *got = test_play(&bounded, events, count);
+        same = strcmp(got, whole) == 0;
+        if (!same)
+            assert_string_equal(got, "FAILED");
+        free(got);
+    }
+    free(whole);
 }
 
 char *test_golden(const char *name)

@@ -10,6 +10,9 @@
 char *test_read(const struct api_ops *api, const char *body);
 /* The same for a body taken as it is. */
 char *test_read_raw(const struct api_ops *api, struct span body);
+/* Reads with every bound of the arena up to what the body needs: each time the request, or a fault.
+ */
+void test_read_bounded(const struct api_ops *api, const char *body);
 /* The fault's message (caller frees); "" when the request was read. */
 char *test_read_message(const struct api_ops *api, const char *body);
 
@@ -19,10 +22,15 @@ struct test_play {
     uint64_t input_tokens;
     const char *request_id; /* NULL: "req_x" */
     const char *model;      /* NULL: "asked-model" */
+    size_t arena_bytes;     /* bound; 0: none to speak of */
 };
 
-/* What the client gets (caller frees). created is 0. */
+/* What the client gets (caller frees); "FAILED" when the output says it is not whole. created is 0.
+ */
 char *test_play(const struct test_play *p, const struct neutral_event *events, size_t count);
+/* Plays with every bound of the arena up to what is needed: each time the same answer, or "FAILED".
+ */
+void test_play_bounded(const struct test_play *p, const struct neutral_event *events, size_t count);
 /* `text` with ' for ". Caller frees. */
 char *test_quoted(const char *text);
 /* A golden file's bytes; JSON files compacted. Caller frees. */
@@ -31,6 +39,11 @@ char *test_golden(const char *name);
 #define PLAY(p, ...)                                                                               \
     test_play((p), (const struct neutral_event[]){__VA_ARGS__},                                    \
               sizeof((const struct neutral_event[]){__VA_ARGS__}) / sizeof(struct neutral_event))
+
+#define PLAY_BOUNDED(p, ...)                                                                       \
+    test_play_bounded((p), (const struct neutral_event[]){__VA_ARGS__},                            \
+                      sizeof((const struct neutral_event[]){__VA_ARGS__}) /                        \
+                          sizeof(struct neutral_event))
 
 #define E_START(id, model)                                                                         \
     {                                                                                              \
