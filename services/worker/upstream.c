@@ -1,207 +1,13 @@
 #include "services/worker/upstream.h"
 
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <curl/curl.h>
 
 #include "common/base/log.h"
-#include "services/worker/address_check.h"
-#include "services/worker/socket_table.h"
 #include "services/worker/upstream_error.h"
-#include "services/worker/upstream_origin.h"
-
-enum {
-    SHARD_FILL =
-        64, /* running requests before the next shard is opened: connections stay together */
-    MAX_IDLE = 1024,  /* easy handles kept for reuse */
-    MAX_LINES = 64,   /* header fields of one request */
-    KEEP_IDLE_S = 60, /* an idle connection older than this is not used again */
-    RECEIVE_BYTES = 16384,
-    UPLOAD_BYTES = 16384
-};
-
-struct shard {
-    struct upstream *up;
-    CURLM *multi;
-    uint32_t running;
-    bool due; /* in the list of those to be run at the end of the turn */
-    struct shard *next_due;
-    struct loop_timer timer;
-};
-
-enum request_state { REQUEST_IDLE, REQUEST_RUNNING, REQUEST_DEAD };
-
-/* What must wait until libcurl has returned: it refuses calls from within its callbacks. */
-enum deferred { DEFER_START = 1, DEFER_CANCEL = 2, DEFER_RESUME = 4 };
-
-struct upstream_request {
-    struct upstream *up;
-    CURL *easy;
-    struct shard *shard;
-    enum request_state state;
-    unsigned deferred;
-    struct upstream_request *next; /* in the idle or the deferred list */
-    struct upstream_request *next_running, *prev_running;
-    struct upstream_spec spec;
-    size_t body_read;
-    unsigned tries; /* times that libcurl was about to put it on a wire */
-    uint64_t received_bytes;
-    uint64_t limit_bytes; /* 0 = none */
-    uint64_t started_ms, last_ms;
-    struct loop_timer timer;
-    bool headed, paused, mute;
-    unsigned verdict; /* an error class of our own making; libcurl's failure only carries it out */
-    struct span verdict_message;
-    /* kept between requests, so that what has not changed is not set again */
-    struct upstream_origin *origin;
-    uint64_t origin_serial;
-    struct buf url, lines;
-    struct curl_slist nodes[MAX_LINES];
-    char error[CURL_ERROR_SIZE];
-};
-
-struct upstream {
-    struct loop *loop;
-    struct upstream_options options;
-    struct socket_table sockets;
-    CURLSH *share;
-    struct shard *shards;
-    struct shard *due;
-    struct upstream_request *idle, *deferred, *running_list;
-    uint32_t idle_count, running;
-    uint64_t serials; /* origins seen */
-    char *default_ca; /* libcurl's own CA file */
-    bool told;        /* a handler has been called */
-    unsigned inside;  /* libcurl is on the stack */
-    struct loop_hook hook;
-};
+#include "services/worker/upstream_parts.h"
 
 static void finish_deferred(struct upstream *up);
 static void on_silence(void *ctx);
-
-/* ---- libcurl's callbacks ---- */
-
-static struct span get_header(const void *ctx, const char *name)
-{
-    const struct upstream_request *r = ctx;
-    struct curl_header *h = NULL;
-    if (curl_easy_header(r->easy, name, 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
-        return SPAN_NONE;
-    return span_str(h->value);
-}
-
-static void give_up(struct upstream_request *r, unsigned error_class, struct span message)
-{
-    r->verdict = error_class;
-    r->verdict_message = message;
-}
-
-/* false when the answer is refused. */
-static bool take_head(struct upstream_request *r)
-{
-    long status = 0;
-    (void)curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
-    struct span encoding = get_header(r, "content-encoding");
-    if (encoding.len && !span_is_nocase(encoding, "identity")) {
-        if (status >= 200 && status < 300) {
-            give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is compressed."));
-            return false;
-        }
-        r->mute = true; /* its status still says something */
-    }
-    struct span type = get_header(r, "content-type");
-    if (type.len >= 17 && strncasecmp(type.data, "text/event-stream", 17) == 0)
-        r->limit_bytes = 0;
-    r->headed = true;
-    r->up->told = true;
-    struct upstream_headers headers = {get_header, r};
-    r->spec.handler->on_head(r->spec.ctx, (unsigned)status, &headers);
-    return r->state == REQUEST_RUNNING;
-}
-
-static size_t on_write(char *data, size_t size, size_t n, void *ctx)
-{
-    struct upstream_request *r = ctx;
-    size_t bytes = size * n;
-    if (r->state != REQUEST_RUNNING)
-        return 0;
-    if (r->paused)
-        return CURL_WRITEFUNC_PAUSE;
-    r->last_ms = loop_now_ms(r->up->loop);
-    if (!r->headed && !take_head(r))
-        return 0;
-    r->received_bytes += bytes;
-    if (r->limit_bytes && r->received_bytes > r->limit_bytes) {
-        give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is too large."));
-        return 0;
-    }
-    r->up->told = true;
-    if (!r->mute)
-        r->spec.handler->on_bytes(r->spec.ctx, span_of(data, bytes));
-    return r->state == REQUEST_RUNNING ? bytes : 0;
-}
-
-static size_t on_read(char *into, size_t size, size_t n, void *ctx)
-{
-    struct upstream_request *r = ctx;
-    if (r->state != REQUEST_RUNNING)
-        return CURL_READFUNC_ABORT; /* cancelled from within another one's callback: the body may be
-                                       gone */
-    struct span rest = span_first(span_skip(r->spec.body, r->body_read), size * n);
-    if (rest.len)
-        memcpy(into, rest.data, rest.len);
-    r->body_read += rest.len;
-    return rest.len;
-}
-
-/* libcurl rewinds to send a request again after a reused connection turned out dead. A POST whose
- * bytes have left may have been carried out: no (RELIABILITY fact 9). */
-static int on_seek(void *ctx, curl_off_t offset, int origin)
-{
-    const struct upstream_request *r = ctx;
-    return r->body_read == 0 && offset == 0 && origin == SEEK_SET ? CURL_SEEKFUNC_OK
-                                                                  : CURL_SEEKFUNC_FAIL;
-}
-
-/* Called each time a connection is ready for the request. A second time is a repetition. */
-static int on_before_request(void *ctx, char *remote, char *local, int remote_port, int local_port)
-{
-    struct upstream_request *r = ctx;
-    (void)remote, (void)local, (void)remote_port, (void)local_port;
-    r->verdict = ERROR_NONE; /* an address was refused, but another one of the name was not */
-    bool repeatable = r->spec.body.len == 0 && strcmp(r->spec.method, "GET") == 0;
-    return r->tries++ == 0 || repeatable ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
-}
-
-static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    struct upstream_request *r = ctx;
-    (void)purpose;
-    bool free_choice = r->origin->private_network || r->origin->proxy;
-    if (!free_choice && !address_is_public(&address->addr, (socklen_t)address->addrlen)) {
-        give_up(r, ERROR_UPSTREAM_UNREACHABLE,
-                SPAN("The upstream's address is private; its provider is not marked private."));
-        return CURL_SOCKET_BAD;
-    }
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                    address->protocol);
-    if (fd < 0)
-        return CURL_SOCKET_BAD;
-    if (socket_table_opened(&r->up->sockets, fd) != OK) {
-        (void)close(fd);
-        return CURL_SOCKET_BAD;
-    }
-    return fd;
-}
-
-static int on_close_socket(void *ctx, curl_socket_t fd)
-{
-    struct upstream *up = ctx;
-    socket_table_closed(&up->sockets, fd);
-    return close(fd);
-}
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unused)
 {
@@ -239,6 +45,7 @@ static void park(struct upstream_request *r)
 {
     struct upstream *up = r->up;
     r->state = REQUEST_IDLE;
+    upstream_trim(r);
     if (up->idle_count >= MAX_IDLE) {
         free_request(r);
         return;
@@ -300,7 +107,7 @@ static void on_finished(struct upstream_request *r, CURLcode code)
     }
     if (code == CURLE_OK && !r->headed) {
         r->up->inside++; /* so that a cancel by the handler waits */
-        bool taken = take_head(r);
+        bool taken = upstream_take_head(r);
         r->up->inside--;
         if (r->state != REQUEST_RUNNING)
             return;
@@ -447,39 +254,6 @@ static void finish_deferred(struct upstream *up)
 
 /* ---- requests ---- */
 
-static void set_once(struct upstream_request *r)
-{
-    CURL *e = r->easy;
-    struct upstream *up = r->up;
-    (void)curl_easy_setopt(e, CURLOPT_PRIVATE, (char *)r);
-    (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->error);
-    (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_write);
-    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
-    (void)curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
-    (void)curl_easy_setopt(e, CURLOPT_READDATA, r);
-    (void)curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_seek);
-    (void)curl_easy_setopt(e, CURLOPT_SEEKDATA, r);
-    (void)curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_before_request);
-    (void)curl_easy_setopt(e, CURLOPT_PREREQDATA, r);
-    (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-    (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, r);
-    (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
-    (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, up);
-    (void)curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    (void)curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT,
-                           1L); /* a hung resolver holds nobody up: fact 10 */
-    (void)curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)up->options.connect_timeout_ms);
-    (void)curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
-    (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-    (void)curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)KEEP_IDLE_S);
-    (void)curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
-    (void)curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BYTES);
-    (void)curl_easy_setopt(e, CURLOPT_SHARE, up->share);
-}
-
 static struct upstream_request *take_request(struct upstream *up)
 {
     struct upstream_request *r = up->idle;
@@ -497,107 +271,8 @@ static struct upstream_request *take_request(struct upstream *up)
         free(r);
         return NULL;
     }
-    set_once(r);
+    upstream_set_callbacks(r);
     return r;
-}
-
-static void set_origin(struct upstream_request *r, struct upstream_origin *o)
-{
-    bool http2 = o->https && r->up->options.http2;
-    r->origin = o;
-    r->origin_serial = o->serial;
-    (void)curl_easy_setopt(r->easy, CURLOPT_HTTP_VERSION,
-                           (long)(http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    (void)curl_easy_setopt(r->easy, CURLOPT_PIPEWAIT, http2 ? 1L : 0L);
-    /* "" = none: nothing is taken from the environment */
-    (void)curl_easy_setopt(r->easy, CURLOPT_PROXY, o->proxy ? o->proxy : "");
-    (void)curl_easy_setopt(r->easy, CURLOPT_CAINFO, o->ca_file ? o->ca_file : r->up->default_ca);
-}
-
-static enum err set_url(struct upstream_request *r, const struct upstream_spec *spec)
-{
-    struct buf *url = &r->url;
-    struct span base = spec->url.len ? spec->url : spec->origin->base_url;
-    struct span path = spec->url.len ? SPAN_NONE : spec->path;
-    bool same = url->len == base.len + path.len + 1 &&
-                memcmp(url->data, base.data, base.len) == 0 &&
-                (path.len == 0 || memcmp(url->data + base.len, path.data, path.len) == 0);
-    if (same)
-        return OK;
-    buf_clear(url);
-    buf_append(url, base);
-    buf_append(url, path);
-    buf_append_char(url, '\0');
-    if (buf_check(url) != OK)
-        return ERR_TOO_BIG;
-    if (memchr(url->data, '\0', url->len - 1))
-        return ERR_INVALID;
-    return curl_easy_setopt(r->easy, CURLOPT_URL, url->data) == CURLE_OK ? OK : ERR_INVALID;
-}
-
-static bool carries(struct span lines, const char *default_line)
-{
-    size_t name = strcspn(default_line, ":") + 1;
-    while (lines.len) {
-        struct span line = span_cut(&lines, '\n');
-        if (line.len >= name && strncasecmp(line.data, default_line, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool add_node(struct upstream_request *r, size_t *count, char *line)
-{
-    if (*count == MAX_LINES)
-        return false;
-    r->nodes[*count].data = line;
-    r->nodes[*count].next = &r->nodes[*count + 1]; /* set_headers ends the list */
-    (*count)++;
-    return true;
-}
-
-/* The request's own fields, then the origin's defaults it does not carry, then the origin's shared
- * list. */
-static enum err set_headers(struct upstream_request *r, const struct upstream_spec *spec)
-{
-    static char json_type[] = "Content-Type: application/json";
-    static char stream[] = "Accept: text/event-stream", json[] = "Accept: application/json";
-    struct upstream_origin *o = spec->origin;
-    size_t n = 0;
-    bool fits = add_node(r, &n, spec->accept_stream ? stream : json);
-    if (spec->body.len && !carries(spec->headers, json_type))
-        fits = add_node(r, &n, json_type) && fits;
-    buf_clear(&r->lines);
-    buf_append(&r->lines, spec->headers);
-    buf_append_char(&r->lines, '\n');
-    if (buf_check(&r->lines) != OK)
-        return ERR_TOO_BIG;
-    for (char *at = r->lines.data, *end = at + r->lines.len; at < end;) {
-        char *newline = memchr(at, '\n', (size_t)(end - at));
-        *newline = '\0';
-        if (*at)
-            fits = add_node(r, &n, at) && fits;
-        at = newline + 1;
-    }
-    for (size_t i = 0; i < o->default_count; i++)
-        if (!carries(spec->headers, o->defaults[i]))
-            fits = add_node(r, &n, o->defaults[i]) && fits;
-    bool keyed = !spec->url.len || origin_trusts_url(o, spec->url);
-    r->nodes[n - 1].next = keyed ? o->with_key : o->common;
-    (void)curl_easy_setopt(r->easy, CURLOPT_HTTPHEADER, &r->nodes[0]);
-    return fits ? OK : ERR_TOO_BIG;
-}
-
-static void set_method(struct upstream_request *r, const struct upstream_spec *spec)
-{
-    bool post = strcmp(spec->method, "POST") == 0, get = strcmp(spec->method, "GET") == 0;
-    if (post) {
-        (void)curl_easy_setopt(r->easy, CURLOPT_POST, 1L);
-        (void)curl_easy_setopt(r->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)spec->body.len);
-    } else {
-        (void)curl_easy_setopt(r->easy, CURLOPT_HTTPGET, 1L);
-    }
-    (void)curl_easy_setopt(r->easy, CURLOPT_CUSTOMREQUEST, post || get ? NULL : spec->method);
 }
 
 /* The first one with room: few connections, used often, rather than many used seldom. */
@@ -614,21 +289,6 @@ static struct shard *choose_shard(struct upstream *up)
     return least;
 }
 
-static void reset_request(struct upstream_request *r, const struct upstream_spec *spec)
-{
-    r->spec = *spec;
-    r->body_read = 0;
-    r->tries = 0;
-    r->received_bytes = 0;
-    r->limit_bytes = r->up->options.max_response_bytes;
-    r->started_ms = r->last_ms = loop_now_ms(r->up->loop);
-    r->headed = r->paused = r->mute = false;
-    r->verdict = ERROR_NONE;
-    r->deferred = 0;
-    r->next = NULL;
-    r->error[0] = '\0';
-}
-
 enum err upstream_start(struct upstream *u, const struct upstream_spec *spec,
                         struct upstream_request **out)
 {
@@ -638,18 +298,8 @@ enum err upstream_start(struct upstream *u, const struct upstream_spec *spec,
     struct upstream_request *r = take_request(u);
     if (!r)
         return ERR_NOMEM;
-    reset_request(r, spec);
-    if (!spec->origin->serial)
-        spec->origin->serial = ++u->serials;
-    r->origin = spec->origin;
-    if (r->origin_serial != spec->origin->serial)
-        set_origin(r, spec->origin);
-    set_method(r, spec);
-    enum err err = set_url(r, spec);
-    if (err == OK)
-        err = set_headers(r, spec);
+    enum err err = upstream_prepare(r, spec);
     if (err != OK) {
-        buf_clear(&r->url);
         park(r);
         return err;
     }

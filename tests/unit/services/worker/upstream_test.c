@@ -243,18 +243,33 @@ static void a_connection_is_used_again(void **state)
     (void)close(fd);
 }
 
-static void a_post_on_a_reused_connection_that_dies_is_sent_once(void **state)
+static void dies_after(struct world *w, const char *body)
 {
-    struct world *w = *state;
     struct buf seen = {0};
+    struct heard h = {0};
+    buf_clear(&w->heard.body);
+    w->heard.ends = w->heard.heads = 0;
     int fd = warm_up(w);
-    start(w, &w->second, post(w, &w->second, "{\"pay\":1}"));
-    test_read_until(&w->server, fd, &seen, "{\"pay\":1}");
+    start(w, &h, post(w, &h, body));
+    test_read_until(&w->server, fd, &seen, "\"pay\":1}");
     (void)close(fd);
-    until_over(w, &w->second);
-    assert_failed(&w->second, ERROR_UPSTREAM_RESET, true);
+    until_over(w, &h);
+    assert_failed(&h, ERROR_UPSTREAM_RESET, true);
     assert_true(test_nobody_asks(&w->server));
     buf_free(&seen);
+}
+
+static void a_post_on_a_reused_connection_that_dies_is_sent_once(void **state)
+{
+    enum { LARGE = 100000 };
+    struct world *w = *state;
+    char *large = malloc(LARGE + 10);
+    memset(large, ' ', LARGE);
+    memcpy(large + LARGE, "\"pay\":1}", 10);
+    large[0] = '{';
+    dies_after(w, "{\"pay\":1}");
+    dies_after(w, large);
+    free(large);
 }
 
 static void a_post_whose_idle_connection_was_closed_goes_out_on_a_fresh_one(void **state)
