@@ -1,0 +1,86 @@
+/* A whole edge in one process: real bus, real HTTP, a fake clock, and hand-driven daemons around
+ * it. */
+#ifndef TESTS_UNIT_SERVICES_EDGE_TEST_SUITE_H
+#define TESTS_UNIT_SERVICES_EDGE_TEST_SUITE_H
+
+#include "common/base/clock.h"
+#include "services/edge/edge.h"
+
+enum { SUITE_BROKERS = 2, SUITE_TURNS_MAX = 3000 };
+
+/* What a fake daemon has seen of one message type; text is kept of the last one. */
+struct suite_seen {
+    unsigned count;
+    struct header header;
+    char text[6][256]; /* by the message's own order, see test_suite.c */
+    uint64_t number[6];
+};
+
+struct suite_peer {
+    struct bus *bus;
+    struct bus_peer *edge; /* NULL while it is not connected */
+    struct suite_seen seen[MESSAGE_TYPES];
+};
+
+enum suite_auth { AUTH_ALLOWS, AUTH_DENIES, AUTH_SILENT };
+
+struct suite {
+    struct loop *loop;
+    struct clock_fake clock;
+    char dir[64];
+    struct config *config;
+    struct daemon d;
+    struct bus *bus;
+    struct bus_peer *brokers[SUITE_BROKERS];
+    struct edge edge;
+    struct suite_peer auth, broker[SUITE_BROKERS], metrics;
+
+    enum suite_auth auth_does;
+    struct allow allow; /* what auth says */
+    struct deny deny;
+    bool auth_acks; /* answers RELEASE by RELEASED */
+};
+
+int suite_setup(void **state);
+int suite_teardown(void **state);
+
+/* Until `done` is true, or the test fails. */
+#define SUITE_UNTIL(s, done)                                                                       \
+    do {                                                                                           \
+        int turns_ = 0;                                                                            \
+        while (!(done)) {                                                                          \
+            assert_true(turns_++ < SUITE_TURNS_MAX);                                               \
+            suite_turn(s);                                                                         \
+        }                                                                                          \
+    } while (0)
+void suite_turn(struct suite *s);
+/* Some turns, in which nothing is expected to happen. */
+void suite_settle(struct suite *s);
+/* Turns the clock, slowly enough that pings are answered. */
+void suite_advance(struct suite *s, uint64_t ms);
+
+/* Ends a fake daemon; its address is free again. Starts it (again). */
+void suite_stop_peer(struct suite *s, struct suite_peer *p);
+void suite_start_auth(struct suite *s);
+void suite_start_broker(struct suite *s, unsigned index);
+/* The broker that has got requests; the test fails when there is none. */
+struct suite_peer *suite_asked_broker(struct suite *s);
+/* From a fake daemon to the edge, about the request it has seen last. */
+void suite_send(struct suite_peer *p, enum message_type about, struct header h,
+                enum message_type type, const void *message);
+
+/* ---- the client ---- */
+struct suite_client {
+    int fd;
+    struct buf got;
+    bool closed;
+};
+void client_open(struct suite *s, struct suite_client *c);
+void client_close(struct suite_client *c);
+/* A whole request; `head` are further lines, each with CR LF. */
+void client_request(struct suite_client *c, const char *method, const char *path, const char *head,
+                    const char *body);
+/* Reads what is there; true when all of `texts` has come, in any order. */
+bool client_has(struct suite_client *c, const char *text);
+
+#endif
