@@ -1,6 +1,8 @@
 #include "services/auth/auth.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
@@ -215,6 +217,8 @@ static enum err open_store(struct auth *a, struct store **out)
 {
     const struct config_options *o = &a->d->config->options;
     uint8_t pepper[PEPPER_BYTES], check[SHA256_BYTES];
+    if (mkdir(a->d->state_dir, 0700) != 0 && errno != EEXIST)
+        log_warn("state_dir", LSTR("path", a->d->state_dir), LSTR("error", strerror(errno)));
     enum err e = pepper_load(o->auth_pepper_file, pepper);
     if (e)
         return e;

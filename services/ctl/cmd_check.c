@@ -1,0 +1,72 @@
+/* tollgate check: is this configuration right, and what are the defaults? */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "services/ctl/place.h"
+
+/* A key that is not in the environment here may well be in the worker's: a note, not an error. */
+static void note_unset(const struct config_provider *p, const char *text)
+{
+    struct buf value = {0};
+    struct span missing = SPAN_NONE;
+    if (config_expand(text, &value, &missing) == ERR_NOT_FOUND)
+        (void)fprintf(stderr, "note: ${%.*s} is not set here; the worker of provider %s needs it\n",
+                      SPAN_ARG(missing), p->name);
+    buf_free(&value);
+}
+
+static void note_keys(const struct config *config)
+{
+    for (size_t i = 0; i < config->provider_count; i++) {
+        const struct config_provider *p = &config->providers[i];
+        for (size_t k = 0; k < p->api_keys.count; k++)
+            note_unset(p, p->api_keys.items[k]);
+        if (p->api_keys.count == 0 && p->api_key_files.count == 0 && p->endpoints.count == 0)
+            (void)fprintf(stderr, "note: provider %s has no api_keys\n", p->name);
+    }
+}
+
+static int print_defaults(void)
+{
+    struct buf out = {0};
+    config_print_defaults(&out);
+    printf("%.*s", (int)out.len, out.data ? out.data : "");
+    buf_free(&out);
+    return EXIT_DONE;
+}
+
+static int check(const struct command *self, int argc, char **argv)
+{
+    struct place place = {0};
+    bool defaults = false, quiet = false;
+    struct positionals rest;
+    const struct arg args[] = {
+        {"defaults", NULL, "print every option with its default and meaning", NULL, &defaults},
+        {"quiet", NULL, "say nothing when all is well", NULL, &quiet},
+        {0}};
+    int code = args_parse(self, args, argc, argv, &rest);
+    if (code >= 0)
+        return code;
+    if (defaults && rest.count == 0)
+        return print_defaults();
+    if (defaults || rest.count != 1)
+        return usage_error(self, "either a FILE or --defaults is needed");
+    place.config_path = rest.items[0];
+    if (place_resolve(&place))
+        return failure("the run or state directory's path is too long");
+    struct config *config = NULL;
+    code = place_load(&place, &config);
+    if (code >= 0)
+        return code;
+    if (!quiet) {
+        note_keys(config);
+        printf("%s: ok (%zu providers, %zu models)\n", rest.items[0], config->provider_count,
+               config->model_count);
+    }
+    config_destroy(&config);
+    return EXIT_DONE;
+}
+
+const struct command command_check = {
+    "check", "Check a configuration, or print the defaults.", "[OPTION]... FILE|--defaults",
+    "Problems are printed as FILE:LINE: what is wrong; the exit code is 78 then.", check};

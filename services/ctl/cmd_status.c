@@ -1,0 +1,132 @@
+/* tollgate status: daemons, versions, workers, queue and requests in flight, as the metrics daemon
+ * sees them. */
+#include <stdio.h>
+
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "services/ctl/ask_metrics.h"
+#include "services/ctl/place.h"
+#include "services/ctl/sheet.h"
+
+enum { STATUS_TIMEOUT_MS = 3000 };
+
+static void upper(struct buf *out, struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.data[i];
+        buf_append_char(out, c == '_' ? ' ' : c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c);
+    }
+}
+
+/* Strings decoded, the rest as it stands. */
+static void value_text(struct json v, struct buf *out)
+{
+    if (json_type(v) == JSON_STRING)
+        json_text_decode(json_text(v), out);
+    else if (!json_absent(v))
+        buf_append(out, json_raw(v));
+}
+
+/* A list of objects: the members of the first are the columns. */
+static enum err print_list(struct json list)
+{
+    struct json first = json_at(list, 0);
+    struct buf text = {0}, out = {0};
+    struct sheet s;
+    for (struct json_iter i = json_iter(first); json_next(&i);) {
+        if (text.len)
+            buf_append_char(&text, '|');
+        if (json_type(i.value) == JSON_NUMBER)
+            buf_append_char(&text, '>');
+        upper(&text, json_text(i.key));
+    }
+    buf_append_char(&text, '\0');
+    sheet_init(&s, text.data ? text.data : "");
+    for (struct json_iter row = json_iter(list); json_next(&row);) {
+        size_t column = 0;
+        for (struct json_iter i = json_iter(first); json_next(&i) && column < s.columns; column++) {
+            char name[64];
+            (void)snprintf(name, sizeof name, "%.*s", SPAN_ARG(json_text(i.key)));
+            buf_clear(&text);
+            value_text(json_get(row.value, name), &text);
+            sheet_cell(&s, buf_span(&text));
+        }
+    }
+    enum err e = sheet_write(&s, &out);
+    printf("%.*s\n", (int)out.len, out.data ? out.data : "");
+    sheet_free(&s);
+    buf_free(&text);
+    buf_free(&out);
+    return e;
+}
+
+static void print_scalar(struct json key, struct json value)
+{
+    struct buf text = {0};
+    value_text(value, &text);
+    printf("%-14.*s %.*s\n", SPAN_ARG(json_text(key)), (int)text.len, text.data ? text.data : "");
+    buf_free(&text);
+}
+
+static int print_status(struct span body)
+{
+    struct json_doc doc = {0};
+    enum err e = json_parse(&doc, body, JSON_DEPTH_CLIENT);
+    for (int lists = 0; !e && lists < 2; lists++) { /* the single numbers first */
+        for (struct json_iter i = json_iter(json_root(&doc)); !e && json_next(&i);) {
+            bool is_list = json_type(i.value) == JSON_ARRAY;
+            if (is_list != (lists == 1))
+                continue;
+            if (!is_list)
+                print_scalar(i.key, i.value);
+            else if (json_type(json_at(i.value, 0)) == JSON_OBJECT)
+                e = print_list(i.value);
+        }
+        if (!e && lists == 0)
+            printf("\n");
+    }
+    json_doc_free(&doc);
+    return e ? failure("the answer makes no sense (%s)", err_name(e)) : EXIT_DONE;
+}
+
+static int ask(const char *address, bool json)
+{
+    struct buf body = {0};
+    enum err e = ask_metrics(address, "status", STATUS_TIMEOUT_MS, &body);
+    int code = EXIT_DONE;
+    if (e)
+        code = failure("no metrics daemon answers at %s (%s); is the suite running?", address,
+                       err_name(e));
+    else if (json)
+        printf("%.*s\n", (int)body.len, body.data ? body.data : "");
+    else
+        code = print_status(buf_span(&body));
+    buf_free(&body);
+    return code;
+}
+
+static int status(const struct command *self, int argc, char **argv)
+{
+    struct place place = {0};
+    bool json = false;
+    struct positionals rest;
+    const struct arg args[] = {{"json", NULL, "print JSON", NULL, &json}, PLACE_ARGS(place), {0}};
+    int code = args_parse(self, args, argc, argv, &rest);
+    if (code >= 0)
+        return code;
+    if (rest.count)
+        return usage_error(self, "unexpected argument '%s'", rest.items[0]);
+    if (place_resolve(&place))
+        return failure("the run or state directory's path is too long");
+    struct config *config = NULL;
+    code = place_load(&place, &config);
+    if (code >= 0)
+        return code;
+    log_setup(LEVEL_ERROR, LINES_TEXT, "tollgate", "");
+    code = ask(config->options.bus_metrics, json);
+    config_destroy(&config);
+    return code;
+}
+
+const struct command command_status = {
+    "status", "Show daemons, workers, queue and requests in flight.", "[OPTION]...", NULL, status};

@@ -1,0 +1,296 @@
+/* tollgate up: all daemons of a suite on this host, supervised, over ipc. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/base/crypto.h"
+#include "common/base/log.h"
+#include "services/ctl/ask_auth.h"
+#include "services/ctl/demo.h"
+#include "services/ctl/suite.h"
+
+enum { DEFAULT_PORT = 4000, METRICS_PORT = 9464, ASK_MS = 5000, DRAIN_SLACK_MS = 3000 };
+
+struct up {
+    struct place place;
+    struct suite_options options;
+    const char *port;
+    bool demo;
+    struct demo_ports ports;
+    unsigned simulated;
+    char config_path[PLACE_BYTES + 16];
+    struct config *config;
+    struct suite_secrets secrets;
+    struct supervisor *supervisor;
+    const char *notify; /* our own caller's readiness socket, if any */
+    int code;
+};
+
+/* ---- directories and the demo's configuration ---- */
+
+/* Like mkdir -p. */
+static bool make_dirs(const char *path, mode_t mode)
+{
+    char part[PLACE_BYTES];
+    (void)snprintf(part, sizeof part, "%s", path);
+    for (char *at = part + 1; *at; at++) {
+        if (*at != '/')
+            continue;
+        *at = '\0';
+        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+            return false;
+        *at = '/';
+    }
+    return mkdir(part, mode) == 0 || errno == EEXIST;
+}
+
+static int prepare_dirs(struct up *u)
+{
+    if (place_resolve(&u->place))
+        return failure("the run or state directory's path is too long");
+    size_t n = strlen(u->place.state_dir);
+    if (u->demo && !u->place.state_option) { /* a demo's keys don't mix with others */
+        if (n + 6 >= sizeof u->place.state_dir)
+            return failure("the state directory's path is too long");
+        memcpy(u->place.state_dir + n, "/demo", 6);
+    }
+    if (!make_dirs(u->place.run_dir, 0750))
+        return failure("cannot make %s: %s (--run-dir chooses another)", u->place.run_dir,
+                       strerror(errno));
+    if (!make_dirs(u->place.state_dir, 0700))
+        return failure("cannot make %s: %s (--state-dir chooses another)", u->place.state_dir,
+                       strerror(errno));
+    return -1;
+}
+
+static int choose_ports(const struct command *self, struct up *u)
+{
+    uint64_t port = DEFAULT_PORT;
+    if (u->port && (!span_to_u64(span_str(u->port), &port) || port == 0 || port > 65535))
+        return usage_error(self, "--port takes a number from 1 to 65535");
+    u->ports.edge = demo_free_port((unsigned)port);
+    if (!u->ports.edge)
+        return failure("port %u of 127.0.0.1 is in use (--port chooses another)", (unsigned)port);
+    u->ports.metrics = demo_free_port(METRICS_PORT);
+    if (!u->ports.metrics)
+        u->ports.metrics = demo_free_port(0);
+    u->ports.simulator = demo_free_port(0);
+    return u->ports.simulator ? -1 : failure("no free port on 127.0.0.1");
+}
+
+static int write_demo_config(const struct command *self, struct up *u)
+{
+    struct buf text = {0};
+    int code = choose_ports(self, u);
+    if (code >= 0)
+        return code;
+    u->simulated = demo_config(&u->ports, getenv, &text);
+    (void)snprintf(u->config_path, sizeof u->config_path, "%s/demo.yaml", u->place.run_dir);
+    FILE *f = fopen(u->config_path, "we");
+    bool ok = f && fwrite(text.data, 1, text.len, f) == text.len;
+    if (f && fclose(f) != 0)
+        ok = false;
+    buf_free(&text);
+    u->place.config_path = u->config_path;
+    return ok ? -1 : failure("cannot write %s: %s", u->config_path, strerror(errno));
+}
+
+/* ---- when all is up ---- */
+
+static void tell_caller(const struct up *u)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    size_t n = u->notify ? strlen(u->notify) : 0;
+    if (n == 0 || n >= sizeof at.sun_path)
+        return;
+    memcpy(at.sun_path, u->notify, n);
+    if (at.sun_path[0] == '@')
+        at.sun_path[0] = '\0';
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    (void)sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (const struct sockaddr *)&at,
+                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+    (void)close(fd);
+}
+
+/* A fresh demo key; the one of an earlier demo ends. */
+static enum err make_demo_key(const struct up *u, char out[128])
+{
+    const char *socket_path = u->config->options.auth_admin_socket;
+    struct answer a;
+    if (ask_socket(socket_path, SPAN("{\"command\":\"key.revoke\",\"key\":\"demo\"}"), ASK_MS,
+                   &a) == OK)
+        answer_free(&a); /* whether there was one does not matter */
+    enum err e =
+        ask_socket(socket_path, SPAN("{\"command\":\"key.create\",\"name\":\"demo\"}"), ASK_MS, &a);
+    if (e)
+        return e;
+    struct span secret = json_text(json_get(a.root, "secret"));
+    e = secret.len && secret.len < 128 ? OK : ERR_INVALID;
+    (void)snprintf(out, 128, "%.*s", SPAN_ARG(secret));
+    crypto_wipe(a.text.data, a.text.len);
+    answer_free(&a);
+    return e;
+}
+
+/* The first name without a wildcard. */
+static const char *example_model(const struct config *config)
+{
+    if (config->default_model)
+        return config->default_model;
+    for (size_t i = 0; i < config->model_count; i++) {
+        if (!strchr(config->models[i].name, '*'))
+            return config->models[i].name;
+    }
+    return "gpt-4o-mini";
+}
+
+static void print_example(const struct up *u, const char *url)
+{
+    printf("Send a first request:\n\n"
+           "  curl %s/v1/chat/completions \\\n"
+           "    -H \"Authorization: Bearer $TOLLGATE_KEY\" -H 'Content-Type: application/json' \\\n"
+           "    -d '{\"model\": \"%s\", \"messages\": [{\"role\": \"user\", \"content\": "
+           "\"Hello\"}]}'\n\n",
+           url, example_model(u->config));
+}
+
+static void print_up(const struct up *u, const char *url, const char *key)
+{
+    printf("listening: %s\n", url);
+    if (u->config->options.metrics_port)
+        printf("metrics: http://127.0.0.1:%u/metrics\n", u->config->options.metrics_port);
+    if (key)
+        printf("key: %s\n", key);
+    if (u->simulated)
+        printf("simulated: %u of 3 providers (set OPENAI_API_KEY, ANTHROPIC_API_KEY, "
+               "REPLICATE_API_TOKEN for the real ones)\n",
+               u->simulated);
+    printf("\n");
+    if (key)
+        printf("  export TOLLGATE_KEY=%s\n\n", key);
+    else
+        printf("Make a key if there is none yet:  tollgate keys create NAME\n\n");
+    print_example(u, url);
+    printf("Ctrl-C stops everything.\n");
+    (void)fflush(stdout);
+}
+
+static void on_ready(void *ctx)
+{
+    struct up *u = ctx;
+    struct buf url = {0};
+    char key[128] = "";
+    if (u->demo && make_demo_key(u, key)) {
+        u->code = failure("auth did not make a demo key");
+        supervisor_stop(u->supervisor);
+        return;
+    }
+    suite_url(u->config, &url);
+    buf_append_char(&url, '\0');
+    print_up(u, url.data ? url.data : "", u->demo ? key : NULL);
+    crypto_wipe(key, sizeof key);
+    buf_free(&url);
+    tell_caller(u);
+}
+
+/* ---- the run ---- */
+
+static enum err add_simulator(struct up *u)
+{
+    char port[16];
+    struct child *c =
+        supervisor_add(u->supervisor, "simulator", "tollgate-simulator", STAGE_SIMULATOR);
+    if (!c)
+        return ERR_TOO_BIG;
+    (void)snprintf(port, sizeof port, "%u", u->ports.simulator);
+    enum err e = child_add_arg(c, "--port");
+    return e ? e : child_add_arg(c, port);
+}
+
+static int supervise(struct up *u)
+{
+    const struct supervisor_spec spec = {
+        .run_dir = u->place.run_dir,
+        .secrets = (const char *const *)u->secrets.names,
+        .stop_timeout_ms = (unsigned)u->config->options.runtime_drain_timeout + DRAIN_SLACK_MS,
+        .on_ready = on_ready,
+        .ctx = u};
+    enum err e = supervisor_create(&u->supervisor, &spec);
+    if (e)
+        return failure("cannot supervise in %s: %s", u->place.run_dir, err_name(e));
+    if (u->simulated)
+        e = add_simulator(u);
+    if (!e)
+        e = suite_add(u->supervisor, u->config, &u->place, &u->options);
+    if (!e)
+        e = supervisor_run(u->supervisor);
+    supervisor_destroy(&u->supervisor);
+    if (e == ERR_INVALID)
+        return EXIT_CONFIG;
+    if (e == ERR_CLOSED)
+        return EXIT_FAILED; /* said already */
+    return e ? failure("%s", err_name(e)) : u->code;
+}
+
+static int load_and_supervise(struct up *u)
+{
+    int code = place_load(&u->place, &u->config);
+    if (code >= 0)
+        return code;
+    enum err e = suite_find_secrets(u->config, &u->secrets);
+    code = e ? failure("too many secrets in the configuration") : supervise(u);
+    suite_secrets_free(&u->secrets);
+    config_destroy(&u->config);
+    return code;
+}
+
+static int up(const struct command *self, int argc, char **argv)
+{
+    struct up u = {.notify = getenv("NOTIFY_SOCKET")};
+    struct positionals rest;
+    const struct arg args[] = {
+        {"demo", NULL, "a configuration made for trying out: the simulator, and a demo key", NULL,
+         &u.demo},
+        {"port", "PORT", "with --demo: where to listen (default: 4000)", &u.port, NULL},
+        {"log-level", "LEVEL",
+         "error, warn, info or debug (default: as configured; with --demo: warn)",
+         &u.options.log_level, NULL},
+        {"log-format", "FORM", "text or json", &u.options.log_format, NULL},
+        PLACE_ARGS(u.place),
+        {0}};
+    int code = args_parse(self, args, argc, argv, &rest);
+    if (code >= 0)
+        return code;
+    if (rest.count)
+        return usage_error(self, "unexpected argument '%s'", rest.items[0]);
+    if (u.demo && u.place.config_path)
+        return usage_error(self, "--demo makes its own configuration; leave --config out");
+    if (!u.demo && u.port)
+        return usage_error(self,
+                           "--port goes with --demo; elsewhere the configuration says edge.port");
+    code = prepare_dirs(&u);
+    if (code >= 0)
+        return code;
+    if (!u.demo && !u.place.config_path)
+        return usage_error(self, "either --config FILE or --demo is needed");
+    if (u.demo && !u.options.log_level)
+        u.options.log_level = "warn";
+    log_setup(LEVEL_WARN, LINES_TEXT, "tollgate", "up");
+    if (u.demo)
+        code = write_demo_config(self, &u);
+    return code >= 0 ? code : load_and_supervise(&u);
+}
+
+const struct command command_up = {"up", "Start all daemons on this host and keep them running.",
+                                   "--config FILE | --demo",
+                                   "Prints where to send the first request once all daemons are "
+                                   "ready; SIGHUP makes them read the configuration\n"
+                                   "again; Ctrl-C or SIGTERM stops them in order, a second one at "
+                                   "once. Exit code 1 when a daemon cannot start.",
+                                   up};

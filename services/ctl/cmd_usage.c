@@ -1,0 +1,246 @@
+/* tollgate usage: what was used and what it cost, from auth's ledger. */
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "services/ctl/ask_auth.h"
+#include "services/ctl/sheet.h"
+#include "services/ctl/when.h"
+
+struct usage_options {
+    const char *by, *since, *until, *key, *limit;
+    bool requests, json;
+};
+
+static const char *const dimensions[] = {"day", "key", "model", "provider"};
+
+static bool is_dimension(struct span word)
+{
+    for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
+        if (span_is(word, dimensions[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool has_dimension(const char *by, const char *word)
+{
+    struct span rest = span_str(by);
+    while (rest.len) {
+        if (span_is(span_trim(span_cut(&rest, ',')), word))
+            return true;
+    }
+    return false;
+}
+
+static int put_by(const struct command *self, struct json_writer *w, const char *by)
+{
+    struct span rest = span_str(by);
+    jw_key(w, "by");
+    jw_array(w);
+    while (rest.len) {
+        struct span word = span_trim(span_cut(&rest, ','));
+        if (!is_dimension(word))
+            return usage_error(self, "--by takes key, model, provider and day, not '%.*s'",
+                               SPAN_ARG(word));
+        jw_string(w, word);
+    }
+    jw_array_end(w);
+    return -1;
+}
+
+static int put_day(const struct command *self, struct json_writer *w, const char *name,
+                   const char *text)
+{
+    uint64_t day;
+    if (!text)
+        return -1;
+    if (!when_day(span_str(text), clock_wall_ms(&clock_real), &day))
+        return usage_error(self, "'%s' is no day; write 2026-12-31, today or 7d", text);
+    jw_key(w, name);
+    jw_u64(w, day);
+    return -1;
+}
+
+static int write_query(const struct command *self, const struct usage_options *o, struct buf *line)
+{
+    struct json_writer w = {.out = line};
+    uint64_t limit = 0;
+    jw_object(&w);
+    jw_key(&w, "command");
+    jw_str(&w, "usage");
+    int code = put_by(self, &w, o->by);
+    if (code < 0)
+        code = put_day(self, &w, "since_day", o->since);
+    if (code < 0)
+        code = put_day(self, &w, "until_day", o->until);
+    if (code < 0 && o->limit && !span_to_u64(span_str(o->limit), &limit))
+        code = usage_error(self, "--limit takes a number");
+    if (code >= 0)
+        return code;
+    if (o->key) {
+        jw_key(&w, "key");
+        jw_str(&w, o->key);
+    }
+    jw_key(&w, "rows");
+    jw_bool(&w, o->requests);
+    jw_key(&w, "limit");
+    jw_u64(&w, limit ? limit : o->requests ? 50 : 10000);
+    jw_object_end(&w);
+    return -1;
+}
+
+static uint64_t number(struct json row, const char *name)
+{
+    int64_t n = 0;
+    return json_i64(json_get(row, name), &n) && n > 0 ? (uint64_t)n : 0;
+}
+
+static void text_cell(struct sheet *s, struct json row, const char *name)
+{
+    struct buf text = {0};
+    json_text_decode(json_text(json_get(row, name)), &text);
+    sheet_cell(s, buf_span(&text));
+    buf_free(&text);
+}
+
+struct sums {
+    uint64_t requests, estimated, input, cached, output, cost;
+};
+
+static void sum_cells(struct sheet *s, const struct sums *v)
+{
+    sheet_u64(s, v->requests);
+    sheet_u64(s, v->estimated);
+    sheet_u64(s, v->input);
+    sheet_u64(s, v->cached);
+    sheet_u64(s, v->output);
+    sheet_dollars(s, v->cost);
+}
+
+static void sum_row(struct sheet *s, const char *by, struct json row, struct sums *total)
+{
+    if (has_dimension(by, "day"))
+        text_cell(s, row, "day");
+    if (has_dimension(by, "key"))
+        text_cell(s, row, "key_name");
+    if (has_dimension(by, "model"))
+        text_cell(s, row, "model");
+    if (has_dimension(by, "provider"))
+        text_cell(s, row, "provider");
+    struct sums v = {number(row, "requests"),      number(row, "estimated"),
+                     number(row, "input_tokens"),  number(row, "cached_tokens"),
+                     number(row, "output_tokens"), number(row, "cost_nano")};
+    sum_cells(s, &v);
+    total->requests += v.requests;
+    total->estimated += v.estimated;
+    total->input += v.input;
+    total->cached += v.cached;
+    total->output += v.output;
+    total->cost += v.cost;
+}
+
+static void sums_sheet(struct sheet *s, const char *by, struct json rows)
+{
+    static const char *const heads[] = {"DAY|", "KEY|", "MODEL|", "PROVIDER|"};
+    struct buf head = {0};
+    struct sums total = {0};
+    size_t dims = 0;
+    for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
+        if (has_dimension(by, dimensions[i]))
+            buf_append_str(&head, heads[i]);
+        dims += has_dimension(by, dimensions[i]);
+    }
+    buf_append_str(&head, ">REQUESTS|>ESTIMATED|>INPUT|>CACHED|>OUTPUT|>COST $");
+    buf_append_char(&head, '\0');
+    sheet_init(s, head.data ? head.data : "");
+    buf_free(&head);
+    for (struct json_iter i = json_iter(rows); json_next(&i);)
+        sum_row(s, by, i.value, &total);
+    if (dims == 0 && json_count(rows))
+        return; /* the one row is the total */
+    for (size_t i = 0; i < dims; i++)
+        sheet_str(s, i == 0 ? "total" : "");
+    sum_cells(s, &total);
+}
+
+static void requests_sheet(struct sheet *s, struct json rows)
+{
+    char when[20];
+    sheet_init(
+        s, "REQUEST|STARTED|KEY|MODEL|PROVIDER|>STATUS|>INPUT|>CACHED|>OUTPUT|>COST $|>MS|NOTE");
+    for (struct json_iter i = json_iter(rows); json_next(&i);) {
+        text_cell(s, i.value, "request_id");
+        when_text(number(i.value, "started_ms"), when);
+        sheet_str(s, when);
+        text_cell(s, i.value, "key_name");
+        text_cell(s, i.value, "model");
+        text_cell(s, i.value, "provider");
+        sheet_u64(s, number(i.value, "status"));
+        sheet_u64(s, number(i.value, "input_tokens"));
+        sheet_u64(s, number(i.value, "cached_tokens"));
+        sheet_u64(s, number(i.value, "output_tokens"));
+        sheet_dollars(s, number(i.value, "cost_nano"));
+        sheet_u64(s, number(i.value, "duration_ms"));
+        sheet_str(s, number(i.value, "estimated") ? "estimated" : "");
+    }
+}
+
+static int print(const struct usage_options *o, struct json rows)
+{
+    struct sheet s;
+    struct buf out = {0};
+    if (o->requests)
+        requests_sheet(&s, rows);
+    else
+        sums_sheet(&s, o->by, rows);
+    enum err e = sheet_write(&s, &out);
+    printf("%.*s", (int)out.len, out.data ? out.data : "");
+    sheet_free(&s);
+    buf_free(&out);
+    return e ? failure("out of memory") : EXIT_DONE;
+}
+
+static int usage(const struct command *self, int argc, char **argv)
+{
+    struct place place = {0};
+    struct usage_options o = {.by = "key,model"};
+    struct positionals rest;
+    const struct arg args[] = {
+        {"by", "LIST", "key, model, provider, day, comma-separated (default: key,model)", &o.by,
+         NULL},
+        {"since", "DAY", "2026-12-31, today, 7d (default: the beginning)", &o.since, NULL},
+        {"until", "DAY", "the last day that counts", &o.until, NULL},
+        {"key", "ID|NAME", "of this key only", &o.key, NULL},
+        {"requests", NULL, "single requests, newest first, instead of sums", NULL, &o.requests},
+        {"limit", "N", "rows at most (default: 50 requests)", &o.limit, NULL},
+        {"json", NULL, "print JSON; costs are whole nano-dollars", NULL, &o.json},
+        PLACE_ARGS(place),
+        {0}};
+    int code = args_parse(self, args, argc, argv, &rest);
+    if (code >= 0)
+        return code;
+    if (rest.count)
+        return usage_error(self, "unexpected argument '%s'", rest.items[0]);
+    struct buf line = {0};
+    struct answer a;
+    code = write_query(self, &o, &line);
+    if (code < 0)
+        code = ask_auth(&place, buf_span(&line), &a);
+    buf_free(&line);
+    if (code >= 0)
+        return code;
+    struct json rows = json_get(a.root, "usage");
+    if (o.json)
+        printf("%.*s\n", SPAN_ARG(json_raw(rows)));
+    else
+        code = print(&o, rows);
+    answer_free(&a);
+    return code < 0 ? EXIT_DONE : code;
+}
+
+const struct command command_usage = {"usage", "Sum up what was used and what it cost.",
+                                      "[OPTION]...",
+                                      "Days are UTC. \"Estimated\" rows were not reported by an "
+                                      "upstream: the request never reached a worker, or its\n"
+                                      "worker died before it could report.",
+                                      usage};
