@@ -265,7 +265,7 @@ static void a_post_on_a_reused_connection_that_dies_is_sent_once(void **state)
     struct world *w = *state;
     char *large = malloc(LARGE + 10);
     memset(large, ' ', LARGE);
-    memcpy(large + LARGE, "\"pay\":1}", 10);
+    memcpy(large + LARGE, "\"pay\":1}", 9);
     large[0] = '{';
     dies_after(w, "{\"pay\":1}");
     dies_after(w, large);
