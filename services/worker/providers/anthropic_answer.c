@@ -469,6 +469,6 @@ enum err anthropic_parse_end(struct provider_call *pc, const struct exchange *x)
     if (s->stopped)
         return on_message_stop(pc, s, JSON_NOTHING);
     out_fault_class(pc, &s->out, ERROR_UPSTREAM_CLOSED,
-                    "The provider closed the stream before its end.");
+                    "upstream closed the stream");
     return OK;
 }

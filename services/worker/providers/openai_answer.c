@@ -446,6 +446,6 @@ enum err openai_parse_end(struct provider_call *pc, const struct exchange *x)
     if (s->finished)
         return on_done(pc, s);
     out_fault_class(pc, &s->out, ERROR_UPSTREAM_CLOSED,
-                    "The provider closed the stream before its end.");
+                    "upstream closed the stream");
     return OK;
 }
