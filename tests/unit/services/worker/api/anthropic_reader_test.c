@@ -341,6 +341,56 @@ static void a_full_arena_is_said_and_never_a_crash(void **state)
         "'tools':[{'name':'f','input_schema':{},'x':1}]}");
 }
 
+static void rarer_forms_are_read_too(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"{'max_tokens':5,'tools':[{'name':5,'input_schema':{}}]," BASE "}",
+         "INVALID_VALUE max_tokens"},
+        {"{'tools':[{'name':5,'input_schema':{}}]," BASE "}", "INVALID_VALUE tools[0].name"},
+        {TURNS("{'role':'user','content':[{'type':'text','text':'a'}]},{'role':'user','content':["
+               "{'type':'text','text':'b'},{'type':'image','source':{'type':'url','url':'https://"
+               "x'}}]}"),
+         M "0 user (text text=a)\n1 user (text text=b) (image url=https://x)\n"},
+        {TURNS("{'role':'user','content':[{'type':'mid_conv_system','content':'s'},"
+               "{'type':'tool_result','tool_use_id':'t'}]}"),
+         M "0 system plain (text text=s)\n0 user (result id=t)\n"},
+        {TURNS("{'role':'assistant','content':[{'type':'tool_result','tool_use_id':'t'}]}"),
+         M "0 assistant (result id=t)\n"},
+        {TURNS("{'role':'user','content':'a'},{'role':'assistant','content':[{'type':'text','text':"
+               "'b'}]}"),
+         M "0 user plain (text text=a)\n1 assistant (text text=b)\n"},
+        {TURNS("{'role':'user','content':[{'type':'document','source':{'type':'content','content':"
+               "5}}]}"),
+         "INVALID_VALUE messages[0].content[0].source.content"},
+    };
+    CHECK(rows);
+}
+
+static void there_is_an_end_to_messages_and_tools(void **state)
+{
+    (void)state;
+    struct buf body = {0};
+    buf_append_str(&body, "{\"max_tokens\":1,\"messages\":[");
+    for (int i = 0; i < 100001; i++)
+        buf_append_str(&body, i ? ",5" : "5");
+    buf_append_str(&body, "]}");
+    char *got = test_read_raw(&api_anthropic_messages, buf_span(&body));
+    assert_string_equal(got, "INVALID_VALUE messages");
+    free(got);
+    buf_clear(&body);
+    buf_append_str(
+        &body,
+        "{\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"tools\":[");
+    for (int i = 0; i < 129; i++)
+        buf_append_str(&body, i ? ",{}" : "{}");
+    buf_append_str(&body, "]}");
+    got = test_read_raw(&api_anthropic_messages, buf_span(&body));
+    assert_string_equal(got, "INVALID_VALUE tools");
+    free(got);
+    buf_free(&body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +403,8 @@ int main(void)
         cmocka_unit_test(tools_and_their_choice_are_read),
         cmocka_unit_test(no_truncated_or_changed_body_does_harm),
         cmocka_unit_test(a_full_arena_is_said_and_never_a_crash),
+        cmocka_unit_test(rarer_forms_are_read_too),
+        cmocka_unit_test(there_is_an_end_to_messages_and_tools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -344,6 +344,24 @@ static void a_full_arena_is_said_and_never_half_an_answer(void **state)
                      E_ARGS(4, "{}"), stop, E_END);
 }
 
+static void what_says_nothing_leaves_no_block(void **state)
+{
+    (void)state;
+    struct test_play silent = unary;
+    silent.request.thinking = THINKING_OFF;
+    same(PLAY(&silent, S, E_THINK("h"), E_SIGN("S"), E_REDACTED("D"), E_TEXT(""), E_PING,
+              E_ARGS(4, "{}"), E_TOOL_END(4), E_STOP(STOP_END), U, E_END),
+         test_quoted(MESSAGE("", "end_turn")));
+    same(PLAY(&unary, S, E_THINK(""), E_SIGN(""), E_TOOL(0, "t", "f"), E_TOOL(1, "u", "g"),
+              E_ARGS(0, "{}"), E_STOP(STOP_END), U, E_END),
+         test_quoted(MESSAGE("{'type':'tool_use','id':'t','name':'f','input':{}},"
+                             "{'type':'tool_use','id':'u','name':'g','input':{}}",
+                             "tool_use")));
+    same(PLAY(&stream, S, E_THINK(""), E_SIGN(""), E_TEXT(""), E_ARGS(4, "{}"), E_TOOL_END(4),
+              E_STOP(STOP_END), U, E_END),
+         test_quoted(MESSAGE_START FINISH("end_turn", "null")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +381,7 @@ int main(void)
         cmocka_unit_test(a_refusal_is_text_and_a_reason),
         cmocka_unit_test(a_unary_answer_that_fails_writes_nothing),
         cmocka_unit_test(a_full_arena_is_said_and_never_half_an_answer),
+        cmocka_unit_test(what_says_nothing_leaves_no_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,7 +82,15 @@ static void arguments_are_complete_at_the_same_place_however_they_are_cut(void *
     assert_true(whole.complete);
     assert_true(one_by_one.complete);
     assert_true(args_is_blank(SPAN(" \\n\\t\\u0020")));
+    assert_true(args_is_blank(SPAN("\\r")));
     assert_false(args_is_blank(SPAN(" \\u0041")));
+    assert_false(args_is_blank(SPAN("\\ud83d")));
+    assert_false(args_is_blank(SPAN("\\q"))); /* no JSON escape: never comes from a parsed string */
+    struct args_scan stray = {0};
+    args_scan_feed(&stray, SPAN("]}"));
+    assert_false(stray.complete);
+    args_scan_feed(&stray, SPAN("{\\u00C4}{"));
+    assert_true(stray.complete);
     buf_free(&text);
 }
 
@@ -107,6 +115,9 @@ static void data_urls_are_read_as_rfc_2397_says(void **state)
     check_url("data:,a", OK, "text/plain", "YQ==");
     check_url("data:;base64,YQ", OK, "text/plain", "YQ");
     check_url("data:a/b,%00%ff%", OK, "a/b", "AP8l");
+    check_url("data:a/b;base64,%2B%2b%zz", ERR_INVALID, NULL, NULL);
+    check_url("data:a/b,%2G%", OK, "a/b", "JTJHJQ==");
+    check_url("data:a/b;base64,+-\r_/", OK, "a/b", "+-_/");
     check_url("data:a/b,", OK, "a/b", "");
     check_url("data:a/b;base64,A%41A=", OK, "a/b", "AAA=");
     check_url("data:a/b;base64,A\n A\tA=", OK, "a/b", "AAA=");

@@ -529,6 +529,72 @@ static void a_full_arena_is_said_and_never_a_crash(void **state)
         test_read_bounded(&api_openai_chat, bodies[i]);
 }
 
+static void rarer_forms_are_read_too(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"{'messages':[{'role':'assistant','thinking_blocks':[{'type':'redacted_thinking'},{'type':"
+         "'thinking',"
+         "'signature':''},5]}]}",
+         "0 assistant\ndropped messages.thinking_blocks\n"},
+        {"{'messages':[{'role':'assistant','cache_control':{}}]}", "0 assistant\n"},
+        {"{'messages':[{'role':'assistant','function_call':{'arguments':''}}]}",
+         "INVALID_VALUE messages[0].function_call.name"},
+        {"{'messages':[{'role':'assistant','function_call':{'name':'f','arguments':''}},"
+         "{'role':'function','name':'g','content':'1'}]}",
+         "INVALID_VALUE messages[1].name"},
+        {"{'messages':[{'role':'function','content':'1'}]}", "INVALID_VALUE messages[0].name"},
+        {IMAGE("http://x.test/p"), "0 user (image url=http://x.test/p)\n"},
+        {IMAGE("data:text/plain;base64,"), "0 user (document)\n"},
+        {IMAGE("data:text/plain;base64,=="), "0 user (document)\n"},
+        {"{'tools':[{'type':'custom','custom':{'name':'c'}},{'type':'function','function':{'name':'"
+         "f'}}],"
+         "'tool_choice':{'type':'custom','custom':{'name':'c'}}," USER "}",
+         USER_LINE "tool custom name=c raw={\"type\":\"custom\",\"custom\":{\"name\":\"c\"}}\n"
+                   "tool name=f\nchoice named name=c\n"},
+        {"{'tools':[{'type':'custom','custom':{'name':'c'}},{'type':'function','function':{'name':'"
+         "f'}}],"
+         "'tool_choice':{'type':'allowed_tools','allowed_tools':{'mode':'auto','tools':[{'type':'"
+         "custom','custom':"
+         "{'name':'c'}}]}}," USER "}",
+         USER_LINE
+         "tool custom name=c raw={\"type\":\"custom\",\"custom\":{\"name\":\"c\"}}\nchoice auto\n"},
+        {"{" TOOLS
+         ",'tool_choice':{'type':'allowed_tools','allowed_tools':{'mode':'auto','tools':[5]}}," USER
+         "}",
+         "INVALID_VALUE tool_choice.allowed_tools.tools[0].function.name"},
+        {"{" TOOLS ",'tool_choice':5," USER "}", "INVALID_VALUE tool_choice"},
+    };
+    CHECK(rows);
+}
+
+static void there_is_an_end_to_messages_and_open_calls(void **state)
+{
+    (void)state;
+    struct buf body = {0};
+    buf_append_str(&body, "{\"messages\":[");
+    for (int i = 0; i < 100001; i++)
+        buf_append_str(&body, i ? ",5" : "5");
+    buf_append_str(&body, "]}");
+    char *got = test_read_raw(&api_openai_chat, buf_span(&body));
+    assert_string_equal(got, "INVALID_VALUE messages");
+    free(got);
+    buf_clear(&body);
+    buf_append_str(&body, "{\"messages\":[");
+    for (int i = 0; i < 100; i++)
+        buf_append_str(
+            &body,
+            "{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\",\"arguments\":\"\"}},");
+    for (int i = 0; i < 65; i++)
+        buf_printf(&body, "%s{\"role\":\"function\",\"name\":\"f\",\"content\":\"1\"}",
+                   i ? "," : "");
+    buf_append_str(&body, "]}");
+    got = test_read_raw(&api_openai_chat, buf_span(&body));
+    assert_string_equal(got, "INVALID_VALUE messages[164].name");
+    free(got);
+    buf_free(&body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,6 +616,8 @@ int main(void)
         cmocka_unit_test(invented_names_stay_harmless),
         cmocka_unit_test(no_truncated_or_changed_body_does_harm),
         cmocka_unit_test(a_full_arena_is_said_and_never_a_crash),
+        cmocka_unit_test(rarer_forms_are_read_too),
+        cmocka_unit_test(there_is_an_end_to_messages_and_open_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,6 +249,7 @@ static void the_tier_is_said_in_openai_words(void **state)
     static const struct {
         const char *tier, *member;
     } rows[] = {{"standard", "'service_tier':'default'"},
+                {"default", "'service_tier':'default'"},
                 {"priority", "'service_tier':'priority'"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct neutral_event start = {.kind = EVENT_START, .usage = USAGE_NONE};
@@ -282,6 +283,10 @@ static void json_mode_takes_the_fence_away(void **state)
         {"```json\\n{}\\n``` and ```json\\n{}\\n```",
          "'```json\\n{}\\n``` and ```json\\n{}\\n```'"},
         {"```c\\nint x;\\n```", "'```c\\nint x;\\n```'"},
+        {"```json\\n[1]\\t\\r\\n``` ", "'[1]'"},
+        {"```json\\n[1]\\\\n```", "'[1]\\\\n'"},
+        {"```{} ```", "'{}'"},
+        {"", "''"},
         {"```", "'```'"},
         {"``````", "'``````'"},
         {"```json\\n[\\\"\\\\\\\\n\\\"]\\n```", "'[\\'\\\\\\\\n\\']'"},

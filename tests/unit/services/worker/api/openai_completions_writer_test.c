@@ -117,6 +117,16 @@ static void a_full_arena_is_said_and_never_half_an_answer(void **state)
     PLAY_BOUNDED(&stream, S, E_TEXT("a"), E_STOP(STOP_END), E_END);
 }
 
+static void a_slot_without_a_prompt_is_the_first(void **state)
+{
+    (void)state;
+    struct test_play play = unary;
+    play.request.echo = true;
+    same(PLAY(&play, S, E_PING, E_SLOT_TEXT(9, "a"), E_SLOT_STOP(9, STOP_END),
+              E_USAGE(1, 0, 0, 2, 0), E_END),
+         test_quoted(HEAD CHOICE("0", "a", "'stop'") "],'usage':" USAGE(1, 2, 3) "}"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +137,7 @@ int main(void)
         cmocka_unit_test(calls_and_thoughts_have_no_place_and_refusals_are_text),
         cmocka_unit_test(an_error_ends_a_stream_without_done),
         cmocka_unit_test(a_full_arena_is_said_and_never_half_an_answer),
+        cmocka_unit_test(a_slot_without_a_prompt_is_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
