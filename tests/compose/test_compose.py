@@ -59,7 +59,7 @@ def compose(image):
 
 @pytest.fixture(scope="module")
 def key(compose):
-    return json.loads(compose("exec", "-T", "auth", "tollgate", "keys", "create", "--name", "compose", "--json").stdout)["key"]
+    return json.loads(compose("exec", "-T", "auth", "tollgate", "keys", "create", "--name", "compose", "--json").stdout)["secret"]
 
 
 @pytest.mark.timeout(2400)

@@ -270,7 +270,7 @@ class Suite:
         args = ["keys", "create", "--name", name, "--json"]
         for option, value in limits.items():
             args += [f"--{option.replace('_', '-')}", str(value)]
-        return json.loads(self.ctl(*args).stdout)["key"]
+        return json.loads(self.ctl(*args).stdout)["secret"]
 
     def usage(self, *args):
         return json.loads(self.ctl("usage", "--json", *args).stdout)

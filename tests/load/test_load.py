@@ -57,7 +57,7 @@ def run_and_compare(suite, name, requests, clients):
     assert sum(done) == requests
 
     def booked():
-        rows = [r for r in suite.usage("--by", "key") if r["key"] == name]
+        rows = [r for r in suite.usage("--by", "key") if r["key_name"] == name]
         return rows[0] if rows and rows[0]["requests"] == requests else None
 
     row = wait_for(booked, f"{requests} rows are booked", 120)
