@@ -58,6 +58,7 @@ struct call {
 struct edge {
     struct bus_peer *peer;
     struct call *calls;
+    struct edge *prev, *next;
 };
 
 struct calls {
@@ -66,6 +67,7 @@ struct calls {
     struct calls_rules rules;
     struct workers *workers;
     struct router *router;
+    struct edge *edges;
     struct call *by_id;
     struct cancels *cancels;
     struct due_heap due;

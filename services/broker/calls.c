@@ -40,6 +40,9 @@ void calls_destroy(struct calls **calls)
         return;
     while (c->by_id)
         call_end(c, c->by_id);
+    struct edge *e, *next;
+    DL_FOREACH_SAFE(c->edges, e, next)
+    free(e);
     cancels_destroy(&c->cancels);
     due_free(&c->due);
     router_unref(&c->router);
@@ -287,10 +290,11 @@ void calls_on_credit(struct calls *c, struct edge *from, const struct bus_messag
 
 struct edge *calls_edge_up(struct calls *c, struct bus_peer *peer)
 {
-    (void)c;
     struct edge *e = calloc(1, sizeof *e);
-    if (e)
-        e->peer = peer;
+    if (!e)
+        return NULL;
+    e->peer = peer;
+    DL_APPEND(c->edges, e);
     return e;
 }
 
@@ -307,6 +311,7 @@ void calls_edge_down(struct calls *c, struct edge **edge, uint64_t now_us)
         call_end(c, call);
     while (e->calls)
         cancel_call(c, e->calls, now_us);
+    DL_DELETE(c->edges, e);
     free(e);
 }
 

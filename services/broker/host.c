@@ -97,6 +97,7 @@ void host_start(struct host *host, struct calls *calls)
 
 void host_stop(struct host *host)
 {
+    loop_hook_remove(host->d->loop, &host->turn);
     loop_timer_stop(host->d->loop, &host->due);
     loop_timer_stop(host->d->loop, &host->report);
 }

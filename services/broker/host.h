@@ -21,7 +21,7 @@ extern const struct calls_ops host_ops; /* ctx is a struct host */
 void host_init(struct host *host, struct daemon *d, struct workers *workers);
 /* From here on calls_tick runs when it is due, and the state goes to metrics. */
 void host_start(struct host *host, struct calls *calls);
-/* Before the calls are destroyed; the loop must not turn again afterwards. */
+/* Before the calls are destroyed. */
 void host_stop(struct host *host);
 
 #endif

@@ -36,7 +36,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Every test ends its calls or has them ended here; nothing may be left in the tables. */
+/* Every test ends its calls or leaves them to world_close; nothing may be left in the tables. */
 static void assert_idle(struct world *w)
 {
     struct calls_stats s = calls_stats(w->calls);
