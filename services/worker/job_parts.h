@@ -1,0 +1,72 @@
+/* Inside of job.c's business, shared by its three files. Nobody else includes it. */
+#ifndef SERVICES_WORKER_JOB_PARTS_H
+#define SERVICES_WORKER_JOB_PARTS_H
+
+#include "services/worker/job.h"
+
+enum {
+    DEFAULT_TIMEOUT_MS = 60000,
+    KEEP_MS = 1000, /* for a transport to end after its answer was complete, so that it can be used
+                       again */
+    DETACHED_MS = 10000, /* for a cancel to reach the upstream */
+    DATA_BYTES = 64 * 1024,
+    MAX_IDLE_JOBS = 1024
+};
+
+enum job_state { JOB_RUNNING, JOB_OVER };
+
+/* One exchange on the network. */
+struct flight {
+    struct job *job;
+    const struct exchange *x;
+    struct upstream_request *request; /* NULL = this struct is free */
+    struct flight *next;
+};
+
+struct job {
+    struct job_env *env;
+    struct job_links links;
+    struct job *prev_all, *next_all;
+    enum job_state state;
+    struct bus_peer *peer;
+    struct header head; /* the DISPATCH's */
+    struct dispatch d;  /* its strings in the arena */
+    struct arena arena;
+    struct setup *setup;
+    struct lane *lane;
+    struct call *call;
+    struct flight first, *flights;
+    uint32_t flying;
+    uint32_t credit, seq;
+    uint64_t started_us, started_wall_ms, sent_us, first_us, deadline_us;
+    struct loop_timer deadline, poll;
+    bool head_sent, paused, sent;
+    bool pumping, pump_again;
+};
+
+/* ---- job.c ---- */
+/* Lets the call go on: starts what it asks for, sends what it has. May end the job. */
+void job_pump(struct job *job);
+/* Gives the job's memory back once nothing flies any more. */
+void job_release(struct job *job);
+
+/* ---- job_say.c ---- */
+uint32_t job_ms_since(const struct job *job, uint64_t then_us);
+void job_settle(struct job *job, const struct call_result *r, unsigned status);
+/* FAIL, and a settlement when something was billed or delivered. r may be NULL. */
+void job_send_fail(struct job *job, const struct fault *fault, const struct call_result *r);
+enum err job_send_head(struct job *job, const struct call_result *r);
+/* As much of the call's output as the credit allows. */
+enum err job_send_data(struct job *job);
+void job_send_end(struct job *job, const struct call_result *r);
+void job_send_reply(struct job *job, const struct call_result *r);
+
+/* ---- job_flights.c ---- */
+void job_launch(struct job *job, const struct exchange *x);
+void job_cancel_flights(struct job *job, bool detached_too);
+/* Stops reading from the upstream, or goes on. */
+void job_set_paused(struct job *job, bool paused);
+/* Notes whether bytes of a request may have reached the upstream. */
+void job_look_whether_sent(struct job *job);
+
+#endif
