@@ -1,9 +1,7 @@
 #include "services/ctl/ask_metrics.h"
 
-#include <stdio.h>
-#include <unistd.h>
-
 #include "common/runtime/bus.h"
+#include "services/ctl/knock.h"
 
 struct asking {
     const char *what;
@@ -48,8 +46,8 @@ enum err ask_metrics(const char *address, const char *what, unsigned timeout_ms,
 {
     static const bus_handler handlers[MESSAGE_TYPES] = {[MESSAGE_ANSWER] = on_answer};
     struct asking a = {.what = what, .body = body_out};
-    char name[32];
-    (void)snprintf(name, sizeof name, "ctl-%d", (int)getpid());
+    char name[KNOCK_NAME_BYTES];
+    knock_name(name);
     struct bus_spec spec = {
         .role = "ctl", .name = name, .ctx = &a, .handlers = handlers, .on_peer_up = on_peer_up};
     struct loop *loop = NULL;
