@@ -645,6 +645,8 @@ void json_append_text(struct buf *out, struct span bytes)
     static const char hex[] = "0123456789abcdef";
     const unsigned char *s = (const unsigned char *)bytes.data;
     size_t from = 0;
+    if (bytes.len == 0)
+        return;
     for (size_t i = 0; i < bytes.len;) {
         unsigned char c = s[i];
         if (c >= 0x20 && c != '"' && c != '\\' && c < 0x80) {
