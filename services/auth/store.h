@@ -35,7 +35,7 @@ struct store_usage {
 enum store_op_kind {
     STORE_SETTLE,     /* usage */
     STORE_RELEASE,    /* usage; `settles` */
-    STORE_BOOK,       /* usage.id: its waiting row becomes a booked one */
+    STORE_BOOK,       /* usage.id: its waiting row becomes a booked one; its tokens are filled in */
     STORE_KEY_ADD,    /* key */
     STORE_KEY_REVOKE, /* key.id, key.revoked_ms */
     STORE_LIMIT_PUT,  /* limit */

@@ -203,6 +203,8 @@ enum err ledger_book(struct store_sqlite *s, struct store_op *op)
         usage_read(q, &waiting);
         attempt = waiting.attempt;
         op->outcome = STORE_NEW;
+        op->usage.input_tokens = waiting.input_tokens;
+        op->usage.output_tokens = waiting.output_tokens;
         e = add_daily(s, &waiting, true, 1);
     }
     (void)sqlite3_reset(q);
