@@ -1,0 +1,535 @@
+#include <stdio.h>
+
+#include "services/simulator/openai.h"
+
+/* ---- reading ---- */
+
+static void refuse(struct ask *ask, const char *param, const char *message)
+{
+    openai_error(ask, 400, "invalid_request_error", "invalid_value", param, message);
+}
+
+static bool in_range(struct json v, double least, double most)
+{
+    double d = 0;
+    return json_absent(v) || (json_double(v, &d) && d >= least && d <= most);
+}
+
+static bool check_numbers(struct ask *ask)
+{
+    static const struct {
+        const char *name;
+        double least, most;
+    } ranges[] = {
+        {"temperature", 0, 2},
+        {"top_p", 0, 1},
+        {"n", 1, 128},
+        {"frequency_penalty", -2, 2},
+        {"presence_penalty", -2, 2},
+        {"max_tokens", 1, 1e9},
+        {"max_completion_tokens", 1, 1e9},
+        {"top_logprobs", 0, 20},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        if (!in_range(json_get(ask->body, ranges[i].name), ranges[i].least, ranges[i].most)) {
+            refuse(ask, ranges[i].name, "number out of range, or not a number (simulated)");
+            return false;
+        }
+    }
+    if (!json_absent(json_get(ask->body, "stream_options")) && !ask->stream) {
+        refuse(
+            ask, "stream_options",
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled. (simulated)");
+        return false;
+    }
+    if (!json_absent(json_get(ask->body, "stop_sequences")) ||
+        !json_absent(json_get(ask->body, "system"))) {
+        refuse(ask, NULL,
+               "Unrecognized request argument supplied: system or stop_sequences (simulated)");
+        return false;
+    }
+    return true;
+}
+
+/* Every tool call of an assistant turn is answered before the next other turn, and nothing else is.
+ */
+struct open_calls {
+    struct json ids[ANSWER_MAX_TOOLS];
+    unsigned count;
+};
+
+static bool close_call(struct open_calls *open, struct json id)
+{
+    for (unsigned i = 0; i < open->count; i++) {
+        if (span_equals(json_text(open->ids[i]), json_text(id))) {
+            open->ids[i] = open->ids[--open->count];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A literal that says what is wrong with the message, or NULL. */
+static const char *check_message(struct json message, struct open_calls *open)
+{
+    struct json role = json_get(message, "role"), content = json_get(message, "content");
+    bool has_content = json_type(content) == JSON_STRING || json_type(content) == JSON_ARRAY;
+    if (json_is(role, "tool"))
+        return !has_content ? "tool message without content (simulated)"
+               : close_call(open, json_get(message, "tool_call_id"))
+                   ? NULL
+                   : "messages with role 'tool' must be a response to a "
+                     "preceding message with 'tool_calls'. (simulated)";
+    if (open->count)
+        return "An assistant message with 'tool_calls' must be followed by tool messages "
+               "responding to each "
+               "'tool_call_id'. (simulated)";
+    if (json_is(role, "assistant")) {
+        struct json calls = json_get(message, "tool_calls");
+        for (struct json_iter i = json_iter(calls);
+             json_type(calls) == JSON_ARRAY && json_next(&i);) {
+            if (open->count < ANSWER_MAX_TOOLS)
+                open->ids[open->count++] = json_get(i.value, "id");
+            if (json_type(json_get(json_get(i.value, "function"), "arguments")) != JSON_STRING &&
+                json_type(json_get(i.value, "custom")) != JSON_OBJECT)
+                return "tool_calls[].function.arguments must be a string (simulated)";
+        }
+        return has_content || json_count(calls) ||
+                       !json_absent(json_get(message, "function_call")) ||
+                       !json_absent(json_get(message, "refusal")) ||
+                       !json_absent(json_get(message, "audio"))
+                   ? NULL
+                   : "assistant message without content or tool_calls (simulated)";
+    }
+    if (json_is(role, "user") || json_is(role, "system") || json_is(role, "developer") ||
+        json_is(role, "function"))
+        return has_content || json_is(role, "function") ? NULL
+                                                        : "Invalid type for 'content' (simulated)";
+    return "Invalid value for 'role' (simulated)";
+}
+
+static bool check_messages(struct ask *ask, struct json messages)
+{
+    struct open_calls open = {.count = 0};
+    if (json_type(messages) != JSON_ARRAY || !json_count(messages)) {
+        refuse(ask, "messages",
+               "Invalid 'messages': expected an array with at least one element (simulated)");
+        return false;
+    }
+    for (struct json_iter i = json_iter(messages); json_next(&i);) {
+        const char *why = check_message(i.value, &open);
+        if (why) {
+            refuse(ask, "messages", why);
+            return false;
+        }
+    }
+    if (open.count) {
+        refuse(ask, "messages", "tool_calls without their tool messages (simulated)");
+        return false;
+    }
+    return true;
+}
+
+/* The text of a content: a string, or the text parts joined. */
+static struct span content_text(struct ask *ask, struct json content)
+{
+    if (json_type(content) == JSON_STRING)
+        return json_string(content, &ask->sim->arena);
+    struct buf out = {0};
+    for (struct json_iter i = json_iter(content);
+         json_type(content) == JSON_ARRAY && json_next(&i);) {
+        if (json_type(json_get(i.value, "text")) == JSON_STRING)
+            json_text_decode(json_text(json_get(i.value, "text")), &out);
+    }
+    struct span copy = arena_copy(&ask->sim->arena, buf_span(&out));
+    buf_free(&out);
+    return copy;
+}
+
+static void read_tools(struct ask *ask, struct question *q)
+{
+    struct json tools = json_get(ask->body, "tools"), choice = json_get(ask->body, "tool_choice");
+    for (struct json_iter i = json_iter(tools); json_type(tools) == JSON_ARRAY && json_next(&i);) {
+        struct json function = json_get(i.value, "function");
+        if (json_type(json_get(function, "name")) != JSON_STRING ||
+            q->tool_count == ANSWER_MAX_TOOLS)
+            continue;
+        struct tool *tool = &q->tools[q->tool_count++];
+        tool->name = json_string(json_get(function, "name"), &ask->sim->arena);
+        tool->schema = json_get(function, "parameters");
+    }
+    if (json_is(choice, "none")) {
+        q->mode = TOOLS_NONE;
+    } else if (json_is(choice, "required")) {
+        q->mode = TOOLS_ANY;
+    } else if (json_type(choice) == JSON_OBJECT && json_is(json_get(choice, "type"), "function")) {
+        q->mode = TOOLS_NAMED;
+        q->named = json_string(json_get(json_get(choice, "function"), "name"), &ask->sim->arena);
+    }
+    bool parallel = true;
+    q->one_call = json_bool(json_get(ask->body, "parallel_tool_calls"), &parallel) && !parallel;
+}
+
+static void read_format(struct ask *ask, struct question *q)
+{
+    struct json format = json_get(ask->body, "response_format");
+    if (json_is(json_get(format, "type"), "json_object")) {
+        q->format = FORMAT_OBJECT;
+    } else if (json_is(json_get(format, "type"), "json_schema")) {
+        q->format = FORMAT_SCHEMA;
+        q->schema = json_get(json_get(format, "json_schema"), "schema");
+    }
+}
+
+static bool read_request(struct ask *ask, struct question *q)
+{
+    struct json messages = json_get(ask->body, "messages");
+    int64_t most = 0;
+    if (!check_numbers(ask) || !check_messages(ask, messages))
+        return false;
+    struct json last = JSON_NOTHING;
+    for (struct json_iter i = json_iter(messages); json_next(&i);) {
+        last = i.value;
+        if (json_is(json_get(last, "role"), "user"))
+            ask->text = content_text(ask, json_get(last, "content"));
+    }
+    *q = (struct question){.after_result = json_is(json_get(last, "role"), "tool")};
+    read_tools(ask, q);
+    read_format(ask, q);
+    if (json_i64(json_get(ask->body, "max_completion_tokens"), &most) ||
+        json_i64(json_get(ask->body, "max_tokens"), &most))
+        q->max_tokens = (uint64_t)most;
+    q->stops = json_get(ask->body, "stop");
+    q->input_bytes = json_raw(messages).len + json_raw(json_get(ask->body, "tools")).len;
+    ask->marker = json_string(json_get(ask->body, "user"), &ask->sim->arena);
+    return true;
+}
+
+/* ---- writing ---- */
+
+static void write_head(struct ask *ask, struct json_writer *w, const char *object)
+{
+    char id[48];
+    (void)snprintf(id, sizeof id, "chatcmpl-sim%llu", (unsigned long long)ask->id);
+    jw_object(w);
+    jw_key(w, "id");
+    jw_str(w, id);
+    jw_key(w, "object");
+    jw_str(w, object);
+    jw_key(w, "created");
+    jw_u64(w, OPENAI_CREATED);
+    jw_key(w, "model");
+    jw_string(w, ask->model);
+    jw_key(w, "service_tier");
+    jw_str(w, "default");
+    jw_key(w, "system_fingerprint");
+    jw_str(w, "simulated");
+}
+
+static void call_id(const struct ask *ask, unsigned index, unsigned choice, char out[48])
+{
+    (void)snprintf(out, 48, "call_sim%llu_%u_%u", (unsigned long long)ask->id, choice, index);
+}
+
+static void write_calls(struct ask *ask, struct json_writer *w, const struct answer *a,
+                        unsigned choice)
+{
+    jw_key(w, "tool_calls");
+    jw_array(w);
+    for (unsigned i = 0; i < a->call_count; i++) {
+        char id[48];
+        call_id(ask, i, choice, id);
+        jw_object(w);
+        jw_key(w, "id");
+        jw_str(w, id);
+        jw_key(w, "type");
+        jw_str(w, "function");
+        jw_key(w, "function");
+        jw_object(w);
+        jw_key(w, "name");
+        jw_string(w, a->calls[i].name);
+        jw_key(w, "arguments");
+        jw_string(w, a->calls[i].args);
+        jw_object_end(w);
+        jw_object_end(w);
+    }
+    jw_array_end(w);
+}
+
+static bool wants_logprobs(const struct ask *ask)
+{
+    bool wants = false;
+    return json_bool(json_get(ask->body, "logprobs"), &wants) && wants;
+}
+
+static void write_logprobs(struct json_writer *w, struct span token)
+{
+    jw_object(w);
+    jw_key(w, "content");
+    jw_array(w);
+    jw_object(w);
+    jw_key(w, "token");
+    jw_string(w, token);
+    jw_key(w, "logprob");
+    jw_raw(w, SPAN("-0.125"));
+    jw_key(w, "bytes");
+    jw_null(w);
+    jw_key(w, "top_logprobs");
+    jw_array(w);
+    jw_array_end(w);
+    jw_object_end(w);
+    jw_array_end(w);
+    jw_key(w, "refusal");
+    jw_null(w);
+    jw_object_end(w);
+}
+
+static bool is_refusal(const struct ask *ask)
+{
+    return strcmp(ask->fault.finish, "refusal") == 0;
+}
+
+static const char *finish_word(const struct ask *ask, const struct answer *a)
+{
+    return is_refusal(ask) ? "stop" : openai_finish(ask, a);
+}
+
+static void write_choice(struct ask *ask, struct json_writer *w, const struct answer *a,
+                         unsigned index)
+{
+    jw_object(w);
+    jw_key(w, "index");
+    jw_u64(w, index);
+    jw_key(w, "message");
+    jw_object(w);
+    jw_key(w, "role");
+    jw_str(w, "assistant");
+    jw_key(w, "content");
+    if (a->call_count || is_refusal(ask))
+        jw_null(w);
+    else
+        jw_string(w, a->text);
+    if (a->thinking.len) {
+        jw_key(w, "reasoning_content");
+        jw_string(w, a->thinking);
+    }
+    jw_key(w, "refusal");
+    if (is_refusal(ask))
+        jw_string(w, a->text);
+    else
+        jw_null(w);
+    jw_key(w, "annotations");
+    jw_array(w);
+    jw_array_end(w);
+    if (a->call_count)
+        write_calls(ask, w, a, index);
+    jw_object_end(w);
+    jw_key(w, "logprobs");
+    if (wants_logprobs(ask) && !a->call_count)
+        write_logprobs(w, a->text);
+    else
+        jw_null(w);
+    jw_key(w, "finish_reason");
+    jw_str(w, finish_word(ask, a));
+    jw_object_end(w);
+}
+
+static void write_unary(struct ask *ask, const struct answer *a, unsigned n)
+{
+    struct json_writer w = reply_json(ask->reply, 200);
+    write_head(ask, &w, "chat.completion");
+    jw_key(&w, "choices");
+    jw_array(&w);
+    for (unsigned i = 0; i < n; i++)
+        write_choice(ask, &w, a, i);
+    jw_array_end(&w);
+    if (!ask->fault.no_usage) {
+        jw_key(&w, "usage");
+        openai_usage(&w, a);
+    }
+    jw_object_end(&w);
+}
+
+/* ---- streaming ---- */
+
+struct chunks {
+    struct ask *ask;
+    bool usage_member; /* "usage":null in every chunk */
+    struct json_writer w;
+};
+
+static struct json_writer *chunk_begin(struct chunks *c, unsigned choice)
+{
+    c->w = reply_event(c->ask->reply, NULL);
+    write_head(c->ask, &c->w, "chat.completion.chunk");
+    jw_key(&c->w, "choices");
+    jw_array(&c->w);
+    jw_object(&c->w);
+    jw_key(&c->w, "index");
+    jw_u64(&c->w, choice);
+    jw_key(&c->w, "delta");
+    jw_object(&c->w);
+    return &c->w;
+}
+
+static void chunk_end(struct chunks *c, struct span token, const char *finish)
+{
+    struct json_writer *w = &c->w;
+    jw_object_end(w);
+    jw_key(w, "logprobs");
+    if (token.len && wants_logprobs(c->ask))
+        write_logprobs(w, token);
+    else
+        jw_null(w);
+    jw_key(w, "finish_reason");
+    if (finish)
+        jw_str(w, finish);
+    else
+        jw_null(w);
+    jw_object_end(w);
+    jw_array_end(w);
+    if (c->usage_member) {
+        jw_key(w, "usage");
+        jw_null(w);
+    }
+    jw_object_end(w);
+    reply_event_end(c->ask->reply);
+}
+
+static void stream_role(struct chunks *c, const struct answer *a, unsigned choice)
+{
+    struct json_writer *w = chunk_begin(c, choice);
+    jw_key(w, "role");
+    jw_str(w, "assistant");
+    jw_key(w, "content");
+    if (a->call_count || is_refusal(c->ask))
+        jw_null(w);
+    else
+        jw_str(w, "");
+    jw_key(w, "refusal");
+    if (is_refusal(c->ask))
+        jw_str(w, "");
+    else
+        jw_null(w);
+    chunk_end(c, SPAN_NONE, NULL);
+}
+
+/* One member in the delta, in pieces. false when an in-band error has ended the stream. */
+static bool stream_text(struct chunks *c, const char *member, struct span text, unsigned choice)
+{
+    size_t at = 0;
+    int64_t count = 0;
+    while (at < text.len) {
+        if (c->ask->fault.error_at >= 0 && count++ == c->ask->fault.error_at)
+            return false;
+        struct span piece = answer_piece(c->ask, text, &at);
+        struct json_writer *w = chunk_begin(c, choice);
+        jw_key(w, member);
+        jw_string(w, piece);
+        chunk_end(c, piece, NULL);
+        reply_mark(c->ask->reply);
+    }
+    return true;
+}
+
+static void stream_call(struct chunks *c, const struct tool_use *call, unsigned index,
+                        unsigned choice)
+{
+    size_t at = 0;
+    for (bool first = true; first || at < call->args.len; first = false) {
+        struct json_writer *w = chunk_begin(c, choice);
+        jw_key(w, "tool_calls");
+        jw_array(w);
+        jw_object(w);
+        jw_key(w, "index");
+        jw_u64(w, index);
+        if (first) {
+            char id[48];
+            call_id(c->ask, index, choice, id);
+            jw_key(w, "id");
+            jw_str(w, id);
+            jw_key(w, "type");
+            jw_str(w, "function");
+        }
+        jw_key(w, "function");
+        jw_object(w);
+        if (first) {
+            jw_key(w, "name");
+            jw_string(w, call->name);
+        }
+        jw_key(w, "arguments");
+        jw_string(w, first ? SPAN("") : answer_piece(c->ask, call->args, &at));
+        jw_object_end(w);
+        jw_object_end(w);
+        jw_array_end(w);
+        chunk_end(c, SPAN_NONE, NULL);
+        reply_mark(c->ask->reply);
+    }
+}
+
+static bool stream_choice(struct chunks *c, const struct answer *a, unsigned choice)
+{
+    stream_role(c, a, choice);
+    if (a->thinking.len && !stream_text(c, "reasoning_content", a->thinking, choice))
+        return false;
+    for (unsigned i = 0; i < a->call_count; i++)
+        stream_call(c, &a->calls[i], i, choice);
+    if (!stream_text(c, is_refusal(c->ask) ? "refusal" : "content", a->text, choice))
+        return false;
+    (void)chunk_begin(c, choice);
+    chunk_end(c, SPAN_NONE, finish_word(c->ask, a));
+    reply_mark(c->ask->reply);
+    return true;
+}
+
+static void stream_usage(struct chunks *c, const struct answer *a)
+{
+    c->w = reply_event(c->ask->reply, NULL);
+    write_head(c->ask, &c->w, "chat.completion.chunk");
+    jw_key(&c->w, "choices");
+    jw_array(&c->w);
+    jw_array_end(&c->w);
+    jw_key(&c->w, "usage");
+    openai_usage(&c->w, a);
+    jw_object_end(&c->w);
+    reply_event_end(c->ask->reply);
+}
+
+static void write_stream(struct ask *ask, const struct answer *a, unsigned n)
+{
+    struct chunks c = {.ask = ask, .usage_member = openai_wants_usage(ask)};
+    reply_begin_stream(ask->reply, "text/event-stream; charset=utf-8");
+    ask->reply->reports_usage = c.usage_member;
+    for (unsigned i = 0; i < n; i++) {
+        if (!stream_choice(&c, a, i)) {
+            openai_stream_error(ask);
+            return;
+        }
+    }
+    if (c.usage_member)
+        stream_usage(&c, a);
+    if (!ask->fault.no_done)
+        buf_append_str(&ask->reply->body, "data: [DONE]\n\n");
+}
+
+void openai_chat(struct ask *ask)
+{
+    struct question q;
+    struct answer a;
+    int64_t n = 1;
+    if (!read_request(ask, &q))
+        return;
+    ask_gather_faults(ask);
+    if (openai_fault(ask))
+        return;
+    answer_make(ask, &q, &a);
+    (void)json_i64(json_get(ask->body, "n"), &n);
+    if (n > 1) {
+        a.output *= (uint64_t)n;
+        ask->reply->output = a.output;
+    }
+    if (ask->stream)
+        write_stream(ask, &a, (unsigned)n);
+    else
+        write_unary(ask, &a, (unsigned)n);
+}
