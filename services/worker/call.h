@@ -24,6 +24,7 @@ struct call_spec {
     struct span base_url;                    /* of the chosen endpoint */
     const struct config_model *model_config; /* defaults, price, capabilities; may be NULL */
     const struct model_table *table;         /* prices and capabilities */
+    struct schema_cache *schemas;    /* Replicate's model schemas (schema_cache.h); may be NULL */
     uint64_t output_cap;       /* inject this cap; 0 = leave alone */
     uint64_t input_tokens;     /* the edge's estimate */
     uint64_t now_s;            /* wall clock */

@@ -54,7 +54,7 @@ struct provider_call {
     void *emit_ctx;
     uint64_t now_s;           /* wall clock at the call's start, for created */
     uint64_t waited_ms;       /* since the call's start: to bound polling */
-    const struct prediction_schema *schema_; /* replicate: the model's Input schema once known */
+    struct schema_cache *schemas; /* replicate: what its models take, kept over calls; may be NULL */
     void *state;              /* the provider's own, in the arena */
 
     /* what the function asks for; read and cleared by call.c after each one */

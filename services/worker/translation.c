@@ -378,6 +378,7 @@ static enum err init_lane(struct translation *t, uint32_t index)
                                    .target_model = c->spec.target_model,
                                    .row = c->row,
                                    .host = c->host,
+                                   .schemas = c->spec.schemas,
                                    .arena = &c->arena,
                                    .doc = &l->doc,
                                    .emit = translation_emit,

@@ -468,7 +468,6 @@ enum err anthropic_parse_end(struct provider_call *pc, const struct exchange *x)
         return OK;
     if (s->stopped)
         return on_message_stop(pc, s, JSON_NOTHING);
-    out_fault_class(pc, &s->out, ERROR_UPSTREAM_CLOSED,
-                    "upstream closed the stream");
+    out_fault_class(pc, &s->out, ERROR_UPSTREAM_CLOSED, "upstream closed the stream");
     return OK;
 }

@@ -6,7 +6,6 @@
 
 enum {
     UNKNOWN_MAX_OUT = 8192,
-    COMPLETIONS_MAX_OUT = 1000, /* WIRE 18 */
     UNARY_MAX_OUT =
         21333 /* above it Anthropic wants a stream: an answer may take more than ten minutes */
 };
@@ -54,8 +53,6 @@ static int64_t max_tokens(const struct builder *b)
     int64_t wanted = most;
     if (b->r->has_max_out)
         wanted = b->r->max_out;
-    else if (b->r->api == API_OPENAI_COMPLETIONS)
-        wanted = COMPLETIONS_MAX_OUT;
     /* the default row only guesses at a maximum: a client that says more may know more */
     bool known = b->row->max_out && b->row->pattern[0];
     return wanted > most && known ? most : wanted;

@@ -445,7 +445,6 @@ enum err openai_parse_end(struct provider_call *pc, const struct exchange *x)
         return OK;
     if (s->finished)
         return on_done(pc, s);
-    out_fault_class(pc, &s->out, ERROR_UPSTREAM_CLOSED,
-                    "upstream closed the stream");
+    out_fault_class(pc, &s->out, ERROR_UPSTREAM_CLOSED, "upstream closed the stream");
     return OK;
 }

@@ -366,23 +366,6 @@ static enum err check(struct builder *b)
     return OK;
 }
 
-static bool answers_locally(const struct builder *b)
-{
-    return from_anthropic(b) && b->r->has_max_out && b->r->max_out == 0;
-}
-
-/* max_tokens 0 only warms a cache, which has no twin here: answered without an upstream (H106). */
-static void answer_locally(struct builder *b, struct openai_state *s)
-{
-    struct buf model = {0};
-    json_append_text(&model, b->pc->target_model);
-    out_start(b->pc, &s->out, SPAN_NONE, buf_span(&model), &USAGE_NONE);
-    struct usage usage = USAGE_NONE;
-    usage.output = 0;
-    out_finish(b->pc, &s->out, &usage, STOP_LENGTH, SPAN_NONE);
-    buf_free(&model);
-}
-
 static enum err out_of_memory(struct builder *b)
 {
     return refuse(b, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.", NULL);
@@ -399,10 +382,6 @@ enum err openai_build_request(struct provider_call *pc, struct fault *fault_out)
     s->usage = USAGE_NONE;
     pc->state = s;
     enum err e = check(&b);
-    if (!e && answers_locally(&b)) {
-        answer_locally(&b, s);
-        return OK;
-    }
     if (!e)
         e = write_body(&b);
     if (!e) {

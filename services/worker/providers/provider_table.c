@@ -1,7 +1,8 @@
 /* The providers there are. */
 #include "services/worker/provider.h"
 
-const struct provider *const provider_all[] = {&provider_openai, &provider_anthropic, NULL};
+const struct provider *const provider_all[] = {&provider_openai, &provider_anthropic,
+                                               &provider_replicate, NULL};
 
 const struct provider *provider_find(const char *type)
 {

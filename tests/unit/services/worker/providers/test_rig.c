@@ -152,6 +152,10 @@ enum err rig_build(struct rig *r, enum api api, struct span body)
         print_message("reader: %.*s\n", SPAN_ARG(r->fault.message));
         return e;
     }
+    if (api == API_OPENAI_COMPLETIONS && !r->request.has_max_out) {
+        r->request.has_max_out = true; /* as the call does (WIRE 18) */
+        r->request.max_out = 1000;
+    }
     e = r->provider->build_request(&r->pc, &r->fault);
     if (!e && r->pc.next && r->pc.next->body.len) {
         struct json_doc check = {0};
