@@ -43,8 +43,8 @@ struct child {
     size_t keep_count;
     enum child_stage stage;
     enum child_state state;
-    pid_t pid; /* 0: does not run */
-    bool ever_ready;
+    pid_t pid;           /* 0: does not run */
+    unsigned ready_port; /* 0: it says READY=1; else it is ready when 127.0.0.1 answers there */
     unsigned backoff_ms;
     uint64_t started_ms, due_ms;
     int exit_status; /* as waitpid gave it, of the last one */

@@ -209,7 +209,10 @@ static enum err add_simulator(struct up *u)
     if (!c)
         return ERR_TOO_BIG;
     (void)snprintf(port, sizeof port, "%u", u->ports.simulator);
-    enum err e = child_add_arg(c, "--port");
+    c->ready_port = u->ports.simulator;
+    enum err e = child_add_arg(c, "--quiet");
+    if (!e)
+        e = child_add_arg(c, "--port");
     return e ? e : child_add_arg(c, port);
 }
 
