@@ -99,6 +99,8 @@ enum err edge_start(struct edge *e, struct daemon *d)
         error = open_http(e);
     if (error == OK)
         on_tick(e);
+    else
+        edge_stop(e); /* nobody else calls it then */
     return error;
 }
 
@@ -125,7 +127,7 @@ bool edge_drained(struct edge *e)
 void edge_stop(struct edge *e)
 {
     loop_timer_stop(e->d->loop, &e->gauge_timer);
-    if (releases_pending(e->releases) > 0)
+    if (e->releases && releases_pending(e->releases) > 0)
         log_warn("releases_lost", LU64("count", releases_pending(e->releases)));
     requests_free(e);
     http_server_destroy(&e->http);
