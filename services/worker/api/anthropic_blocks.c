@@ -294,6 +294,8 @@ static enum err read_inner(struct reader *r, const struct where *at, struct json
     *plain = json_type(v) == JSON_STRING;
     if (!*plain && json_type(v) != JSON_ARRAY)
         return read_wrong_type(r, at, v, "a string or an array");
+    if (!*plain && !read_reserve_parts(r, parts, json_count(v)))
+        return read_too_large(r);
     if (!*plain)
         return read_array(r, at, v, read_block, &blocks);
     struct part *part = read_add_part(r, parts, PART_TEXT);

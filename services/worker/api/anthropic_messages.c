@@ -19,7 +19,8 @@ static bool role_of(struct json v, enum role *out)
 struct message {
     size_t index;
     enum role role;
-    bool open; /* the last turn is this message's and takes its next block */
+    bool open;    /* the last turn is this message's and takes its next block */
+    size_t count; /* blocks; room is made once, for the first turn of the message */
 };
 
 /* A system block in the middle of a message becomes a turn of its own; what follows it goes on as
@@ -35,14 +36,22 @@ static enum err read_mid_system(struct reader *r, const struct where *at, struct
                 : read_too_large(r);
 }
 
+static bool open_turn(struct reader *r, struct message *m)
+{
+    struct turn *turn = read_add_turn(r, m->role, m->index);
+    size_t count = m->count;
+    m->open = true;
+    m->count = 0;
+    return turn && read_reserve_parts(r, &turn->parts, count);
+}
+
 static enum err read_element(struct reader *r, const struct where *at, struct json v, void *into)
 {
     struct message *m = into;
     if (json_is(json_get(v, "type"), "mid_conv_system"))
         return read_mid_system(r, at, v, m);
-    if (!m->open && !read_add_turn(r, m->role, m->index))
+    if (!m->open && !open_turn(r, m))
         return read_too_large(r);
-    m->open = true;
     return anthropic_read_block(r, at, v, &r->out->turns[r->out->turn_count - 1].parts);
 }
 
@@ -102,6 +111,7 @@ static enum err read_message(struct reader *r, const struct where *at, struct js
     }
     if (json_type(content) != JSON_ARRAY)
         return read_wrong_type(r, &content_at, content, "a string or an array");
+    m.count = json_count(content);
     e = read_array(r, &content_at, content, read_element, &m);
     return e ? e : join_results(r, first);
 }
@@ -115,7 +125,8 @@ enum err anthropic_read_messages(struct reader *r, const struct where *at, struc
     if (json_type(v) == JSON_ARRAY && count > MESSAGES_MAX)
         return read_fault(r, at, ERROR_INVALID_VALUE, "'messages' may hold at most %d messages.",
                           MESSAGES_MAX);
-    return read_array(r, at, v, read_message, into);
+    return read_reserve_turns(r, count) ? read_array(r, at, v, read_message, into)
+                                        : read_too_large(r);
 }
 
 static enum err read_system_block(struct reader *r, const struct where *at, struct json v,
@@ -135,5 +146,7 @@ enum err anthropic_read_system(struct reader *r, const struct where *at, struct 
         return anthropic_read_content(r, at, v, &out->system, &plain);
     if (json_type(v) != JSON_ARRAY)
         return read_wrong_type(r, at, v, "a string or an array");
-    return read_array(r, at, v, read_system_block, &out->system);
+    return read_reserve_parts(r, &out->system, json_count(v))
+               ? read_array(r, at, v, read_system_block, &out->system)
+               : read_too_large(r);
 }

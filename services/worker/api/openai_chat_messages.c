@@ -95,6 +95,9 @@ static enum err read_assistant(struct reader *r, const struct where *at, const s
     struct where thinking = {.up = at, .name = "thinking_blocks"},
                  call = {.up = at, .name = "function_call"};
     enum err e = OK;
+    size_t most = json_count(from->thinking_blocks) + json_count(from->tool_calls);
+    if (!read_reserve_parts(r, &turn->parts, most + json_count(from->content) + 1))
+        return read_too_large(r);
     if (!json_absent(from->thinking_blocks))
         e = read_array(r, &thinking, from->thinking_blocks, read_thinking_block, &turn->parts);
     else if (from->reasoning_text.len)
@@ -298,5 +301,6 @@ enum err openai_read_messages(struct reader *r, const struct where *at, struct j
     if (json_type(v) == JSON_ARRAY && count > MESSAGES_MAX)
         return read_fault(r, at, ERROR_INVALID_VALUE, "'messages' may hold at most %d messages.",
                           MESSAGES_MAX);
-    return read_array(r, at, v, read_message, &m);
+    return read_reserve_turns(r, count) ? read_array(r, at, v, read_message, &m)
+                                        : read_too_large(r);
 }

@@ -103,6 +103,8 @@ enum err openai_read_content(struct reader *r, const struct where *at, struct js
     if (!*plain) {
         if (json_type(v) != JSON_ARRAY)
             return read_wrong_type(r, at, v, "a string or an array");
+        if (!read_reserve_parts(r, parts, json_count(v)))
+            return read_too_large(r);
         return read_array(r, at, v, read_part, &content);
     }
     struct part *part = read_add_part(r, parts, PART_TEXT);

@@ -118,6 +118,10 @@ static void put_block(struct chat_writer *w, const struct buf *json)
 
 static void on_signature(struct chat_writer *w, struct span signature)
 {
+    if (!signature.len) { /* no block can be sent back without one */
+        rope_reset(&w->thought);
+        return;
+    }
     struct buf json = {0};
     struct json_writer jw = {.out = &json};
     jw_object(&jw);

@@ -5,7 +5,7 @@
 
 /* ---- faults ---- */
 
-enum { PATH_DEPTH = 16, MESSAGE_MAX = 512 };
+enum { PATH_DEPTH = 16, MESSAGE_MAX = 512, DROPPED_NAME_MAX = 80 };
 
 /* "messages[2].content[0].text" */
 static struct span render(struct arena *arena, const struct where *at)
@@ -103,7 +103,7 @@ enum err read_ignored_text(struct reader *r, const struct where *at, struct json
 static enum err store(struct reader *r, const struct where *at, struct json v,
                       const struct member *m, void *into)
 {
-    char *field = (char *)into + m->offset;
+    char *field = into ? (char *)into + m->offset : NULL;
     enum json_type type = json_type(v);
     switch (m->kind) {
     case MEMBER_KNOWN:
@@ -152,22 +152,27 @@ static enum err add_extra(struct reader *r, const char *name, struct json value,
     return OK;
 }
 
+/* Deeper down a name is only told of: it needs no memory, however many a client invents. */
+static void drop_unknown(struct reader *r, struct json key, const char *path)
+{
+    char name[DROPPED_NAME_MAX];
+    (void)snprintf(name, sizeof name, "%s.%.*s", path,
+                   SPAN_ARG(span_first(json_text(key), sizeof name)));
+    neutral_drop(r->out, name);
+}
+
 static enum err keep_unknown(struct reader *r, const struct json_iter *i, struct json object,
                              const struct shape *shape)
 {
     if (json_absent(i->value))
         return OK;
+    if (shape->path) {
+        drop_unknown(r, i->key, shape->path);
+        return OK;
+    }
     struct span bytes = json_string(i->key, r->arena);
     char *name = bytes.data ? arena_strdup(r->arena, bytes) : NULL;
-    if (!name)
-        return read_too_large(r);
-    if (!shape->path)
-        return add_extra(r, name, i->value, object);
-    struct span path = arena_printf(r->arena, "%s.%s", shape->path, name);
-    if (!path.data)
-        return read_too_large(r);
-    neutral_drop(r->out, path.data);
-    return OK;
+    return name ? add_extra(r, name, i->value, object) : read_too_large(r);
 }
 
 static size_t find_member(const struct shape *shape, struct json key)
@@ -265,29 +270,51 @@ enum err read_refuse_doubled(struct reader *r, struct json body, const char *con
 
 /* ---- turns and parts ---- */
 
+bool read_reserve_turns(struct reader *r, size_t more)
+{
+    struct neutral_request *out = r->out;
+    if (out->turn_count + more <= r->turn_cap)
+        return true;
+    struct turn *grown = ARENA_ARRAY(r->arena, struct turn, out->turn_count + more);
+    if (!grown)
+        return false;
+    if (out->turn_count)
+        memcpy(grown, out->turns, out->turn_count * sizeof *grown);
+    out->turns = grown;
+    r->turn_cap = out->turn_count + more;
+    return true;
+}
+
 struct turn *read_add_turn(struct reader *r, enum role role, size_t index)
 {
     struct neutral_request *out = r->out;
-    if (out->turn_count == r->turn_cap) {
-        size_t cap = r->turn_cap ? r->turn_cap * 2 : 8;
-        struct turn *grown = ARENA_ARRAY(r->arena, struct turn, cap);
-        if (!grown)
-            return NULL;
-        if (out->turn_count)
-            memcpy(grown, out->turns, out->turn_count * sizeof *grown);
-        out->turns = grown;
-        r->turn_cap = cap;
-    }
+    if (out->turn_count == r->turn_cap && !read_reserve_turns(r, out->turn_count + 1))
+        return NULL;
     struct turn *turn = &out->turns[out->turn_count++];
     *turn = (struct turn){.role = role, .index = (unsigned)index};
     return turn;
 }
 
+bool read_reserve_parts(struct reader *r, struct part_list *list, size_t more)
+{
+    if (list->count + more <= list->cap)
+        return true;
+    struct part *grown = ARENA_ARRAY(r->arena, struct part, list->count + more);
+    if (!grown)
+        return false;
+    if (list->count)
+        memcpy(grown, list->items, list->count * sizeof *grown);
+    list->items = grown;
+    list->cap = list->count + more;
+    return true;
+}
+
 struct part *read_add_part(struct reader *r, struct part_list *list, enum part_kind kind)
 {
-    struct part *part = part_list_add(list, r->arena);
-    if (part)
-        *part = (struct part){.kind = kind};
+    if (list->count == list->cap && !read_reserve_parts(r, list, list->count + 1))
+        return NULL;
+    struct part *part = &list->items[list->count++];
+    *part = (struct part){.kind = kind};
     return part;
 }
 

@@ -90,6 +90,10 @@ enum err read_ignored_text(struct reader *r, const struct where *at, struct json
 enum err read_refuse_doubled(struct reader *r, struct json body,
                              const char *const *names) NODISCARD;
 
+/* Room for so many more, exactly: what a body makes of memory stays a small multiple of its size.
+ * False when the arena is full. */
+bool read_reserve_turns(struct reader *r, size_t more);
+bool read_reserve_parts(struct reader *r, struct part_list *list, size_t more);
 /* A zeroed turn at the end of the request's list; NULL when the arena is full. Moves earlier turns.
  */
 struct turn *read_add_turn(struct reader *r, enum role role, size_t index);

@@ -469,7 +469,7 @@ static void invented_names_stay_harmless(void **state)
     (void)state;
     static const struct row rows[] = {
         {"{'messages':[{'role':'user','content':'q','a\\r\\nSet-Cookie: x':1,'b\\u0000c':1}]}",
-         "0 user plain (text text=q)\ndropped messages.a??Set-Cookie??x\ndropped messages.b\n"},
+         "0 user plain (text text=q)\ndropped messages.a?r?nSet-Cookie??x\ndropped messages.b?u0000c\n"},
     };
     CHECK(rows);
 }
