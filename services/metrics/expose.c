@@ -30,22 +30,6 @@ static void put_label(struct buf *out, bool *first, struct span name, struct spa
     buf_append_char(out, '"');
 }
 
-static void put_labels(struct buf *out, const struct series *s, const char *le)
-{
-    bool first = true;
-    struct span names = span_str(metric_info(s->id)->labels);
-    for (unsigned i = 0; i < s->label_count; i++)
-        put_label(out, &first, span_cut(&names, ','), s->labels[i]);
-    if (s->instance.len) {
-        put_label(out, &first, SPAN("daemon"), s->role);
-        put_label(out, &first, SPAN("instance"), s->instance);
-    }
-    if (le)
-        put_label(out, &first, SPAN("le"), span_str(le));
-    if (!first)
-        buf_append_char(out, '}');
-}
-
 /* value / 10^digits, without trailing zeros. */
 static void put_decimal(struct buf *out, uint64_t value, unsigned digits)
 {
@@ -66,12 +50,35 @@ static void put_decimal(struct buf *out, uint64_t value, unsigned digits)
     buf_append(out, span_of(text, n));
 }
 
+static void put_labels(struct buf *out, const struct series *s, const uint64_t *le_us)
+{
+    bool first = true;
+    struct span names = span_str(metric_info(s->id)->labels);
+    for (unsigned i = 0; i < s->label_count; i++)
+        put_label(out, &first, span_cut(&names, ','), s->labels[i]);
+    if (s->instance.len) {
+        put_label(out, &first, SPAN("daemon"), s->role);
+        put_label(out, &first, SPAN("instance"), s->instance);
+    }
+    if (le_us) {
+        buf_append_str(out, first ? "{le=\"" : ",le=\"");
+        first = false;
+        if (*le_us == UINT64_MAX)
+            buf_append_str(out, "+Inf");
+        else
+            put_decimal(out, *le_us, 6);
+        buf_append_char(out, '"');
+    }
+    if (!first)
+        buf_append_char(out, '}');
+}
+
 static void put_line(struct buf *out, const char *name, const char *suffix, const struct series *s,
-                     const char *le)
+                     const uint64_t *le_us)
 {
     buf_append_str(out, name);
     buf_append_str(out, suffix);
-    put_labels(out, s, le);
+    put_labels(out, s, le_us);
     buf_append_char(out, ' ');
 }
 
@@ -79,18 +86,8 @@ static void put_histogram(struct buf *out, const char *name, const struct series
 {
     uint64_t count = 0;
     for (unsigned i = 0; i < METRIC_BUCKETS; i++) {
-        char le_bytes[32];
-        struct buf le = {.data = NULL};
         count += s->buckets[i];
-        if (metric_bounds_us[i] == UINT64_MAX)
-            buf_append_str(&le, "+Inf");
-        else
-            put_decimal(&le, metric_bounds_us[i], 6);
-        size_t n = le.len < sizeof le_bytes - 1 ? le.len : sizeof le_bytes - 1;
-        memcpy(le_bytes, le.data ? le.data : "", n);
-        le_bytes[n] = '\0';
-        buf_free(&le);
-        put_line(out, name, "_bucket", s, le_bytes);
+        put_line(out, name, "_bucket", s, &metric_bounds_us[i]);
         buf_append_u64(out, count);
         buf_append_char(out, '\n');
     }

@@ -183,7 +183,7 @@ static void apply(struct store *s, struct entry *e, int64_t value, struct span b
     if (__builtin_add_overflow(series->value, value, &series->value))
         series->value = INT64_MAX;
     for (unsigned i = 0; series->buckets && i < METRIC_BUCKETS; i++)
-        series->buckets[i] += get32(buckets.data + i * 4);
+        series->buckets[i] += get32(buckets.data + (size_t)i * 4);
 }
 
 static enum err store_one(struct store *s, const struct source *from, unsigned id,

@@ -35,7 +35,7 @@ static void on_done(void *ctx, struct http_exchange *x, bool sent)
 }
 
 enum err web_create(struct http_server **out, struct loop *loop, const char *address, uint16_t port,
-                    const struct aggregate *a)
+                    struct aggregate *a)
 {
     struct http_config config = {
         .address = address,
@@ -51,8 +51,6 @@ enum err web_create(struct http_server **out, struct loop *loop, const char *add
         .idle_timeout_ms = 75000,
         .send_timeout_ms = 30000,
     };
-    /* The handler only reads it. */
-    struct http_handler handler = {
-        .ctx = (void *)(uintptr_t)a, .on_request = on_request, .on_done = on_done};
+    struct http_handler handler = {.ctx = a, .on_request = on_request, .on_done = on_done};
     return http_server_create(out, loop, &config, &handler);
 }

@@ -7,6 +7,6 @@
 
 /* `a` is borrowed for as long as the server lives. */
 enum err web_create(struct http_server **out, struct loop *loop, const char *address, uint16_t port,
-                    const struct aggregate *a) NODISCARD;
+                    struct aggregate *a) NODISCARD;
 
 #endif
