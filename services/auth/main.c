@@ -10,7 +10,10 @@ static enum err start(void *self, struct daemon *d)
 
 static void stop(void *self)
 {
-    auth_stop(self);
+    struct auth *a = self;
+    auth_stop(a);
+    for (struct bus_peer *p = bus_next_peer(a->d->bus, NULL); p; p = bus_next_peer(a->d->bus, p))
+        client_leave(p); /* nobody tells us that they go */
 }
 
 static void reload(void *self)
