@@ -265,6 +265,7 @@ static enum err make_call(struct job *job, struct fault *fault_out)
                              .base_url = job->lane->base_url,
                              .model_config = config_find_model(s->config, job->d.model),
                              .table = job->env->table,
+                             .schemas = job->env->schemas,
                              .output_cap = job->d.output_cap,
                              .input_tokens = job->d.input_tokens,
                              .now_s = job->started_wall_ms / 1000,

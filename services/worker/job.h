@@ -23,6 +23,7 @@ struct job_env {
     struct upstream *upstream;
     struct settles *settles;
     const struct model_table *table;
+    struct schema_cache *schemas;  /* of Replicate's models; may be NULL */
     struct metric_client *metrics; /* may be NULL */
     void *ctx;                     /* for the two below */
     enum err (*send)(void *ctx, struct bus_peer *to, struct header h, enum message_type type,

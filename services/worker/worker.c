@@ -3,6 +3,7 @@
 #include "common/base/log.h"
 #include "common/base/model_file.h"
 #include "services/worker/report.h"
+#include "services/worker/schema_cache.h"
 
 enum { UPKEEP_MS = 100 };
 
@@ -66,6 +67,19 @@ static enum err load_setup(struct worker *w, struct setup **out)
     return err;
 }
 
+/* Schemas that files give stand beside the table: share/tollgate/replicate/<owner>/<name>.json */
+static enum err open_schemas(struct worker *w, const char *table_path)
+{
+    struct buf folder = {0};
+    const char *slash = strrchr(table_path, '/');
+    buf_append(&folder, span_of(table_path, slash ? (size_t)(slash + 1 - table_path) : 0));
+    buf_append_str(&folder, "replicate");
+    buf_append_char(&folder, '\0');
+    w->schemas = buf_check(&folder) == OK ? schema_cache_create(folder.data) : NULL;
+    buf_free(&folder);
+    return w->schemas ? OK : ERR_NOMEM;
+}
+
 static enum err load_table(struct worker *w)
 {
     struct buf path = {0}, error = {0};
@@ -76,6 +90,8 @@ static enum err load_table(struct worker *w)
         log_error(
             "no_model_table", LSTR("why", err_name(err)), LSPAN("detail", buf_span(&error)),
             LSTR("hint", "models.json is looked for in $TOLLGATE_SHARE and ../share/tollgate"));
+    if (err == OK)
+        err = open_schemas(w, path.data);
     buf_free(&path);
     buf_free(&error);
     return err;
@@ -89,6 +105,7 @@ void worker_close(struct worker *w)
     setup_unref(&w->setup);
     settles_destroy(&w->settles);
     model_table_destroy(&w->table);
+    schema_cache_destroy(&w->schemas);
 }
 
 static enum err open_parts(struct worker *w)
@@ -108,6 +125,7 @@ static enum err open_parts(struct worker *w)
                           .upstream = w->upstream,
                           .settles = w->settles,
                           .table = w->table,
+                          .schemas = w->schemas,
                           .metrics = w->d->metrics,
                           .ctx = w,
                           .send = send_to_broker};

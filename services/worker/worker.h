@@ -11,6 +11,7 @@ struct worker {
     struct daemon *d;
     struct setup *setup;
     struct model_table *table;
+    struct schema_cache *schemas;
     struct upstream *upstream;
     struct settles *settles;
     struct jobs *jobs; /* NULL until worker_open has succeeded */
