@@ -332,7 +332,9 @@ static void peer_lost(struct bus_peer *peer, const char *why)
     peer->up = false;
     peer->hello_seen[0] = peer->hello_seen[1] = false;
     if (was_up) {
-        log_warn("peer_down", LSTR("peer_role", peer->role), LSTR("peer", peer->name), LSTR("why", why));
+        /* One that says goodbye is no trouble. */
+        log_write(strcmp(why, "stopped") == 0 ? LEVEL_INFO : LEVEL_WARN, "peer_down", LSTR("peer_role", peer->role),
+                  LSTR("peer", peer->name), LSTR("why", why), LOG_END_);
         if (peer->bus->spec.on_peer_down)
             peer->bus->spec.on_peer_down(peer->bus->spec.ctx, peer);
     }
