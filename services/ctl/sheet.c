@@ -54,8 +54,8 @@ void sheet_u64(struct sheet *s, uint64_t n)
 void sheet_dollars(struct sheet *s, uint64_t nano)
 {
     char text[40];
-    int len = snprintf(text, sizeof text, "%llu.%06llu", (unsigned long long)(nano / 1000000000),
-                       (unsigned long long)(nano % 1000000000 / 1000));
+    int len = snprintf(text, sizeof text, "%llu.%09llu", (unsigned long long)(nano / 1000000000),
+                       (unsigned long long)(nano % 1000000000));
     sheet_cell(s, span_of(text, (size_t)len));
 }
 

@@ -24,7 +24,7 @@ void sheet_free(struct sheet *s);
 void sheet_cell(struct sheet *s, struct span text);
 void sheet_str(struct sheet *s, const char *text);
 void sheet_u64(struct sheet *s, uint64_t n);
-/* Nano-dollars as dollars: "0.001234". */
+/* Nano-dollars as dollars: "0.001234567". */
 void sheet_dollars(struct sheet *s, uint64_t nano);
 /* Control bytes are shown as '?'. ERR_NOMEM when cells were lost. */
 enum err sheet_write(const struct sheet *s, struct buf *out) NODISCARD;

@@ -27,10 +27,10 @@ static void columns_are_as_wide_as_they_need(void **state)
     sheet_cell(&s, SPAN_NONE);
     assert_int_equal(sheet_write(&s, &out), OK);
     buf_append_char(&out, '\0');
-    assert_string_equal(out.data, "NAME        COUNT      COST  NOTE\n"
-                                  "a        12345678  1.234567  x\n"
-                                  "b?[31mc         7  0.000005  \n"
-                                  "\xc3\xa4\xc3\xb6              0  0.000000  \n");
+    assert_string_equal(out.data, "NAME        COUNT         COST  NOTE\n"
+                                  "a        12345678  1.234567890  x\n"
+                                  "b?[31mc         7  0.000005000  \n"
+                                  "\xc3\xa4\xc3\xb6              0  0.000000999  \n");
     buf_free(&out);
     sheet_free(&s);
 }
