@@ -56,7 +56,7 @@ static enum err read_image(struct reader *r, const struct where *at, struct json
 {
     struct where source = {.up = at, .name = "source"};
     struct part *part = read_add_part(r, parts, PART_IMAGE);
-    bool known;
+    bool known = false;
     if (!part)
         return read_too_large(r);
     enum err e = read_object(r, at, v, &image_shape, part);
@@ -120,7 +120,7 @@ static enum err read_document(struct reader *r, const struct where *at, struct j
                  data = {.up = &at_source, .name = "data"};
     struct json source = json_get(v, "source");
     struct part *part = read_add_part(r, parts, PART_DOCUMENT);
-    bool known;
+    bool known = false;
     if (!part)
         return read_too_large(r);
     enum err e = read_object(r, at, v, &document_shape, part);

@@ -10,7 +10,7 @@ enum { PATH_DEPTH = 16, MESSAGE_MAX = 512, DROPPED_NAME_MAX = 80 };
 /* "messages[2].content[0].text" */
 static struct span render(struct arena *arena, const struct where *at)
 {
-    const struct where *steps[PATH_DEPTH];
+    const struct where *steps[PATH_DEPTH] = {NULL};
     size_t depth = 0;
     for (; at && depth < PATH_DEPTH; at = at->up)
         steps[depth++] = at;
