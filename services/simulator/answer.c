@@ -1,7 +1,5 @@
 #include "services/simulator/answer.h"
 
-#include <inttypes.h>
-
 enum { MAX_ECHO = 4096, SCHEMA_DEPTH = 12, PIECE_BYTES = 16, MAX_PIECES = 64, SCHEMA_ITEMS = 1 };
 
 uint64_t tokens_of(uint64_t bytes)
@@ -280,18 +278,27 @@ static struct span plain_answer(struct ask *ask)
     if (span_find_span(echo, SPAN("[[sim")) < echo.len)
         echo = without_directives(ask);
     echo = clip(echo, MAX_ECHO);
-    struct span said = arena_printf(&ask->sim->arena, "[simulated] %.*s (#%016" PRIx64 ")",
-                                    SPAN_ARG(echo), text_hash(ask->text));
+    static const char head[] = "[simulated] ";
+    static const char filler[] = " and so on";
     size_t want = (size_t)ask->fault.tokens * 4;
-    if (said.len >= want)
-        return said;
-    char *padded = arena_alloc(&ask->sim->arena, want);
-    if (!padded)
-        return said;
-    memcpy(padded, said.data, said.len);
-    for (size_t i = said.len; i < want; i++)
-        padded[i] = " and so on"[i % 10];
-    return span_of(padded, want);
+    size_t least = sizeof head - 1 + echo.len + 3 + 16 + 1;
+    char *said = arena_alloc(&ask->sim->arena, (want > least ? want : least) + 1);
+    if (!said)
+        return SPAN("[simulated]");
+    size_t n = sizeof head - 1;
+    memcpy(said, head, n);
+    if (echo.len)
+        memcpy(said + n, echo.data, echo.len);
+    n += echo.len;
+    memcpy(said + n, " (#", 3);
+    n += 3;
+    uint64_t hash = text_hash(ask->text);
+    for (int shift = 60; shift >= 0; shift -= 4)
+        said[n++] = "0123456789abcdef"[hash >> shift & 15];
+    said[n++] = ')';
+    for (size_t i = 0; n < want; i++)
+        said[n++] = filler[i % (sizeof filler - 1)];
+    return span_of(said, n);
 }
 
 static void apply_stop(struct answer *a, struct span stop)
@@ -310,6 +317,15 @@ static void apply_stops(struct ask *ask, struct json stops, struct answer *a)
         apply_stop(a, json_string(stops, &ask->sim->arena));
     for (struct json_iter i = json_iter(stops); json_type(stops) == JSON_ARRAY && json_next(&i);)
         apply_stop(a, json_string(i.value, &ask->sim->arena));
+}
+
+void question_add_tool(struct ask *ask, struct question *q, struct span name, struct json schema)
+{
+    if (!q->tools)
+        q->tools = ARENA_ARRAY(&ask->sim->arena, struct tool, ANSWER_MAX_TOOLS);
+    if (!q->tools || q->tool_count == ANSWER_MAX_TOOLS)
+        return;
+    q->tools[q->tool_count++] = (struct tool){name, schema};
 }
 
 void answer_make(struct ask *ask, const struct question *q, struct answer *a)

@@ -18,7 +18,7 @@ struct tool {
 
 /* What a protocol has read out of its request. */
 struct question {
-    struct tool tools[ANSWER_MAX_TOOLS];
+    struct tool *tools; /* in the arena; made by question_add_tool */
     unsigned tool_count;
     enum tool_mode mode;
     struct span named;
@@ -47,6 +47,8 @@ struct answer {
     uint64_t input, output, cached, reasoning;
 };
 
+/* Ignored beyond ANSWER_MAX_TOOLS. */
+void question_add_tool(struct ask *ask, struct question *q, struct span name, struct json schema);
 void answer_make(struct ask *ask, const struct question *q, struct answer *out);
 uint64_t tokens_of(uint64_t bytes);
 /* The pieces a stream cuts the text into: call until it returns an empty span. `at` starts at 0.

@@ -283,10 +283,8 @@ static void read_question(struct ask *ask, struct question *q)
             turn_text(ask, json_get(i.value, "content"));
     }
     for (struct json_iter i = json_iter(tools); json_type(tools) == JSON_ARRAY && json_next(&i);) {
-        if (q->tool_count == ANSWER_MAX_TOOLS)
-            break;
-        q->tools[q->tool_count].name = json_string(json_get(i.value, "name"), &ask->sim->arena);
-        q->tools[q->tool_count++].schema = json_get(i.value, "input_schema");
+        question_add_tool(ask, q, json_string(json_get(i.value, "name"), &ask->sim->arena),
+                          json_get(i.value, "input_schema"));
     }
     struct json kind = json_get(choice, "type");
     q->mode = json_is(kind, "none")   ? TOOLS_NONE

@@ -151,12 +151,9 @@ static void read_tools(struct ask *ask, struct question *q)
     struct json tools = json_get(ask->body, "tools"), choice = json_get(ask->body, "tool_choice");
     for (struct json_iter i = json_iter(tools); json_type(tools) == JSON_ARRAY && json_next(&i);) {
         struct json function = json_get(i.value, "function");
-        if (json_type(json_get(function, "name")) != JSON_STRING ||
-            q->tool_count == ANSWER_MAX_TOOLS)
-            continue;
-        struct tool *tool = &q->tools[q->tool_count++];
-        tool->name = json_string(json_get(function, "name"), &ask->sim->arena);
-        tool->schema = json_get(function, "parameters");
+        if (json_type(json_get(function, "name")) == JSON_STRING)
+            question_add_tool(ask, q, json_string(json_get(function, "name"), &ask->sim->arena),
+                              json_get(function, "parameters"));
     }
     if (json_is(choice, "none")) {
         q->mode = TOOLS_NONE;

@@ -32,10 +32,9 @@ static void read_tools(struct ask *ask, struct question *q)
 {
     struct json tools = json_get(ask->body, "tools"), choice = json_get(ask->body, "tool_choice");
     for (struct json_iter i = json_iter(tools); json_type(tools) == JSON_ARRAY && json_next(&i);) {
-        if (!json_is(json_get(i.value, "type"), "function") || q->tool_count == ANSWER_MAX_TOOLS)
-            continue;
-        q->tools[q->tool_count].name = json_string(json_get(i.value, "name"), &ask->sim->arena);
-        q->tools[q->tool_count++].schema = json_get(i.value, "parameters");
+        if (json_is(json_get(i.value, "type"), "function"))
+            question_add_tool(ask, q, json_string(json_get(i.value, "name"), &ask->sim->arena),
+                              json_get(i.value, "parameters"));
     }
     if (json_is(choice, "none"))
         q->mode = TOOLS_NONE;
