@@ -17,15 +17,13 @@ static void write_time(struct json_writer *w, uint64_t wall_ms)
 
 /* ---- what the gauges say ---- */
 
-/* A daemon's own gauge; false when it reports none. */
-static bool own_gauge(const struct store *s, enum metric_id id, const char *name, int64_t *out)
+/* A daemon's own gauge; 0 when it reports none. */
+static int64_t own_gauge(const struct store *s, enum metric_id id, const char *name)
 {
     for (const struct series *g = store_first(s, id); g; g = g->next)
-        if (!g->away && span_is(g->instance, name)) {
-            *out = g->value;
-            return true;
-        }
-    return false;
+        if (!g->away && span_is(g->instance, name))
+            return g->value;
+    return 0;
 }
 
 /* What all brokers together say about a worker. */
@@ -63,53 +61,54 @@ static bool is_healthy(const struct daemons *d, const struct store *s)
 
 /* ---- writing ---- */
 
+static void write_text(struct json_writer *w, const char *key, const char *value)
+{
+    jw_key(w, key);
+    jw_str(w, value);
+}
+
+static void write_number(struct json_writer *w, const char *key, int64_t value)
+{
+    jw_key(w, key);
+    jw_i64(w, value);
+}
+
 static void write_worker(struct json_writer *w, const struct daemon_seen *one,
                          const struct store *s)
 {
     int64_t slots = worker_gauge(s, METRIC_WORKER_SLOTS, one->name);
-    jw_key(w, "provider");
-    jw_str(w, one->provider);
-    jw_key(w, "slots");
-    jw_i64(w, slots);
-    jw_key(w, "in_flight");
-    jw_i64(w, worker_gauge(s, METRIC_WORKER_IN_FLIGHT, one->name));
-    struct span why = worker_why(s, one->name);
-    if (!slots && why.len) {
-        jw_key(w, "why");
-        jw_string(w, why);
-    }
-}
-
-static void write_gauge(struct json_writer *w, const char *key, const struct store *s,
-                        enum metric_id id, const char *name)
-{
-    int64_t value;
-    if (!own_gauge(s, id, name, &value))
-        return;
-    jw_key(w, key);
-    jw_i64(w, value);
+    jw_object(w);
+    write_text(w, "worker", one->name);
+    write_text(w, "provider", one->provider);
+    write_number(w, "slots", slots);
+    write_number(w, "in_flight", worker_gauge(s, METRIC_WORKER_IN_FLIGHT, one->name));
+    jw_key(w, "why");
+    jw_string(w, slots ? SPAN_NONE : worker_why(s, one->name));
+    jw_object_end(w);
 }
 
 static void write_daemon(struct json_writer *w, const struct daemon_seen *one,
                          const struct store *s)
 {
     jw_object(w);
-    jw_key(w, "role");
-    jw_str(w, one->role);
-    jw_key(w, "name");
-    jw_str(w, one->name);
-    jw_key(w, "version");
-    jw_str(w, one->version);
+    write_text(w, "role", one->role);
+    write_text(w, "name", one->name);
+    write_text(w, "version", one->version);
     jw_key(w, "up_since");
     write_time(w, one->since_ms);
-    if (strcmp(one->role, "worker") == 0) {
-        write_worker(w, one, s);
-    } else {
-        write_gauge(w, "in_flight", s, METRIC_IN_FLIGHT, one->name);
-        write_gauge(w, "queue_depth", s, METRIC_QUEUE_DEPTH, one->name);
-        write_gauge(w, "connections", s, METRIC_CONNECTIONS, one->name);
-    }
+    write_number(w, "in_flight", own_gauge(s, METRIC_IN_FLIGHT, one->name));
+    write_number(w, "queued", own_gauge(s, METRIC_QUEUE_DEPTH, one->name));
     jw_object_end(w);
+}
+
+/* What all brokers together report. */
+static int64_t brokers_gauge(const struct store *s, enum metric_id id)
+{
+    int64_t sum = 0;
+    for (const struct series *g = store_first(s, id); g; g = g->next)
+        if (!g->away && span_is(g->role, "broker"))
+            sum += g->value;
+    return sum;
 }
 
 static void begin(struct json_writer *w, const struct daemons *d, const struct store *s,
@@ -134,11 +133,19 @@ void status_write(const struct daemons *d, const struct store *s, uint64_t wall_
 {
     struct json_writer w = {.out = out};
     begin(&w, d, s, wall_ms);
+    write_number(&w, "in_flight", brokers_gauge(s, METRIC_IN_FLIGHT));
+    write_number(&w, "queued", brokers_gauge(s, METRIC_QUEUE_DEPTH));
     jw_key(&w, "daemons");
     jw_array(&w);
     for (const struct daemon_seen *one = daemons_first(d); one; one = one->next)
         if (!one->gone_ms)
             write_daemon(&w, one, s);
+    jw_array_end(&w);
+    jw_key(&w, "workers");
+    jw_array(&w);
+    for (const struct daemon_seen *one = daemons_first(d); one; one = one->next)
+        if (!one->gone_ms && strcmp(one->role, "worker") == 0)
+            write_worker(&w, one, s);
     jw_array_end(&w);
     jw_object_end(&w);
 }

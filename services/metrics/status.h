@@ -1,14 +1,16 @@
-/* The suite at a glance, as JSON for `tollgate status`, /status and the edge's /health:
+/* The suite at a glance, as JSON for `tollgate status`, /status and the edge's /health. All objects
+ * of a list have the same members, so that it prints as a table:
  *
- * {"status":"healthy","timestamp":"2026-11-24T02:00:00Z","daemons":[
- *   {"role":"broker","name":"broker-1","version":"0.1.0","up_since":"2026-…Z","in_flight":3,"queue_depth":0},
- *   {"role":"worker","name":"worker-openai-3f2a",…,"provider":"openai","slots":512,"in_flight":3},
- *   {"role":"worker","name":"worker-replicate-77aa",…,"provider":"replicate","slots":0,"in_flight":0,
- *    "why":"no api key"}]}
+ * {"status":"healthy","timestamp":"2026-11-24T02:00:00Z","in_flight":3,"queued":0,
+ *  "daemons":[{"role":"broker","name":"broker-1","version":"0.1.0","up_since":"2026-…Z","in_flight":3,"queued":0},
+ * …],
+ *  "workers":[{"worker":"worker-openai-3f2a","provider":"openai","slots":512,"in_flight":3,"why":""},
+ *             {"worker":"worker-replicate-77aa","provider":"replicate","slots":0,"in_flight":0,"why":"no
+ * api key"}]}
  *
- * "status" is "degraded" when there is no edge, auth, broker or no worker that offers slots.
- * in_flight of a worker is what the brokers have running there; of others what they report, absent
- * when they don't. */
+ * "status" is "degraded" when there is no edge, auth, broker or no worker that offers slots. The
+ * totals are the brokers'; a worker's slots and in_flight are what all brokers together know of it;
+ * "why" says why it offers none. */
 #ifndef SERVICES_METRICS_STATUS_H
 #define SERVICES_METRICS_STATUS_H
 
