@@ -98,7 +98,7 @@ static enum err read_message(struct reader *r, const struct where *at, struct js
     struct json content = json_get(v, "content");
     size_t first = r->out->turn_count;
     (void)into;
-    enum err e = read_object(r, at, v, &message_shape, NULL);
+    enum err e = read_object(r, at, v, &message_shape, &m);
     if (e)
         return e;
     if (!role_of(json_get(v, "role"), &m.role))

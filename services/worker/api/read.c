@@ -103,7 +103,7 @@ enum err read_ignored_text(struct reader *r, const struct where *at, struct json
 static enum err store(struct reader *r, const struct where *at, struct json v,
                       const struct member *m, void *into)
 {
-    char *field = into ? (char *)into + m->offset : NULL;
+    char *field = (char *)into + m->offset;
     enum json_type type = json_type(v);
     switch (m->kind) {
     case MEMBER_KNOWN:
