@@ -84,19 +84,24 @@ static void status_shows_every_daemon_with_what_it_does(void **state)
     assert_true(json_is(json_get(root, "timestamp"), "2026-11-24T02:00:00Z"));
     struct json daemons = json_get(root, "daemons");
     assert_int_equal(json_count(daemons), 6);
-    struct json edge = json_at(daemons, 0), broker = json_at(daemons, 2),
-                openai = json_at(daemons, 4), replicate = json_at(daemons, 5);
+    struct json workers = json_get(root, "workers");
+    assert_int_equal(json_count(workers), 2);
+    struct json edge = json_at(daemons, 0), broker = json_at(daemons, 2);
+    struct json openai = json_at(workers, 0), replicate = json_at(workers, 1);
     assert_true(json_is(json_get(edge, "role"), "edge") &&
                 json_is(json_get(edge, "name"), "edge-1"));
     assert_true(json_is(json_get(edge, "version"), "0.1.0"));
     assert_true(json_is(json_get(edge, "up_since"), "2026-11-24T02:00:00Z"));
-    check_i64(edge, "connections", 12);
-    check_i64(broker, "queue_depth", 7);
+    check_i64(root, "in_flight", 9);
+    check_i64(root, "queued", 7);
+    check_i64(edge, "in_flight", 0);
+    check_i64(broker, "queued", 7);
     check_i64(broker, "in_flight", 9);
     assert_true(json_is(json_get(openai, "provider"), "openai"));
     check_i64(openai, "slots", 512);
     check_i64(openai, "in_flight", 5);
-    assert_true(json_absent(json_get(openai, "why")));
+    assert_true(json_is(json_get(openai, "worker"), "w-openai"));
+    assert_true(json_is(json_get(openai, "why"), ""));
     check_i64(replicate, "slots", 0);
     assert_true(json_is(json_get(replicate, "why"), "no api key"));
     close_document(&text, &doc);
