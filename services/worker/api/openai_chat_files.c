@@ -98,6 +98,8 @@ enum err openai_read_image_part(struct reader *r, const struct where *at, struct
     enum err e = read_object(r, &image, json_get(v, "image_url"), &image_shape, part);
     if (e)
         return e;
+    if (part->detail_text.len && !span_is(part->detail_text, "auto"))
+        neutral_drop(r->out, "messages.content.image_url.detail"); /* nor this */
     struct span url_text = part->url_text;
     part->url_text = SPAN_NONE;
     return set_url(r, at, url_text, part);

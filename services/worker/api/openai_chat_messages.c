@@ -283,8 +283,11 @@ static enum err read_message(struct reader *r, const struct where *at, struct js
     struct turn *turn = read_add_turn(r, role, at->index);
     if (!turn)
         return read_too_large(r);
-    if (!json_is(from.role, "function")) /* there the name only says which call is answered */
+    /* a function's name only says which call is answered */
+    if (from.name_text.len && !json_is(from.role, "function")) {
         turn->name_text = from.name_text;
+        neutral_drop(r->out, "messages.name"); /* no other protocol has one */
+    }
     e = read_turn(r, at, &from, turn, m);
     if (!e && from.cache_json.len && turn->parts.count)
         turn->parts.items[turn->parts.count - 1].cache_json = from.cache_json;

@@ -168,7 +168,7 @@ static void messages_become_turns_in_their_order(void **state)
          "0 system plain (text text=A)\n1 user plain (text text=u)\n2 developer plain (text "
          "text=B)\n"
          "3 assistant plain (text text=x)\n4 system (text text=C) (text)\n5 user plain name=bob "
-         "(text text=v)\n"},
+         "(text text=v)\ndropped messages.name\n"},
         /* H022, H023, H024: text stays as it was escaped */
         {"{'messages':[{'role':'user','content':'a\\u0000b\\ud83d caf\\u00e9 \\/'}]}",
          "0 user plain (text text=a\\u0000b\\ud83d caf\\u00e9 \\/)\n"},
@@ -328,7 +328,8 @@ static void images_are_taken_apart(void **state)
     (void)state;
     static const struct row rows[] = {
         {WITH("{'type':'image_url','image_url':{'url':'https://x.test/a.png?b','detail':'low'}}"),
-         "0 user (image url=https://x.test/a.png?b detail=low)\n"},
+         "0 user (image url=https://x.test/a.png?b detail=low)\ndropped "
+         "messages.content.image_url.detail\n"},
         {IMAGE("data:image/jpg;charset=utf-8;base64,AA=="),
          "0 user (image media=image/jpeg data=AA==)\n"},
         {IMAGE("DATA:image/PNG;BASE64,AA=="), "0 user (image media=image/png data=AA==)\n"},
@@ -469,7 +470,8 @@ static void invented_names_stay_harmless(void **state)
     (void)state;
     static const struct row rows[] = {
         {"{'messages':[{'role':'user','content':'q','a\\r\\nSet-Cookie: x':1,'b\\u0000c':1}]}",
-         "0 user plain (text text=q)\ndropped messages.a?r?nSet-Cookie??x\ndropped messages.b?u0000c\n"},
+         "0 user plain (text text=q)\ndropped messages.a?r?nSet-Cookie??x\ndropped "
+         "messages.b?u0000c\n"},
     };
     CHECK(rows);
 }
