@@ -27,26 +27,47 @@ static void value_text(struct json v, struct buf *out)
         buf_append(out, json_raw(v));
 }
 
-/* A list of objects: the members of the first are the columns. */
+enum { COLUMNS_MAX = 16 };
+
+struct columns {
+    struct json keys[COLUMNS_MAX];
+    bool numbers[COLUMNS_MAX];
+    size_t count;
+};
+
+static void add_column(struct columns *c, struct json key, struct json value)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        if (span_equals(json_text(c->keys[i]), json_text(key)))
+            return;
+    }
+    if (c->count < COLUMNS_MAX) {
+        c->numbers[c->count] = json_type(value) == JSON_NUMBER;
+        c->keys[c->count++] = key;
+    }
+}
+
+/* A list of objects: every member that any of them has is a column. */
 static enum err print_list(struct json list)
 {
-    struct json first = json_at(list, 0);
+    struct columns columns = {.count = 0};
     struct buf text = {0}, out = {0};
     struct sheet s;
-    for (struct json_iter i = json_iter(first); json_next(&i);) {
-        if (text.len)
-            buf_append_char(&text, '|');
-        if (json_type(i.value) == JSON_NUMBER)
-            buf_append_char(&text, '>');
-        upper(&text, json_text(i.key));
+    for (struct json_iter row = json_iter(list); json_next(&row);) {
+        for (struct json_iter i = json_iter(row.value); json_next(&i);)
+            add_column(&columns, i.key, i.value);
+    }
+    for (size_t i = 0; i < columns.count; i++) {
+        buf_append_str(&text, i ? "|" : "");
+        buf_append_str(&text, columns.numbers[i] ? ">" : "");
+        upper(&text, json_text(columns.keys[i]));
     }
     buf_append_char(&text, '\0');
     sheet_init(&s, text.data ? text.data : "");
     for (struct json_iter row = json_iter(list); json_next(&row);) {
-        size_t column = 0;
-        for (struct json_iter i = json_iter(first); json_next(&i) && column < s.columns; column++) {
+        for (size_t i = 0; i < columns.count; i++) {
             char name[64];
-            (void)snprintf(name, sizeof name, "%.*s", SPAN_ARG(json_text(i.key)));
+            (void)snprintf(name, sizeof name, "%.*s", SPAN_ARG(json_text(columns.keys[i])));
             buf_clear(&text);
             value_text(json_get(row.value, name), &text);
             sheet_cell(&s, buf_span(&text));

@@ -75,7 +75,7 @@ def test_a_bad_body(suite, key, path, body, status, word, param):
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
 @pytest.mark.parametrize("headers,status,word", [
     ({}, 401, "authentication_error"),
-    ({"authorization": "Bearer "}, 401, "authentication_error"),
+    ({"authorization": "Bearer"}, 401, "authentication_error"),
     ({"authorization": "Basic eDp5"}, 401, "authentication_error"),
     ({"authorization": "Bearer sk-wrong"}, 401, "authentication_error"),
     ({"x-api-key": "sk-wrong"}, 401, "authentication_error"),

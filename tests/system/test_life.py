@@ -26,8 +26,8 @@ def test_health_liveness_readiness_and_status(suite, key):
     status = suite.ctl("status").stdout
     for name in ("edge-1", "auth", "broker-1", "worker-openai-1", "worker-anthropic-1", "worker-replicate-1"):
         assert name in status
-    text = httpx.get(suite.url + "/metrics").text
-    assert "# TYPE tollgate_requests_total counter" in text
+    assert chat(suite, key).status_code == 200
+    wait_for(lambda: "# TYPE tollgate_requests_total counter" in httpx.get(suite.url + "/metrics").text, "requests counted")
 
 
 def test_sigterm_lets_a_stream_end_and_refuses_new_work(fresh):
@@ -102,7 +102,7 @@ def test_a_worker_without_its_secret_stays_up_offers_nothing_and_says_so(tmp_pat
             "model": "claude-haiku-4-5", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]})
         assert r.status_code == 529
         assert suite.daemons["worker-anthropic-1"].alive
-        assert "no api key" in suite.ctl("status").stdout
+        wait_for(lambda: "no api key" in suite.ctl("status").stdout, "status says why")
 
 
 def test_a_bad_configuration_exits_78(suite, tmp_path):

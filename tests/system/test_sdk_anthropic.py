@@ -77,7 +77,7 @@ def test_an_unknown_model_is_a_not_found_error(client):
 
 
 def test_a_rate_limit_is_a_rate_limit_error_with_retry_after(suite):
-    key = suite.create_key(name="slow-a", requests_per_minute=1)
+    key = suite.create_key(name="slow-a", rpm=1)
     client = anthropic.Anthropic(base_url=suite.url, api_key=key, max_retries=0)
     client.messages.create(model=MODELS[0], max_tokens=10, messages=ask("x"))
     with pytest.raises(anthropic.RateLimitError) as e:

@@ -111,7 +111,7 @@ def test_a_model_outside_the_keys_list_is_a_permission_error(suite):
 
 
 def test_a_rate_limit_is_a_rate_limit_error_with_retry_after(suite):
-    key = suite.create_key(name="slow", requests_per_minute=2)
+    key = suite.create_key(name="slow", rpm=2)
     client = openai.OpenAI(base_url=suite.url + "/v1", api_key=key, max_retries=0)
     for _ in range(2):
         client.chat.completions.create(model="gpt-4o-mini", messages=ask("x"))

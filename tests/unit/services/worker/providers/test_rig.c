@@ -107,7 +107,10 @@ static void on_event(void *ctx, const struct neutral_event *e)
         r->ends++;
         break;
     case EVENT_ERROR:
-        buf_printf(b, "ERROR %s ", error_info(e->fault.error_class)->name);
+        buf_append_str(b, "ERROR ");
+        for (const char *c = error_info(e->fault.error_class)->name; *c; c++)
+            buf_append_char(b, *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c);
+        buf_append_char(b, ' ');
         put(b, "", e->fault.message);
         r->ends++;
         break;
