@@ -119,18 +119,38 @@ static enum MHD_Result walk_field(void *ctx, enum MHD_ValueKind kind, const char
     /* This libmicrohttpd ends a value at a NUL and glues folded lines on elsewhere in memory. Where
      * all is well the next name stands right behind this value's line end: CR LF, or LF alone, both
      * overwritten with NULs. */
-    if (w->end && !f->fault && (name <= w->end || name - w->end > 2))
+    if (w->end && (name <= w->end || name - w->end > 2) && !f->fault)
         f->fault = "NUL or folded line in a field";
     w->end = value ? value + value_len : NULL;
 #endif
     return MHD_YES;
 }
 
-static bool head_is_too_big(const struct http_exchange *x)
+static size_t head_size(const struct http_exchange *x)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    return info && info->header_size > x->server->config.max_header_bytes;
+    return info ? info->header_size : 0;
+}
+
+static bool head_is_too_big(const struct http_exchange *x)
+{
+    return head_size(x) > x->server->config.max_header_bytes;
+}
+
+/* The same libmicrohttpd takes a line that begins with ':' for the end of the head, and what
+ * follows for the body or the next request. So no more than two line ends may stand between the
+ * last value and the end of the head. */
+static void check_head_end(struct http_exchange *x, const struct field_walk *w)
+{
+#if MHD_VERSION < 0x00097600
+    const char *end = x->method + head_size(x);
+    if (w->end && (w->end > end || end - w->end > 4) && !x->framing.fault)
+        x->framing.fault = "field name is not a token";
+#else
+    (void)x;
+    (void)w;
+#endif
 }
 
 /* What the server itself has against the request; false when nothing. */
@@ -167,6 +187,7 @@ static enum MHD_Result take_head(struct http_exchange *x, const char *method, co
     framing_begin(f, span_str(method), x->target, span_str(version));
     struct field_walk walk = {.x = x};
     (void)MHD_get_connection_values_n(x->mhd, MHD_HEADER_KIND, walk_field, &walk);
+    check_head_end(x, &walk);
     framing_end(f);
     x->fields_sound = true;
     /* HTTP/1.1 6.1: a connection that carried chunks is not trusted with another request */

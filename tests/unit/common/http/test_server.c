@@ -102,7 +102,8 @@ void test_server_start(struct test_server *t, const struct http_config *config)
         .on_drain = on_drain,
         .on_done = on_done,
     };
-    assert_int_equal(loop_create(&t->loop, &clock_real), OK);
+    clock_fake_init(&t->clock, 1000000, 1700000000000);
+    assert_int_equal(loop_create(&t->loop, &t->clock.clock), OK);
     assert_int_equal(http_server_create(&t->http, t->loop, config, &handler), OK);
 }
 
@@ -116,6 +117,12 @@ void test_turns(struct test_server *t, int n)
 {
     while (n--)
         assert_int_equal(loop_turn(t->loop, 1), OK);
+}
+
+void test_pass(struct test_server *t, uint64_t ms)
+{
+    clock_fake_advance_ms(&t->clock, ms);
+    test_turns(t, 3);
 }
 
 int client_open_from(const struct test_server *t, const char *address)

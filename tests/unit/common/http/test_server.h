@@ -15,6 +15,7 @@ enum test_mode {
 
 struct test_server {
     struct loop *loop;
+    struct clock_fake clock; /* every wait of the server */
     struct http_server *http;
     enum test_mode mode;
     struct http_exchange *kept[256];
@@ -36,6 +37,8 @@ void test_server_stop(struct test_server *t);
         assert_true(condition);                                                                    \
     } while (0)
 void test_turns(struct test_server *t, int n);
+/* Time goes by for the server. */
+void test_pass(struct test_server *t, uint64_t ms);
 
 /* A non-blocking client socket. */
 int client_open(const struct test_server *t);
