@@ -1,0 +1,299 @@
+/* Anthropic requests and legacy completions to OpenAI (WIRE 14, 18; golden req_a2o_full; H101 to
+ * H107). */
+#include "test_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define HI "\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+#define TOOL "\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}]"
+#define CALL                                                                                       \
+    "{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\","   \
+    "\"input\":{\"n\": 1.50}}]}"
+#define LONG_ID "toolu_0123456789012345678901234567890123456789"
+
+static void the_golden_request_comes_out_as_written(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct span in = rig_fixture("golden/req_a2o_full/in.json"),
+                out = rig_fixture("golden/req_a2o_full/out.json");
+    rig_init(&r, &provider_openai, "gpt-x");
+    assert_int_equal(rig_build(&r, API_ANTHROPIC_MESSAGES, in), OK);
+    assert_true(span_is(r.pc.next->path, "/chat/completions"));
+    assert_true(r.pc.next->expects_stream);
+    assert_json_same(r.pc.next->body, out);
+    rig_free(&r);
+    free((char *)(uintptr_t)in.data);
+    free((char *)(uintptr_t)out.data);
+}
+
+/* host: o OpenAI itself, c a compatible server, q one with all quirks */
+struct member_case {
+    const char *name, *model;
+    char host;
+    const char *body, *path, *value;
+};
+
+static const struct member_case members[] = {
+    {"H101 results first, then the rest in order", "gpt-4o", 'o',
+     "{\"max_tokens\":9," TOOL ",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}," CALL
+     ",{\"role\":\"user\",\"content\":["
+     "{\"type\":\"text\",\"text\":\"see\"},{\"type\":\"tool_result\",\"tool_use_id\":\"a\","
+     "\"content\":\"1\"},"
+     "{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://x.test/a.png\"}}]}]}",
+     "messages.2", "{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"1\"}"},
+    {"H101 the rest", "gpt-4o", 'o',
+     "{\"max_tokens\":9," TOOL ",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}," CALL
+     ",{\"role\":\"user\",\"content\":["
+     "{\"type\":\"text\",\"text\":\"see\"},{\"type\":\"tool_result\",\"tool_use_id\":\"a\","
+     "\"content\":\"1\"},"
+     "{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://x.test/a.png\"}}]}]}",
+     "messages.3.content",
+     "[{\"type\":\"text\",\"text\":\"see\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\"https:"
+     "//x.test/a.png\"}}]"},
+    {"arguments are the input's own text", "gpt-4o", 'o',
+     "{\"max_tokens\":9," TOOL ",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}," CALL "]}",
+     "messages.1",
+     "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"a\",\"type\":\"function\","
+     "\"function\":"
+     "{\"name\":\"get\",\"arguments\":\"{\\\"n\\\":1.50}\"}}]}"},
+    {"H102 an image in a result leaves a word", "gpt-4o", 'o',
+     "{\"max_tokens\":9," TOOL ",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}," CALL
+     ",{\"role\":\"user\",\"content\":["
+     "{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"is_error\":true,\"content\":[{\"type\":"
+     "\"text\",\"text\":\"bad\"},"
+     "{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/"
+     "png\",\"data\":\"AA==\"}}]}]}]}",
+     "messages.2.content", "\"Error: bad[image]\""},
+    {"H102 and follows", "gpt-4o", 'o',
+     "{\"max_tokens\":9," TOOL ",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}," CALL
+     ",{\"role\":\"user\",\"content\":["
+     "{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"is_error\":true,\"content\":[{\"type\":"
+     "\"text\",\"text\":\"bad\"},"
+     "{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/"
+     "png\",\"data\":\"AA==\"}}]}]}]}",
+     "messages.3",
+     "{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/"
+     "png;base64,AA==\"}}]}"},
+    {"a result without content", "gpt-4o", 'o',
+     "{\"max_tokens\":9," TOOL ",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}," CALL
+     ",{\"role\":\"user\",\"content\":["
+     "{\"type\":\"tool_result\",\"tool_use_id\":\"a\"}]}]}",
+     "messages.2.content", "\"\""},
+    {"H103 system blocks", "gpt-4o", 'o',
+     "{" HI ",\"system\":[{\"type\":\"text\",\"text\":\"a\",\"cache_control\":{\"type\":"
+            "\"ephemeral\"}},{\"type\":\"text\",\"text\":\"b\"}]}",
+     "messages.0", "{\"role\":\"system\",\"content\":\"a\\n\\nb\"}"},
+    {"cache marks where they are known", "gpt-5.6-sol", 'o',
+     "{" HI ",\"system\":[{\"type\":\"text\",\"text\":\"a\",\"cache_control\":{\"type\":"
+            "\"ephemeral\"}},{\"type\":\"text\",\"text\":\"b\"}]}",
+     "messages.0.content",
+     "[{\"type\":\"text\",\"text\":\"a\",\"prompt_cache_breakpoint\":{\"mode\":\"explicit\"}},{"
+     "\"type\":\"text\",\"text\":\"b\"}]"},
+    {"H104 five stops to a compatible host", "m", 'c',
+     "{" HI ",\"stop_sequences\":[\"1\",\"2\",\"3\",\"4\",\"5\"]}", "stop",
+     "[\"1\",\"2\",\"3\",\"4\",\"5\"]"},
+    {"H105 thinking stays away from history", "gpt-4o", 'o',
+     "{\"max_tokens\":9," TOOL
+     ",\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":["
+     "{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"s\"},{\"type\":\"tool_use\",\"id\":"
+     "\"a\",\"name\":\"get\",\"input\":{}}]}]}",
+     "messages.1.content", "null"},
+    {"H105 but for hosts that want it", "m", 'q',
+     "{\"max_tokens\":9," TOOL
+     ",\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":["
+     "{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"s\"},{\"type\":\"text\",\"text\":"
+     "\"x\"}]}]}",
+     "messages.1.reasoning_content", "\"t\""},
+    {"H107 a long id is hashed", "gpt-4o", 'o',
+     "{\"max_tokens\":9," TOOL
+     ",\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":["
+     "{\"type\":\"tool_use\",\"id\":\"" LONG_ID "\",\"name\":\"get\",\"input\":{}}]}]}",
+     "messages.1.tool_calls.0.id", "*39"},
+    {"the new name for the cap", "gpt-4o", 'o', "{" HI "}", "max_completion_tokens", "9"},
+    {"the old name for the cap", "m", 'c', "{" HI "}", "max_tokens", "9"},
+    {"sampling where it is refused", "gpt-5", 'o', "{" HI ",\"temperature\":0.5}", "temperature",
+     ""},
+    {"sampling keeps its digits", "gpt-4o", 'o', "{" HI ",\"temperature\":0.50}", "temperature",
+     "0.50"},
+    {"top_k stays away", "gpt-4o", 'o', "{" HI ",\"top_k\":5}", "top_k", ""},
+    {"top_k for hosts that take it", "m", 'q', "{" HI ",\"top_k\":5}", "top_k", "5"},
+    {"no stream options for hosts without", "m", 'q', "{" HI ",\"stream\":true}", "stream_options",
+     ""},
+    {"a thinking budget becomes an effort", "gpt-5", 'o',
+     "{\"max_tokens\":9000,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"thinking\":{"
+     "\"type\":\"enabled\",\"budget_tokens\":5000}}",
+     "reasoning_effort", "\"medium\""},
+    {"not on a model that does not reason", "gpt-4o", 'o',
+     "{\"max_tokens\":9000,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"thinking\":{"
+     "\"type\":\"enabled\",\"budget_tokens\":5000}}",
+     "reasoning_effort", ""},
+    {"no thinking where it can be left", "gpt-5.1", 'o',
+     "{" HI ",\"thinking\":{\"type\":\"disabled\"}}", "reasoning_effort", "\"none\""},
+    {"no thinking where it can't", "gpt-5", 'o', "{" HI ",\"thinking\":{\"type\":\"disabled\"}}",
+     "reasoning_effort", ""},
+    {"adaptive thinking, clamped", "gpt-5", 'o',
+     "{" HI ",\"thinking\":{\"type\":\"adaptive\"},\"output_config\":{\"effort\":\"max\"}}",
+     "reasoning_effort", "\"high\""},
+    {"adaptive thinking, as it is", "gpt-5.2", 'o',
+     "{" HI ",\"thinking\":{\"type\":\"adaptive\"},\"output_config\":{\"effort\":\"xhigh\"}}",
+     "reasoning_effort", "\"xhigh\""},
+    {"structured output", "gpt-4o", 'o',
+     "{" HI
+     ",\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":{\"type\":\"object\"}}}}",
+     "response_format",
+     "{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"output\",\"schema\":{\"type\":"
+     "\"object\"},\"strict\":true}}"},
+    {"choices: any", "gpt-4o", 'o', "{" HI "," TOOL ",\"tool_choice\":{\"type\":\"any\"}}",
+     "tool_choice", "\"required\""},
+    {"choices: none", "gpt-4o", 'o', "{" HI "," TOOL ",\"tool_choice\":{\"type\":\"none\"}}",
+     "tool_choice", "\"none\""},
+    {"choices: named", "gpt-4o", 'o',
+     "{" HI "," TOOL ",\"tool_choice\":{\"type\":\"tool\",\"name\":\"get\"}}", "tool_choice",
+     "{\"type\":\"function\",\"function\":{\"name\":\"get\"}}"},
+    {"a server tool is left out, its choice too", "gpt-4o", 'o',
+     "{" HI ",\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}],\"tool_"
+            "choice\":{\"type\":\"any\"}}",
+     "tool_choice", ""},
+    {"the user's id", "gpt-4o", 'o', "{" HI ",\"metadata\":{\"user_id\":\"u-1\"}}",
+     "safety_identifier", "\"u-1\""},
+    {"not to compatible hosts", "m", 'c', "{" HI ",\"metadata\":{\"user_id\":\"u-1\"}}",
+     "safety_identifier", ""},
+    {"standard_only", "gpt-4o", 'o', "{" HI ",\"service_tier\":\"standard_only\"}", "service_tier",
+     "\"default\""},
+    {"a PDF", "gpt-4o", 'o',
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"document\","
+     "\"title\":\"T\",\"source\":{\"type\":\"base64\","
+     "\"media_type\":\"application/pdf\",\"data\":\"AA==\"}}]}]}",
+     "messages.0.content.0",
+     "{\"type\":\"file\",\"file\":{\"filename\":\"T\",\"file_data\":\"data:application/"
+     "pdf;base64,AA==\"}}"},
+    {"a text document", "gpt-4o", 'o',
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"document\","
+     "\"title\":\"T\",\"context\":\"C\","
+     "\"source\":{\"type\":\"text\",\"media_type\":\"text/plain\",\"data\":\"body\"}}]}]}",
+     "messages.0.content.0.text", "\"T\\nC\\nbody\""},
+};
+
+static void every_row_of_the_table_is_followed(void **state)
+{
+    (void)state;
+    unsigned wrong = 0;
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        const struct member_case *c = &members[i];
+        struct rig r;
+        rig_init(&r, &provider_openai, c->model);
+        if (c->host != 'o')
+            r.pc.host = (struct host){.echo_reasoning = c->host == 'q',
+                                      .no_stream_options = c->host == 'q',
+                                      .top_k = c->host == 'q'};
+        bool built = rig_build(&r, API_ANTHROPIC_MESSAGES, span_str(c->body)) == OK;
+        const char *got = built ? rig_member(&r, c->path) : "refused";
+        if (c->value[0] == '*' ? strlen(got) != (size_t)atol(c->value + 1)
+                               : strcmp(got, c->value) != 0) {
+            print_error("%s: %s, not %s\n", c->name, got, c->value);
+            wrong++;
+        }
+        rig_free(&r);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void a_hashed_id_is_the_same_in_call_and_result(void **state) /* H107 */
+{
+    (void)state;
+    struct rig r;
+    rig_init(&r, &provider_openai, "gpt-4o");
+    assert_int_equal(rig_build(&r, API_ANTHROPIC_MESSAGES,
+                               SPAN("{\"max_tokens\":9,\"messages\":[{\"role\":\"user\","
+                                    "\"content\":\"q\"},{\"role\":\"assistant\","
+                                    "\"content\":[{\"type\":\"tool_use\",\"id\":\"" LONG_ID
+                                    "\",\"name\":\"f\",\"input\":{}}]},"
+                                    "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\","
+                                    "\"tool_use_id\":\"" LONG_ID "\",\"content\":\"1\"}]}]}")),
+                     OK);
+    char call[64];
+    (void)snprintf(call, sizeof call, "%s", rig_member(&r, "messages.1.tool_calls.0.id"));
+    assert_string_equal(rig_member(&r, "messages.2.tool_call_id"), call);
+    rig_free(&r);
+}
+
+static void what_openai_cannot_do_is_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        char host;
+        enum api api;
+        const char *body;
+        unsigned error_class;
+        const char *param;
+    } cases[] = {
+        {'o', API_ANTHROPIC_MESSAGES, "{" HI ",\"stop_sequences\":[\"1\",\"2\",\"3\",\"4\",\"5\"]}",
+         ERROR_INVALID_VALUE, "stop_sequences"}, /* H104 */
+        {'o', API_ANTHROPIC_MESSAGES,
+         "{" HI ",\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}],\"tool_"
+                "choice\":{\"type\":\"tool\","
+         "\"name\":\"web_search\"}}",
+         ERROR_UNSUPPORTED_PARAMETER, "tool_choice"},
+        {'c', API_ANTHROPIC_MESSAGES,
+         "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"document\","
+         "\"source\":{\"type\":\"base64\","
+         "\"media_type\":\"application/pdf\",\"data\":\"AA==\"}}]}]}",
+         ERROR_UNSUPPORTED_PARAMETER, "messages[0].content"},
+        {'o', API_ANTHROPIC_MESSAGES,
+         "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"document\","
+         "\"source\":{\"type\":\"url\","
+         "\"url\":\"https://x.test/a.pdf\"}}]}]}",
+         ERROR_UNSUPPORTED_PARAMETER, "messages[0].content"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rig r;
+        rig_init(&r, &provider_openai, "gpt-4o");
+        r.pc.host.is_openai = cases[i].host == 'o';
+        rig_build_refused(&r, cases[i].api, cases[i].body, cases[i].error_class);
+        if (!span_is(r.fault.param, cases[i].param))
+            fail_msg("%.*s, not %s", SPAN_ARG(r.fault.param), cases[i].param);
+        rig_free(&r);
+    }
+}
+
+static void a_legacy_completion_becomes_a_chat(void **state) /* WIRE 18 */
+{
+    (void)state;
+    struct rig r;
+    rig_init(&r, &provider_openai, "gpt-4o");
+    assert_int_equal(
+        rig_build(
+            &r, API_OPENAI_COMPLETIONS,
+            SPAN("{\"prompt\":\"Say "
+                 "hi\",\"max_tokens\":5,\"logit_bias\":{\"1\":2},\"seed\":7,\"stop\":\"E\"}")),
+        OK);
+    assert_json_same(
+        r.pc.next->body,
+        SPAN("{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"Say hi\"}],"
+             "\"max_completion_tokens\":5,\"logit_bias\":{\"1\":2},\"seed\":7,\"stop\":[\"E\"]}"));
+    rig_free(&r);
+}
+
+static int leave(void **state)
+{
+    (void)state;
+    rig_table_free();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_golden_request_comes_out_as_written),
+        cmocka_unit_test(every_row_of_the_table_is_followed),
+        cmocka_unit_test(a_hashed_id_is_the_same_in_call_and_result),
+        cmocka_unit_test(what_openai_cannot_do_is_refused_by_name),
+        cmocka_unit_test(a_legacy_completion_becomes_a_chat),
+    };
+    return cmocka_run_group_tests(tests, NULL, leave);
+}
