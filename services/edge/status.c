@@ -31,9 +31,18 @@ void status_readiness(const struct client *c)
         answer_word(c, 200, SPAN("{\"status\":\"ready\"}"));
 }
 
-/* `daemons`: the aggregator's JSON; empty = left out. The gateway answers even while parts are
+static void copy_member(struct json_writer *w, struct json object, const char *name)
+{
+    struct json member = json_get(object, name);
+    if (json_absent(member))
+        return;
+    jw_key(w, name);
+    jw_value(w, member);
+}
+
+/* `suite`: the aggregator's JSON; JSON_NONE = left out. The gateway answers even while parts are
  * away, so this is 200 throughout; the word says how well. */
-static void answer_health(const struct client *c, struct span daemons)
+static void answer_health(const struct client *c, struct json suite)
 {
     struct edge *e = c->edge;
     struct field_text time;
@@ -48,17 +57,15 @@ static void answer_health(const struct client *c, struct span daemons)
     jw_string(&w, field_time(&time, clock_wall_ms(loop_clock(e->d->loop))));
     jw_key(&w, "version");
     jw_str(&w, TOLLGATE_VERSION);
-    if (daemons.len) {
-        jw_key(&w, "daemons");
-        jw_raw(&w, daemons);
-    }
+    copy_member(&w, suite, "daemons");
+    copy_member(&w, suite, "workers");
     jw_object_end(&w);
     answer_word(c, 200, buf_span(out));
 }
 
 void status_health_plain(const struct client *c)
 {
-    answer_health(c, SPAN_NONE);
+    answer_health(c, JSON_NOTHING);
 }
 
 /* ---- the aggregator ---- */
@@ -93,21 +100,16 @@ void status_metrics(struct client_request *r)
 void status_no_answer(struct client_request *r)
 {
     if (r->route->kind == ROUTE_HEALTH) {
-        answer_health(&r->to, SPAN_NONE);
+        answer_health(&r->to, JSON_NOTHING);
         finish(r, 200);
     } else {
         request_fail_class(r, ERROR_UNAVAILABLE, "The metrics daemon does not answer.");
     }
 }
 
-/* The member "daemons" of its answer, or the whole of it. */
-static struct span daemons_of(struct edge *e, struct span body)
+static struct json parse_suite(struct edge *e, struct span body)
 {
-    if (json_parse(&e->doc, body, JSON_DEPTH_CLIENT) != OK)
-        return SPAN_NONE;
-    struct json root = json_root(&e->doc);
-    struct json daemons = json_get(root, "daemons");
-    return json_raw(json_absent(daemons) ? root : daemons);
+    return json_parse(&e->doc, body, JSON_DEPTH_CLIENT) == OK ? json_root(&e->doc) : JSON_NOTHING;
 }
 
 void status_on_answer(struct edge *e, const struct bus_message *m)
@@ -117,7 +119,7 @@ void status_on_answer(struct edge *e, const struct bus_message *m)
     if (!r || r->state != REQUEST_QUERYING)
         return;
     if (r->route->kind == ROUTE_HEALTH)
-        answer_health(&r->to, daemons_of(e, a->body));
+        answer_health(&r->to, parse_suite(e, a->body));
     else
         answer_body(&r->to, 200,
                     a->content_type.len ? a->content_type : SPAN("text/plain; version=0.0.4"),
