@@ -170,6 +170,8 @@ void job_release(struct job *job)
     loop_timer_stop(env->loop, &job->deadline);
     loop_timer_stop(env->loop, &job->poll);
     call_destroy(&job->call);
+    free(job->texts);
+    job->texts = NULL;
     setup_unref(&job->setup);
     if (job->prev_all)
         job->prev_all->next_all = job->next_all;
@@ -219,7 +221,9 @@ static bool copy_dispatch(struct job *job, const struct dispatch *d)
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
         bytes += strings[i]->len;
-    char *at = arena_alloc(&job->arena, bytes + 1);
+    /* not from the arena: its chunks are larger than most requests, and there may be thousands of
+     * these */
+    char *at = job->texts = malloc(bytes + REQUEST_ID_TEXT);
     if (!at)
         return false;
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
@@ -228,6 +232,7 @@ static bool copy_dispatch(struct job *job, const struct dispatch *d)
         strings[i]->data = at;
         at += strings[i]->len;
     }
+    job->id_text = at;
     if (job->d.target_model.len == 0)
         job->d.target_model = job->d.model;
     return true;
@@ -249,10 +254,7 @@ static void on_deadline(void *ctx)
 static enum err make_call(struct job *job, struct fault *fault_out)
 {
     struct setup *s = job->setup;
-    char *id = arena_alloc(&job->arena, REQUEST_ID_TEXT);
-    if (!id)
-        return ERR_NOMEM;
-    request_id_text(&job->head.id, id);
+    request_id_text(&job->head.id, job->id_text);
     struct call_spec spec = {.api = (enum api)job->d.api,
                              .method = job->d.method,
                              .path = job->d.path,
@@ -269,7 +271,7 @@ static enum err make_call(struct job *job, struct fault *fault_out)
                              .output_cap = job->d.output_cap,
                              .input_tokens = job->d.input_tokens,
                              .now_s = job->started_wall_ms / 1000,
-                             .request_id = span_str(id),
+                             .request_id = span_str(job->id_text),
                              .max_response = s->config->options.worker_max_response};
     return call_create(&job->call, &spec, &job->arena, fault_out);
 }

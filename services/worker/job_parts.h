@@ -30,8 +30,9 @@ struct job {
     enum job_state state;
     struct bus_peer *peer;
     struct header head; /* the DISPATCH's */
-    struct dispatch d;  /* its strings in the arena */
-    struct arena arena;
+    struct dispatch d;  /* its strings in `texts` */
+    char *texts, *id_text;
+    struct arena arena; /* for what few jobs need */
     struct setup *setup;
     struct lane *lane;
     struct call *call;

@@ -155,7 +155,6 @@ void upstream_set_callbacks(struct upstream_request *r)
     (void)curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
     (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     (void)curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)KEEP_IDLE_S);
-    (void)curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     (void)curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BYTES);
     (void)curl_easy_setopt(e, CURLOPT_SHARE, up->share);
 }

@@ -16,6 +16,7 @@ enum {
     SMALL_BODY_BYTES = 16384, /* sent together with the head, from a copy of libcurl's own */
     KEPT_BODY_BYTES = 2048,   /* of that copy, an idle handle keeps no more */
     RECEIVE_BYTES = 16384,
+    STREAM_RECEIVE_BYTES = 4096,
     UPLOAD_BYTES = 16384
 };
 
@@ -54,6 +55,7 @@ struct upstream_request {
     /* kept between requests, so that what has not changed is not set again */
     struct upstream_origin *origin;
     uint64_t origin_serial;
+    long buffer_bytes;
     struct buf url, lines;
     struct curl_slist nodes[MAX_LINES];
     char error[CURL_ERROR_SIZE];

@@ -112,6 +112,16 @@ static void set_method(struct upstream_request *r, const struct upstream_spec *s
     (void)curl_easy_setopt(r->easy, CURLOPT_CUSTOMREQUEST, post || get ? NULL : spec->method);
 }
 
+/* A stream comes in small pieces and may stay open for minutes, many at once: it gets less memory.
+ */
+static void set_buffer(struct upstream_request *r, bool stream)
+{
+    long bytes = stream ? STREAM_RECEIVE_BYTES : RECEIVE_BYTES;
+    if (r->buffer_bytes != bytes)
+        (void)curl_easy_setopt(r->easy, CURLOPT_BUFFERSIZE, bytes);
+    r->buffer_bytes = bytes;
+}
+
 static void reset_request(struct upstream_request *r, const struct upstream_spec *spec)
 {
     r->spec = *spec;
@@ -135,6 +145,7 @@ enum err upstream_prepare(struct upstream_request *r, const struct upstream_spec
     r->origin = spec->origin;
     if (r->origin_serial != spec->origin->serial)
         set_origin(r, spec->origin);
+    set_buffer(r, spec->accept_stream);
     set_method(r, spec);
     enum err err = set_url(r, spec);
     if (err == OK)
