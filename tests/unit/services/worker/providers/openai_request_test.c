@@ -86,11 +86,11 @@ static const struct member_case members[] = {
      "messages.2.content", "\"\""},
     {"H103 system blocks", "gpt-4o", 'o',
      "{" HI ",\"system\":[{\"type\":\"text\",\"text\":\"a\",\"cache_control\":{\"type\":"
-            "\"ephemeral\"}},{\"type\":\"text\",\"text\":\"b\"}]}",
+     "\"ephemeral\"}},{\"type\":\"text\",\"text\":\"b\"}]}",
      "messages.0", "{\"role\":\"system\",\"content\":\"a\\n\\nb\"}"},
     {"cache marks where they are known", "gpt-5.6-sol", 'o',
      "{" HI ",\"system\":[{\"type\":\"text\",\"text\":\"a\",\"cache_control\":{\"type\":"
-            "\"ephemeral\"}},{\"type\":\"text\",\"text\":\"b\"}]}",
+     "\"ephemeral\"}},{\"type\":\"text\",\"text\":\"b\"}]}",
      "messages.0.content",
      "[{\"type\":\"text\",\"text\":\"a\",\"prompt_cache_breakpoint\":{\"mode\":\"explicit\"}},{"
      "\"type\":\"text\",\"text\":\"b\"}]"},
@@ -157,7 +157,7 @@ static const struct member_case members[] = {
      "{\"type\":\"function\",\"function\":{\"name\":\"get\"}}"},
     {"a server tool is left out, its choice too", "gpt-4o", 'o',
      "{" HI ",\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}],\"tool_"
-            "choice\":{\"type\":\"any\"}}",
+     "choice\":{\"type\":\"any\"}}",
      "tool_choice", ""},
     {"the user's id", "gpt-4o", 'o', "{" HI ",\"metadata\":{\"user_id\":\"u-1\"}}",
      "safety_identifier", "\"u-1\""},
@@ -236,7 +236,7 @@ static void what_openai_cannot_do_is_refused_by_name(void **state)
          ERROR_INVALID_VALUE, "stop_sequences"}, /* H104 */
         {'o', API_ANTHROPIC_MESSAGES,
          "{" HI ",\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}],\"tool_"
-                "choice\":{\"type\":\"tool\","
+         "choice\":{\"type\":\"tool\","
          "\"name\":\"web_search\"}}",
          ERROR_UNSUPPORTED_PARAMETER, "tool_choice"},
         {'c', API_ANTHROPIC_MESSAGES,
