@@ -20,7 +20,7 @@ struct arrival arrive(struct edge *e, struct http_exchange *x)
 struct client arrival_client(const struct arrival *a)
 {
     struct client c;
-    struct request_id id = request_id_new();
+    struct request_id id = edge_new_id(a->edge);
     answer_init(&c, a->edge, a->x, a->api, &a->head, &id);
     return c;
 }

@@ -140,6 +140,15 @@ void edge_stop(struct edge *e)
 
 /* ---- peers ---- */
 
+struct request_id edge_new_id(struct edge *e)
+{
+    if (e->ids_left == 0) {
+        crypto_random(e->ids, sizeof e->ids);
+        e->ids_left = EDGE_ID_STOCK;
+    }
+    return e->ids[--e->ids_left];
+}
+
 bool edge_broker_is_usable(const struct bus_peer *broker)
 {
     return bus_peer_up(broker) && bus_peer_user(broker) == NULL;

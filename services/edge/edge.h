@@ -12,6 +12,13 @@
 
 struct client_request;
 
+enum {
+    EDGE_PATIENCE_MS = 3000,
+    EDGE_MAX_LEASES = 65536,
+    EDGE_MAX_SPARE = 4096,
+    EDGE_ID_STOCK = 64
+};
+
 struct edge {
     struct daemon *d;
     struct http_server *http;
@@ -32,6 +39,10 @@ struct edge {
     uint64_t auth_down_ms, brokers_down_ms;
     bool was_ready; /* auth and a broker have been there once */
 
+    /* Fresh request ids: the kernel is asked for many at once. */
+    struct request_id ids[EDGE_ID_STOCK];
+    size_t ids_left;
+
     /* Scratch of one handler call. */
     struct json_doc doc;
     struct buf scratch;
@@ -39,8 +50,6 @@ struct edge {
     struct loop_timer gauge_timer;
     struct http_stats told; /* what the counters of refused connections have reported */
 };
-
-enum { EDGE_PATIENCE_MS = 3000, EDGE_MAX_LEASES = 65536, EDGE_MAX_SPARE = 4096 };
 
 enum err edge_start(struct edge *e, struct daemon *d) NODISCARD;
 void edge_reload(struct edge *e);
@@ -53,6 +62,8 @@ void edge_on_peer_down(struct edge *e, struct bus_peer *peer);
 /* DRAIN: this broker finishes what it has and takes no more. */
 void edge_on_drain(struct edge *e, struct bus_peer *peer);
 
+/* Fresh and random. */
+struct request_id edge_new_id(struct edge *e);
 /* May this client read what is for operators, without a key? */
 bool edge_allows_address(const struct edge *e, struct span address);
 bool edge_has_broker(const struct edge *e);

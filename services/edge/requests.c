@@ -162,7 +162,7 @@ struct client_request *request_begin(struct edge *e, struct http_exchange *x,
     if (!r)
         return NULL;
     r->edge = e;
-    r->id = request_id_new();
+    r->id = edge_new_id(e);
     r->route = route;
     r->path = http_path(x);
     r->query = http_query(x);
