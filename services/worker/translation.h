@@ -39,6 +39,13 @@ struct translation {
     bool begun; /* START was written */
 };
 
+/* The client's body, with the configured defaults it leaves out, into t->request. */
+enum err translation_read(struct translation *t, struct json body,
+                          struct fault *fault_out) NODISCARD;
+/* A hard budget's cap, and the legacy protocol's default one. */
+void translation_apply_caps(struct translation *t);
+/* One lane per prompt. */
+enum err translation_make_lanes(struct translation *t, struct fault *fault_out) NODISCARD;
 /* Makes the writer; NULL when the arena is full. */
 struct answer_writer *translation_make_writer(struct translation *t);
 /* neutral_sink; ctx is the lane. */
@@ -46,6 +53,6 @@ void translation_emit(void *ctx, const struct neutral_event *e);
 /* An answer nobody has to be asked for: no content, ended by the length (H106). */
 void translation_answer_empty(struct translation *t);
 /* Lets lanes begin, a few at a time. */
-enum err translation_start_lanes(struct translation *t, struct fault *fault_out);
+enum err translation_start_lanes(struct translation *t, struct fault *fault_out) NODISCARD;
 
 #endif

@@ -175,7 +175,7 @@ static void expect_whole(struct driver *d, const struct scenario *s, enum api ap
     struct span usage = file_read(FIXTURES "/%s/usage", s->provider->name);
     assert_non_null(usage.data);
     struct span rest = span_trim(usage);
-    uint64_t input, output;
+    uint64_t input = 0, output = 0;
     assert_true(span_to_u64(span_cut(&rest, ' '), &input) && span_to_u64(rest, &output));
     const struct call_result *r = call_result(d->call);
     assert_int_equal(r->usage.input, input);

@@ -6,7 +6,8 @@
 
 /* ---- files ---- */
 
-static void format_path(char *path, size_t size, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void format_path(char *path, size_t size,
+                                                              const char *format, va_list args)
 {
     int n = vsnprintf(path, size, format, args);
     assert_true(n > 0 && (size_t)n < size);
