@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -260,6 +261,17 @@ static enum err pin_cpu(const char *list)
     return sched_setaffinity(0, sizeof set, &set) == 0 ? OK : ERR_IO;
 }
 
+/* The soft limit is for programs that use select(); we take what the hard one gives. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("file_limit", LSTR("why", strerror(errno)));
+}
+
 /* Owned by us, closed to others (fact 4). */
 static enum err make_run_dir(const struct life *life)
 {
@@ -355,6 +367,7 @@ static enum err start(struct life *life)
     d->name = life->name;
     d->run_dir = life->run_dir;
     d->state_dir = life->state_dir;
+    raise_file_limit();
     enum err e = pin_cpu(life->config->options.runtime_cpu);
     if (e)
         log_error("bad_configuration", LSTR("problem", "runtime.cpu: no such processors"));
