@@ -52,6 +52,8 @@ static void become_over(struct job *job, enum lane_verdict verdict, uint64_t res
 static void end_well(struct job *job, const struct call_result *r)
 {
     job_settle(job, r, r->status);
+    if (job->d.api == API_OPENAI_RESPONSES)
+        affinity_remember(&job->setup->affinity, r->upstream_id, job->lane->index);
     become_over(job, LANE_WELL, 0, KEEP_MS);
 }
 
@@ -307,11 +309,22 @@ static bool is_ready(struct job *job, struct job_env *env, struct setup *setup, 
     return true;
 }
 
+/* A stored response is only known behind the endpoint and key that made it. */
+static struct lane *choose_lane(struct setup *s, const struct dispatch *d, uint64_t now_ms)
+{
+    unsigned index;
+    if (d->api != API_OPENAI_RESPONSES || endpoints_count(s->endpoints) < 2 ||
+        !affinity_find(&s->affinity, affinity_response_id(d->path, d->body), &index))
+        return endpoints_take(s->endpoints, d->avoid, now_ms);
+    struct lane *lane = endpoints_lane(s->endpoints, index);
+    endpoints_take_lane(s->endpoints, lane, now_ms);
+    return lane;
+}
+
 struct job *job_create(struct job_env *env, struct setup *setup, struct bus_peer *from,
                        const struct bus_message *m)
 {
-    struct lane *lane =
-        endpoints_take(setup->endpoints, m->body->dispatch.avoid, loop_now_ms(env->loop));
+    struct lane *lane = choose_lane(setup, &m->body->dispatch, loop_now_ms(env->loop));
     struct job *job = lane ? take_job(env) : NULL;
     if (is_ready(job, env, setup, lane) && copy_dispatch(job, &m->body->dispatch)) {
         job->head = m->header;

@@ -127,6 +127,7 @@ void setup_unref(struct setup **setup)
     for (size_t i = 0; s->endpoints && i < endpoints_count(s->endpoints); i++)
         upstream_origin_destroy(&endpoints_lane(s->endpoints, i)->origin);
     endpoints_destroy(&s->endpoints);
+    affinity_free(&s->affinity);
     config_destroy(&s->config);
     free(s);
 }

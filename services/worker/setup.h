@@ -3,6 +3,7 @@
 #ifndef SERVICES_WORKER_SETUP_H
 #define SERVICES_WORKER_SETUP_H
 
+#include "services/worker/affinity.h"
 #include "services/worker/endpoints.h"
 #include "services/worker/upstream.h"
 
@@ -12,6 +13,7 @@ struct setup {
     const struct config_provider *host;
     const struct provider *provider;
     struct endpoints *endpoints;
+    struct affinity affinity; /* lanes of stored responses */
 };
 
 /* The caller holds the first reference. ERR_NOT_FOUND: no such provider in the file;

@@ -196,13 +196,15 @@ static void assert_quiet(struct world *w)
 static void write_config(struct world *w)
 {
     char text[512];
-    int n =
-        snprintf(text, sizeof text,
-                 "providers:\n"
-                 "  sim: { type: openai, endpoints: [\"http://127.0.0.1:%u/v1\"], private: true }\n"
-                 "models:\n"
-                 "  gpt-test: { targets: [{provider: sim}], price: {input: 1, output: 2} }\n",
-                 w->server.port);
+    int n = snprintf(
+        text, sizeof text,
+        "providers:\n"
+        "  sim: { type: openai, endpoints: [\"http://127.0.0.1:%u/v1\"], private: true }\n"
+        "  twice: { type: openai, endpoints: [\"http://127.0.0.1:%u/v1\"], private: true,\n"
+        "           api_keys: [sk-1, sk-2] }\n"
+        "models:\n"
+        "  gpt-test: { targets: [{provider: sim}], price: {input: 1, output: 2} }\n",
+        w->server.port, w->server.port);
     (void)snprintf(w->config_path, sizeof w->config_path, "/tmp/job_test.XXXXXX");
     int fd = mkstemp(w->config_path);
     assert_true(fd >= 0);
@@ -562,6 +564,42 @@ static void jobs_keep_the_setup_they_began_with(void **state)
     (void)close(fd);
 }
 
+static void what_is_asked_of_a_stored_response_goes_where_it_was_made(void **state)
+{
+    struct world *w = *state;
+    struct config_paths paths = {"/tmp", "/tmp"};
+    setup_unref(&w->setup);
+    assert_int_equal(setup_create(&w->setup, w->config_path, &paths, "twice"), OK);
+    for (unsigned i = 0; i < 4; i++) {
+        struct dispatch d = {.api = API_OPENAI_RESPONSES,
+                             .model = SPAN("gpt-test"),
+                             .timeout_ms = 1000,
+                             .method = SPAN("POST"),
+                             .path = SPAN("/responses"),
+                             .body = SPAN("{\"model\":\"gpt-test\",\"input\":[\"hi\"]}")};
+        if (i % 2)
+            d.body = SPAN(
+                "{\"model\":\"gpt-test\",\"input\":[\"on\"],\"previous_response_id\":\"resp_1\"}");
+        dispatch(w, i, d);
+        /* two lanes take turns, but for those that name what the first one made */
+        assert_int_equal(endpoints_lane(w->setup->endpoints, i != 2)->running, 1);
+        int fd = test_accept(&w->server);
+        buf_clear(&w->seen);
+        test_read_until(&w->server, fd, &w->seen, "]");
+        answer_json(fd, "200 OK", "Connection: close\r\n",
+                    i == 0
+                        ? "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"completed\","
+                          "\"output\":[],"
+                          "\"usage\":{\"input_tokens\":1,\"output_tokens\":1,\"total_tokens\":2}}"
+                        : "{\"id\":\"resp_x\",\"object\":\"response\",\"status\":\"completed\","
+                          "\"output\":[],"
+                          "\"usage\":{\"input_tokens\":1,\"output_tokens\":1,\"total_tokens\":2}}");
+        until_said(w, i + 1);
+        assert_int_equal(w->said[i].header.type, MESSAGE_REPLY);
+        (void)close(fd);
+    }
+}
+
 static void an_unknown_provider_is_no_setup(void **state)
 {
     struct world *w = *state;
@@ -591,6 +629,7 @@ int main(void)
         CASE(beyond_the_limit_it_refuses),
         CASE(a_stream_nobody_takes_is_stopped),
         CASE(jobs_keep_the_setup_they_began_with),
+        CASE(what_is_asked_of_a_stored_response_goes_where_it_was_made),
         CASE(an_unknown_provider_is_no_setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
