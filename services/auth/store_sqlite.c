@@ -88,8 +88,10 @@ enum err sql_result(struct store_sqlite *s, int code)
     case SQLITE_NOMEM:
         return ERR_NOMEM;
     default:
-        log_error("store_failed", LI64("code", sqlite3_extended_errcode(s->db)),
-                  LSTR("error", sqlite3_errmsg(s->db)));
+        if (!s->failing)
+            log_error("store_failed", LI64("code", sqlite3_extended_errcode(s->db)),
+                      LSTR("error", sqlite3_errmsg(s->db)));
+        s->failing = true;
         return ERR_IO;
     }
 }
@@ -204,6 +206,8 @@ static enum err apply(struct store *store, struct store_op *ops, size_t n)
         e = apply_one(s, &ops[i]);
     if (!e)
         e = sql_run(s, SQL_COMMIT);
+    if (!e)
+        s->failing = false;
     if (e && !sqlite3_get_autocommit(s->db) && sql_run(s, SQL_ROLLBACK))
         log_error("store_rollback_failed");
     return e;

@@ -32,6 +32,7 @@ struct store_sqlite {
     sqlite3 *db;
     sqlite3_stmt *sql[SQL_COUNT];
     int lock_fd;
+    bool failing; /* said already; until a transaction succeeds */
 };
 
 #define USAGE_COLUMNS                                                                              \

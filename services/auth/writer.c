@@ -26,6 +26,8 @@ struct writer {
     struct batch *filling; /* the loop's */
     struct batch *writing; /* the thread's while `busy` */
     bool busy;             /* the loop's view */
+    struct loop_timer gather;
+    bool due; /* what is filling has waited long enough */
     pthread_t thread;
     bool thread_started;
     pthread_mutex_t lock; /* guards the three below */
@@ -77,15 +79,28 @@ static void hand_over(struct writer *w)
     w->filling = w->writing;
     w->writing = full;
     w->busy = true;
+    w->due = false;
+    loop_timer_stop(w->loop, &w->gather);
     (void)pthread_mutex_lock(&w->lock);
     w->work = true;
     (void)pthread_cond_signal(&w->wake);
     (void)pthread_mutex_unlock(&w->lock);
 }
 
+static void on_gathered(void *ctx)
+{
+    struct writer *w = ctx;
+    w->due = true;
+    hand_over(w);
+}
+
 static void on_turn_end(void *ctx)
 {
-    hand_over(ctx);
+    struct writer *w = ctx;
+    if (w->due || w->filling->count >= WRITER_GATHER_OPS)
+        hand_over(w);
+    else if (w->filling->count && !loop_timer_running(&w->gather))
+        loop_timer_start(w->loop, &w->gather, WRITER_GATHER_MS, on_gathered, w);
 }
 
 static void batch_clear(struct batch *b)
@@ -109,7 +124,7 @@ static void on_done(void *ctx, uint32_t events)
         w->fn(w->ctx, &w->writing->ops[i], result);
     batch_clear(w->writing);
     w->busy = false;
-    hand_over(w);
+    on_turn_end(w);
 }
 
 enum err writer_create(struct writer **out, struct loop *loop, struct store *store,
@@ -168,6 +183,7 @@ void writer_destroy(struct writer **out)
     *out = NULL;
     if (w->hook.fn)
         loop_hook_remove(w->loop, &w->hook);
+    loop_timer_stop(w->loop, &w->gather);
     loop_watch_remove(&w->watch);
     if (w->done_fd >= 0)
         (void)close(w->done_fd);
@@ -212,6 +228,12 @@ static bool keep_all(struct arena *a, struct store_op *op)
     return true;
 }
 
+/* Somebody sits before a terminal. */
+static bool is_urgent(enum store_op_kind kind)
+{
+    return kind == STORE_KEY_ADD || kind == STORE_KEY_REVOKE || kind == STORE_USAGE;
+}
+
 enum err writer_submit(struct writer *w, const struct store_op *op)
 {
     struct batch *b = w->filling;
@@ -229,6 +251,7 @@ enum err writer_submit(struct writer *w, const struct store_op *op)
     if (!keep_all(&b->arena, &copy))
         return ERR_AGAIN;
     b->ops[b->count++] = copy;
+    w->due |= is_urgent(op->kind);
     return OK;
 }
 

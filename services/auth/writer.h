@@ -9,6 +9,9 @@
 
 /* Operations waiting at most, and in one transaction at most. */
 enum { WRITER_QUEUE_MAX = 65536, WRITER_BATCH_MAX = 1024 };
+/* How long the first operation of a batch waits for company, unless so many come or somebody waits
+ * for one of them. */
+enum { WRITER_GATHER_MS = 5, WRITER_GATHER_OPS = 128 };
 
 struct writer;
 

@@ -43,6 +43,7 @@ static void fake_close(struct store *s)
 static const struct store_ops fake_ops = {fake_load, fake_apply, fake_close};
 
 struct fixture {
+    struct clock_fake clock;
     struct loop *loop;
     struct writer *writer;
     struct fake_store store;
@@ -69,7 +70,8 @@ static int setup(void **state)
     f = (struct fixture){0};
     f.store = (struct fake_store){.store.ops = &fake_ops, .closed = &f.closed};
     (void)pthread_mutex_init(&f.store.gate, NULL);
-    assert_int_equal(loop_create(&f.loop, &clock_real), OK);
+    clock_fake_init(&f.clock, 1000000, 0);
+    assert_int_equal(loop_create(&f.loop, &f.clock.clock), OK);
     assert_int_equal(writer_create(&f.writer, f.loop, &f.store.store, on_result, &f), OK);
     *state = &f;
     return 0;
@@ -97,9 +99,21 @@ static void submit(struct fixture *f, uint64_t from, uint64_t count)
 
 static void wait_for(struct fixture *f, size_t results)
 {
-    for (int i = 0; i < 1000 && f->results < results; i++)
+    for (int i = 0; i < 1000 && f->results < results; i++) {
+        clock_fake_advance_ms(&f->clock, WRITER_GATHER_MS);
         assert_int_equal(loop_turn(f->loop, 10), OK);
+    }
     assert_int_equal(f->results, results);
+}
+
+/* As if somebody waited for it: no company is waited for. */
+static void hurry(struct fixture *f, uint64_t n)
+{
+    char text[32];
+    struct store_op op = {.kind = STORE_USAGE};
+    (void)snprintf(text, sizeof text, "model %lu", (unsigned long)n);
+    op.usage.model = span_str(text);
+    assert_int_equal(writer_submit(f->writer, &op), OK);
 }
 
 static void what_one_turn_gathers_is_one_transaction(void **state)
@@ -116,7 +130,7 @@ static void while_the_disk_works_the_next_batch_fills_up(void **state)
 {
     struct fixture *f = *state;
     (void)pthread_mutex_lock(&f->store.gate); /* the disk hangs */
-    submit(f, 0, 1);
+    hurry(f, 0);
     assert_int_equal(loop_turn(f->loop, 0), OK);
     for (int i = 0; i < 10; i++) {
         submit(f, 1 + 3 * (uint64_t)i, 3);
@@ -128,6 +142,29 @@ static void while_the_disk_works_the_next_batch_fills_up(void **state)
     wait_for(f, 31);
     assert_int_equal(f->store.batch_count, 2);
     assert_int_equal(f->store.batches[1], 30);
+}
+
+static void what_comes_within_a_moment_is_one_transaction_too(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 5; i++) {
+        submit(f, i, 1);
+        assert_int_equal(loop_turn(f->loop, 0), OK);
+    }
+    assert_int_equal(f->store.batch_count, 0);
+    wait_for(f, 5);
+    assert_int_equal(f->store.batch_count, 1);
+    assert_int_equal(f->store.batches[0], 5);
+}
+
+static void what_somebody_waits_for_goes_at_once(void **state)
+{
+    struct fixture *f = *state;
+    submit(f, 0, 1);
+    hurry(f, 1);
+    for (int i = 0; i < 1000 && f->results < 2; i++)
+        assert_int_equal(loop_turn(f->loop, 10), OK); /* time stands still */
+    assert_int_equal(f->results, 2);
 }
 
 static void a_large_batch_is_several_transactions(void **state)
@@ -177,6 +214,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_one_turn_gathers_is_one_transaction),
         TEST(while_the_disk_works_the_next_batch_fills_up),
+        TEST(what_comes_within_a_moment_is_one_transaction_too),
+        TEST(what_somebody_waits_for_goes_at_once),
         TEST(a_large_batch_is_several_transactions),
         TEST(a_failure_is_told_for_every_operation),
         TEST(the_queue_is_bounded),
