@@ -60,7 +60,8 @@ static inline bool span_ends(struct span a, const char *suffix)
 /* What is left after the first n bytes; empty when there are fewer. */
 static inline struct span span_skip(struct span a, size_t n)
 {
-    return n >= a.len ? (struct span){a.data + a.len, 0} : (struct span){a.data + n, a.len - n};
+    n = n < a.len ? n : a.len;
+    return (struct span){n ? a.data + n : a.data, a.len - n}; /* NULL + 0 is no pointer in C */
 }
 
 static inline struct span span_first(struct span a, size_t n)
