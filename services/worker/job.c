@@ -51,7 +51,7 @@ static void become_over(struct job *job, enum lane_verdict verdict, uint64_t res
 
 static void end_well(struct job *job, const struct call_result *r)
 {
-    job_settle(job, r, r->status);
+    job_settle(job, r, r->status, true);
     if (job->d.api == API_OPENAI_RESPONSES)
         affinity_remember(&job->setup->affinity, r->upstream_id, job->lane->index);
     become_over(job, LANE_WELL, 0, KEEP_MS);
@@ -347,7 +347,7 @@ void job_cancel(struct job *job)
         return;
     call_cancel(job->call);
     job_look_whether_sent(job);
-    job_settle(job, call_result(job->call), error_info(ERROR_CLIENT_GONE)->openai_status);
+    job_settle(job, call_result(job->call), error_info(ERROR_CLIENT_GONE)->openai_status, false);
     job_cancel_flights(job, false);
     obey_call(job);
     become_over(job, LANE_UNKNOWN, 0, DETACHED_MS);

@@ -53,7 +53,8 @@ void job_release(struct job *job);
 
 /* ---- job_say.c ---- */
 uint32_t job_ms_since(const struct job *job, uint64_t then_us);
-void job_settle(struct job *job, const struct call_result *r, unsigned status);
+/* `whole`: the answer was not cut short, so that what was counted is all there is. */
+void job_settle(struct job *job, const struct call_result *r, unsigned status, bool whole);
 /* FAIL, and a settlement when something was billed or delivered. r may be NULL. */
 void job_send_fail(struct job *job, const struct fault *fault, const struct call_result *r);
 enum err job_send_head(struct job *job, const struct call_result *r);

@@ -37,7 +37,7 @@ static uint64_t known(uint64_t tokens)
     return tokens == USAGE_UNKNOWN ? 0 : tokens;
 }
 
-void job_settle(struct job *job, const struct call_result *r, unsigned status)
+void job_settle(struct job *job, const struct call_result *r, unsigned status, bool whole)
 {
     struct settle m = {.key_id = job->d.key_id,
                        .key_name = job->d.key_name,
@@ -59,13 +59,21 @@ void job_settle(struct job *job, const struct call_result *r, unsigned status)
         m.output_tokens = known(r->usage.output);
         m.reasoning_tokens = known(r->usage.reasoning);
         m.cost_nano = r->cost_nano;
-        m.estimated = r->estimated;
     }
+    /* Counts of an answer that was cut short are not the last word, whoever reported them. */
+    m.estimated = r->estimated || !whole;
     enum err err = settles_add(job->env->settles, &job->head.id, job->head.attempt, &m,
                                loop_now_ms(job->env->loop));
     if (err != OK)
         log_error("settle_lost", LHEX("request", job->head.id.bytes, sizeof job->head.id.bytes),
                   LSTR("why", err_name(err)));
+}
+
+/* Did the answer break off, so that usage may have been reported but not all of it? */
+static bool is_cut(unsigned error_class)
+{
+    return error_class == ERROR_UPSTREAM_CLOSED || error_class == ERROR_UPSTREAM_RESET ||
+           error_class == ERROR_UPSTREAM_TIMEOUT || error_class == ERROR_DEADLINE;
 }
 
 void job_send_fail(struct job *job, const struct fault *fault, const struct call_result *r)
@@ -89,7 +97,8 @@ void job_send_fail(struct job *job, const struct fault *fault, const struct call
     }
     (void)say(job, MESSAGE_FAIL, HEADER_LAST, &m);
     if (job->head_sent || m.input_tokens || m.output_tokens)
-        job_settle(job, r, error_status(fault->error_class, (enum api)job->d.api));
+        job_settle(job, r, error_status(fault->error_class, (enum api)job->d.api),
+                   !is_cut(fault->error_class));
 }
 
 enum err job_send_head(struct job *job, const struct call_result *r)
