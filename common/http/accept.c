@@ -164,6 +164,7 @@ static void hand_over(struct http_server *s, int fd, const struct sockaddr_stora
     s->starting = c;
     s->stats.connections++;
     shard->connections++;
+    shard->fresh++;
     conn_phase(c, CONN_HEAD);
     if (MHD_add_connection(shard->mhd, fd, (const struct sockaddr *)from, from_len) == MHD_YES)
         return;
@@ -173,6 +174,7 @@ static void hand_over(struct http_server *s, int fd, const struct sockaddr_stora
         s->starting = NULL;
         s->stats.connections--;
         shard->connections--;
+        shard->fresh--;
         peer_release(s, peer);
         conn_free(c);
     }

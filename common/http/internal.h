@@ -35,7 +35,9 @@ struct http_shard {
     struct MHD_Daemon *mhd;
     struct loop_watch *watch;
     uint32_t connections;
-    bool dirty;   /* stands in server->dirty_shards */
+    uint32_t fresh;               /* of them, without a first request line yet */
+    struct loop_timer spin_timer; /* TLS: instead of spinning on a handshake that waits */
+    bool dirty;                   /* stands in server->dirty_shards */
     bool retired; /* has the TLS files of before: takes no new connections, ends with its last */
     STAILQ_ENTRY(http_shard) next_dirty;
     LIST_ENTRY(http_shard) link;

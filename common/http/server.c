@@ -26,8 +26,11 @@ static void on_turn_end(void *ctx)
         }
         if (STAILQ_EMPTY(&s->dirty_shards))
             break;
-        while ((shard = STAILQ_FIRST(&s->dirty_shards)) != NULL) {
-            STAILQ_REMOVE_HEAD(&s->dirty_shards, next_dirty);
+        /* those marked meanwhile are for the next round */
+        STAILQ_HEAD(, http_shard) now = STAILQ_HEAD_INITIALIZER(now);
+        STAILQ_CONCAT(&now, &s->dirty_shards);
+        while ((shard = STAILQ_FIRST(&now)) != NULL) {
+            STAILQ_REMOVE_HEAD(&now, next_dirty);
             shard->dirty = false;
             shard_run(shard);
             end_retired(shard);

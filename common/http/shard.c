@@ -9,6 +9,8 @@
 
 enum {
     RUNS_PER_TURN = 16,
+    RUNS_WITH_HANDSHAKES = 4,
+    SPIN_MS = 2,
     POOL_EXTRA_BYTES =
         16 << 10, /* beside a head of the greatest size: libmicrohttpd's own notes on its fields */
     MAX_TLS_FILE = 1 << 20,
@@ -65,6 +67,8 @@ static void *on_request_line(void *ctx, const char *uri, struct MHD_Connection *
     c->x = x;
     if (c->used) /* the first head's time runs since the accept */
         conn_phase(c, CONN_HEAD);
+    else
+        shard->fresh--;
     c->used = true;
     return x;
 }
@@ -110,6 +114,7 @@ static void conn_closed(struct http_shard *shard, struct http_conn *c)
     peer_release(s, c->peer);
     s->stats.connections--;
     shard->connections--;
+    shard->fresh -= !c->used;
     if (shard->retired && !shard->connections)
         shard_mark(shard);
     conn_free(c);
@@ -138,13 +143,26 @@ void shard_mark(struct http_shard *shard)
     STAILQ_INSERT_TAIL(&shard->server->dirty_shards, shard, next_dirty);
 }
 
+static void on_spin_timer(void *ctx)
+{
+    shard_run(ctx);
+}
+
 void shard_run(struct http_shard *shard)
 {
-    for (int i = 0; i < RUNS_PER_TURN; i++) {
+    /* A connection whose TLS handshake waits for its client counts as ready all the time in
+     * libmicrohttpd: with such ones about, "run me again at once" may mean nothing. What really
+     * happens comes through the epoll descriptor. */
+    bool may_spin = shard->server->tls_cert && shard->fresh;
+    for (int i = 0; i < (may_spin ? RUNS_WITH_HANDSHAKES : RUNS_PER_TURN); i++) {
         MHD_UNSIGNED_LONG_LONG wait_ms = 0;
         (void)MHD_run(shard->mhd);
         if (MHD_get_timeout(shard->mhd, &wait_ms) != MHD_YES || wait_ms)
             return;
+    }
+    if (may_spin) {
+        loop_timer_start(shard->server->loop, &shard->spin_timer, SPIN_MS, on_spin_timer, shard);
+        return;
     }
     shard_mark(shard);
     loop_again(shard->server->loop);
@@ -207,6 +225,7 @@ void shard_destroy(struct http_shard *shard)
         return;
     struct http_server *s = shard->server;
     loop_watch_remove(&shard->watch);
+    loop_timer_stop(s->loop, &shard->spin_timer);
     if (shard->mhd)
         MHD_stop_daemon(shard->mhd);
     if (shard->dirty)
