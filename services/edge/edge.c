@@ -146,7 +146,9 @@ struct request_id edge_new_id(struct edge *e)
         crypto_random(e->ids, sizeof e->ids);
         e->ids_left = EDGE_ID_STOCK;
     }
-    return e->ids[--e->ids_left];
+    struct request_id id = e->ids[--e->ids_left];
+    request_id_set_time(&id, clock_wall_ms(loop_clock(e->d->loop)));
+    return id;
 }
 
 bool edge_broker_is_usable(const struct bus_peer *broker)

@@ -12,12 +12,7 @@
 
 struct client_request;
 
-enum {
-    EDGE_PATIENCE_MS = 3000,
-    EDGE_MAX_LEASES = 65536,
-    EDGE_MAX_SPARE = 512,
-    EDGE_ID_STOCK = 64
-};
+enum { EDGE_PATIENCE_MS = 3000, EDGE_MAX_LEASES = 65536, EDGE_MAX_SPARE = 512, EDGE_ID_STOCK = 64 };
 
 struct edge {
     struct daemon *d;

@@ -9,6 +9,7 @@ struct lease {
     bool tokens_limited;
     uint64_t tokens; /* left */
     struct lease_use used;
+    bool unlimited;      /* no limit stands behind it: only auth being there bounds it */
     bool reported;       /* auth has been told of the use, and may take back the rest */
     uint64_t expires_ms; /* of the lease */
     uint64_t known_until_ms;
@@ -104,12 +105,19 @@ static struct lease *make(const char *name, size_t name_bytes, const struct leas
     return lease;
 }
 
+static bool is_unlimited(const struct lease_grant *g)
+{
+    return g->requests > 0 && g->tokens == 0 && g->limits.limit_requests == 0 &&
+           g->limits.limit_tokens == 0;
+}
+
 /* An answer without a lease leaves the one that is running. */
 static void keep_lease(struct lease *lease, const struct lease *old)
 {
     lease->requests = old->requests;
     lease->tokens_limited = old->tokens_limited;
     lease->tokens = old->tokens;
+    lease->unlimited = old->unlimited;
     lease->used = old->used;
     lease->expires_ms = old->expires_ms;
 }
@@ -127,6 +135,7 @@ void leases_put(struct leases *l, const uint8_t key[SHA256_BYTES], struct span m
     lease->tokens_limited = g->tokens > 0;
     lease->tokens = g->tokens;
     lease->expires_ms = now_ms + g->lease_ms;
+    lease->unlimited = is_unlimited(g);
     if (g->requests == 0 && old && !old->reported)
         keep_lease(lease, old);
     lease->known_until_ms = now_ms + g->known_ms;
@@ -161,13 +170,15 @@ enum err leases_take(struct leases *l, const uint8_t key[SHA256_BYTES], struct s
     struct lease *lease = name_bytes ? find(l, name, name_bytes) : NULL;
     if (!lease || now_ms >= lease->known_until_ms)
         return ERR_NOT_FOUND;
+    bool endless = lease->unlimited && !auth_up;
     uint64_t until_ms = auth_up ? lease->expires_ms : lease->known_until_ms;
-    if (lease->requests == 0 || now_ms >= until_ms || (auth_up && lease->reported))
+    if ((lease->requests == 0 && !endless) || now_ms >= until_ms || (auth_up && lease->reported))
         return ERR_AGAIN;
     if (lease->tokens_limited && tokens > lease->tokens)
         return ERR_AGAIN;
     lease->reported = false;
-    lease->requests--;
+    if (lease->requests > 0)
+        lease->requests--;
     lease->used.requests++;
     lease->used.tokens += tokens;
     if (lease->tokens_limited)
@@ -200,6 +211,7 @@ void leases_close(struct leases *l, const uint8_t key[SHA256_BYTES], struct span
     if (!lease || !lease->reported)
         return;
     lease->requests = 0;
+    lease->unlimited = false;
     lease->used = (struct lease_use){0};
 }
 

@@ -46,7 +46,7 @@ void leases_put(struct leases *l, const uint8_t key[SHA256_BYTES], struct span m
                 const struct lease_grant *g, uint64_t now_ms);
 /* Admits one request of so many tokens. ERR_NOT_FOUND: the key is not known; ERR_AGAIN: known, but
  * its lease is used up or expired: ask auth. `auth_up` false: an expired lease holds on until the
- * key's known time is over. */
+ * key's known time is over, and one with no limit behind it is never used up. */
 enum err leases_take(struct leases *l, const uint8_t key[SHA256_BYTES], struct span model,
                      uint64_t tokens, bool auth_up, uint64_t now_ms,
                      struct lease_view *out) NODISCARD;

@@ -104,6 +104,20 @@ static void time_ends_a_lease_unless_auth_is_away(void **state)
     assert_int_equal(take(f, key_a, "m", 1, false), ERR_NOT_FOUND);
 }
 
+static void a_key_without_limits_goes_on_for_as_long_as_it_is_known(void **state)
+{
+    struct fixture *f = *state;
+    struct lease_grant free_grant = grant(1, 0);
+    free_grant.limits = (struct limits){0};
+    put(f, key_a, "m", free_grant);
+    assert_int_equal(take(f, key_a, "m", 1, true), OK);
+    assert_int_equal(take(f, key_a, "m", 1, true), ERR_AGAIN);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(take(f, key_a, "m", 1, false), OK);
+    clock_fake_advance_ms(&f->clock, 300000);
+    assert_int_equal(take(f, key_a, "m", 1, false), ERR_NOT_FOUND);
+}
+
 static void what_was_used_is_reported_once_when_auth_is_asked_again(void **state)
 {
     struct fixture *f = *state;
@@ -201,6 +215,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(tokens_run_out_too, setup, teardown),
         cmocka_unit_test_setup_teardown(time_ends_a_lease_unless_auth_is_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_key_without_limits_goes_on_for_as_long_as_it_is_known,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_used_is_reported_once_when_auth_is_asked_again,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_reported_lease_goes_on_when_auth_dies_before_it_answers,
