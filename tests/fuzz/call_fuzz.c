@@ -1,0 +1,178 @@
+/* Any request through a call to any provider, and any bytes of an upstream back: what is sent is
+ * JSON, what the client gets is JSON or a stream of it, an end mark stands only behind a complete
+ * answer, and how the bytes were cut changes nothing.
+ *
+ * Input: a byte of choices (provider, api, stream), a byte for the request (a template, or 0xff:
+ * the rest is the request), a byte for the answer's head, the answer. */
+#include "fuzz/fuzz.h"
+#include "unit/services/worker/call_driver.h"
+
+static struct json_doc doc;
+
+/* ---- requests ---- */
+
+static const char *const chats[] = {
+    "{\"model\":\"m\",\"max_tokens\":100,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+    "{\"model\":\"m\",\"max_tokens\":100,\"stream\":true,\"messages\":[{\"role\":\"user\","
+    "\"content\":\"hi\"}]}",
+    "{\"model\":\"m\",\"max_tokens\":100,\"stream\":true,\"stream_options\":{\"include_usage\":"
+    "true},\"messages\":[{\"role\":\"user\","
+    "\"content\":\"hi\"}],\"stop\":[\"\\n\",\",\"],\"tools\":[{\"type\":\"function\",\"function\":{"
+    "\"name\":\"f\"}}]}",
+    "{\"model\":\"m\",\"stream\":true,\"response_format\":{\"type\":\"json_schema\",\"json_"
+    "schema\":{\"name\":\"x\",\"schema\":{\"type\":"
+    "\"object\"}}},\"reasoning_effort\":\"high\",\"messages\":[{\"role\":\"user\",\"content\":"
+    "\"hi\"}]}",
+};
+static const char *const completions[] = {
+    "{\"model\":\"m\",\"prompt\":\"hi\"}",
+    "{\"model\":\"m\",\"prompt\":\"hi\",\"stream\":true,\"echo\":true}",
+    "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"],\"stream\":true,\"stream_options\":{\"include_"
+    "usage\":true}}",
+    "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}",
+};
+static const char *const messages[] = {
+    "{\"model\":\"m\",\"max_tokens\":100,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+    "{\"model\":\"m\",\"max_tokens\":100,\"stream\":true,\"messages\":[{\"role\":\"user\","
+    "\"content\":\"hi\"}]}",
+    "{\"model\":\"m\",\"max_tokens\":5000,\"stream\":true,\"thinking\":{\"type\":\"enabled\","
+    "\"budget_tokens\":2000},\"tools\":[{\"name\":"
+    "\"f\",\"input_schema\":{\"type\":\"object\"}}],\"stop_sequences\":[\" "
+    "\"],\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+    "{\"model\":\"m\",\"max_tokens\":100,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
+    "\"system\":\"s\"}",
+};
+enum { TEMPLATES = 4, FREE_REQUEST = 0xff };
+
+struct plan {
+    const struct provider *provider;
+    enum api api;
+    struct span request, answer;
+    unsigned status;
+    bool events, failure;
+};
+
+static struct plan read_plan(const uint8_t *data, size_t size)
+{
+    static const enum api apis[] = {API_OPENAI_CHAT, API_OPENAI_COMPLETIONS, API_ANTHROPIC_MESSAGES,
+                                    API_OPENAI_RESPONSES};
+    static const unsigned statuses[] = {200, 201, 400, 401, 404, 429, 500, 529};
+    struct span rest = span_of(data + 3, size - 3);
+    struct plan p = {.provider = provider_all[data[0] % 3], .api = apis[data[0] / 3 % 4]};
+    const char *const *templates = p.api == API_ANTHROPIC_MESSAGES   ? messages
+                                   : p.api == API_OPENAI_COMPLETIONS ? completions
+                                                                     : chats;
+    p.request = data[1] == FREE_REQUEST ? rest : span_str(templates[data[1] % TEMPLATES]);
+    p.answer = data[1] == FREE_REQUEST ? SPAN("{}") : rest;
+    p.status = statuses[data[2] % 8];
+    p.events = data[2] & 8;
+    p.failure = data[2] & 16;
+    return p;
+}
+
+/* ---- what must hold ---- */
+
+static enum err check_event(void *ctx, const struct sse_event *e)
+{
+    struct span data = span_trim(e->data);
+    bool *ended = ctx;
+    if (!e->has_data)
+        return OK;
+    REQUIRE(!*ended);
+    if (span_is(data, "[DONE]") || span_starts(data, "[DONE]")) {
+        *ended = true;
+        return OK;
+    }
+    REQUIRE(json_parse(&doc, e->data, JSON_DEPTH_UPSTREAM) == OK);
+    /* what passes through may have its type in the event's name only (WIRE 1.1.9) */
+    struct json type = json_get(json_root(&doc), "type");
+    *ended = json_type(type) == JSON_STRING ? json_is(type, "message_stop")
+                                            : span_is(e->name, "message_stop");
+    return OK;
+}
+
+static void check_output(const struct driver *d)
+{
+    struct span out = buf_span(&d->output);
+    if (!call_is_stream(d->call)) {
+        if (call_state(d->call) == CALL_DONE)
+            REQUIRE(json_parse(&doc, out, JSON_DEPTH_UPSTREAM) == OK);
+        else
+            REQUIRE(out.len == 0);
+        return;
+    }
+    bool ended = false;
+    struct sse_reader reader = {0};
+    REQUIRE(sse_feed(&reader, out, check_event, &ended) == OK &&
+            sse_finish(&reader, check_event, &ended) == OK);
+    sse_reader_free(&reader);
+    if (d->spec.api != API_OPENAI_RESPONSES)
+        REQUIRE(ended == (call_state(d->call) == CALL_DONE));
+    if (!call_committed(d->call))
+        REQUIRE(out.len == 0);
+}
+
+static void check_sent(const struct driver *d)
+{
+    for (size_t i = 0; i < d->sent_count; i++) {
+        if (d->sent[i]->body.len)
+            REQUIRE(json_parse(&doc, d->sent[i]->body, JSON_DEPTH_MAX) == OK);
+    }
+}
+
+/* ---- one run ---- */
+
+static void answer(struct driver *d, const struct plan *p, size_t i, bool bytewise)
+{
+    driver_head(d, i, p->status,
+                p->events ? "content-type: text/event-stream\n"
+                          : "content-type: application/json\n");
+    for (size_t at = 0; bytewise && at < p->answer.len; at++)
+        driver_bytes(d, i, span_of(p->answer.data + at, 1));
+    if (!bytewise)
+        driver_bytes(d, i, p->answer);
+    if (p->failure)
+        driver_fail(d, i, ERROR_UPSTREAM_RESET);
+    else
+        driver_end(d, i);
+}
+
+/* Every exchange gets the same answer, as often as one is asked for; then the client leaves. */
+static void run(struct driver *d, const struct plan *p, bool bytewise)
+{
+    driver_init(d, p->provider, p->api, "/x");
+    d->spec.target_model = p->provider == &provider_replicate ? SPAN("meta/x") : SPAN("m");
+    buf_append(&d->body, p->request);
+    if (driver_start(d, ""))
+        return;
+    for (size_t i = 0; i < 8 && call_state(d->call) == CALL_RUNNING; i++) {
+        if (i >= d->sent_count && d->wait_ms)
+            driver_timer(d, 1000 * i);
+        if (i >= d->sent_count)
+            break;
+        answer(d, p, i, bytewise);
+    }
+    call_cancel(d->call);
+    driver_pump(d);
+    REQUIRE(call_state(d->call) != CALL_RUNNING);
+    check_sent(d);
+    check_output(d);
+    (void)call_result(d->call);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 3)
+        return 0;
+    struct plan p = read_plan(data, size);
+    struct driver whole, pieces;
+    run(&whole, &p, false);
+    run(&pieces, &p, true);
+    REQUIRE(span_equals(buf_span(&whole.output), buf_span(&pieces.output)));
+    REQUIRE((whole.call == NULL) == (pieces.call == NULL));
+    if (whole.call)
+        REQUIRE(call_state(whole.call) == call_state(pieces.call));
+    driver_done(&whole);
+    driver_done(&pieces);
+    return 0;
+}
