@@ -464,13 +464,23 @@ bool json_next(struct json_iter *i)
     return true;
 }
 
+/* json_is with the name's length known: objects are searched far more often than parsed. */
+static bool key_is(struct json key, const char *name, size_t len)
+{
+    const struct json_node *n = &key.doc->nodes[key.at];
+    if (n->escaped)
+        return json_is(key, name);
+    return n->end - n->start == len + 2 && memcmp(key.doc->text.data + n->start + 1, name, len) == 0;
+}
+
 struct json json_get(struct json object, const char *name)
 {
     struct json found = JSON_NOTHING;
+    size_t len = strlen(name);
     if (json_type(object) != JSON_OBJECT)
         return found;
     for (struct json_iter i = json_iter(object); json_next(&i);) {
-        if (json_is(i.key, name))
+        if (key_is(i.key, name, len))
             found = i.value;
     }
     return found;
@@ -479,10 +489,11 @@ struct json json_get(struct json object, const char *name)
 unsigned json_count_named(struct json object, const char *name)
 {
     unsigned count = 0;
+    size_t len = strlen(name);
     if (json_type(object) != JSON_OBJECT)
         return 0;
     for (struct json_iter i = json_iter(object); json_next(&i);)
-        count += json_is(i.key, name);
+        count += key_is(i.key, name, len);
     return count;
 }
 
