@@ -27,16 +27,9 @@ void holds_free(struct holds *h)
     }
 }
 
-static uint64_t id_hash(const struct request_id *id)
-{
-    uint64_t hash;
-    memcpy(&hash, id->bytes, sizeof hash); /* random bytes of our own */
-    return hash;
-}
-
 struct hold *hold_find(const struct holds *h, const struct request_id *id)
 {
-    for (struct table_node *n = table_first(&h->table, id_hash(id)); n; n = table_next(n)) {
+    for (struct table_node *n = table_first(&h->table, request_id_hash(id)); n; n = table_next(n)) {
         struct hold *hold = TABLE_OWNER(n, struct hold, node);
         if (request_id_equals(&hold->id, id))
             return hold;
@@ -55,7 +48,7 @@ struct hold *hold_add(struct holds *h, const struct request_id *id, struct key *
     if (!hold)
         return NULL;
     *hold = (struct hold){.id = *id, .key = key, .due_ns = due_ns};
-    if (table_add(&h->table, &hold->node, id_hash(id))) {
+    if (table_add(&h->table, &hold->node, request_id_hash(id))) {
         free(hold);
         return NULL;
     }

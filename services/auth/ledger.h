@@ -17,8 +17,7 @@ struct ledger {
     struct keys *keys;
     struct leases *leases;
     struct holds *holds;
-    const struct prices
-        *prices; /* for rows that are booked without a worker's report; may be NULL */
+    struct prices *prices; /* for rows that are booked without a worker's report */
     const struct config *config;
     struct metric_client *metrics; /* may be NULL */
 };

@@ -33,7 +33,8 @@ static const char schema[] =
     " reasoning_tokens INTEGER NOT NULL, cost_nano INTEGER NOT NULL, started_ms INTEGER NOT NULL,"
     " first_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL);"
     "CREATE UNIQUE INDEX usage_id ON usage(id, attempt);"
-    "CREATE INDEX usage_waiting ON usage(state) WHERE state = 2;"
+    "CREATE INDEX usage_open ON usage(id, attempt) WHERE state <> 0;" /* few, so looking there costs
+                                                                         little */
     "CREATE TABLE usage_daily(day INTEGER NOT NULL, key_id TEXT NOT NULL, model TEXT NOT NULL,"
     " provider TEXT NOT NULL, key_name TEXT NOT NULL, requests INTEGER NOT NULL, estimated INTEGER "
     "NOT NULL,"
@@ -50,10 +51,12 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_USAGE_ADD] = "INSERT OR IGNORE INTO usage(" USAGE_COLUMNS
                       ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_USAGE_REPLACEABLE] =
-        "SELECT " USAGE_COLUMNS " FROM usage WHERE id=? AND state<>0 AND attempt<=?",
+        "SELECT " USAGE_COLUMNS
+        " FROM usage INDEXED BY usage_open WHERE id=? AND state<>0 AND attempt<=?",
     [SQL_USAGE_DELETE] = "DELETE FROM usage WHERE id=? AND attempt=?",
     [SQL_USAGE_REPORTED] = "SELECT 1 FROM usage WHERE id=? AND attempt>=? AND state=0",
-    [SQL_USAGE_WAITING] = "SELECT " USAGE_COLUMNS " FROM usage WHERE id=? AND state=2",
+    [SQL_USAGE_WAITING] = "SELECT " USAGE_COLUMNS
+                          " FROM usage INDEXED BY usage_open WHERE id=? AND state<>0 AND state=2",
     [SQL_USAGE_BOOK] = "UPDATE usage SET state=1 WHERE id=? AND attempt=? AND state=2",
     [SQL_USAGE_PRUNE] =
         "DELETE FROM usage WHERE rowid IN (SELECT rowid FROM usage ORDER BY rowid LIMIT 1000)"
@@ -284,7 +287,10 @@ static enum err load(struct store *store, const struct store_visitor *v)
     if (!e)
         e = each_row(s, "SELECT name,owed_ns,mono_ns,wall_ms,boot_id FROM limits", v, on_limit_row);
     if (!e)
-        e = each_row(s, "SELECT " USAGE_COLUMNS " FROM usage WHERE state=2", v, on_waiting_row);
+        e = each_row(s,
+                     "SELECT " USAGE_COLUMNS
+                     " FROM usage INDEXED BY usage_open WHERE state<>0 AND state=2",
+                     v, on_waiting_row);
     return e;
 }
 

@@ -11,7 +11,7 @@
 enum { WRITER_QUEUE_MAX = 65536, WRITER_BATCH_MAX = 1024 };
 /* How long the first operation of a batch waits for company, unless so many come or somebody waits
  * for one of them. */
-enum { WRITER_GATHER_MS = 5, WRITER_GATHER_OPS = 128 };
+enum { WRITER_GATHER_MS = 10, WRITER_GATHER_OPS = 512 };
 
 struct writer;
 

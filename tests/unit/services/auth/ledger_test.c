@@ -19,6 +19,7 @@ struct fixture {
     struct keys *keys;
     struct leases leases;
     struct holds holds;
+    struct prices prices; /* no table: the configuration's prices */
     struct ledger ledger;
     struct key *key;
     uint64_t now_ns;
@@ -76,6 +77,7 @@ static int setup(void **state)
                                .keys = f.keys,
                                .leases = &f.leases,
                                .holds = &f.holds,
+                               .prices = &f.prices,
                                .config = f.config};
     *state = &f;
     return 0;

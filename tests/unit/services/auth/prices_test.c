@@ -1,5 +1,6 @@
 #include "unit/services/auth/test_support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "services/auth/prices.h"
@@ -27,15 +28,37 @@ static void estimates_cost_what_the_configuration_or_the_table_says(void **state
     struct prices prices;
     assert_int_equal(setenv("TOLLGATE_SHARE", SOURCE_DIR "/share", 1), 0);
     prices_load(&prices);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        assert_int_equal(prices_cost_nano(&prices, config, span_str(cases[i].model),
-                                          span_str(cases[i].provider), 10, 2),
-                         cases[i].cost);
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0];
+         i++) { /* twice: found, then remembered */
+        size_t k = i % (sizeof cases / sizeof cases[0]);
+        assert_int_equal(prices_cost_nano(&prices, config, span_str(cases[k].model),
+                                          span_str(cases[k].provider), 10, 2),
+                         cases[k].cost);
+    }
     assert_int_equal(
         prices_cost_nano(&prices, config, SPAN("priced"), SPAN("openai"), UINT64_MAX, 2),
         UINT64_MAX);
     prices_free(&prices);
     config_destroy(&config);
+}
+
+static void a_new_configuration_is_not_priced_by_the_old_one(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"3", "5"};
+    struct prices prices = {0};
+    for (size_t i = 0; i < 2; i++) {
+        char yaml[256];
+        (void)snprintf(
+            yaml, sizeof yaml,
+            "providers:\n  openai: { api_keys: [x] }\n"
+            "models:\n  m: { targets: [{provider: openai}], price: {input: %s, output: 1} }\n",
+            texts[i]);
+        struct config *config = test_config(yaml);
+        assert_int_equal(prices_cost_nano(&prices, config, SPAN("m"), SPAN("openai"), 1, 0),
+                         i ? 5000 : 3000);
+        config_destroy(&config);
+    }
 }
 
 static void without_a_table_the_configuration_still_holds(void **state)
@@ -45,7 +68,6 @@ static void without_a_table_the_configuration_still_holds(void **state)
                                         "models:\n  m: { targets: [{provider: openai}] }\n");
     struct prices none = {0};
     assert_int_equal(prices_cost_nano(&none, config, SPAN("m"), SPAN("openai"), 10, 2), 0);
-    assert_int_equal(prices_cost_nano(NULL, config, SPAN("m"), SPAN("openai"), 10, 2), 0);
     config_destroy(&config);
 }
 
@@ -53,6 +75,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(estimates_cost_what_the_configuration_or_the_table_says),
+        cmocka_unit_test(a_new_configuration_is_not_priced_by_the_old_one),
         cmocka_unit_test(without_a_table_the_configuration_still_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
