@@ -6,18 +6,19 @@
 #include "common/base/model_file.h"
 #include "common/runtime/config.h"
 
-enum { PRICES_REMEMBERED = 64 };
+enum { PRICES_KNOWN = 64, PRICE_NAME_BYTES = 96 };
 
-/* Per token, of one model at one provider. */
+/* What the table says of one model; asked for every request, found in JSON once. */
 struct price {
-    const struct config *config; /* NULL: not known yet */
-    uint64_t hash;               /* of both names */
-    uint64_t input_nano, output_nano;
+    bool is_known;
+    char provider_type[32], model[PRICE_NAME_BYTES];
+    size_t model_bytes;
+    uint64_t input_nano, output_nano; /* per token; 0 = none */
 };
 
 struct prices {
-    struct model_file table; /* {0}: none found, only the configuration's prices hold */
-    struct price remembered[PRICES_REMEMBERED]; /* so that not every request reads JSON */
+    struct model_file table;          /* {0}: none found, only the configuration's prices hold */
+    struct price known[PRICES_KNOWN]; /* by the hash of the model's name: one pushes another out */
 };
 
 /* Finds and reads the table; a missing one is logged, not fatal. */
