@@ -79,9 +79,48 @@ enum err anthropic_plan_thinking(struct provider_call *pc, const struct conversa
                                  int64_t max_tokens, bool forced_tool, struct thinking_plan *out,
                                  struct fault *fault_out) NODISCARD;
 
+/* A request being written. */
+struct anthropic_builder {
+    struct provider_call *pc;
+    struct neutral_request *r;
+    const struct model_row *row;
+    struct anthropic_state *state;
+    struct json_writer w;
+    struct fault *fault;
+    struct conversation conversation;
+    struct marks marks;
+    struct thinking_plan plan;
+    int64_t max_tokens;
+};
+
+/* "tools" and "tool_choice", where there are any. */
+void anthropic_write_tools(struct anthropic_builder *b);
+void anthropic_write_tool_choice(struct anthropic_builder *b);
+/* The schema that was asked for becomes a tool: the model knows no structured output (WIRE 11.2).
+ */
+bool anthropic_by_json_tool(const struct anthropic_builder *b);
+/* The choice lets the model do nothing but call a tool. */
+bool anthropic_is_forced(const struct anthropic_builder *b);
+
 enum err anthropic_build_request(struct provider_call *pc, struct fault *fault_out);
 
 /* ---- answer ---- */
+
+/* Nothing known yet. */
+extern const struct anthropic_usage anthropic_no_usage;
+/* Counts are cumulative: the last one said stands, what is absent or null resets nothing (H078,
+ * H079). */
+void anthropic_read_usage(struct provider_call *pc, struct anthropic_usage *u, struct json usage);
+/* Their input counts leave out what the cache holds; ours do not. */
+struct usage anthropic_neutral_usage(const struct anthropic_usage *u);
+/* A copy of the text in place of the old one. */
+void anthropic_keep_text(struct provider_call *pc, struct arena_text *into, struct span text);
+/* Takes stop_reason and what belongs to it from a message, or from a message_delta's delta. */
+void anthropic_note_stop(struct provider_call *pc, struct anthropic_state *s, struct json from);
+/* Refusal, usage, stop, end. */
+void anthropic_finish(struct provider_call *pc, struct anthropic_state *s);
+/* The tool that stands for structured output (WIRE 11.2). */
+bool anthropic_is_json_tool(const struct anthropic_state *s, struct json block);
 
 enum err anthropic_parse_response(struct provider_call *pc, const struct exchange *x,
                                   struct span body);

@@ -10,27 +10,14 @@ enum {
         21333 /* above it Anthropic wants a stream: an answer may take more than ten minutes */
 };
 
-struct builder {
-    struct provider_call *pc;
-    struct neutral_request *r;
-    const struct model_row *row;
-    struct anthropic_state *state;
-    struct json_writer w;
-    struct fault *fault;
-    struct conversation conversation;
-    struct marks marks;
-    struct thinking_plan plan;
-    int64_t max_tokens;
-};
-
-static enum err refuse(struct builder *b, unsigned error_class, const char *message,
+static enum err refuse(struct anthropic_builder *b, unsigned error_class, const char *message,
                        const char *param)
 {
     fault_set(b->fault, error_class, message, param);
     return ERR_INVALID;
 }
 
-static enum err check(struct builder *b)
+static enum err check(struct anthropic_builder *b)
 {
     if (b->r->n > 1)
         return refuse(b, ERROR_UNSUPPORTED_PARAMETER, "This model gives one choice only.", "n");
@@ -47,7 +34,7 @@ static enum err check(struct builder *b)
     return OK;
 }
 
-static int64_t max_tokens(const struct builder *b)
+static int64_t max_tokens(const struct anthropic_builder *b)
 {
     int64_t most = b->row->max_out ? (int64_t)b->row->max_out : UNKNOWN_MAX_OUT;
     int64_t wanted = most;
@@ -60,7 +47,7 @@ static int64_t max_tokens(const struct builder *b)
 
 /* ---- system ---- */
 
-static void write_system(struct builder *b)
+static void write_system(struct anthropic_builder *b)
 {
     struct json_writer *w = &b->w;
     bool json = b->r->format == FORMAT_JSON;
@@ -84,185 +71,19 @@ static void write_system(struct builder *b)
     jw_array_end(w);
 }
 
-/* ---- tools ---- */
-
-static bool by_json_tool(const struct builder *b)
-{
-    return b->r->format == FORMAT_SCHEMA && !b->row->json_schema;
-}
-
-/* Every key as it came; only a root without a type gets one. */
-static void write_schema(struct builder *b, struct span schema)
-{
-    if (!schema.len) {
-        jw_raw(&b->w, SPAN("{\"type\":\"object\",\"properties\":{}}"));
-        return;
-    }
-    bool parsed = json_parse(b->pc->doc, schema, JSON_DEPTH_MAX) == OK;
-    struct json root = parsed ? json_root(b->pc->doc) : JSON_NOTHING;
-    if (json_type(root) != JSON_OBJECT || !json_absent(json_get(root, "type"))) {
-        jw_raw(&b->w, schema);
-        return;
-    }
-    struct buf typed = {0};
-    struct span inside = span_skip(json_raw(root), 1);
-    buf_append_str(&typed, json_count(root) ? "{\"type\":\"object\"," : "{\"type\":\"object\"");
-    buf_append(&typed, inside);
-    jw_raw(&b->w, buf_span(&typed));
-    b->w.out->failed |= typed.failed;
-    buf_free(&typed);
-}
-
-static void write_tool(struct builder *b, const struct tool *tool)
-{
-    struct json_writer *w = &b->w;
-    jw_object(w);
-    jw_key(w, "name");
-    jw_text(w, tool->name_text);
-    if (tool->description_text.len) {
-        jw_key(w, "description");
-        jw_text(w, tool->description_text);
-    }
-    jw_key(w, "input_schema");
-    write_schema(b, tool->schema_json);
-    if (tool->strict_json.len) {
-        jw_key(w, "strict");
-        jw_raw(w, tool->strict_json);
-    }
-    anthropic_write_mark(w, &b->marks, tool->cache_json);
-    jw_object_end(w);
-}
-
-static void write_json_tool(struct builder *b)
-{
-    struct json_writer *w = &b->w;
-    jw_object(w);
-    jw_key(w, "name");
-    jw_str(w, ANTHROPIC_JSON_TOOL);
-    jw_key(w, "description");
-    jw_str(w, "Gives the answer in the form that was asked for.");
-    jw_key(w, "input_schema");
-    write_schema(b, b->r->format_schema_json);
-    jw_object_end(w);
-}
-
-static bool is_named_before(const struct conversation *c, size_t message, size_t block,
-                            struct span name)
-{
-    for (size_t i = 0; i <= message; i++) {
-        size_t end = i == message ? block : c->messages[i].count;
-        for (size_t k = 0; k < end; k++) {
-            const struct part *p = c->messages[i].blocks[k].part;
-            if (p && p->kind == PART_TOOL_CALL && span_equals(p->name_text, name))
-                return true;
-        }
-    }
-    return false;
-}
-
-/* The API wants definitions for the tools of the history even when none may be called any more
- * (H058). */
-static void write_used_tools(struct builder *b)
-{
-    const struct conversation *c = &b->conversation;
-    size_t written = 0;
-    for (size_t i = 0; i < c->count; i++) {
-        for (size_t k = 0; k < c->messages[i].count && written < 128; k++) {
-            const struct part *p = c->messages[i].blocks[k].part;
-            if (!p || p->kind != PART_TOOL_CALL || is_named_before(c, i, k, p->name_text))
-                continue;
-            jw_object(&b->w);
-            jw_key(&b->w, "name");
-            jw_text(&b->w, p->name_text);
-            jw_key(&b->w, "input_schema");
-            jw_raw(&b->w, SPAN("{\"type\":\"object\"}"));
-            jw_object_end(&b->w);
-            written++;
-        }
-    }
-}
-
-static bool has_tools(const struct builder *b)
-{
-    return b->r->tool_count || by_json_tool(b) || b->conversation.calls;
-}
-
-static void write_tools(struct builder *b)
-{
-    if (!has_tools(b))
-        return;
-    jw_key(&b->w, "tools");
-    jw_array(&b->w);
-    for (size_t i = 0; i < b->r->tool_count; i++)
-        write_tool(b, &b->r->tools[i]);
-    if (b->r->tool_count == 0)
-        write_used_tools(b);
-    if (by_json_tool(b))
-        write_json_tool(b);
-    jw_array_end(&b->w);
-}
-
-/* The choice as Anthropic names it; NULL = nothing to say. */
-static const char *choice_type(const struct builder *b)
-{
-    if (by_json_tool(b))
-        return b->r->tool_count ? "any" : "tool";
-    if (b->r->tool_count == 0)
-        return b->conversation.calls ? "none" : NULL;
-    switch (b->r->tool_mode) {
-    case TOOLS_UNSET:
-        return b->r->parallel_tools == NO ? "auto" : NULL;
-    case TOOLS_AUTO:
-        return "auto";
-    case TOOLS_ANY:
-        return "any";
-    case TOOLS_NONE:
-        return "none";
-    case TOOLS_NAMED:
-        return "tool";
-    }
-    return NULL;
-}
-
-static bool is_forced(const struct builder *b)
-{
-    const char *type = choice_type(b);
-    return type && (strcmp(type, "any") == 0 || strcmp(type, "tool") == 0);
-}
-
-static void write_tool_choice(struct builder *b)
-{
-    const char *type = choice_type(b);
-    if (!type)
-        return;
-    jw_key(&b->w, "tool_choice");
-    jw_object(&b->w);
-    jw_key(&b->w, "type");
-    jw_str(&b->w, type);
-    if (strcmp(type, "tool") == 0) {
-        jw_key(&b->w, "name");
-        jw_text(&b->w, by_json_tool(b) ? SPAN(ANTHROPIC_JSON_TOOL) : b->r->tool_name_text);
-    }
-    if (b->r->parallel_tools == NO && b->r->tool_count && strcmp(type, "none") != 0) {
-        jw_key(&b->w, "disable_parallel_tool_use");
-        jw_bool(&b->w, true);
-    }
-    jw_object_end(&b->w);
-}
-
 /* ---- sampling ---- */
 
-static bool number(struct builder *b, struct span json, double *out)
+static bool number(struct anthropic_builder *b, struct span json, double *out)
 {
     return json_parse(b->pc->doc, json, 2) == OK && json_double(json_root(b->pc->doc), out);
 }
 
-static bool thinks(const struct builder *b)
+static bool thinks(const struct anthropic_builder *b)
 {
     return b->plan.kind == PLAN_BUDGET || b->plan.kind == PLAN_ADAPTIVE;
 }
 
-static void write_temperature(struct builder *b)
+static void write_temperature(struct anthropic_builder *b)
 {
     double t;
     struct span json = b->r->temperature_json;
@@ -276,7 +97,7 @@ static void write_temperature(struct builder *b)
     jw_raw(&b->w, number(b, json, &t) && t > 1 ? SPAN("1") : json);
 }
 
-static void write_top_p(struct builder *b)
+static void write_top_p(struct anthropic_builder *b)
 {
     double p;
     struct span json = b->r->top_p_json;
@@ -294,7 +115,7 @@ static void write_top_p(struct builder *b)
     jw_raw(&b->w, json);
 }
 
-static void write_sampling(struct builder *b)
+static void write_sampling(struct anthropic_builder *b)
 {
     write_temperature(b);
     write_top_p(b);
@@ -330,7 +151,7 @@ static bool is_blank(struct span text)
 }
 
 /* The API refuses blank ones: these the gateway enforces on the answer (H047). */
-static enum err write_stop(struct builder *b)
+static enum err write_stop(struct anthropic_builder *b)
 {
     bool any = false;
     if (b->r->stop_count == 0)
@@ -357,7 +178,7 @@ static enum err write_stop(struct builder *b)
 
 /* ---- the rest ---- */
 
-static void write_thinking(struct builder *b)
+static void write_thinking(struct anthropic_builder *b)
 {
     struct json_writer *w = &b->w;
     if (b->plan.kind == PLAN_NOTHING)
@@ -375,10 +196,10 @@ static void write_thinking(struct builder *b)
     jw_object_end(w);
 }
 
-static void write_output_config(struct builder *b)
+static void write_output_config(struct anthropic_builder *b)
 {
     struct json_writer *w = &b->w;
-    bool format = b->r->format == FORMAT_SCHEMA && !by_json_tool(b);
+    bool format = b->r->format == FORMAT_SCHEMA && !anthropic_by_json_tool(b);
     if (!b->plan.effort && !format)
         return;
     jw_key(w, "output_config");
@@ -414,7 +235,7 @@ static bool is_personal(struct span id)
     return phone && digits >= 7;
 }
 
-static void write_user_id(struct builder *b)
+static void write_user_id(struct anthropic_builder *b)
 {
     struct buf id = {0};
     json_text_decode(b->r->user_text, &id);
@@ -436,7 +257,7 @@ static void write_user_id(struct builder *b)
     buf_free(&id);
 }
 
-static void write_tier(struct builder *b)
+static void write_tier(struct anthropic_builder *b)
 {
     struct span tier = b->r->service_tier_text;
     const char *word = span_is(tier, "auto") || span_is(tier, "priority") ? "auto"
@@ -450,12 +271,12 @@ static void write_tier(struct builder *b)
     }
 }
 
-static bool streams_upstream(const struct builder *b)
+static bool streams_upstream(const struct anthropic_builder *b)
 {
     return b->r->stream || b->max_tokens > UNARY_MAX_OUT;
 }
 
-static enum err write_body(struct builder *b)
+static enum err write_body(struct anthropic_builder *b)
 {
     struct json_writer *w = &b->w;
     jw_object(w);
@@ -467,8 +288,8 @@ static enum err write_body(struct builder *b)
         jw_key(w, "stream");
         jw_bool(w, true);
     }
-    write_tools(b);
-    write_tool_choice(b);
+    anthropic_write_tools(b);
+    anthropic_write_tool_choice(b);
     write_system(b);
     jw_key(w, "messages");
     enum err e = anthropic_write_messages(b->pc, &b->conversation, w, &b->marks, b->fault);
@@ -487,7 +308,7 @@ static enum err write_body(struct builder *b)
     return OK;
 }
 
-static enum err prepare(struct builder *b)
+static enum err prepare(struct anthropic_builder *b)
 {
     enum err e = check(b);
     if (e)
@@ -496,21 +317,21 @@ static enum err prepare(struct builder *b)
     if (e)
         return e;
     b->max_tokens = max_tokens(b);
-    b->state->json_tool = by_json_tool(b);
-    return anthropic_plan_thinking(b->pc, &b->conversation, b->max_tokens, is_forced(b), &b->plan,
-                                   b->fault);
+    b->state->json_tool = anthropic_by_json_tool(b);
+    return anthropic_plan_thinking(b->pc, &b->conversation, b->max_tokens, anthropic_is_forced(b),
+                                   &b->plan, b->fault);
 }
 
 enum err anthropic_build_request(struct provider_call *pc, struct fault *fault_out)
 {
     struct buf body = {0};
-    struct builder b = {.pc = pc,
-                        .r = pc->request,
-                        .row = pc->row,
-                        .state = ARENA_NEW(pc->arena, struct anthropic_state),
-                        .w = {.out = &body},
-                        .fault = fault_out,
-                        .marks = {.request = pc->request}};
+    struct anthropic_builder b = {.pc = pc,
+                                  .r = pc->request,
+                                  .row = pc->row,
+                                  .state = ARENA_NEW(pc->arena, struct anthropic_state),
+                                  .w = {.out = &body},
+                                  .fault = fault_out,
+                                  .marks = {.request = pc->request}};
     struct exchange *x = ARENA_NEW(pc->arena, struct exchange);
     if (!b.state || !x)
         return refuse(&b, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.", NULL);

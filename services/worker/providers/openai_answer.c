@@ -1,4 +1,4 @@
-/* OpenAI chat answers → neutral events (WIRE 15, 16, 21). */
+/* OpenAI chat answers → neutral events (WIRE 15, 21). */
 #include "services/worker/providers/openai.h"
 
 /* ---- shared by bodies and streams ---- */
@@ -11,7 +11,7 @@ static void take_count(struct json object, const char *name, uint64_t *into)
 }
 
 /* Members that are absent or null leave what an earlier chunk said. */
-static void read_usage(struct openai_state *s, struct json usage)
+void openai_read_usage(struct openai_state *s, struct json usage)
 {
     if (json_type(usage) != JSON_OBJECT)
         return;
@@ -33,7 +33,7 @@ static bool is_said(struct json v)
 }
 
 /* An error in place of an answer, in any of the shapes of WIRE 21. */
-static bool is_error(struct json root)
+bool openai_is_error(struct json root)
 {
     if (is_said(json_get(root, "error")))
         return true;
@@ -44,22 +44,7 @@ static bool is_error(struct json root)
            json_type(json_get(root, "message")) == JSON_STRING;
 }
 
-static struct span no_header(const void *ctx, const char *name)
-{
-    (void)ctx;
-    (void)name;
-    return SPAN_NONE;
-}
-
-static void say_error(struct provider_call *pc, struct openai_state *s, struct span body)
-{
-    struct fault fault = {0};
-    struct upstream_headers none = {no_header, NULL};
-    pc->provider->map_error(pc, 200, &none, body, &fault);
-    out_fault(pc, &s->out, &fault);
-}
-
-static void say_reasoning(struct provider_call *pc, struct openai_state *s, struct json from)
+void openai_say_reasoning(struct provider_call *pc, struct openai_state *s, struct json from)
 {
     struct json text = json_get(from, "reasoning_content");
     if (json_type(text) != JSON_STRING)
@@ -68,7 +53,7 @@ static void say_reasoning(struct provider_call *pc, struct openai_state *s, stru
 }
 
 /* A string, or parts of text. */
-static void say_content(struct provider_call *pc, struct openai_state *s, struct json content)
+void openai_say_content(struct provider_call *pc, struct openai_state *s, struct json content)
 {
     if (json_type(content) == JSON_STRING)
         out_text(pc, &s->out, EVENT_TEXT, json_text(content));
@@ -77,7 +62,7 @@ static void say_content(struct provider_call *pc, struct openai_state *s, struct
         out_text(pc, &s->out, EVENT_TEXT, json_text(json_get(i.value, "text")));
 }
 
-static void say_refusal(struct provider_call *pc, struct openai_state *s, struct json refusal)
+void openai_say_refusal(struct provider_call *pc, struct openai_state *s, struct json refusal)
 {
     if (json_type(refusal) == JSON_STRING && json_text(refusal).len) {
         s->refused = true;
@@ -112,7 +97,7 @@ static enum stop_reason stop_of(struct json reason)
 }
 
 /* Some hosts end a failed answer like a good one. */
-static bool is_failure(struct json reason)
+bool openai_is_failure(struct json reason)
 {
     return json_is(reason, "error") || json_is(reason, "insufficient_system_resource");
 }
@@ -129,7 +114,7 @@ static bool same_bytes(struct span a_text, struct span b_text)
 }
 
 /* vLLM says which of the requested sequences it was. */
-static void note_stop(struct provider_call *pc, struct openai_state *s, struct json choice)
+void openai_note_stop(struct provider_call *pc, struct openai_state *s, struct json choice)
 {
     s->finished = true;
     s->stop = stop_of(json_get(choice, "finish_reason"));
@@ -154,7 +139,7 @@ static enum stop_reason final_stop(const struct openai_state *s)
     return s->stop == STOP_UNKNOWN ? STOP_END : s->stop;
 }
 
-static void finish(struct provider_call *pc, struct openai_state *s)
+void openai_finish(struct provider_call *pc, struct openai_state *s)
 {
     for (size_t i = 0; i < s->tool_count; i++) {
         if (s->tools[i].begun)
@@ -163,14 +148,14 @@ static void finish(struct provider_call *pc, struct openai_state *s)
     out_finish(pc, &s->out, &s->usage, final_stop(s), s->stop_sequence_text);
 }
 
-static void fail_by_finish(struct provider_call *pc, struct openai_state *s, struct json reason)
+void openai_fail_by_finish(struct provider_call *pc, struct openai_state *s, struct json reason)
 {
     bool busy = json_is(reason, "insufficient_system_resource");
     out_fault_class(pc, &s->out, busy ? ERROR_UPSTREAM_OVERLOADED : ERROR_UPSTREAM_ERROR,
                     "The provider ended its answer with an error.");
 }
 
-static struct json first_choice(struct json choices)
+struct json openai_first_choice(struct json choices)
 {
     for (struct json_iter i = json_iter(choices); json_next(&i);) {
         int64_t index = 0;
@@ -180,7 +165,7 @@ static struct json first_choice(struct json choices)
     return JSON_NOTHING;
 }
 
-static bool make_tools(struct provider_call *pc, struct openai_state *s)
+bool openai_make_tools(struct provider_call *pc, struct openai_state *s)
 {
     if (!s->tools)
         s->tools = ARENA_ARRAY(pc->arena, struct openai_tool, OPENAI_MAX_TOOL_CALLS);
@@ -201,7 +186,7 @@ static void say_whole_args(struct provider_call *pc, struct openai_state *s, uin
 static void say_whole_call(struct provider_call *pc, struct openai_state *s, struct span id_text,
                            struct json function)
 {
-    if (!make_tools(pc, s) || s->tool_count == OPENAI_MAX_TOOL_CALLS)
+    if (!openai_make_tools(pc, s) || s->tool_count == OPENAI_MAX_TOOL_CALLS)
         return;
     uint32_t slot = (uint32_t)s->tool_count++;
     s->tools[slot].begun = true;
@@ -226,9 +211,9 @@ static void say_message(struct provider_call *pc, struct openai_state *s, struct
     if (json_type(blocks) == JSON_ARRAY && json_count(blocks))
         say_thinking_blocks(pc, s, blocks);
     else
-        say_reasoning(pc, s, message);
-    say_content(pc, s, json_get(message, "content"));
-    say_refusal(pc, s, json_get(message, "refusal"));
+        openai_say_reasoning(pc, s, message);
+    openai_say_content(pc, s, json_get(message, "content"));
+    openai_say_refusal(pc, s, json_get(message, "refusal"));
     struct json calls = json_get(message, "tool_calls"),
                 legacy = json_get(message, "function_call");
     for (struct json_iter i = json_iter(calls); json_type(calls) == JSON_ARRAY && json_next(&i);)
@@ -242,25 +227,25 @@ static enum err parse_whole(struct provider_call *pc, struct openai_state *s, st
 {
     if (json_type(root) != JSON_OBJECT)
         return ERR_INVALID;
-    struct json choice = first_choice(json_get(root, "choices")),
+    struct json choice = openai_first_choice(json_get(root, "choices")),
                 message = json_get(choice, "message");
-    if (is_error(root)) {
-        say_error(pc, s, body);
+    if (openai_is_error(root)) {
+        out_error_body(pc, &s->out, body);
         return OK;
     }
     if (json_type(message) != JSON_OBJECT)
         return ERR_INVALID;
-    if (is_failure(json_get(choice, "finish_reason"))) {
-        fail_by_finish(pc, s, json_get(choice, "finish_reason"));
+    if (openai_is_failure(json_get(choice, "finish_reason"))) {
+        openai_fail_by_finish(pc, s, json_get(choice, "finish_reason"));
         return OK;
     }
-    read_usage(s, json_get(root, "usage"));
+    openai_read_usage(s, json_get(root, "usage"));
     s->usage.service_tier_text = json_text(json_get(root, "service_tier"));
-    note_stop(pc, s, choice);
+    openai_note_stop(pc, s, choice);
     out_start(pc, &s->out, json_text(json_get(root, "id")), json_text(json_get(root, "model")),
               &s->usage);
     say_message(pc, s, message);
-    finish(pc, s);
+    openai_finish(pc, s);
     return OK;
 }
 
@@ -275,176 +260,4 @@ enum err openai_parse_response(struct provider_call *pc, const struct exchange *
         e = parse_whole(pc, s, root, repaired.len ? buf_span(&repaired) : body);
     buf_free(&repaired);
     return e;
-}
-
-/* ---- a stream ---- */
-
-static struct openai_tool *add_tool(struct provider_call *pc, struct openai_state *s, int64_t index)
-{
-    if (!make_tools(pc, s) || s->tool_count == OPENAI_MAX_TOOL_CALLS)
-        return NULL;
-    struct openai_tool *tool = &s->tools[s->tool_count++];
-    tool->index = index;
-    return tool;
-}
-
-/* Which call a delta is for. By index; hosts that give none are taken by position, and a new id
- * under a known index is a new call (they count every call as number 0). */
-static struct openai_tool *find_tool(struct provider_call *pc, struct openai_state *s,
-                                     struct json delta, int64_t position)
-{
-    int64_t index = position;
-    (void)json_i64(json_get(delta, "index"), &index);
-    struct span id = json_text(json_get(delta, "id"));
-    for (size_t i = s->tool_count; i-- > 0;) {
-        struct openai_tool *tool = &s->tools[i];
-        if (tool->index != index)
-            continue;
-        bool other = id.len && tool->id.len && !span_equals(id, arena_text_span(&tool->id));
-        return other ? add_tool(pc, s, index) : tool;
-    }
-    return add_tool(pc, s, index);
-}
-
-/* TOOL_BEGIN needs the name (H092); the id is waited for only until arguments come. */
-static void begin_tool(struct provider_call *pc, struct openai_state *s, struct openai_tool *tool)
-{
-    if (tool->begun || !tool->name.len)
-        return;
-    uint32_t slot = (uint32_t)(tool - s->tools);
-    tool->begun = true;
-    out_tool_begin(pc, &s->out, slot, arena_text_span(&tool->id), arena_text_span(&tool->name));
-    out_tool_args(pc, &s->out, slot, arena_text_span(&tool->early));
-    tool->early.len = 0;
-}
-
-static enum err take_args(struct provider_call *pc, struct openai_state *s,
-                          struct openai_tool *tool, struct json args)
-{
-    struct buf text = {0};
-    struct span piece = json_text(args);
-    bool kept = true;
-    if (json_type(args) == JSON_OBJECT) {
-        json_append_json_text(&text, args);
-        piece = buf_span(&text);
-    }
-    if (piece.len)
-        begin_tool(pc, s, tool);
-    if (tool->begun)
-        out_tool_args(pc, &s->out, (uint32_t)(tool - s->tools), piece);
-    else
-        kept = arena_text_append(&tool->early, pc->arena, piece);
-    buf_free(&text);
-    return kept ? OK : ERR_TOO_BIG;
-}
-
-static enum err on_tool_delta(struct provider_call *pc, struct openai_state *s, struct json delta,
-                              int64_t position)
-{
-    struct openai_tool *tool = find_tool(pc, s, delta, position);
-    if (!tool)
-        return ERR_TOO_BIG;
-    struct json function = json_get(delta, "function");
-    struct span id = json_text(json_get(delta, "id")), name = json_text(json_get(function, "name"));
-    if (!tool->id.len && id.len && !arena_text_append(&tool->id, pc->arena, id))
-        return ERR_TOO_BIG;
-    if (!tool->begun && !tool->name.len && name.len &&
-        !arena_text_append(&tool->name, pc->arena, name))
-        return ERR_TOO_BIG;
-    if (tool->id.len)
-        begin_tool(pc, s, tool);
-    return take_args(pc, s, tool, json_get(function, "arguments"));
-}
-
-static enum err on_delta(struct provider_call *pc, struct openai_state *s, struct json delta)
-{
-    say_reasoning(pc, s, delta);
-    say_content(pc, s, json_get(delta, "content"));
-    say_refusal(pc, s, json_get(delta, "refusal"));
-    struct json calls = json_get(delta, "tool_calls");
-    int64_t position = 0;
-    for (struct json_iter i = json_iter(calls); json_type(calls) == JSON_ARRAY && json_next(&i);
-         position++) {
-        enum err e = on_tool_delta(pc, s, i.value, position);
-        if (e)
-            return e;
-    }
-    return OK;
-}
-
-static enum err on_choice(struct provider_call *pc, struct openai_state *s, struct json root,
-                          struct json choice)
-{
-    struct json reason = json_get(choice, "finish_reason");
-    out_start(pc, &s->out, json_text(json_get(root, "id")), json_text(json_get(root, "model")),
-              &s->usage);
-    enum err e = on_delta(pc, s, json_get(choice, "delta"));
-    if (e || json_type(reason) != JSON_STRING || json_text(reason).len == 0)
-        return e;
-    if (is_failure(reason))
-        fail_by_finish(pc, s, reason);
-    else
-        note_stop(pc, s, choice);
-    return OK;
-}
-
-static enum err on_chunk(struct provider_call *pc, struct openai_state *s, struct json root,
-                         struct span data, bool named_error)
-{
-    if (json_type(root) != JSON_OBJECT)
-        return ERR_INVALID;
-    if (named_error || is_error(root)) {
-        say_error(pc, s, data);
-        return OK;
-    }
-    read_usage(s, json_get(root, "usage"));
-    struct json choice = first_choice(json_get(root, "choices"));
-    return json_type(choice) == JSON_OBJECT ? on_choice(pc, s, root, choice) : OK;
-}
-
-static enum err on_done(struct provider_call *pc, struct openai_state *s)
-{
-    if (!s->out.started)
-        return ERR_INVALID;
-    /* a call whose name never came can't be told to anyone; one whose arguments never came can */
-    for (size_t i = 0; i < s->tool_count; i++)
-        begin_tool(pc, s, &s->tools[i]);
-    finish(pc, s);
-    return OK;
-}
-
-enum err openai_parse_event(struct provider_call *pc, const struct exchange *x,
-                            const struct sse_event *e)
-{
-    (void)x;
-    struct openai_state *s = pc->state;
-    struct span data = span_trim(e->data);
-    if (!out_is_open(&s->out) || data.len == 0)
-        return OK;
-    if (span_starts(data, "[DONE]"))
-        return on_done(pc, s);
-    struct buf repaired = {0};
-    struct json root;
-    bool named_error = span_is(e->name, "error");
-    enum err err = out_parse(pc, data, &repaired, &root);
-    if (!err)
-        err = on_chunk(pc, s, root, repaired.len ? buf_span(&repaired) : data, named_error);
-    else if (named_error) {
-        say_error(pc, s, data);
-        err = OK;
-    }
-    buf_free(&repaired);
-    return err;
-}
-
-enum err openai_parse_end(struct provider_call *pc, const struct exchange *x)
-{
-    (void)x;
-    struct openai_state *s = pc->state;
-    if (!out_is_open(&s->out))
-        return OK;
-    if (s->finished)
-        return on_done(pc, s);
-    out_fault_class(pc, &s->out, ERROR_UPSTREAM_CLOSED, "upstream closed the stream");
-    return OK;
 }

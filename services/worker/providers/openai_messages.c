@@ -6,39 +6,12 @@
 
 enum { MAX_TOOL_ID = 40 };
 
-struct writer {
-    struct provider_call *pc;
-    struct json_writer *w;
-    struct fault *fault;
-    bool marks; /* the host knows prompt_cache_breakpoint */
-};
-
-static enum err unsupported(struct writer *m, const struct turn *turn, const char *what)
-{
-    fault_set(m->fault, ERROR_UNSUPPORTED_PARAMETER, what, NULL);
-    if (turn)
-        m->fault->param = arena_printf(m->pc->arena, "messages[%u].content", turn->index);
-    return ERR_INVALID;
-}
-
 /* gpt-5.6 and later have explicit cache breakpoints; others drop the mark. */
 static bool knows_cache_marks(const struct provider_call *pc)
 {
     return pc->host.is_openai && span_starts(pc->target_model, "gpt-5.") &&
            pc->target_model.len > 6 && pc->target_model.data[6] >= '6' &&
            pc->target_model.data[6] <= '9';
-}
-
-static void write_mark(struct writer *m, const struct part *p)
-{
-    if (!p->cache_json.len)
-        return;
-    if (!m->marks) {
-        neutral_drop(m->pc->request, "cache_control");
-        return;
-    }
-    jw_key(m->w, "prompt_cache_breakpoint");
-    jw_raw(m->w, SPAN("{\"mode\":\"explicit\"}"));
 }
 
 /* ---- system ---- */
@@ -57,19 +30,9 @@ static bool any_mark(const struct part_list *parts)
     return false;
 }
 
-static void write_text_part(struct writer *m, const struct part *p)
-{
-    jw_object(m->w);
-    jw_key(m->w, "type");
-    jw_str(m->w, "text");
-    jw_key(m->w, "text");
-    jw_text(m->w, p->text);
-    write_mark(m, p);
-    jw_object_end(m->w);
-}
-
 /* The texts in one string, a separator (json text) between them. */
-static void write_joined(struct writer *m, const struct part_list *parts, struct span separator)
+static void write_joined(struct openai_writer *m, const struct part_list *parts,
+                         struct span separator)
 {
     bool first = true;
     jw_string_begin(m->w);
@@ -84,7 +47,7 @@ static void write_joined(struct writer *m, const struct part_list *parts, struct
     jw_string_end(m->w);
 }
 
-static void write_system(struct writer *m, const struct part_list *parts)
+static void write_system(struct openai_writer *m, const struct part_list *parts)
 {
     if (parts->count == 0)
         return;
@@ -95,144 +58,22 @@ static void write_system(struct writer *m, const struct part_list *parts)
     if (m->marks && any_mark(parts)) {
         jw_array(m->w);
         for (size_t i = 0; i < parts->count; i++)
-            write_text_part(m, &parts->items[i]);
+            openai_write_text_part(m, &parts->items[i]);
         jw_array_end(m->w);
     } else {
         for (size_t i = 0; i < parts->count; i++)
-            write_mark(
+            openai_write_mark(
                 m, &(struct part){.cache_json = m->marks ? SPAN_NONE : parts->items[i].cache_json});
         write_joined(m, parts, SPAN("\\n\\n"));
     }
     jw_object_end(m->w);
 }
 
-/* ---- user parts ---- */
-
-static void write_data_url(struct writer *m, const struct part *p)
-{
-    jw_string_begin(m->w);
-    jw_string_text(m->w, SPAN("data:"));
-    jw_string_text(m->w, p->media_type_text);
-    jw_string_text(m->w, SPAN(";base64,"));
-    jw_string_text(m->w, p->data_text);
-    jw_string_end(m->w);
-}
-
-static void write_image(struct writer *m, const struct part *p)
-{
-    jw_object(m->w);
-    jw_key(m->w, "type");
-    jw_str(m->w, "image_url");
-    jw_key(m->w, "image_url");
-    jw_object(m->w);
-    jw_key(m->w, "url");
-    if (p->url_text.len)
-        jw_text(m->w, p->url_text);
-    else
-        write_data_url(m, p);
-    if (p->detail_text.len) {
-        jw_key(m->w, "detail");
-        jw_text(m->w, p->detail_text);
-    }
-    jw_object_end(m->w);
-    write_mark(m, p);
-    jw_object_end(m->w);
-}
-
-static void write_file(struct writer *m, const struct part *p)
-{
-    jw_object(m->w);
-    jw_key(m->w, "type");
-    jw_str(m->w, "file");
-    jw_key(m->w, "file");
-    jw_object(m->w);
-    jw_key(m->w, "filename");
-    jw_text(m->w, p->title_text.len ? p->title_text : SPAN("document.pdf"));
-    jw_key(m->w, "file_data");
-    write_data_url(m, p);
-    jw_object_end(m->w);
-    write_mark(m, p);
-    jw_object_end(m->w);
-}
-
-/* A plain text document: its title and context as lines in front. */
-static void write_document_text(struct writer *m, const struct part *p)
-{
-    const struct span lines[] = {p->title_text, p->context_text};
-    jw_object(m->w);
-    jw_key(m->w, "type");
-    jw_str(m->w, "text");
-    jw_key(m->w, "text");
-    jw_string_begin(m->w);
-    for (size_t i = 0; i < 2; i++) {
-        if (!lines[i].len)
-            continue;
-        jw_string_text(m->w, lines[i]);
-        jw_string_text(m->w, SPAN("\\n"));
-    }
-    jw_string_text(m->w, p->text);
-    jw_string_end(m->w);
-    write_mark(m, p);
-    jw_object_end(m->w);
-}
-
-static enum err write_document(struct writer *m, const struct turn *turn, const struct part *p)
-{
-    if (p->url_text.len)
-        return unsupported(m, turn,
-                           "Documents by URL are not supported by this model; send the data.");
-    if (!p->data_text.len) {
-        write_document_text(m, p);
-        return OK;
-    }
-    if (!m->pc->host.is_openai)
-        return unsupported(m, turn, "Documents are not supported by this model's provider.");
-    write_file(m, p);
-    return OK;
-}
-
-static void write_search(struct writer *m, const struct part *p)
-{
-    jw_object(m->w);
-    jw_key(m->w, "type");
-    jw_str(m->w, "text");
-    jw_key(m->w, "text");
-    jw_string(m->w, p->raw_json);
-    jw_object_end(m->w);
-}
-
-static enum err write_user_part(struct writer *m, const struct turn *turn, const struct part *p)
-{
-    switch (p->kind) {
-    case PART_TEXT:
-    case PART_REFUSAL:
-        write_text_part(m, p);
-        return OK;
-    case PART_IMAGE:
-        write_image(m, p);
-        return OK;
-    case PART_DOCUMENT:
-        return write_document(m, turn, p);
-    case PART_SEARCH:
-        write_search(m, p);
-        return OK;
-    case PART_OPAQUE:
-        return unsupported(m, turn,
-                           "This kind of content is not supported by this model's provider.");
-    case PART_TOOL_CALL:
-    case PART_TOOL_RESULT:
-    case PART_THINKING:
-    case PART_REDACTED:
-        return OK;
-    }
-    return OK;
-}
-
 /* ---- tool results ---- */
 
 /* OpenAI takes ids of 40 characters at most [K]: a longer one becomes a hash, the same in the call
  * and its result. */
-static void write_tool_id(struct writer *m, struct span id_text)
+static void write_tool_id(struct openai_writer *m, struct span id_text)
 {
     if (id_text.len <= MAX_TOOL_ID) {
         jw_text(m->w, id_text);
@@ -251,7 +92,8 @@ static bool goes_to_user(const struct part *p)
 }
 
 /* Tool messages hold text only: a picture leaves a word and follows in the user message (H102). */
-static enum err write_result_part(struct writer *m, const struct turn *turn, const struct part *p)
+static enum err write_result_part(struct openai_writer *m, const struct turn *turn,
+                                  const struct part *p)
 {
     switch (p->kind) {
     case PART_TEXT:
@@ -263,8 +105,8 @@ static enum err write_result_part(struct writer *m, const struct turn *turn, con
         return OK;
     case PART_DOCUMENT:
         if (p->url_text.len)
-            return unsupported(m, turn,
-                               "Documents by URL are not supported by this model; send the data.");
+            return openai_unsupported(
+                m, turn, "Documents by URL are not supported by this model; send the data.");
         jw_string_text(m->w, p->data_text.len ? SPAN("[document]") : p->text);
         return OK;
     case PART_SEARCH:
@@ -280,7 +122,8 @@ static enum err write_result_part(struct writer *m, const struct turn *turn, con
     return OK;
 }
 
-static enum err write_tool_result(struct writer *m, const struct turn *turn, const struct part *p)
+static enum err write_tool_result(struct openai_writer *m, const struct turn *turn,
+                                  const struct part *p)
 {
     enum err e = OK;
     jw_object(m->w);
@@ -323,7 +166,7 @@ static struct counts count_parts(const struct turn *turn)
     return n;
 }
 
-static enum err write_user_parts(struct writer *m, const struct turn *turn)
+static enum err write_user_parts(struct openai_writer *m, const struct turn *turn)
 {
     enum err e = OK;
     jw_array(m->w);
@@ -333,17 +176,17 @@ static enum err write_user_parts(struct writer *m, const struct turn *turn)
             continue;
         for (size_t k = 0; !e && p->parts && k < p->parts->count; k++) {
             if (goes_to_user(&p->parts->items[k]))
-                e = write_user_part(m, turn, &p->parts->items[k]);
+                e = openai_write_user_part(m, turn, &p->parts->items[k]);
         }
     }
     for (size_t i = 0; !e && i < turn->parts.count; i++)
-        e = write_user_part(m, turn, &turn->parts.items[i]);
+        e = openai_write_user_part(m, turn, &turn->parts.items[i]);
     jw_array_end(m->w);
     return e;
 }
 
 /* Results right behind their calls, then everything else in its order (H101). */
-static enum err write_user(struct writer *m, const struct turn *turn)
+static enum err write_user(struct openai_writer *m, const struct turn *turn)
 {
     struct counts n = count_parts(turn);
     enum err e = OK;
@@ -363,7 +206,7 @@ static enum err write_user(struct writer *m, const struct turn *turn)
             only = &turn->parts.items[i];
     }
     if (only && !(m->marks && only->cache_json.len)) {
-        write_mark(m, &(struct part){.cache_json = only->cache_json});
+        openai_write_mark(m, &(struct part){.cache_json = only->cache_json});
         jw_text(m->w, only->text);
     } else {
         e = write_user_parts(m, turn);
@@ -372,7 +215,7 @@ static enum err write_user(struct writer *m, const struct turn *turn)
     return e;
 }
 
-static void write_arguments(struct writer *m, const struct part *p)
+static void write_arguments(struct openai_writer *m, const struct part *p)
 {
     struct buf compact = {0};
     if (p->args_json.len == 0) {
@@ -386,7 +229,7 @@ static void write_arguments(struct writer *m, const struct part *p)
     buf_free(&compact);
 }
 
-static void write_calls(struct writer *m, const struct turn *turn)
+static void write_calls(struct openai_writer *m, const struct turn *turn)
 {
     jw_key(m->w, "tool_calls");
     jw_array(m->w);
@@ -411,7 +254,7 @@ static void write_calls(struct writer *m, const struct turn *turn)
     jw_array_end(m->w);
 }
 
-static void write_reasoning(struct writer *m, const struct turn *turn)
+static void write_reasoning(struct openai_writer *m, const struct turn *turn)
 {
     bool any = false;
     for (size_t i = 0; i < turn->parts.count; i++)
@@ -429,14 +272,14 @@ static void write_reasoning(struct writer *m, const struct turn *turn)
 
 /* Thinking and blocks of server tools are nothing OpenAI knows: they stay away from its history
  * (H105). */
-static void write_assistant(struct writer *m, const struct turn *turn)
+static void write_assistant(struct openai_writer *m, const struct turn *turn)
 {
     size_t texts = 0, calls = 0;
     for (size_t i = 0; i < turn->parts.count; i++) {
         const struct part *p = &turn->parts.items[i];
         texts += is_text(p);
         calls += p->kind == PART_TOOL_CALL;
-        write_mark(m, &(struct part){.cache_json = m->marks ? SPAN_NONE : p->cache_json});
+        openai_write_mark(m, &(struct part){.cache_json = m->marks ? SPAN_NONE : p->cache_json});
     }
     if (texts + calls == 0)
         return;
@@ -457,7 +300,7 @@ static void write_assistant(struct writer *m, const struct turn *turn)
 enum err openai_write_messages(struct provider_call *pc, struct json_writer *w,
                                struct fault *fault_out)
 {
-    struct writer m = {.pc = pc, .w = w, .fault = fault_out, .marks = knows_cache_marks(pc)};
+    struct openai_writer m = {.pc = pc, .w = w, .fault = fault_out, .marks = knows_cache_marks(pc)};
     const struct neutral_request *r = pc->request;
     enum err e = OK;
     jw_array(w);

@@ -3,6 +3,7 @@
 
 #include "common/base/crypto.h"
 #include "services/worker/fault.h"
+#include "services/worker/providers/effort.h"
 
 enum { MAX_STOPS = 4, MAX_USER_ID = 64 };
 
@@ -203,27 +204,9 @@ static const char *clamp_effort(struct span word, unsigned known)
     return known & efforts[at].needs ? efforts[at].word : NULL;
 }
 
-static struct span wanted_effort(const struct neutral_request *r)
-{
-    switch (r->thinking) {
-    case THINKING_BUDGET:
-        if (r->effort_text.len)
-            return r->effort_text;
-        return r->thinking_budget < 4096    ? SPAN("low")
-               : r->thinking_budget < 16384 ? SPAN("medium")
-                                            : SPAN("high");
-    case THINKING_OFF:
-        return SPAN("none");
-    case THINKING_ADAPTIVE:
-    case THINKING_UNSET:
-        return r->effort_text;
-    }
-    return SPAN_NONE;
-}
-
 static void write_effort(struct builder *b)
 {
-    struct span wanted = wanted_effort(b->r);
+    struct span wanted = request_effort(b->r);
     bool off = b->r->thinking == THINKING_OFF;
     if (!wanted.len)
         return;

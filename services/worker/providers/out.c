@@ -47,6 +47,21 @@ void out_tool_args(struct provider_call *pc, struct out *o, uint32_t slot, struc
                   &(struct neutral_event){.kind = EVENT_TOOL_ARGS, .slot = slot, .text = text});
 }
 
+static struct span no_header(const void *ctx, const char *name)
+{
+    (void)ctx;
+    (void)name;
+    return SPAN_NONE;
+}
+
+void out_error_body(struct provider_call *pc, struct out *o, struct span body)
+{
+    struct fault fault = {0};
+    struct upstream_headers none = {no_header, NULL};
+    pc->provider->map_error(pc, 200, &none, body, &fault);
+    out_fault(pc, o, &fault);
+}
+
 void json_append_json_text(struct buf *out, struct json value)
 {
     struct buf compact = {0};

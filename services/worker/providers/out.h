@@ -41,6 +41,9 @@ void out_fault(struct provider_call *pc, struct out *o, const struct fault *faul
 void out_fault_class(struct provider_call *pc, struct out *o, unsigned error_class,
                      const char *message);
 
+/* The fault that an error object in a 2xx body, or in a stream, speaks of. Overwrites pc->doc. */
+void out_error_body(struct provider_call *pc, struct out *o, struct span body);
+
 /* Parses what an upstream sent: invalid UTF-8 becomes U+FFFD in *repaired (WIRE 1.3), which the
  * caller frees when it is done with *root_out. ERR_INVALID: no JSON. */
 enum err out_parse(struct provider_call *pc, struct span text, struct buf *repaired,

@@ -22,10 +22,6 @@ struct replicate_state {
 
 /* ---- request ---- */
 
-/* {"input":…} for the model, as its schema allows. */
-enum err replicate_write_body(struct provider_call *pc, struct replicate_state *s, struct buf *out,
-                              struct fault *fault_out) NODISCARD;
-
 /* The conversation as texts. */
 struct replicate_turn {
     bool assistant;
@@ -41,6 +37,35 @@ struct replicate_talk {
 /* ERR_INVALID with the fault: something in it is no text. */
 enum err replicate_read_talk(struct provider_call *pc, struct replicate_talk *out,
                              struct fault *fault_out) NODISCARD;
+
+/* An input being written. */
+struct replicate_builder {
+    struct provider_call *pc;
+    struct neutral_request *r;
+    struct replicate_state *s;
+    struct json schemas, properties;
+    struct json_writer w;
+    struct fault *fault;
+    struct replicate_talk talk;
+};
+enum err replicate_refuse(struct replicate_builder *b, unsigned error_class, const char *message,
+                          const char *param);
+/* A member of the model's Input by name. */
+struct json replicate_property(const struct replicate_builder *b, const char *name);
+bool replicate_has(const struct replicate_builder *b, const char *name);
+/* The first of the names (ends with NULL) that the model has; NULL when it has none. */
+const char *replicate_first_of(const struct replicate_builder *b, const char *const *names);
+
+/* Members that are numbers, words and stop sequences, in the model's own names and bounds. */
+void replicate_write_max_out(struct replicate_builder *b);
+void replicate_write_sampling(struct replicate_builder *b);
+void replicate_write_effort(struct replicate_builder *b);
+/* What can't be sent is enforced on the answer (H115). */
+enum err replicate_write_stop(struct replicate_builder *b);
+
+/* {"input":…} for the model, as its schema allows. */
+enum err replicate_write_body(struct provider_call *pc, struct replicate_state *s, struct buf *out,
+                              struct fault *fault_out) NODISCARD;
 
 struct replicate_prompt {
     struct buf prompt;  /* bytes */

@@ -1,0 +1,12 @@
+#include "services/worker/providers/effort.h"
+
+struct span request_effort(const struct neutral_request *r)
+{
+    if (r->thinking == THINKING_OFF)
+        return SPAN("none");
+    if (r->effort_text.len || r->thinking != THINKING_BUDGET)
+        return r->effort_text;
+    if (r->thinking_budget < 4096)
+        return SPAN("low");
+    return r->thinking_budget < 16384 ? SPAN("medium") : SPAN("high");
+}
