@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-/* Request ids are random: four of their bytes are as good as any hash of them. */
-#define HASH_FUNCTION(key, len, hash_out) memcpy(&(hash_out), (key), sizeof(hash_out))
+#define HASH_FUNCTION(key, len, hash_out)                                                          \
+    ((hash_out) = (unsigned)request_id_hash((const struct request_id *)(const void *)(key)))
 #include <uthash.h>
 
 struct pending {

@@ -4,8 +4,8 @@
 #ifndef SERVICES_EDGE_REQUESTS_H
 #define SERVICES_EDGE_REQUESTS_H
 
-/* Request ids are random: four of their bytes are as good as any hash of them. */
-#define HASH_FUNCTION(key, len, hash_out) memcpy(&(hash_out), (key), sizeof(hash_out))
+#define HASH_FUNCTION(key, len, hash_out)                                                          \
+    ((hash_out) = (unsigned)request_id_hash((const struct request_id *)(const void *)(key)))
 #include <uthash.h>
 
 #include "common/base/arena.h"
