@@ -165,6 +165,8 @@ static void scan_anthropic_event(struct scan *s, struct json v, struct span name
         r->id = json_get(message, "id");
         r->model = json_get(message, "model");
         read_anthropic_usage(s, json_get(message, "usage"));
+        /* its output_tokens is what the first token cost: no count for an answer that is cut */
+        s->usage.output = USAGE_UNKNOWN;
     } else if (span_is(type, "message_delta")) {
         read_anthropic_usage(s, json_get(v, "usage"));
         s->stopped |= !json_absent(json_get(delta, "stop_reason"));

@@ -738,6 +738,24 @@ static void anthropic_usage_is_merged_over_its_events(void **state)
     driver_done(&d);
 }
 
+/* message_start counts one output token whatever follows: what was said is charged, not that. */
+static void a_cut_anthropic_stream_is_charged_by_its_text(void **state)
+{
+    (void)state;
+    struct driver d = streaming(API_ANTHROPIC_MESSAGES, "{\"model\":\"m\",\"stream\":true}");
+    driver_text(&d, 0,
+                "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":7,"
+                "\"output_tokens\":1}}}\n\n"
+                "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
+                "\"text_delta\",\"text\":\"0123456789abcdef\"}}\n\n");
+    call_cancel(d.call);
+    const struct call_result *r = call_result(d.call);
+    assert_int_equal(r->usage.input, 7);
+    assert_int_equal(r->usage.output, 4);
+    assert_true(r->estimated);
+    driver_done(&d);
+}
+
 /* ---- responses ---- */
 
 static void responses_end_without_done_and_are_metered_by_their_last_event(void **state)
@@ -973,6 +991,7 @@ int main(void)
         cmocka_unit_test(a_broken_event_is_not_skipped),
         cmocka_unit_test(a_stream_with_a_broken_character_lives_on),
         cmocka_unit_test(anthropic_usage_is_merged_over_its_events),
+        cmocka_unit_test(a_cut_anthropic_stream_is_charged_by_its_text),
         cmocka_unit_test(responses_end_without_done_and_are_metered_by_their_last_event),
         cmocka_unit_test(a_failed_response_is_a_failure_first_and_an_event_later),
         cmocka_unit_test(stored_responses_are_read_deleted_and_cancelled_by_id),
