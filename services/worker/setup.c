@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "common/base/crypto.h"
 #include "common/base/log.h"
 
 static enum err find_provider(struct setup *s, const char *name)
@@ -21,49 +22,82 @@ static enum err find_provider(struct setup *s, const char *name)
 
 enum { MAX_HEADERS = 32 };
 
-/* "Name: value" for each configured header and the organization; ${ENV} expanded. */
-static enum err gather_headers(const struct setup *s, struct arena *arena, struct span *out,
-                               size_t *count_out)
+/* All of them in one arena, which is wiped after use: configured ones may carry a secret. */
+struct header_list {
+    struct arena arena;
+    struct span lines[MAX_HEADERS];
+    size_t count;
+};
+
+static enum err add_line(struct header_list *list, const char *name, struct span value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if ((unsigned char)value.data[i] < 0x20 || value.data[i] == 0x7f)
+            return ERR_INVALID;
+    if (list->count == MAX_HEADERS)
+        return ERR_TOO_BIG;
+    struct span line = arena_printf(&list->arena, "%s: %.*s", name, SPAN_ARG(value));
+    if (!line.data)
+        return ERR_NOMEM;
+    list->lines[list->count++] = line;
+    return OK;
+}
+
+static enum err add_configured(struct header_list *list, const struct config_header *h)
+{
+    struct buf value = {0};
+    struct span missing = SPAN_NONE;
+    enum err err = config_expand(h->value, &value, &missing);
+    if (err == OK)
+        err = add_line(list, h->name, buf_span(&value));
+    if (err != OK)
+        log_error("bad_header", LSTR("header", h->name), LSTR("why", err_name(err)),
+                  LSPAN("missing", missing));
+    if (value.data)
+        crypto_wipe(value.data, value.cap);
+    buf_free(&value);
+    return err;
+}
+
+/* What every request of this provider carries unless it says otherwise itself. */
+static enum err gather_headers(const struct setup *s, struct header_list *list)
 {
     struct span fixed = span_str(s->provider->fixed_headers);
-    size_t n = 0;
-    for (size_t i = 0; i < s->host->header_count && n < MAX_HEADERS; i++) {
-        const struct config_header *h = &s->host->headers[i];
-        struct buf value = {0};
-        struct span missing = SPAN_NONE;
-        enum err err = config_expand(h->value, &value, &missing);
-        if (err == OK)
-            out[n++] = arena_printf(arena, "%s: %.*s", h->name, SPAN_ARG(buf_span(&value)));
-        buf_free(&value);
-        if (err != OK) {
-            log_error("header_not_expanded", LSTR("header", h->name), LSPAN("missing", missing));
-            return ERR_INVALID;
-        }
-    }
-    while (fixed.len && n < MAX_HEADERS) {
-        struct span line = span_trim(span_cut(&fixed, '\n'));
+    enum err err = OK;
+    for (size_t i = 0; err == OK && i < s->host->header_count; i++)
+        err = add_configured(list, &s->host->headers[i]);
+    while (err == OK && fixed.len && list->count < MAX_HEADERS) {
+        struct span line = arena_copy(&list->arena, span_trim(span_cut(&fixed, '\n')));
         if (line.len)
-            out[n++] = line;
+            list->lines[list->count++] = line;
     }
-    if (s->host->organization && *s->host->organization && n < MAX_HEADERS)
-        out[n++] = arena_printf(arena, "OpenAI-Organization: %s", s->host->organization);
-    *count_out = n;
-    return OK;
+    if (err == OK && s->host->organization && *s->host->organization)
+        err = add_line(list, "OpenAI-Organization", span_str(s->host->organization));
+    return err;
+}
+
+static void wipe_headers(struct header_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        union {
+            const char *from;
+            char *to;
+        } text = {.from = list->lines[i].data};
+        crypto_wipe(text.to, list->lines[i].len);
+    }
+    arena_free(&list->arena);
 }
 
 static enum err make_origins(struct setup *s)
 {
-    struct arena arena;
-    struct span headers[MAX_HEADERS];
-    size_t count = 0;
-    arena_init(&arena, 0);
-    enum err err = gather_headers(s, &arena, headers, &count);
+    struct header_list headers = {0};
+    enum err err = gather_headers(s, &headers);
     for (size_t i = 0; err == OK && i < endpoints_count(s->endpoints); i++) {
         struct lane *lane = endpoints_lane(s->endpoints, i);
         struct upstream_origin_spec spec = {.base_url = lane->base_url,
                                             .key_header = lane->key_header,
-                                            .default_headers = headers,
-                                            .default_header_count = count,
+                                            .default_headers = headers.lines,
+                                            .default_header_count = headers.count,
                                             .ca_file = s->host->ca_file,
                                             .proxy = s->host->proxy,
                                             .private_network = s->host->private_network};
@@ -73,7 +107,7 @@ static enum err make_origins(struct setup *s)
                 "bad_endpoint", LSTR("provider", s->host->name), LSPAN("url", lane->base_url),
                 LSTR("why", err == ERR_DENIED ? "http needs `private: true`" : "not a usable URL"));
     }
-    arena_free(&arena);
+    wipe_headers(&headers);
     return err == OK ? OK : ERR_INVALID;
 }
 

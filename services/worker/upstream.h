@@ -27,7 +27,7 @@ struct upstream_options {
 
 enum err upstream_create(struct upstream **out, struct loop *loop,
                          const struct upstream_options *options) NODISCARD;
-/* Cancels what runs without telling anybody, closes all connections. Origins go first. */
+/* Cancels what runs without telling anybody, closes all connections. Origins may outlive it. */
 void upstream_destroy(struct upstream **u);
 uint32_t upstream_running(const struct upstream *u);
 
