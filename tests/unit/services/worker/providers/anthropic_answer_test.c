@@ -254,7 +254,7 @@ static void a_blank_stop_is_enforced_here(void **state) /* H047 */
                       SPAN(START TEXT_BLOCK(0) TEXT(0, "one") TEXT(0, " two\\nthree")
                                TEXT(0, "four") STOP(0) END("end_turn", OUT_6) LAST),
                       "START msg_1 claude-x\nTEXT one\nTEXT  two\nUSAGE in=11 cached=? written=? "
-                      "out=1 reasoning=?\n"
+                      "out=? reasoning=?\n"
                       "STOP sequence \\n\nEND\n");
 }
 
