@@ -104,6 +104,13 @@ enum err ledger_on_release(struct ledger *l, const struct header *h, const struc
     return e;
 }
 
+void ledger_on_abandoned(struct ledger *l, const struct header *h, uint64_t now_ns)
+{
+    struct hold *hold = hold_find(l->holds, &h->id);
+    if (hold)
+        hold_finish(l->holds, hold, now_ns);
+}
+
 static void count_row(const struct ledger *l, bool estimated)
 {
     metric_add(l->metrics, METRIC_LEDGER_ROWS,

@@ -29,6 +29,9 @@ enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct
 enum err ledger_on_release(struct ledger *l, const struct header *h, const struct release *m,
                            const void *edge, uint64_t now_ns, uint64_t wall_ms,
                            void *tag) NODISCARD;
+/* A RELEASE without a key: its edge gave up before auth had answered. Lets go of what was held;
+ * books nothing. */
+void ledger_on_abandoned(struct ledger *l, const struct header *h, uint64_t now_ns);
 /* A SETTLE, RELEASE or BOOK operation has become durable (or has not). */
 void ledger_on_result(struct ledger *l, const struct store_op *op, enum err result,
                       uint64_t now_ns);

@@ -83,6 +83,13 @@ static void on_release(void *self, struct bus_peer *from, const struct bus_messa
     struct auth *a = self;
     struct client *c = client_of(from);
     struct moment now = auth_now(a);
+    if (m->body->release.key_id.len == 0) {
+        ledger_on_abandoned(&a->ledger, &m->header, now.now_ns);
+        if (bus_send(from, (struct header){.id = m->header.id}, MESSAGE_RELEASED,
+                     &(struct released){0}))
+            log_debug("acknowledge_failed");
+        return;
+    }
     if (c)
         drop_unless(ledger_on_release(&a->ledger, &m->header, &m->body->release, c, now.now_ns,
                                       now.wall_ms, client_hold(c)),

@@ -208,8 +208,12 @@ static enum err apply(struct store *store, struct store_op *ops, size_t n)
     for (size_t i = 0; !e && i < n; i++)
         e = apply_one(s, &ops[i]);
     if (!e)
-        e = sql_run(s, SQL_COMMIT);
+        e = ledger_flush(s);
     if (!e)
+        e = sql_run(s, SQL_COMMIT);
+    if (e)
+        ledger_forget(s);
+    else
         s->failing = false;
     if (e && !sqlite3_get_autocommit(s->db) && sql_run(s, SQL_ROLLBACK))
         log_error("store_rollback_failed");

@@ -27,8 +27,28 @@ enum sql {
 
 enum usage_state { USAGE_REPORTED = 0, USAGE_BOOKED = 1, USAGE_WAITING = 2 };
 
+enum { DAILY_SLOTS = 64, DAILY_TEXT_BYTES = 1024, REPORTED_SLOTS = 4096, SUM_COUNT = 8 };
+
+/* What a transaction adds to one day's sum: written once, before it commits. */
+struct daily {
+    uint64_t day;
+    uint16_t ends[4]; /* in text: of key id, model, provider, key name */
+    char text[DAILY_TEXT_BYTES];
+    int64_t sums[SUM_COUNT]; /* in the order of the columns */
+};
+
+/* A row lately reported, so that most RELEASEs need not ask the index. */
+struct reported {
+    struct request_id id;
+    uint32_t attempt;
+    bool used;
+};
+
 struct store_sqlite {
     struct store store;
+    struct daily daily[DAILY_SLOTS];
+    size_t daily_count;
+    struct reported reported[REPORTED_SLOTS]; /* by the hash of the id: one pushes another out */
     sqlite3 *db;
     sqlite3_stmt *sql[SQL_COUNT];
     int lock_fd;
@@ -58,5 +78,9 @@ enum err ledger_release(struct store_sqlite *s, struct store_op *op);
 enum err ledger_book(struct store_sqlite *s, struct store_op *op);
 enum err ledger_prune(struct store_sqlite *s, struct store_op *op);
 enum err ledger_usage(struct store_sqlite *s, struct store_op *op);
+/* Before COMMIT: writes what has been gathered. */
+enum err ledger_flush(struct store_sqlite *s);
+/* After ROLLBACK: forgets what was not written after all. */
+void ledger_forget(struct store_sqlite *s);
 
 #endif

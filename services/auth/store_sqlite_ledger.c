@@ -97,32 +97,107 @@ static enum err add_row(struct store_sqlite *s, const struct store_usage *u, enu
     return e;
 }
 
-static void bind_signed(sqlite3_stmt *q, int at, uint64_t v, int sign)
+/* ---- daily sums: gathered while a transaction runs, for its rows are mostly of the same keys and
+ * models ---- */
+
+static enum err write_daily(struct store_sqlite *s, const struct daily *d)
 {
-    sqlite3_int64 n = v > INT64_MAX ? INT64_MAX : (sqlite3_int64)v;
-    (void)sqlite3_bind_int64(q, at, sign < 0 ? -n : n);
+    sqlite3_stmt *q = s->sql[SQL_DAILY_ADD];
+    sql_int(q, 1, d->day);
+    for (int i = 0; i < 4; i++) {
+        uint16_t from = i ? d->ends[i - 1] : 0;
+        sql_text(q, 2 + i, span_of(d->text + from, (size_t)(d->ends[i] - from)));
+    }
+    for (int i = 0; i < SUM_COUNT; i++)
+        (void)sqlite3_bind_int64(q, 6 + i, d->sums[i]);
+    return sql_run(s, SQL_DAILY_ADD);
 }
 
-/* Adds a row to its day's sum, or takes it out again (sign −1). */
+enum err ledger_flush(struct store_sqlite *s)
+{
+    enum err e = OK;
+    for (size_t i = 0; !e && i < s->daily_count; i++)
+        e = write_daily(s, &s->daily[i]);
+    if (!e)
+        s->daily_count = 0;
+    return e;
+}
+
+void ledger_forget(struct store_sqlite *s)
+{
+    s->daily_count = 0;
+    memset(s->reported, 0, sizeof s->reported);
+}
+
+static void describe(const struct store_usage *u, struct daily *out)
+{
+    const struct span parts[4] = {u->key_id, u->model, u->provider, u->key_name};
+    out->day = u->started_ms / DAY_MS;
+    memset(out->sums, 0, sizeof out->sums);
+    size_t at = 0;
+    for (size_t i = 0; i < 4; i++) {
+        struct span part = span_first(parts[i], DAILY_TEXT_BYTES / 4);
+        if (part.len)
+            memcpy(out->text + at, part.data, part.len);
+        at += part.len;
+        out->ends[i] = (uint16_t)at;
+    }
+}
+
+static bool is_same_sum(const struct daily *a, const struct daily *b)
+{
+    return a->day == b->day && memcmp(a->ends, b->ends, sizeof a->ends) == 0 &&
+           memcmp(a->text, b->text, a->ends[3]) == 0;
+}
+
+static enum err find_daily(struct store_sqlite *s, const struct store_usage *u, struct daily **out)
+{
+    struct daily wanted;
+    describe(u, &wanted);
+    for (size_t i = 0; i < s->daily_count; i++) {
+        if (is_same_sum(&s->daily[i], &wanted)) {
+            *out = &s->daily[i];
+            return OK;
+        }
+    }
+    enum err e = s->daily_count == DAILY_SLOTS ? ledger_flush(s) : OK;
+    if (e)
+        return e;
+    *out = &s->daily[s->daily_count++];
+    **out = wanted;
+    return OK;
+}
+
+static int64_t bounded(uint64_t v)
+{
+    return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+}
+
+/* Adds a row to its day's sum, or takes it out again (sign −1). Beyond what an integer holds the
+ * sum stays at its bound. */
 static enum err add_daily(struct store_sqlite *s, const struct store_usage *u, bool estimated,
                           int sign)
 {
-    sqlite3_stmt *q = s->sql[SQL_DAILY_ADD];
-    sql_int(q, 1, u->started_ms / DAY_MS);
-    sql_text(q, 2, u->key_id);
-    sql_text(q, 3, u->model);
-    sql_text(q, 4, u->provider);
-    sql_text(q, 5, u->key_name);
-    bind_signed(q, 6, 1, sign);
-    bind_signed(q, 7, estimated, sign);
-    bind_signed(q, 8, u->input_tokens, sign);
-    bind_signed(q, 9, u->cached_tokens, sign);
-    bind_signed(q, 10, u->cache_write_tokens, sign);
-    bind_signed(q, 11, u->output_tokens, sign);
-    bind_signed(q, 12, u->reasoning_tokens, sign);
-    bind_signed(q, 13, u->cost_nano, sign);
-    return sql_run(s, SQL_DAILY_ADD);
+    struct daily *d = NULL;
+    enum err e = find_daily(s, u, &d);
+    if (e)
+        return e;
+    const int64_t values[SUM_COUNT] = {1,
+                                       estimated,
+                                       bounded(u->input_tokens),
+                                       bounded(u->cached_tokens),
+                                       bounded(u->cache_write_tokens),
+                                       bounded(u->output_tokens),
+                                       bounded(u->reasoning_tokens),
+                                       bounded(u->cost_nano)};
+    for (size_t i = 0; i < SUM_COUNT; i++) {
+        if (__builtin_add_overflow(d->sums[i], sign * values[i], &d->sums[i]))
+            d->sums[i] = sign < 0 ? INT64_MIN : INT64_MAX;
+    }
+    return OK;
 }
+
+/* ---- rows ---- */
 
 /* Takes the booked or waiting row away that a report of this attempt stands for; *found_out says
  * whether there was one. */
@@ -151,6 +226,16 @@ static enum err drop_replaceable(struct store_sqlite *s, const struct store_usag
     return sql_run(s, SQL_USAGE_DELETE);
 }
 
+static struct reported *reported_slot(struct store_sqlite *s, const struct request_id *id)
+{
+    return &s->reported[request_id_hash(id) % REPORTED_SLOTS];
+}
+
+static void remember_reported(struct store_sqlite *s, const struct store_usage *u)
+{
+    *reported_slot(s, &u->id) = (struct reported){u->id, u->attempt, true};
+}
+
 enum err ledger_settle(struct store_sqlite *s, struct store_op *op)
 {
     bool found = false, added = false;
@@ -160,11 +245,17 @@ enum err ledger_settle(struct store_sqlite *s, struct store_op *op)
     if (!e && added)
         e = add_daily(s, &op->usage, op->usage.estimated, 1);
     op->outcome = added ? STORE_NEW : STORE_DUPLICATE;
+    if (!e)
+        remember_reported(s, &op->usage);
     return e;
 }
 
 static enum err is_reported(struct store_sqlite *s, const struct store_usage *u, bool *out)
 {
+    const struct reported *known = reported_slot(s, &u->id);
+    *out = known->used && known->attempt >= u->attempt && request_id_equals(&known->id, &u->id);
+    if (*out)
+        return OK;
     sqlite3_stmt *q = s->sql[SQL_USAGE_REPORTED];
     bind_id(q, &u->id);
     sql_int(q, 2, u->attempt);
@@ -284,12 +375,15 @@ static void write_row(sqlite3_stmt *q, struct json_writer *w)
 enum err ledger_usage(struct store_sqlite *s, struct store_op *op)
 {
     struct buf text = {0};
+    enum err e = ledger_flush(s);
+    if (e)
+        return e;
     if (op->query.rows)
         rows_text(&text);
     else
         sums_text(&text, op->query.by);
     sqlite3_stmt *q = NULL;
-    enum err e = sql_result(s, sqlite3_prepare_v2(s->db, text.data, (int)text.len, &q, NULL));
+    e = sql_result(s, sqlite3_prepare_v2(s->db, text.data, (int)text.len, &q, NULL));
     buf_free(&text);
     if (e)
         return e;

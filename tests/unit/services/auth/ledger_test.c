@@ -402,6 +402,18 @@ static void a_leased_request_is_corrected_from_what_its_lease_set_aside(void **s
     assert_int_equal(f->holds.table.count, 0);
 }
 
+static void an_abandoned_request_gives_all_back_and_leaves_no_row(void **state)
+{
+    struct fixture *f = *state;
+    struct header h = header_of(1, 0);
+    admit(f, 1, 100);
+    ledger_on_abandoned(&f->ledger, &h, f->now_ns);
+    ledger_on_abandoned(&f->ledger, &h, f->now_ns);
+    assert_int_equal(f->key->in_flight, 0);
+    assert_int_equal(tokens_left(f), 1000);
+    assert_int_equal(count_rows(f), 0);
+}
+
 static void a_row_of_an_unknown_key_is_kept_too(void **state)
 {
     struct fixture *f = *state;
@@ -431,6 +443,7 @@ int main(void)
         TEST(nothing_changes_when_the_store_is_full_and_all_comes_right_after),
         TEST(booking_is_tried_again_when_the_store_refuses_it),
         TEST(a_leased_request_is_corrected_from_what_its_lease_set_aside),
+        TEST(an_abandoned_request_gives_all_back_and_leaves_no_row),
         TEST(a_row_of_an_unknown_key_is_kept_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -210,6 +210,50 @@ static void a_batch_is_written_whole_or_not_at_all(void **state)
     assert_int_equal(count_rows(f), 1);
 }
 
+static void a_failed_batch_leaves_no_trace_in_later_sums(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    struct store_op ops[3] = {settle_op(1, 1), {.kind = STORE_KEY_ADD}, {.kind = STORE_KEY_ADD}};
+    ops[1].key.id = ops[2].key.id = SPAN("key_same");
+    log_set_fd(-1);
+    assert_int_equal(store_apply(f->store, ops, 3), ERR_IO);
+    log_set_fd(2);
+    struct store_op release = settle_op(1, 1);
+    release.kind = STORE_RELEASE;
+    release.settles = true;
+    assert_int_equal(store_apply(f->store, &release, 1), OK);
+    assert_int_equal(release.outcome, STORE_NEW); /* the report is not there */
+    add(f, 2, 1);
+    ask(f, (struct usage_query){0}, &answer, &doc);
+    assert_int_equal(number(json_at(json_root(&doc), 0), "requests"), 1);
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+static void sums_of_more_keys_than_are_gathered_are_right_too(void **state)
+{
+    struct fixture *f = *state;
+    enum { MANY = 300 };
+    static struct store_op ops[MANY];
+    static char names[MANY][16];
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    for (uint32_t i = 0; i < MANY; i++) {
+        ops[i] = settle_op(i, 1);
+        (void)snprintf(names[i], sizeof names[i], "key_%u", i % 150);
+        ops[i].usage.key_id = span_str(names[i]);
+    }
+    assert_int_equal(store_apply(f->store, ops, MANY), OK);
+    ask(f, (struct usage_query){.by = USAGE_BY_KEY}, &answer, &doc);
+    assert_int_equal(json_count(json_root(&doc)), 150);
+    for (size_t i = 0; i < 150; i++)
+        assert_int_equal(number(json_at(json_root(&doc), i), "requests"), 2);
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
 static void usage_is_summed_by_what_is_asked(void **state)
 {
     struct fixture *f = *state;
@@ -345,6 +389,8 @@ int main(void)
         TEST(another_pepper_is_refused),
         TEST(keys_limits_and_waiting_rows_come_back_at_the_next_start),
         TEST(a_batch_is_written_whole_or_not_at_all),
+        TEST(a_failed_batch_leaves_no_trace_in_later_sums),
+        TEST(sums_of_more_keys_than_are_gathered_are_right_too),
         TEST(usage_is_summed_by_what_is_asked),
         TEST(old_rows_go_and_their_sums_stay),
         TEST(hostile_text_is_data),
