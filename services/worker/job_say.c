@@ -31,14 +31,28 @@ static struct span provider_name(const struct job *job)
     return span_str(job->setup->host->name);
 }
 
-/* Token counts as the bus has them: unknown is 0. */
-static uint64_t known(uint64_t tokens)
+/* No model was asked: a stored response was read, cancelled or deleted. What it used was booked
+ * when it was made. */
+static bool is_metered(const struct job *job)
 {
-    return tokens == USAGE_UNKNOWN ? 0 : tokens;
+    return job->d.model.len > 0;
+}
+
+/* Token counts as the bus has them: unknown is 0. */
+static uint64_t known(const struct job *job, uint64_t tokens)
+{
+    return tokens == USAGE_UNKNOWN || !is_metered(job) ? 0 : tokens;
+}
+
+static uint64_t cost(const struct job *job, const struct call_result *r)
+{
+    return is_metered(job) ? r->cost_nano : 0;
 }
 
 void job_settle(struct job *job, const struct call_result *r, unsigned status, bool whole)
 {
+    if (!is_metered(job))
+        return;
     struct settle m = {.key_id = job->d.key_id,
                        .key_name = job->d.key_name,
                        .model = job->d.model,
@@ -53,12 +67,12 @@ void job_settle(struct job *job, const struct call_result *r, unsigned status, b
                        .duration_ms = job_ms_since(job, job->started_us),
                        .upstream_id = r->upstream_id};
     if (job->sent) {
-        m.input_tokens = known(r->usage.input);
-        m.cached_tokens = known(r->usage.cached);
-        m.cache_write_tokens = known(r->usage.cache_write);
-        m.output_tokens = known(r->usage.output);
-        m.reasoning_tokens = known(r->usage.reasoning);
-        m.cost_nano = r->cost_nano;
+        m.input_tokens = known(job, r->usage.input);
+        m.cached_tokens = known(job, r->usage.cached);
+        m.cache_write_tokens = known(job, r->usage.cache_write);
+        m.output_tokens = known(job, r->usage.output);
+        m.reasoning_tokens = known(job, r->usage.reasoning);
+        m.cost_nano = cost(job, r);
     }
     /* Counts of an answer that was cut short are not the last word, whoever reported them. */
     m.estimated = r->estimated || !whole;
@@ -91,9 +105,9 @@ void job_send_fail(struct job *job, const struct fault *fault, const struct call
                      .provider = provider_name(job),
                      .upstream_model = r ? r->upstream_model : job->d.target_model};
     if (billed) {
-        m.input_tokens = known(r->usage.input);
-        m.output_tokens = known(r->usage.output);
-        m.cost_nano = r->cost_nano;
+        m.input_tokens = known(job, r->usage.input);
+        m.output_tokens = known(job, r->usage.output);
+        m.cost_nano = cost(job, r);
     }
     (void)say(job, MESSAGE_FAIL, HEADER_LAST, &m);
     if (job->head_sent || m.input_tokens || m.output_tokens)
@@ -139,10 +153,10 @@ enum err job_send_data(struct job *job)
 
 void job_send_end(struct job *job, const struct call_result *r)
 {
-    struct end m = {.input_tokens = known(r->usage.input),
-                    .cached_tokens = known(r->usage.cached),
-                    .output_tokens = known(r->usage.output),
-                    .cost_nano = r->cost_nano,
+    struct end m = {.input_tokens = known(job, r->usage.input),
+                    .cached_tokens = known(job, r->usage.cached),
+                    .output_tokens = known(job, r->usage.output),
+                    .cost_nano = cost(job, r),
                     .estimated = r->estimated,
                     .first_ms =
                         job->first_us ? (uint32_t)((job->first_us - job->started_us) / 1000) : 0,
@@ -158,10 +172,10 @@ void job_send_reply(struct job *job, const struct call_result *r)
                       .headers = r->headers,
                       .provider = provider_name(job),
                       .upstream_model = r->upstream_model,
-                      .input_tokens = known(r->usage.input),
-                      .cached_tokens = known(r->usage.cached),
-                      .output_tokens = known(r->usage.output),
-                      .cost_nano = r->cost_nano,
+                      .input_tokens = known(job, r->usage.input),
+                      .cached_tokens = known(job, r->usage.cached),
+                      .output_tokens = known(job, r->usage.output),
+                      .cost_nano = cost(job, r),
                       .estimated = r->estimated,
                       .upstream_ms = job->sent_us ? job_ms_since(job, job->sent_us) : 0,
                       .body = buf_span(call_output(job->call))};

@@ -600,6 +600,32 @@ static void what_is_asked_of_a_stored_response_goes_where_it_was_made(void **sta
     }
 }
 
+static void reading_a_stored_response_costs_nothing(void **state)
+{
+    struct world *w = *state;
+    struct dispatch d = {.api = API_OPENAI_RESPONSES,
+                         .timeout_ms = 1000,
+                         .method = SPAN("GET"),
+                         .path = SPAN("/responses/resp_1?stream=false")};
+    dispatch(w, 1, d);
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &w->seen, "\r\n\r\n");
+    assert_true(
+        span_starts(buf_span(&w->seen), "GET /v1/responses/resp_1?stream=false HTTP/1.1\r\n"));
+    answer_json(
+        fd, "200 OK", "",
+        "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"completed\",\"model\":\"gpt-4o\","
+        "\"output\":[],\"usage\":{\"input_tokens\":5,\"output_tokens\":6,\"total_tokens\":11}}");
+    until_said(w, 1);
+    const struct reply *r = &only(w, MESSAGE_REPLY)->body.reply;
+    assert_int_equal(r->status, 200);
+    assert_int_equal(r->input_tokens, 0);
+    assert_int_equal(r->output_tokens, 0);
+    assert_int_equal(r->cost_nano, 0);
+    assert_int_equal(w->settle_count, 0);
+    (void)close(fd);
+}
+
 static void an_unknown_provider_is_no_setup(void **state)
 {
     struct world *w = *state;
@@ -630,6 +656,7 @@ int main(void)
         CASE(a_stream_nobody_takes_is_stopped),
         CASE(jobs_keep_the_setup_they_began_with),
         CASE(what_is_asked_of_a_stored_response_goes_where_it_was_made),
+        CASE(reading_a_stored_response_costs_nothing),
         CASE(an_unknown_provider_is_no_setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
