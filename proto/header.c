@@ -1,5 +1,6 @@
 #include "proto/header.h"
 
+#include "common/base/clock.h"
 #include "common/base/crypto.h"
 
 static void put32(uint8_t *at, uint32_t v)
@@ -55,7 +56,21 @@ struct request_id request_id_new(void)
 {
     struct request_id id;
     crypto_random(id.bytes, sizeof id.bytes);
+    request_id_set_time(&id, clock_wall_ms(&clock_real));
     return id;
+}
+
+void request_id_set_time(struct request_id *id, uint64_t wall_ms)
+{
+    for (unsigned i = 0; i < 6; i++)
+        id->bytes[i] = (uint8_t)(wall_ms >> (40 - 8 * i));
+}
+
+uint64_t request_id_hash(const struct request_id *id)
+{
+    uint64_t hash;
+    memcpy(&hash, id->bytes + sizeof id->bytes - sizeof hash, sizeof hash);
+    return hash;
 }
 
 bool request_id_equals(const struct request_id *a, const struct request_id *b)

@@ -1,5 +1,5 @@
-/* The fixed routing header in front of every message on the bus: enough to route, order and expire a
- * message without looking inside. Little-endian, HEADER_BYTES long. */
+/* The fixed routing header in front of every message on the bus: enough to route, order and expire
+ * a message without looking inside. Little-endian, HEADER_BYTES long. */
 #ifndef PROTO_HEADER_H
 #define PROTO_HEADER_H
 
@@ -12,7 +12,9 @@ enum {
     PROTO_MINOR = 0
 };
 
-/* Our own fresh 128-bit id of one request; a client's x-request-id never takes its place. */
+/* Our own fresh 128-bit id of one request; a client's x-request-id never takes its place. It begins
+ * with the time (milliseconds since 1970, 48 bits, big-endian) so that an index of ids grows at one
+ * end; the other 80 bits are random. */
 struct request_id {
     uint8_t bytes[16];
 };
@@ -38,9 +40,13 @@ void header_write(const struct header *h, uint8_t out[HEADER_BYTES]);
 /* ERR_TRUNCATED below HEADER_BYTES, ERR_VERSION for another major. */
 enum err header_read(struct span frame, struct header *out) NODISCARD;
 
-/* Fresh and random. */
+/* Fresh: of now, and random. */
 struct request_id request_id_new(void);
+/* Makes a fresh id of 16 random bytes. */
+void request_id_set_time(struct request_id *id, uint64_t wall_ms);
 bool request_id_equals(const struct request_id *a, const struct request_id *b);
+/* Random bits, for tables of ids. */
+uint64_t request_id_hash(const struct request_id *id);
 /* "req_" + 32 hex digits and a NUL: what clients, logs and the ledger show. */
 enum { REQUEST_ID_TEXT = 37 };
 void request_id_text(const struct request_id *id, char out[REQUEST_ID_TEXT]);

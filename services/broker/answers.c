@@ -31,7 +31,7 @@ static enum err to_edge(struct calls *c, const struct call *call, const struct b
 static void edge_lost(struct calls *c, struct call *call)
 {
     struct header h = {.id = call->id};
-    log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
+    log_warn("edge_unreachable", LHEX("request", call->id.bytes, sizeof call->id.bytes));
     call_send_cancel(c, call->worker, &h, call->attempt);
     call_end(c, call);
 }
@@ -80,7 +80,7 @@ void calls_on_end(struct calls *c, struct worker *from, const struct bus_message
     breaker_success(&call_choice(call)->target->breaker);
     call->probe = false;
     if (to_edge(c, call, m, HEADER_LAST))
-        log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
+        log_warn("edge_unreachable", LHEX("request", call->id.bytes, sizeof call->id.bytes));
     call_detach(c, call, OUTCOME_OK);
     call_end(c, call);
     place_waiting(c, from->pool, now_us);
@@ -115,7 +115,7 @@ void calls_on_fail(struct calls *c, struct worker *from, const struct bus_messag
     call_detach(c, call, retried ? OUTCOME_RETRIED : OUTCOME_FAILED);
     if (!retried) {
         if (to_edge(c, call, m, HEADER_LAST))
-            log_warn("edge_unreachable", LHEX("request", call->id.bytes, 8));
+            log_warn("edge_unreachable", LHEX("request", call->id.bytes, sizeof call->id.bytes));
         call_end(c, call);
     }
     place_waiting(c, pool, now_us);
@@ -137,7 +137,7 @@ static void lose(struct calls *c, struct call *call, uint64_t now_us)
     f.message = SPAN("The worker that ran this request is gone.");
     f.provider = span_str(call_choice(call)->target->pool->name);
     if (c->ops->send(c->ctx, call->edge->peer, h, MESSAGE_FAIL, &f))
-        log_debug("edge_unreachable", LHEX("request", h.id.bytes, 8));
+        log_debug("edge_unreachable", LHEX("request", h.id.bytes, sizeof h.id.bytes));
     call_end(c, call);
 }
 

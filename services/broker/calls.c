@@ -131,7 +131,7 @@ static void refuse(struct calls *c, struct edge *edge, struct header h, unsigned
         .error_class = error_class, .message = message, .retry_after_ms = retry_after_ms};
     h.flags |= HEADER_LAST;
     if (c->ops->send(c->ctx, edge->peer, h, MESSAGE_FAIL, &f))
-        log_debug("edge_unreachable", LHEX("request", h.id.bytes, 8));
+        log_debug("edge_unreachable", LHEX("request", h.id.bytes, sizeof h.id.bytes));
 }
 
 void call_fail(struct calls *c, struct call *call, unsigned error_class, const char *message,
@@ -235,7 +235,8 @@ void calls_on_request(struct calls *c, struct edge *from, const struct bus_messa
                       uint64_t now_us)
 {
     if (call_find(c, &m->header.id)) {
-        log_warn("request_repeated", LHEX("request", m->header.id.bytes, 8));
+        log_warn("request_repeated",
+                 LHEX("request", m->header.id.bytes, sizeof m->header.id.bytes));
         return;
     }
     if (cancels_take(c->cancels, &m->header.id, now_us))
@@ -283,7 +284,7 @@ void calls_on_credit(struct calls *c, struct edge *from, const struct bus_messag
     struct header h = m->header;
     h.attempt = call->attempt;
     if (c->ops->forward(c->ctx, call->worker->peer, h, m))
-        log_debug("credit_undelivered", LHEX("request", h.id.bytes, 8));
+        log_debug("credit_undelivered", LHEX("request", h.id.bytes, sizeof h.id.bytes));
 }
 
 /* ---- edges ---- */
@@ -329,7 +330,8 @@ static void overdue(struct calls *c, struct call *call, uint64_t now_us)
     struct pool *pool = w->pool;
     struct header h = {.id = call->id};
     call_send_cancel(c, w, &h, call->attempt);
-    log_warn("call_overdue", LHEX("request", call->id.bytes, 8), LSTR("worker", w->name));
+    log_warn("call_overdue", LHEX("request", call->id.bytes, sizeof call->id.bytes),
+             LSTR("worker", w->name));
     call_detach(c, call, OUTCOME_FAILED);
     call_fail(c, call, ERROR_DEADLINE, "The request's deadline passed.", 0);
     place_waiting(c, pool, now_us);

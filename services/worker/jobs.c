@@ -35,9 +35,7 @@ static enum err pass_on(void *ctx, struct bus_peer *to, struct header h, enum me
 
 static struct job **bucket_of(struct jobs *j, const struct request_id *id)
 {
-    uint32_t hash;
-    memcpy(&hash, id->bytes, sizeof hash); /* ids are random */
-    return &j->buckets[hash % BUCKETS];
+    return &j->buckets[request_id_hash(id) % BUCKETS];
 }
 
 static struct job *find(struct jobs *j, const struct request_id *id)

@@ -58,12 +58,9 @@ void settles_destroy(struct settles **settles)
     *settles = NULL;
 }
 
-/* Ids are random: any eight bytes are a hash. */
 static uint32_t bucket_of(const struct settles *s, const struct request_id *id)
 {
-    uint32_t hash;
-    memcpy(&hash, id->bytes, sizeof hash);
-    return hash & (s->bucket_count - 1);
+    return (uint32_t)request_id_hash(id) & (s->bucket_count - 1);
 }
 
 static struct pending **find(const struct settles *s, const struct request_id *id, uint8_t attempt)
