@@ -1,9 +1,13 @@
 #include <linux/tcp.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/base/log.h"
 #include "common/http/internal.h"
+
+enum { TRIM_AFTER_MS = 2000 };
 
 static uint64_t acked_bytes(int fd)
 {
@@ -34,6 +38,27 @@ static void close_now(struct http_conn *c)
     (void)shutdown(c->fd, SHUT_RDWR);
 }
 
+/* Gives back the pages of the connection's memory pool that hold nothing. libmicrohttpd zeroes its
+ * whole pool on every request, so each connection would keep all of it resident; an all-zero page
+ * of private memory reads the same when it is given back. Only when a wait lasts: a page costs a
+ * fault when it is needed again. */
+static void trim_pool(const struct http_conn *c)
+{
+    static const char zeros[256];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), pool = http_pool_bytes(c->server);
+    if (pool <= HTTP_POOL_MAPPED_ABOVE || !c->request_line)
+        return;
+    /* a pool this big is a mapping of its own, and the request line stands in its first page */
+    char *base = c->request_line - ((uintptr_t)c->request_line & (page - 1));
+    for (size_t at = page; at + page <= pool; at += page) {
+        size_t i = 0;
+        while (i < page && memcmp(base + at + i, zeros, sizeof zeros) == 0)
+            i += sizeof zeros;
+        if (i >= page)
+            (void)madvise(base + at, page, MADV_DONTNEED);
+    }
+}
+
 /* true when the client took bytes since we last looked. */
 static bool has_progressed(struct http_conn *c)
 {
@@ -56,6 +81,7 @@ static void on_deadline(struct http_conn *c)
         close_now(c);
         return;
     case CONN_WORK:
+        trim_pool(c);
         return;
     case CONN_SEND:
         if (has_progressed(c)) {
@@ -69,6 +95,10 @@ static void on_deadline(struct http_conn *c)
         close_now(c);
         return;
     case CONN_IDLE:
+        trim_pool(c);
+        conn_phase(c, CONN_IDLE_LONG);
+        return;
+    case CONN_IDLE_LONG:
         close_now(c);
         return;
     }
@@ -92,12 +122,15 @@ static void on_timer(void *ctx)
 void conn_phase(struct http_conn *c, enum conn_phase phase)
 {
     const struct http_config *config = &c->server->config;
+    const uint64_t idle_ms = config->idle_timeout_ms;
+    const uint64_t trim_ms = idle_ms && idle_ms < TRIM_AFTER_MS ? idle_ms : TRIM_AFTER_MS;
     const uint64_t limit_ms[] = {
         [CONN_HEAD] = config->header_timeout_ms,
         [CONN_BODY] = config->body_timeout_ms,
-        [CONN_WORK] = 0,
+        [CONN_WORK] = TRIM_AFTER_MS,
         [CONN_SEND] = config->send_timeout_ms,
-        [CONN_IDLE] = config->idle_timeout_ms,
+        [CONN_IDLE] = trim_ms,
+        [CONN_IDLE_LONG] = idle_ms,
     };
     if (phase == CONN_SEND && c->phase != CONN_SEND)
         c->acked = 0; /* the first look always finds progress */
@@ -106,9 +139,13 @@ void conn_phase(struct http_conn *c, enum conn_phase phase)
     if (!limit_ms[phase])
         return;
     struct loop *loop = c->server->loop;
-    c->deadline_us = loop_now_us(loop) + limit_ms[phase] * 1000;
+    uint64_t now = loop_now_us(loop);
+    if (phase != CONN_IDLE_LONG)
+        c->since_us = now;
+    c->deadline_us = c->since_us + limit_ms[phase] * 1000;
     if (!loop_timer_running(&c->timer) || c->timer.due_us > c->deadline_us)
-        loop_timer_start(loop, &c->timer, limit_ms[phase], on_timer, c);
+        loop_timer_start_us(loop, &c->timer, c->deadline_us > now ? c->deadline_us - now : 0,
+                            on_timer, c);
 }
 
 struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int fd)

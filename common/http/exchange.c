@@ -184,6 +184,7 @@ static enum MHD_Result take_head(struct http_exchange *x, const char *method, co
     x->head_done = true;
     x->server->stats.exchanges++;
     x->method = method;
+    x->conn->request_line = (char *)(uintptr_t)method;
     framing_begin(f, span_str(method), x->target, span_str(version));
     struct field_walk walk = {.x = x};
     (void)MHD_get_connection_values_n(x->mhd, MHD_HEADER_KIND, walk_field, &walk);

@@ -20,6 +20,10 @@
 
 enum {
     HTTP_MAX_SHARDS = 256,
+    HTTP_POOL_EXTRA_BYTES =
+        8 << 10, /* beside a head of the greatest size: libmicrohttpd's own notes on its fields */
+    HTTP_POOL_MAPPED_ABOVE =
+        32 << 10,                  /* libmicrohttpd maps bigger pools, and mallocs smaller ones */
     HTTP_SWALLOW_BYTES = 64 << 10, /* read and dropped after a refusal, at most */
 };
 
@@ -44,11 +48,12 @@ struct http_shard {
 };
 
 enum conn_phase {
-    CONN_HEAD, /* a request's head is awaited or coming: total deadline */
-    CONN_BODY, /* its body is coming: total deadline */
-    CONN_WORK, /* the handler's turn: no deadline here */
-    CONN_SEND, /* bytes wait for the client: deadline since its last progress */
-    CONN_IDLE, /* between two requests */
+    CONN_HEAD,      /* a request's head is awaited or coming: total deadline */
+    CONN_BODY,      /* its body is coming: total deadline */
+    CONN_WORK,      /* the handler's turn: no deadline here, memory is given back if it lasts */
+    CONN_SEND,      /* bytes wait for the client: deadline since its last progress */
+    CONN_IDLE,      /* between two requests: memory is given back if it lasts */
+    CONN_IDLE_LONG, /* … and then the rest of the idle time */
 };
 
 struct http_conn {
@@ -59,9 +64,11 @@ struct http_conn {
     struct loop_watch
         *watch; /* departure, and room for a stream: for as long as the connection lives */
     struct loop_timer timer;
+    uint64_t since_us;    /* when the phase began */
     uint64_t deadline_us; /* 0 = none; the timer may run earlier and is then started anew */
     uint64_t acked;       /* bytes the client had acknowledged when CONN_SEND last looked */
     int fd;
+    char *request_line; /* of the last request: in the first page of libmicrohttpd's pool */
     enum conn_phase phase;
     bool gone;   /* the client has closed, or half-closed */
     bool linger; /* close only after a while: unread bytes would reset our answer away */
@@ -153,6 +160,11 @@ struct http_server {
     STAILQ_HEAD(, http_shard) dirty_shards;
     TAILQ_HEAD(, http_exchange) dirty;
 };
+
+static inline size_t http_pool_bytes(const struct http_server *s)
+{
+    return (size_t)s->config.max_header_bytes + HTTP_POOL_EXTRA_BYTES;
+}
 
 /* ---- shard.c ---- */
 /* Makes config.shards of them with the TLS files as they are now; on failure nothing has changed.

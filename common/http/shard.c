@@ -11,8 +11,6 @@ enum {
     RUNS_PER_TURN = 16,
     RUNS_WITH_HANDSHAKES = 4,
     SPIN_MS = 2,
-    POOL_EXTRA_BYTES =
-        16 << 10, /* beside a head of the greatest size: libmicrohttpd's own notes on its fields */
     MAX_TLS_FILE = 1 << 20,
 };
 
@@ -215,8 +213,8 @@ static struct MHD_Daemon *start_mhd(struct http_shard *shard, const struct tls_t
         on_connection, shard, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, shard,
         MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)config->max_connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)config->max_header_bytes + POOL_EXTRA_BYTES, MHD_OPTION_STRICT_FOR_CLIENT,
-        STRICTNESS, MHD_OPTION_ARRAY, for_tls, MHD_OPTION_END);
+        http_pool_bytes(shard->server), MHD_OPTION_STRICT_FOR_CLIENT, STRICTNESS, MHD_OPTION_ARRAY,
+        for_tls, MHD_OPTION_END);
 }
 
 void shard_destroy(struct http_shard *shard)
