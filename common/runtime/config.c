@@ -203,7 +203,7 @@ static void read_section(struct reader *r, const struct yaml *section)
 static const char *const provider_types[] = {"openai", "anthropic", "replicate", NULL};
 static const char *const provider_keys[] = {"type",     "api_keys",     "api_key_files", "endpoints", "headers", "organization",
                                             "ca_file",  "proxy",        "private",       "quirks",    NULL};
-static const char *const quirk_words[] = {"max_tokens", "no_stream_options", "echo_reasoning", "top_k", "many_stops",
+static const char *const quirk_words[] = {"openai", "max_tokens", "no_stream_options", "echo_reasoning", "top_k", "many_stops",
                                           "no_parallel_tool_calls", NULL};
 
 static bool is_word(const char *text, const char *const *words)

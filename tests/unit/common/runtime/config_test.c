@@ -238,6 +238,21 @@ static void the_printed_defaults_are_themselves_a_valid_file(void **state)
     buf_free(&text);
 }
 
+static void every_quirk_the_worker_knows_is_taken(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "providers: {p: {type: openai, quirks: [openai, max_tokens, no_stream_options,\n"
+        "  echo_reasoning, top_k, many_stops, no_parallel_tool_calls]}}\n";
+    struct config *c;
+    struct buf errors = {0};
+    if (load(text, &c, &errors) != OK)
+        fail_msg("%.*s", SPAN_ARG(buf_span(&errors)));
+    assert_int_equal(config_find_provider(c, "p")->quirks.count, 7);
+    config_destroy(&c);
+    buf_free(&errors);
+}
+
 static void prices_are_nano_dollars_per_token(void **state)
 {
     (void)state;
@@ -265,6 +280,7 @@ int main(void)
         cmocka_unit_test(the_environment_is_expanded_and_what_is_missing_is_named),
         cmocka_unit_test(work_may_keep_the_configuration_it_began_with),
         cmocka_unit_test(the_printed_defaults_are_themselves_a_valid_file),
+        cmocka_unit_test(every_quirk_the_worker_knows_is_taken),
         cmocka_unit_test(prices_are_nano_dollars_per_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
