@@ -149,6 +149,17 @@ static struct http_shard *least_busy(struct http_server *s)
     return s->shards[best];
 }
 
+static bool is_starting(const struct http_server *s, int fd)
+{
+    const struct http_conn *c;
+    LIST_FOREACH(c, &s->starting, link)
+    {
+        if (c->fd == fd)
+            return true;
+    }
+    return false;
+}
+
 static void hand_over(struct http_server *s, int fd, const struct sockaddr_storage *from,
                       socklen_t from_len, struct http_peer *peer, const char *address)
 {
@@ -161,7 +172,6 @@ static void hand_over(struct http_server *s, int fd, const struct sockaddr_stora
     struct http_shard *shard = least_busy(s);
     memcpy(c->address, address, sizeof c->address);
     c->shard = shard;
-    s->starting = c;
     s->stats.connections++;
     shard->connections++;
     shard->fresh++;
@@ -169,9 +179,8 @@ static void hand_over(struct http_server *s, int fd, const struct sockaddr_stora
     if (MHD_add_connection(shard->mhd, fd, (const struct sockaddr *)from, from_len) == MHD_YES)
         return;
     /* libmicrohttpd has closed it; if it had come as far as telling us, it has told us of the end
-     * too */
-    if (s->starting) {
-        s->starting = NULL;
+     * too, and c is gone */
+    if (is_starting(s, fd)) {
         s->stats.connections--;
         shard->connections--;
         shard->fresh--;

@@ -162,7 +162,7 @@ struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int
         free(c);
         return NULL;
     }
-    LIST_INSERT_HEAD(&s->conns, c, link);
+    LIST_INSERT_HEAD(&s->starting, c, link);
     return c;
 }
 

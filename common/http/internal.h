@@ -148,7 +148,6 @@ struct http_server {
     struct loop_hook hook;
     struct http_shard *shards[HTTP_MAX_SHARDS]; /* those that take connections */
     uint32_t shard_count, next_shard;
-    struct http_conn *starting; /* handed to libmicrohttpd right now */
     struct http_peer *peers;
     uint32_t lingering;
     bool draining, stopping;
@@ -156,6 +155,7 @@ struct http_server {
     struct http_stats stats;
     LIST_HEAD(, http_shard) all_shards;
     LIST_HEAD(, http_conn) conns;
+    LIST_HEAD(, http_conn) starting; /* handed to libmicrohttpd, which has not told of them yet */
     LIST_HEAD(, http_linger) lingers;
     STAILQ_HEAD(, http_shard) dirty_shards;
     TAILQ_HEAD(, http_exchange) dirty;
@@ -184,6 +184,7 @@ void linger_end(struct http_linger *l);
 void peer_release(struct http_server *s, struct http_peer *peer);
 
 /* ---- conn.c ---- */
+/* Among those starting. */
 struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int fd);
 void conn_free(struct http_conn *c);
 void conn_phase(struct http_conn *c, enum conn_phase phase);

@@ -65,6 +65,7 @@ enum err http_server_create(struct http_server **out, struct loop *loop,
                                                         : config->shards;
     LIST_INIT(&s->all_shards);
     LIST_INIT(&s->conns);
+    LIST_INIT(&s->starting);
     LIST_INIT(&s->lingers);
     STAILQ_INIT(&s->dirty_shards);
     TAILQ_INIT(&s->dirty);
@@ -108,6 +109,11 @@ void http_server_destroy(struct http_server **server)
     cut_all(s);
     while (!LIST_EMPTY(&s->all_shards))
         shard_destroy(LIST_FIRST(&s->all_shards));
+    while (!LIST_EMPTY(&s->starting)) {
+        struct http_conn *c = LIST_FIRST(&s->starting);
+        peer_release(s, c->peer);
+        conn_free(c);
+    }
     while (!LIST_EMPTY(&s->lingers))
         linger_end(LIST_FIRST(&s->lingers));
     loop_hook_remove(s->loop, &s->hook);

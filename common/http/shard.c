@@ -118,14 +118,29 @@ static void conn_closed(struct http_shard *shard, struct http_conn *c)
     conn_free(c);
 }
 
+/* 0.9.75 tells of a connection while it is handed over, 1.0 at its next run. */
+static struct http_conn *conn_started(struct http_server *s, struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct http_conn *c;
+    LIST_FOREACH(c, &s->starting, link)
+    {
+        if (info && c->fd == info->connect_fd) {
+            LIST_REMOVE(c, link);
+            LIST_INSERT_HEAD(&s->conns, c, link);
+            return c;
+        }
+    }
+    return NULL;
+}
+
 static void on_connection(void *ctx, struct MHD_Connection *mhd, void **conn,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http_shard *shard = ctx;
-    (void)mhd;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *conn = shard->server->starting;
-        shard->server->starting = NULL;
+        *conn = conn_started(shard->server, mhd);
         return;
     }
     if (*conn)
