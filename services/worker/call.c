@@ -315,9 +315,8 @@ void call_on_failure(struct call *c, const struct exchange *x, unsigned error_cl
     c->path->on_failure(c, x, &fault);
 }
 
-static uint64_t less(uint64_t left, uint64_t elapsed, bool *fired)
+static uint64_t less(uint64_t left, uint64_t elapsed)
 {
-    *fired = left && left <= elapsed;
     return left <= elapsed ? 0 : left - elapsed;
 }
 
@@ -325,14 +324,15 @@ void call_on_timer(struct call *c, uint64_t waited_ms)
 {
     if (c->state != CALL_RUNNING)
         return;
-    bool poll, commit;
     uint64_t elapsed = c->armed_ms;
-    c->poll_ms = less(c->poll_ms, elapsed, &poll);
-    c->commit_ms = less(c->commit_ms, elapsed, &commit);
+    bool polls = c->poll_ms > 0, commits = c->commit_ms && c->commit_ms <= elapsed;
+    c->poll_ms = less(c->poll_ms, elapsed);
+    c->commit_ms = less(c->commit_ms, elapsed);
     c->timer_changed = c->poll_ms || c->commit_ms;
-    if (commit)
+    if (commits)
         call_commit(c);
-    if (poll && c->path->on_timer)
+    /* not only when its time has come: what has passed must be counted */
+    if (polls)
         c->path->on_timer(c, elapsed, waited_ms);
 }
 

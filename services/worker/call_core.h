@@ -15,7 +15,8 @@ struct call_path {
     void (*on_bytes)(struct call *c, const struct exchange *x, struct span bytes);
     void (*on_end)(struct call *c, const struct exchange *x);
     void (*on_failure)(struct call *c, const struct exchange *x, const struct fault *fault);
-    /* `elapsed_ms` since the wait was asked for; waited_ms since the call began. */
+    /* While a poll is awaited, at every timer: elapsed_ms since the last one, waited_ms since the
+     * call began. */
     void (*on_timer)(struct call *c, uint64_t elapsed_ms, uint64_t waited_ms);
     /* The client has left, or has all it needs: ask for a detached exchange if one is needed
      * upstream. */

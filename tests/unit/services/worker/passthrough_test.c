@@ -265,6 +265,48 @@ static void only_headers_of_the_protocol_are_forwarded(void **state)
     driver_done(&d);
 }
 
+static void openai_headers_are_forwarded_to_openai(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_OPENAI_CHAT);
+    d.spec.headers = SPAN("openai-beta: x\nanthropic-beta: a\nIdempotency-Key: k\ngarbage\n");
+    assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
+    assert_true(span_is(d.sent[0]->headers, "openai-beta: x\nIdempotency-Key: k\n"));
+    driver_done(&d);
+}
+
+static void odd_defaults_and_caps_do_no_harm(void **state)
+{
+    (void)state;
+    static struct config_default defaults[] = {
+        {"max_tokens", "\"many\""}, {"stop", "[\"X\"]"}, {"max_output_tokens", "7"}};
+    static const struct config_model config = {
+        .defaults = defaults, .default_count = 3, .completions = "native"};
+    static const struct request_case cases[] = {
+        /* a default that is no number never beats a hard cap */
+        {API_OPENAI_CHAT, "{\"model\":\"m\"}",
+         "{\"model\":\"m\",\"stop\":[\"X\"],\"max_tokens\":7}"},
+        {API_ANTHROPIC_MESSAGES, "{\"model\":\"m\",\"max_tokens\":4}",
+         "{\"model\":\"m\",\"max_tokens\":4,\"stop_sequences\":[\"X\"]}"},
+        {API_OPENAI_COMPLETIONS, "{\"model\":\"m\",\"max_tokens\":40,\"best_of\":20}",
+         "{\"model\":\"m\",\"max_tokens\":1,\"best_of\":20,\"stop\":[\"X\"]}"},
+        {API_OPENAI_CHAT, "{\"model\":\"m\",\"max_tokens\":-3,\"stop\":\"Y\"}",
+         "{\"model\":\"m\",\"max_tokens\":-3,\"stop\":\"Y\"}"},
+        {API_OPENAI_EMBEDDINGS, "{\"model\":\"m\",\"stop\":\"Y\"}",
+         "{\"model\":\"m\",\"stop\":\"Y\"}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d;
+        init(&d, cases[i].api);
+        d.spec.model_config = &config;
+        d.spec.output_cap = 10;
+        assert_int_equal(driver_start(&d, cases[i].in), OK);
+        expect_request(&d, cases[i].out);
+        driver_done(&d);
+    }
+}
+
 /* ---- whole answers ---- */
 
 #define JSON_TYPE "content-type: application/json\n"
@@ -926,6 +968,170 @@ static void json_for_a_stream_becomes_a_stream(void **state)
     }
 }
 
+static void json_that_is_no_answer_becomes_no_stream(void **state)
+{
+    (void)state;
+    static const struct {
+        enum api api;
+        const char *body;
+    } cases[] = {
+        {API_OPENAI_CHAT, "{\"choices\":7}"},
+        {API_OPENAI_COMPLETIONS, "{\"choices\":null}"},
+        {API_OPENAI_RESPONSES, "{\"object\":\"list\"}"},
+        {API_ANTHROPIC_MESSAGES, "{\"content\":\"x\"}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d;
+        init(&d, cases[i].api);
+        assert_int_equal(driver_start(&d, not_asked), OK);
+        driver_answer(&d, 0, 200, JSON_TYPE, cases[i].body);
+        assert_int_equal(call_state(d.call), CALL_FAILED);
+        assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+        driver_done(&d);
+    }
+}
+
+static void every_block_of_a_message_finds_its_way_into_a_stream(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_ANTHROPIC_MESSAGES);
+    assert_int_equal(driver_start(&d, not_asked), OK);
+    driver_answer(&d, 0, 200, JSON_TYPE,
+                  "{\"type\":\"message\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"t\","
+                  "\"signature\":\"s\"},"
+                  "{\"type\":\"redacted_thinking\",\"data\":\"d\"},{\"type\":\"server_tool_use\","
+                  "\"id\":\"i\",\"name\":"
+                  "\"n\",\"input\":{}},{\"type\":\"web_search_tool_result\",\"content\":[ 1, 2 "
+                  "]}],\"stop_reason\":"
+                  "\"end_turn\",\"stop_details\":null}");
+    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_true(
+        driver_output_has(&d, "\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\""));
+    assert_true(driver_output_has(&d, "{\"type\":\"thinking_delta\",\"thinking\":\"t\"}"));
+    assert_true(driver_output_has(&d, "{\"type\":\"signature_delta\",\"signature\":\"s\"}"));
+    assert_true(driver_output_has(&d, "{\"type\":\"redacted_thinking\",\"data\":\"d\"}"));
+    assert_true(driver_output_has(&d, "{\"type\":\"input_json_delta\",\"partial_json\":\"{}\"}"));
+    assert_true(driver_output_has(&d, "\"content\":[1,2]"));
+    assert_true(driver_output_has(&d, "\"stop_details\":null"));
+    driver_done(&d);
+}
+
+static void synthesised_streams_of_the_other_protocols(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_OPENAI_COMPLETIONS);
+    assert_int_equal(driver_start(&d, asked), OK);
+    driver_answer(&d, 0, 200, JSON_TYPE,
+                  "{\"choices\":[{\"text\":\"a\"}],\"usage\":{\"prompt_tokens\":1}}");
+    assert_true(driver_output_is(&d, "data: {\"choices\":[{\"text\":\"a\"}]}\n\n"
+                                     "data: "
+                                     "{\"object\":\"text_completion\",\"choices\":[],\"usage\":{"
+                                     "\"prompt_tokens\":1}}\n\n" DONE));
+    driver_done(&d);
+    static const char *const statuses[] = {"completed", "failed"};
+    for (size_t i = 0; i < 2; i++) {
+        init(&d, API_OPENAI_RESPONSES);
+        assert_int_equal(driver_start(&d, not_asked), OK);
+        driver_head(&d, 0, 200, JSON_TYPE);
+        driver_text(&d, 0, "{\"object\":\"response\",\"status\":\"");
+        driver_text(&d, 0, statuses[i]);
+        driver_text(&d, 0, "\"}");
+        driver_end(&d, 0);
+        assert_true(
+            driver_output_has(&d, i ? "event: response.failed\n" : "event: response.completed\n"));
+        driver_done(&d);
+    }
+}
+
+/* ---- odd upstreams ---- */
+
+static void choices_beyond_all_bounds_are_not_counted(void **state)
+{
+    (void)state;
+    struct driver d = streaming(API_OPENAI_CHAT, asked);
+    driver_text(
+        &d, 0,
+        "data: "
+        "{\"choices\":[{\"index\":-1,\"delta\":{}},{\"index\":128,\"delta\":{\"content\":\"x\"}},"
+        "{\"index\":127,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":-4}}"
+        "\n\n");
+    driver_end(&d, 0);
+    assert_int_equal(call_state(d.call), CALL_DONE);
+    driver_done(&d);
+}
+
+static void an_empty_finish_reason_is_none(void **state)
+{
+    (void)state;
+    struct driver d = streaming(API_OPENAI_CHAT, asked);
+    driver_text(&d, 0, CHUNK("{\"content\":\"a\"},\"finish_reason\":\"\""));
+    driver_end(&d, 0);
+    assert_int_equal(call_state(d.call), CALL_FAILED);
+    driver_done(&d);
+}
+
+static void events_may_have_their_type_in_the_name_only(void **state)
+{
+    (void)state;
+    struct driver d = streaming(API_ANTHROPIC_MESSAGES, not_asked);
+    driver_text(&d, 0,
+                "event: content_block_delta\ndata: {\"delta\":{\"text\":\"a\"}}\n\nevent: "
+                "message_stop\ndata: {}\n\n");
+    assert_int_equal(call_state(d.call), CALL_DONE);
+    driver_done(&d);
+    d = streaming(API_OPENAI_RESPONSES, not_asked);
+    driver_text(&d, 0,
+                "event: response.queued\ndata: {}\n\nevent: response.cancelled\ndata: {}\n\n");
+    assert_int_equal(call_state(d.call), CALL_DONE);
+    driver_done(&d);
+    d = streaming(API_OPENAI_RESPONSES, not_asked);
+    driver_text(&d, 0, "event: response.failed\ndata: {\"response\":{}}\n\n");
+    assert_int_equal(call_state(d.call), CALL_FAILED);
+    driver_done(&d);
+}
+
+static void a_stream_nobody_asked_for_is_refused(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_OPENAI_CHAT);
+    assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
+    driver_text(&d, 0, "bytes before any head");
+    driver_stream_head(&d, 0);
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    driver_done(&d);
+    init(&d, API_OPENAI_CHAT);
+    assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
+    driver_end(&d, 0);
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+    driver_done(&d);
+}
+
+static void a_deleted_response_may_have_no_body(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_OPENAI_RESPONSES);
+    d.spec.method = SPAN("DELETE");
+    assert_int_equal(driver_start(&d, ""), OK);
+    driver_answer(&d, 0, 204, "", "");
+    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(call_result(d.call)->status, 204);
+    driver_done(&d);
+}
+
+static void an_error_event_of_responses_is_a_failure(void **state)
+{
+    (void)state;
+    struct driver d = streaming(API_OPENAI_RESPONSES, not_asked);
+    driver_text(&d, 0,
+                "event: error\ndata: {\"type\":\"error\",\"code\":\"x\",\"message\":\"m\"}\n\n");
+    assert_int_equal(call_state(d.call), CALL_FAILED);
+    driver_done(&d);
+}
+
 /* ---- ends ---- */
 
 static void a_client_that_leaves_ends_the_call(void **state)
@@ -996,6 +1202,17 @@ int main(void)
         cmocka_unit_test(a_failed_response_is_a_failure_first_and_an_event_later),
         cmocka_unit_test(stored_responses_are_read_deleted_and_cancelled_by_id),
         cmocka_unit_test(json_for_a_stream_becomes_a_stream),
+        cmocka_unit_test(openai_headers_are_forwarded_to_openai),
+        cmocka_unit_test(odd_defaults_and_caps_do_no_harm),
+        cmocka_unit_test(json_that_is_no_answer_becomes_no_stream),
+        cmocka_unit_test(every_block_of_a_message_finds_its_way_into_a_stream),
+        cmocka_unit_test(synthesised_streams_of_the_other_protocols),
+        cmocka_unit_test(choices_beyond_all_bounds_are_not_counted),
+        cmocka_unit_test(an_empty_finish_reason_is_none),
+        cmocka_unit_test(events_may_have_their_type_in_the_name_only),
+        cmocka_unit_test(a_stream_nobody_asked_for_is_refused),
+        cmocka_unit_test(a_deleted_response_may_have_no_body),
+        cmocka_unit_test(an_error_event_of_responses_is_a_failure),
         cmocka_unit_test(a_client_that_leaves_ends_the_call),
         cmocka_unit_test(a_stream_that_outgrows_its_reader_is_ended),
     };

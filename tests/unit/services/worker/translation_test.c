@@ -684,6 +684,188 @@ static void openai_counts_for_itself(void **state)
     }
 }
 
+static void a_count_openai_cannot_give_is_an_error(void **state)
+{
+    (void)state;
+    static const struct provider openai = {.name = "openai", .map_error = map_error};
+    static const struct {
+        unsigned status;
+        const char *headers, *body;
+        unsigned error_class; /* 0 = an estimate instead */
+    } cases[] = {
+        {200, PLAIN, "{}", ERROR_UPSTREAM_PROTOCOL},
+        {200, PLAIN, "{\"input_tokens\":-1}", ERROR_UPSTREAM_PROTOCOL},
+        {200, PLAIN, "<html>", ERROR_UPSTREAM_PROTOCOL},
+        {200, "content-type: text/event-stream\n", "data: {}\n\n", ERROR_UPSTREAM_PROTOCOL},
+        {200, "content-encoding: br\n", "x", ERROR_UPSTREAM_PROTOCOL},
+        {405, PLAIN, "", 0},
+        {400, PLAIN, "bad", ERROR_UPSTREAM_BAD_REQUEST},
+        {503, PLAIN, "full", ERROR_UPSTREAM_OVERLOADED},
+    };
+    for (size_t i = 0; i <= sizeof cases / sizeof *cases; i++) {
+        struct driver d;
+        driver_init(&d, &openai, API_ANTHROPIC_COUNT_TOKENS, "/messages/count_tokens");
+        d.spec.base_url = SPAN("https://api.openai.com/v1");
+        assert_int_equal(driver_start(&d, "{" MESSAGES ",\"max_tokens\":5}"), OK);
+        if (i == sizeof cases / sizeof *cases) {
+            driver_fail(&d, 0, ERROR_UPSTREAM_RESET);
+            assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_RESET);
+        } else {
+            driver_answer(&d, 0, cases[i].status, cases[i].headers, cases[i].body);
+            if (cases[i].error_class)
+                assert_int_equal(call_fault(d.call)->error_class, cases[i].error_class);
+            else
+                assert_int_equal(call_state(d.call), CALL_DONE);
+        }
+        driver_done(&d);
+    }
+}
+
+static void a_count_request_holds_every_kind_of_part(void **state)
+{
+    (void)state;
+    static const struct provider openai = {.name = "openai", .map_error = map_error};
+    struct driver d;
+    driver_init(&d, &openai, API_ANTHROPIC_COUNT_TOKENS, "/messages/count_tokens");
+    d.spec.base_url = SPAN("https://api.openai.com/v1");
+    assert_int_equal(
+        driver_start(
+            &d,
+            "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":["
+            "{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://x.test/a.png\"}},"
+            "{\"type\":\"document\",\"source\":{\"type\":\"text\",\"media_type\":\"text/"
+            "plain\",\"data\":\"plain\"}},"
+            "{\"type\":\"document\",\"source\":{\"type\":\"url\",\"url\":\"https://x.test/"
+            "a.pdf\"}},"
+            "{\"type\":\"document\",\"title\":\"t.pdf\",\"source\":{\"type\":\"base64\",\"media_"
+            "type\":"
+            "\"application/pdf\",\"data\":\"JVBERi0=\"}}]},"
+            "{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"t\","
+            "\"signature\":\"s\"}]}],"
+            "\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"},{\"name\":\"f\","
+            "\"input_schema\":{}}]}"),
+        OK);
+    struct span sent = d.sent[0]->body;
+    static const char *const expected[] = {
+        "{\"type\":\"input_image\",\"image_url\":\"https://x.test/a.png\"}",
+        "{\"type\":\"input_text\",\"text\":\"plain\"}",
+        "{\"type\":\"input_file\",\"file_url\":\"https://x.test/a.pdf\"}",
+        "{\"type\":\"input_file\",\"filename\":\"t.pdf\",\"file_data\":\"data:application/"
+        "pdf;base64,JVBERi0=\"}",
+        "\"tools\":[{\"type\":\"function\",\"name\":\"f\",\"parameters\":{}}]",
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        if (span_find_span(sent, span_str(expected[i])) == sent.len)
+            fail_msg("%s is not in %.*s", expected[i], SPAN_ARG(sent));
+    }
+    driver_done(&d);
+}
+
+static void too_many_prompts_are_refused(void **state)
+{
+    (void)state;
+    struct buf body = {0};
+    buf_append_str(&body, "{\"model\":\"m\",\"prompt\":[\"a\"");
+    for (int i = 0; i < 128; i++)
+        buf_append_str(&body, ",\"a\"");
+    buf_append_str(&body, "]}");
+    buf_append_char(&body, 0);
+    struct driver d;
+    init(&d, API_OPENAI_COMPLETIONS);
+    assert_int_equal(driver_start(&d, body.data), ERR_INVALID);
+    assert_true(span_is(d.fault.param, "prompt"));
+    driver_done(&d);
+    buf_free(&body);
+}
+
+static void bounds_hold_while_translating(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_OPENAI_CHAT);
+    d.spec.max_response = 10;
+    assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
+    driver_head(&d, 0, 200, PLAIN);
+    driver_text(&d, 0, "start:abc text:Hello");
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    driver_done(&d);
+
+    init(&d, API_OPENAI_CHAT);
+    d.spec.max_response = 1;
+    assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
+    driver_stream_head(&d, 0);
+    driver_text(&d, 0, "data: start:abc\n\ndata: text:Hello\n\n");
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    driver_done(&d);
+
+    init(&d, API_OPENAI_CHAT);
+    assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
+    driver_head(&d, 0, 200, "content-encoding: gzip\n");
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    driver_done(&d);
+}
+
+static void what_concerns_nobody_is_ignored(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
+    struct exchange stranger = {.method = "GET"};
+    struct upstream_headers headers = {.get = driver_get_header, .ctx = ""};
+    call_on_head(d.call, &stranger, 200, &headers);
+    call_on_bytes(d.call, &stranger, SPAN("x"));
+    call_on_end(d.call, &stranger);
+    call_on_failure(d.call, &stranger, ERROR_UPSTREAM_RESET, SPAN("x"));
+    driver_text(&d, 0, "before the head");
+    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    driver_end(&d, 0);
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+    driver_done(&d);
+}
+
+static void several_lanes_wait_each_for_itself(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}");
+    driver_answer(&d, 0, 201, PLAIN, "start:1 wait:1000");
+    driver_answer(&d, 1, 201, PLAIN, "start:2 wait:400");
+    assert_int_equal(d.wait_ms, 400);
+    driver_timer(&d, 400);
+    assert_int_equal(d.sent_count, 3);
+    assert_int_equal(d.wait_ms, 600);
+    driver_answer(&d, 2, 200, PLAIN, "text:B in:1 out:1 stop end");
+    driver_timer(&d, 1000);
+    assert_int_equal(d.sent_count, 4);
+    driver_answer(&d, 3, 200, PLAIN, "text:A in:1 out:1 stop end");
+    assert_int_equal(call_state(d.call), CALL_DONE);
+    driver_done(&d);
+}
+
+static void a_lane_that_ended_needs_no_cancelling(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}");
+    driver_answer(&d, 0, 200, PLAIN, "start:1 text:A in:1 out:1 stop end");
+    call_cancel(d.call);
+    driver_pump(&d);
+    assert_int_equal(d.sent_count, 3);
+    driver_done(&d);
+}
+
+static void a_stream_that_waits_and_holds_is_committed_first(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"stream\":true}");
+    driver_stream_head(&d, 0);
+    driver_text(&d, 0, "data: start:abc wait:20000\n\n");
+    assert_int_equal(d.wait_ms, 10000);
+    driver_timer(&d, 10000);
+    assert_true(call_committed(d.call));
+    assert_int_equal(d.wait_ms, 10000);
+    driver_timer(&d, 20000);
+    assert_int_equal(d.sent_count, 2);
+    driver_done(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -715,6 +897,14 @@ int main(void)
         cmocka_unit_test(what_other_providers_lack_is_refused_clearly),
         cmocka_unit_test(tokens_are_counted_by_estimate_and_say_so),
         cmocka_unit_test(openai_counts_for_itself),
+        cmocka_unit_test(a_count_openai_cannot_give_is_an_error),
+        cmocka_unit_test(a_count_request_holds_every_kind_of_part),
+        cmocka_unit_test(too_many_prompts_are_refused),
+        cmocka_unit_test(bounds_hold_while_translating),
+        cmocka_unit_test(what_concerns_nobody_is_ignored),
+        cmocka_unit_test(several_lanes_wait_each_for_itself),
+        cmocka_unit_test(a_lane_that_ended_needs_no_cancelling),
+        cmocka_unit_test(a_stream_that_waits_and_holds_is_committed_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
