@@ -18,6 +18,7 @@ struct anthropic_state {
     bool json_tool; /* structured output by the tool json_answer (WIRE 11.2) */
     struct anthropic_usage usage;
     uint32_t slots; /* client tools begun */
+    bool lost;      /* a text had no room in memory */
     bool stopped;   /* a stop_reason was seen */
     enum stop_reason stop;
     struct arena_text stop_sequence, explanation;

@@ -45,8 +45,8 @@ struct usage anthropic_neutral_usage(const struct anthropic_usage *u)
     };
 }
 
-const struct anthropic_usage anthropic_no_usage = {USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN,
-                                                   USAGE_UNKNOWN, USAGE_UNKNOWN, {NULL, 0, 0}};
+const struct anthropic_usage anthropic_no_usage = {
+    USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, {NULL, 0, 0, false}};
 
 /* ---- why it stopped ---- */
 
@@ -104,6 +104,10 @@ static enum stop_reason final_stop(const struct anthropic_state *s)
 void anthropic_finish(struct provider_call *pc, struct anthropic_state *s)
 {
     struct usage usage = anthropic_neutral_usage(&s->usage);
+    if (s->lost || s->stop_sequence.failed || s->explanation.failed || s->usage.tier.failed) {
+        out_fault_class(pc, &s->out, ERROR_INTERNAL, "out of memory");
+        return;
+    }
     if (s->stop == STOP_FILTER && !pc->request->stream)
         out_text(pc, &s->out, EVENT_REFUSAL, arena_text_span(&s->explanation));
     out_finish(pc, &s->out, &usage, final_stop(s), arena_text_span(&s->stop_sequence));

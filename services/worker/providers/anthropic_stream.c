@@ -137,6 +137,7 @@ static void end_block(struct provider_call *pc, struct anthropic_state *s,
         on_args(pc, s, block, arena_text_span(&block->input));
     else if (tool && !block->args_seen && !cut)
         on_args(pc, s, block, SPAN("{}"));
+    s->lost |= block->signature.failed || block->input.failed;
     if (block->kind == BLOCK_TOOL)
         out_tool_end(pc, &s->out, block->slot);
     if (block->kind == BLOCK_THINKING)

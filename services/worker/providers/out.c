@@ -127,8 +127,10 @@ bool arena_text_append(struct arena_text *t, struct arena *arena, struct span s)
     if (s.len > t->cap - t->len) {
         size_t cap = (t->len + s.len) * 2;
         char *grown = arena_alloc(arena, cap);
-        if (!grown)
+        if (!grown) {
+            t->failed = true;
             return false;
+        }
         if (t->len)
             memcpy(grown, t->data, t->len);
         t->data = grown;

@@ -56,6 +56,7 @@ void json_append_json_text(struct buf *out, struct json value);
 struct arena_text {
     char *data;
     size_t len, cap;
+    bool failed; /* something did not fit: it has a hole */
 };
 bool arena_text_append(struct arena_text *t, struct arena *arena, struct span s);
 static inline struct span arena_text_span(const struct arena_text *t)

@@ -242,12 +242,14 @@ static bool append_system(struct reading *r, const struct part_list *parts)
 }
 
 static enum err read_part(struct reading *r, const struct turn *turn, const struct part *p,
-                          struct replicate_turn *to, bool last)
+                          struct replicate_turn *to, const char *between, bool last)
 {
     switch (p->kind) {
     case PART_TEXT:
     case PART_REFUSAL:
-        return append_text(r, &to->text, p->text, "") ? OK : ERR_NOMEM;
+        if (p->text.len == 0)
+            return OK;
+        return append_text(r, &to->text, p->text, between) ? OK : ERR_NOMEM;
     case PART_IMAGE:
         if (!last)
             return not_text(r, turn, "Only the last message may hold images for this model.",
@@ -275,16 +277,16 @@ static enum err read_turn(struct reading *r, const struct turn *turn, bool last)
     if (turn->role == ROLE_SYSTEM || turn->role == ROLE_DEVELOPER)
         return append_system(r, &turn->parts) ? OK : ERR_NOMEM;
     struct replicate_turn *to = talk->count ? &talk->turns[talk->count - 1] : NULL;
-    if (to && to->assistant == assistant && to->text.len) {
-        if (!arena_text_append(&to->text, r->pc->arena, SPAN("\n\n")))
-            return ERR_NOMEM;
-    } else {
+    if (!to || to->assistant != assistant) {
         to = &talk->turns[talk->count++];
         *to = (struct replicate_turn){.assistant = assistant};
     }
+    size_t before = to->text.len;
     enum err e = OK;
-    for (size_t i = 0; !e && i < turn->parts.count; i++)
-        e = read_part(r, turn, &turn->parts.items[i], to, last && !assistant);
+    for (size_t i = 0; !e && i < turn->parts.count; i++) {
+        const char *between = to->text.len == before ? "\n\n" : "";
+        e = read_part(r, turn, &turn->parts.items[i], to, between, last && !assistant);
+    }
     if (!e && to->text.len == 0 && talk->image_count == 0)
         talk->count--;
     return e;

@@ -298,6 +298,114 @@ static const struct member_case members[] = {
      "\"f\",\"content\":\"1\"}]}",
      "messages.2.content",
      "[{\"type\":\"tool_result\",\"tool_use_id\":\"fc_1\",\"content\":\"1\"}]"},
+    {"a file with its name", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"file\",\"file\":{\"filename\":\"a."
+     "pdf\",\"file_data\":\"data:application/pdf;base64,AA==\"}}]}]}",
+     "messages.0.content.0",
+     "{\"type\":\"document\",\"source\":{\"type\":\"base64\",\"media_type\":\"application/"
+     "pdf\",\"data\":\"AA==\"},\"title\":\"a.pdf\"}"},
+    {"plain text as a file", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
+     "\"url\":\"data:text/plain;base64,aGk=\"}}]}]}",
+     "messages.0.content.0.source",
+     "{\"type\":\"text\",\"media_type\":\"text/plain\",\"data\":\"hi\"}"},
+    {"an assistant's refusal is text", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"refusal\",\"refusal\":\"no\"}]},{\"role\":\"user\",\"content\":\"r\"}]}",
+     "messages.1.content", "[{\"type\":\"text\",\"text\":\"no\"}]"},
+    {"two assistants in a row are one turn", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":"
+     "\"a\"},{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"r\"}]}",
+     "messages.1.content",
+     "[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]"},
+    {"calls of two assistants in a row are all answered", "claude-haiku-4-5",
+     "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"get\"}}],\"messages\":[{\"role\":"
+     "\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"type\":"
+     "\"function\",\"function\":{\"name\":\"get\",\"arguments\":\"{}\"}}]},{\"role\":\"assistant\","
+     "\"tool_calls\":[{\"id\":\"\",\"type\":\"function\",\"function\":{\"name\":\"get\","
+     "\"arguments\":\"{}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"1\"}]}",
+     "messages.2.content",
+     "[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":\"1\"},{\"type\":\"tool_"
+     "result\",\"tool_use_id\":\"call_0\",\"content\":\"no result\",\"is_error\":true}]"},
+    {"a result of several texts", "claude-haiku-4-5",
+     "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"get\"}}],\"messages\":[{\"role\":"
+     "\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"type\":"
+     "\"function\",\"function\":{\"name\":\"get\",\"arguments\":\"{}\"}}]},{\"role\":\"tool\","
+     "\"tool_call_id\":\"a\",\"content\":[{\"type\":\"text\",\"text\":\"1\"},{\"type\":\"text\","
+     "\"text\":\"\"},{\"type\":\"text\",\"text\":\"2\"}]}]}",
+     "messages.2.content.0.content",
+     "[{\"type\":\"text\",\"text\":\"1\"},{\"type\":\"text\",\"text\":\"2\"}]"},
+    {"a backslash and an n are no white space", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"y\"},{\"role\":\"assistant\",\"content\":"
+     "\"x\\\\n\"}]}",
+     "messages.1.content.0.text", "\"x\\\\n\""},
+    {"a prefill of tabs and returns", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"y\"},{\"role\":\"assistant\",\"content\":"
+     "\"x\\t\\r\"}]}",
+     "messages.1.content.0.text", "\"x\""},
+    {"effort where there is no thinking", "claude-3-haiku-20240307",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"reasoning_effort\":\"high\"}",
+     "thinking", ""},
+    {"a forced tool where thinking is the default", "claude-opus-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"reasoning_effort\":\"xhigh\","
+     "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],\"tool_choice\":"
+     "\"required\"}",
+     "thinking", "{\"type\":\"disabled\"}"},
+    {"and its effort no higher than high", "claude-opus-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"reasoning_effort\":\"xhigh\","
+     "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],\"tool_choice\":"
+     "\"required\"}",
+     "output_config.effort", "\"high\""},
+    {"a forced tool keeps the effort of an adaptive model", "claude-opus-4-7",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"reasoning_effort\":\"max\",\"tools\":"
+     "[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],\"tool_choice\":\"required\"}",
+     "output_config.effort", "\"max\""},
+    {"no effort on a budget model", "claude-sonnet-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"reasoning_effort\":\"none\"}",
+     "thinking", ""},
+    {"history that shows its thoughts may think", "claude-sonnet-4-5",
+     "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"get\"}}],\"reasoning_effort\":"
+     "\"low\",\"max_tokens\":5000,\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":"
+     "\"assistant\",\"thinking_blocks\":[{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":"
+     "\"s\"}],\"tool_calls\":[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"get\","
+     "\"arguments\":\"{}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"1\"}]}",
+     "thinking", "{\"type\":\"enabled\",\"budget_tokens\":1024}"},
+    {"top_p away from one is dropped with thinking", "claude-opus-4-6",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"reasoning_effort\":\"low\",\"top_p\":"
+     "0.5}",
+     "top_p", ""},
+    {"top_k where it is refused", "claude-opus-4-7",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"top_k\":5}", "top_k", ""},
+    {"top_k where it is taken", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"top_k\":5}", "top_k", "5"},
+    {"strict and cache marks of tools", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"tools\":[{\"type\":\"function\","
+     "\"function\":{\"name\":\"f\",\"strict\":true},\"cache_control\":{\"type\":\"ephemeral\","
+     "\"ttl\":\"1h\"}}]}",
+     "tools.0",
+     "{\"name\":\"f\",\"input_schema\":{\"type\":\"object\",\"properties\":{}},\"strict\":true,"
+     "\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\"}}"},
+    {"an explicit breakpoint is a mark", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\",\"prompt_"
+     "cache_breakpoint\":{\"mode\":\"explicit\"}}]}]}",
+     "messages.0.content.0.cache_control", "{\"type\":\"ephemeral\"}"},
+    {"a cache mark on the system", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":\"s\",\"cache_"
+     "control\":{\"type\":\"ephemeral\"}}]},{\"role\":\"user\",\"content\":\"q\"}]}",
+     "system.0.cache_control", "{\"type\":\"ephemeral\"}"},
+    {"json_object without a system", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"response_format\":{\"type\":\"json_"
+     "object\"}}",
+     "system.0.text", "\"Answer with one JSON object only, no other text.\""},
+    {"no parallel calls with a schema's tool", "claude-3-haiku-20240307",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"parallel_tool_calls\":false,"
+     "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"r\",\"schema\":{}}}"
+     "}",
+     "tool_choice", "{\"type\":\"tool\",\"name\":\"json_answer\"}"},
+    {"auto is auto", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"tools\":[{\"type\":\"function\","
+     "\"function\":{\"name\":\"f\"}}],\"tool_choice\":\"auto\",\"service_tier\":\"auto\"}",
+     "tool_choice", "{\"type\":\"auto\"}"},
     {"H023 a lone surrogate goes as it came", "claude-haiku-4-5",
      "{\"messages\":[{\"role\":\"user\",\"content\":\"x\\ud800y\"}]}", "messages.0.content.0.text",
      "\"x\\ud800y\""},
@@ -345,6 +453,21 @@ static void what_anthropic_cannot_do_is_refused_by_name(void **state)
          "{\"messages\":[{\"role\":\"user\",\"content\":\"y\"},{\"role\":\"assistant\",\"content\":"
          "\"x\"}]}",
          ERROR_INVALID_VALUE, "messages"},
+        {"claude-haiku-4-5",
+         "{\"messages\":[{\"role\":\"user\",\"content\":\"y\"},{\"role\":\"assistant\",\"content\":"
+         "\" \\n\"}]}",
+         ERROR_INVALID_VALUE, "messages[1].content"},
+        {"claude-haiku-4-5",
+         "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
+         "\"url\":\"data:image/svg+xml;base64,AA==\"}}]}]}",
+         ERROR_INVALID_VALUE, "*"},
+        {"claude-haiku-4-5",
+         "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"get\"}}],\"messages\":[{"
+         "\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"tool_calls\":[{\"id\":"
+         "\"a\",\"type\":\"function\",\"function\":{\"name\":\"get\",\"arguments\":\"{}\"}}]},{"
+         "\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"1\"},{\"role\":\"tool\",\"tool_"
+         "call_id\":\"a\",\"content\":\"2\"}]}",
+         ERROR_INVALID_VALUE, "messages[3].tool_call_id"},
         {"claude-haiku-4-5", "{" HI ",\"reasoning_effort\":\"huge\"}", ERROR_INVALID_VALUE,
          "reasoning_effort"},
     };
@@ -352,7 +475,7 @@ static void what_anthropic_cannot_do_is_refused_by_name(void **state)
         struct rig r;
         rig_init(&r, &provider_anthropic, cases[i].model);
         rig_build_refused(&r, API_OPENAI_CHAT, cases[i].body, cases[i].error_class);
-        if (!span_is(r.fault.param, cases[i].param))
+        if (strcmp(cases[i].param, "*") != 0 && !span_is(r.fault.param, cases[i].param))
             fail_msg("%.*s, not %s", SPAN_ARG(r.fault.param), cases[i].param);
         rig_free(&r);
     }

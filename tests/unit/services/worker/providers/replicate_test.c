@@ -168,9 +168,131 @@ static const struct input_case inputs[] = {
     {"JSON asked for in words", "x/y", "{\"prompt\":{},\"system_prompt\":{}}",
      "{" HI ",\"response_format\":{\"type\":\"json_object\"}}",
      "{\"prompt\":\"hi\",\"system_prompt\":\"Answer with one JSON object only, no other text.\"}"},
+    {"several turns as ChatML", "qwen/qwen-7b-chat", "{\"prompt\":{},\"prompt_template\":{}}",
+     "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"a\"},"
+     "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"c\"}]}",
+     "{\"prompt\":\"<|im_start|>system\\nS<|im_end|>\\n<|im_start|>user\\na<|im_end|>\\n<|im_start|"
+     ">assistant\\nb<|im_end|>\\n<|im_start|>user\\nc<|im_end|>\\n<|im_start|>assistant\\n\","
+     "\"prompt_template\":\"{prompt}\"}"},
+    {"several turns for Gemma", "google-deepmind/gemma-7b-it",
+     "{\"prompt\":{},\"prompt_template\":{}}",
+     "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"a\"},"
+     "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"c\"}]}",
+     "{\"prompt\":\"<bos><start_of_turn>user\\nS\\n\\na<end_of_turn>\\n<start_of_turn>model\\nb<"
+     "end_of_turn>\\n<start_of_turn>user\\nc<end_of_turn>\\n<start_of_turn>model\\n\",\"prompt_"
+     "template\":\"{prompt}\"}"},
+    {"several turns for Granite", "ibm-granite/granite-3.3-8b-instruct",
+     "{\"prompt\":{},\"prompt_template\":{}}",
+     "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"a\"},"
+     "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"c\"}]}",
+     "{\"prompt\":\"<|start_of_role|>system<|end_of_role|>S<|end_of_text|>\\n<|start_of_role|>user<"
+     "|end_of_role|>a<|end_of_text|>\\n<|start_of_role|>assistant<|end_of_role|>b<|end_of_text|>"
+     "\\n<|start_of_role|>user<|end_of_role|>c<|end_of_text|>\\n<|start_of_role|>assistant<|end_of_"
+     "role|>\",\"prompt_template\":\"{prompt}\"}"},
+    {"several turns for DeepSeek", "deepseek-ai/deepseek-r1",
+     "{\"prompt\":{},\"prompt_template\":{}}",
+     "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"a\"},"
+     "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"c\"}]}",
+     "{\"prompt\":\"<｜begin▁of▁sentence｜>S<｜User｜>a<｜Assistant｜>b<｜end▁of▁sentence｜><"
+     "｜User｜>c<｜Assistant｜>\",\"prompt_template\":\"{prompt}\"}"},
+    {"a template but no family", "x/y", "{\"prompt\":{},\"prompt_template\":{}}",
+     "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"a\"},"
+     "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"c\"}]}",
+     "{\"prompt\":\"S\\n\\nUser: a\\nAssistant: b\\nUser: c\\nAssistant:\"}"},
+    {"the assistant's last word is left open", "x/y", "{\"prompt\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":"
+     "\"b\"}]}",
+     "{\"prompt\":\"User: a\\nAssistant: b\"}"},
+    {"turns of one role are put together", "x/y", "{\"prompt\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"user\",\"content\":\"\"},{"
+     "\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"b\"}]}]}",
+     "{\"prompt\":\"a\\n\\nb\"}"},
+    {"an empty turn vanishes", "x/y", "{\"prompt\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"\"},{\"role\":\"assistant\",\"content\":"
+     "\"b\"},{\"role\":\"user\",\"content\":\"c\"}]}",
+     "{\"prompt\":\"Assistant: b\\nUser: c\\nAssistant:\"}"},
+    {"a refusal is text, thoughts are none", "x/y", "{\"prompt\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"refusal\",\"refusal\":\"no\"}],\"thinking_blocks\":[{\"type\":\"thinking\","
+     "\"thinking\":\"t\",\"signature\":\"s\"}]},{\"role\":\"user\",\"content\":\"c\"}]}",
+     "{\"prompt\":\"User: a\\nAssistant: no\\nUser: c\\nAssistant:\"}"},
+    {"several system texts", "x/y", "{\"prompt\":{},\"system\":{}}",
+     "{\"messages\":[{\"role\":\"system\",\"content\":\"A\"},{\"role\":\"user\",\"content\":\"u\"},"
+     "{\"role\":\"developer\",\"content\":[{\"type\":\"text\",\"text\":\"B\"},{\"type\":\"text\","
+     "\"text\":\"\"}]}]}",
+     "{\"prompt\":\"u\",\"system\":\"A\\n\\nB\"}"},
+    {"messages without a system member", "openai/gpt-5", "{\"messages\":{\"type\":\"array\"}}",
+     "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"a\"},"
+     "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"c\"}]}",
+     "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"a\"},"
+     "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"c\"}]}"},
+    {"a thinking level", "x/y", "{\"prompt\":{},\"thinking_level\":{\"enum\":[\"low\",\"high\"]}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"low\"}",
+     "{\"prompt\":\"hi\",\"thinking_level\":\"low\"}"},
+    {"a reference that leads nowhere allows all", "x/y",
+     "{\"prompt\":{},\"reasoning_effort\":{\"$ref\":\"#/components/schemas/none\"}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"low\"}",
+     "{\"prompt\":\"hi\",\"reasoning_effort\":\"low\"}"},
+    {"extended thinking, minimal", "x/y",
+     "{\"prompt\":{},\"extended_thinking\":{},\"thinking_budget_tokens\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"minimal\"}",
+     "{\"prompt\":\"hi\",\"extended_thinking\":true,\"thinking_budget_tokens\":1024}"},
+    {"extended thinking, medium", "x/y",
+     "{\"prompt\":{},\"extended_thinking\":{},\"thinking_budget_tokens\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"medium\"}",
+     "{\"prompt\":\"hi\",\"extended_thinking\":true,\"thinking_budget_tokens\":4096}"},
+    {"extended thinking, high", "x/y",
+     "{\"prompt\":{},\"extended_thinking\":{},\"thinking_budget_tokens\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"high\"}",
+     "{\"prompt\":\"hi\",\"extended_thinking\":true,\"thinking_budget_tokens\":16384}"},
+    {"extended thinking, max", "x/y",
+     "{\"prompt\":{},\"extended_thinking\":{},\"thinking_budget_tokens\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"max\"}",
+     "{\"prompt\":\"hi\",\"extended_thinking\":true,\"thinking_budget_tokens\":32000}"},
+    {"extended thinking off", "x/y", "{\"prompt\":{},\"extended_thinking\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"none\"}",
+     "{\"prompt\":\"hi\",\"extended_thinking\":false}"},
+    {"no effort member", "x/y", "{\"prompt\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"low\","
+     "\"temperature\":1,\"max_tokens\":5,\"stop\":\"x\",\"user\":\"u\",\"service_tier\":\"auto\","
+     "\"store\":true}",
+     "{\"prompt\":\"hi\"}"},
+    {"a number rounded to an integer", "x/y",
+     "{\"prompt\":{},\"temperature\":{\"type\":\"integer\"},\"top_p\":{\"type\":\"number\","
+     "\"maximum\":0.5}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"temperature\":0.7,\"top_p\":0.9}",
+     "{\"prompt\":\"hi\",\"temperature\":1,\"top_p\":0.5}"},
+    {"a cap below the minimum", "x/y",
+     "{\"prompt\":{},\"max_length\":{\"type\":\"integer\",\"minimum\":10}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":5}",
+     "{\"prompt\":\"hi\",\"max_length\":10}"},
+    {"only stops with commas", "x/y", "{\"prompt\":{},\"stop\":{\"type\":\"string\"}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stop\":[\",\",\"\"]}",
+     "{\"prompt\":\"hi\"}"},
+    {"a response format as text", "x/y",
+     "{\"prompt\":{},\"response_format\":{\"type\":\"string\"}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"response_format\":{\"type\":\"json_"
+     "object\"}}",
+     "{\"prompt\":\"hi\",\"response_format\":\"{\\\"type\\\":\\\"json_object\\\"}\"}"},
+    {"a response format with its schema", "x/y",
+     "{\"prompt\":{},\"response_format\":{\"type\":\"object\"}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"response_format\":{\"type\":\"json_"
+     "schema\",\"json_schema\":{\"name\":\"n\",\"schema\":{\"type\":\"object\"}}}}",
+     "{\"prompt\":\"hi\",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":"
+     "\"n\",\"schema\":{\"type\":\"object\"}}}}"},
+    {"a schema in words", "x/y", "{\"prompt\":{}}",
+     "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"hi\"}"
+     "],\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":{"
+     "\"type\":\"object\"}}}}",
+     "{\"prompt\":\"S\\n\\nAnswer with one JSON object only, no other text. It must follow this "
+     "JSON schema: {\\\"type\\\":\\\"object\\\"}\\n\\nhi\"}"},
+    {"an image alone", "x/y", "{\"prompt\":{},\"image\":{}}",
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
+     "\"url\":\"https://x.test/a\"}}]}]}",
+     "{\"prompt\":\"\",\"image\":\"https://x.test/a\"}"},
     {"a schema by its member", "x/y", "{\"prompt\":{},\"json_schema\":{\"type\":\"object\"}}",
      "{" HI ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
-            "\"schema\":{\"type\":\"object\"}}}}",
+     "\"schema\":{\"type\":\"object\"}}}}",
      "{\"prompt\":\"hi\",\"json_schema\":{\"type\":\"object\"}}"},
 };
 
@@ -184,6 +306,80 @@ static void the_input_follows_the_schema(void **state)
         begin(&r, c->model, c->properties);
         assert_int_equal(rig_build(&r, API_OPENAI_CHAT, span_str(c->body)), OK);
         assert_json_same(span_str(rig_member(&r, "input")), span_str(c->input));
+        rig_free(&r);
+    }
+}
+
+static void images_have_their_bounds(void **state)
+{
+    (void)state;
+    struct buf body = {0};
+    struct rig r;
+    buf_append_str(&body, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\","
+                          "\"image_url\":{\"url\":"
+                          "\"data:image/png;base64,");
+    for (size_t i = 0; i < (257u << 10) / 4; i++)
+        buf_append_str(&body, "AAAA");
+    buf_append_str(&body, "\"}}]}]}");
+    begin(&r, MODEL, "{\"prompt\":{},\"image\":{}}");
+    assert_int_equal(rig_build(&r, API_OPENAI_CHAT, buf_span(&body)), ERR_INVALID);
+    assert_int_equal(r.fault.error_class, ERROR_INVALID_VALUE);
+    rig_free(&r);
+    buf_free(&body);
+    static const char *const bodies[] = {
+        /* two, where the model takes one */
+        "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
+        "\"url\":\"https://x.test/a\"}},"
+        "{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x.test/b\"}}]}]}",
+        /* not in the last message */
+        "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
+        "\"url\":\"https://x.test/a\"}}]},"
+        "{\"role\":\"user\",\"content\":\"x\"}]}",
+        /* a document */
+        "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"file\",\"file\":{\"filename\":"
+        "\"a.pdf\",\"file_data\":"
+        "\"data:application/pdf;base64,AA==\"}}]}]}",
+        /* tools in the history */
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"tool_"
+        "calls\":[{\"id\":\"a\",\"type\":"
+        "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},{\"role\":\"tool\","
+        "\"tool_call_id\":\"a\",\"content\":\"1\"}]}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        begin(&r, MODEL, "{\"prompt\":{},\"image\":{}}");
+        rig_build_refused(&r, API_OPENAI_CHAT, bodies[i], ERROR_UNSUPPORTED_PARAMETER);
+        rig_free(&r);
+    }
+}
+
+static void an_anthropic_clients_thinking_becomes_effort(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *thinking, *input;
+    } cases[] = {
+        {"{\"type\":\"enabled\",\"budget_tokens\":1024}",
+         "{\"prompt\":\"hi\",\"reasoning_effort\":\"low\"}"},
+        {"{\"type\":\"enabled\",\"budget_tokens\":5000}",
+         "{\"prompt\":\"hi\",\"reasoning_effort\":\"medium\"}"},
+        {"{\"type\":\"enabled\",\"budget_tokens\":20000}",
+         "{\"prompt\":\"hi\",\"reasoning_effort\":\"high\"}"},
+        {"{\"type\":\"disabled\"}", "{\"prompt\":\"hi\",\"reasoning_effort\":\"none\"}"},
+        {"{\"type\":\"adaptive\"}", "{\"prompt\":\"hi\"}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rig r;
+        char body[512];
+        (void)snprintf(body, sizeof body,
+                       "{\"max_tokens\":30000,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+                       ",\"thinking\":%s}",
+                       cases[i].thinking);
+        begin(&r, MODEL, "{\"prompt\":{},\"reasoning_effort\":{}}");
+        assert_int_equal(rig_build(&r, API_ANTHROPIC_MESSAGES, span_str(body)), OK);
+        assert_json_same(span_str(rig_member(&r, "input")), span_str(cases[i].input));
+        rig_free(&r);
+        begin(&r, MODEL, "{\"prompt\":{},\"extended_thinking\":{},\"thinking_budget_tokens\":{}}");
+        assert_int_equal(rig_build(&r, API_ANTHROPIC_MESSAGES, span_str(body)), OK);
         rig_free(&r);
     }
 }
@@ -604,6 +800,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_golden_request_comes_out_as_written),
         TEST(the_input_follows_the_schema),
+        TEST(images_have_their_bounds),
+        TEST(an_anthropic_clients_thinking_becomes_effort),
         TEST(what_the_model_cannot_do_is_refused),
         TEST(every_way_to_name_a_model_is_addressed),
         TEST(the_schema_is_learned_once),
