@@ -13,6 +13,9 @@ enum {
 enum err admission_configure(struct admission *a, const struct config *config)
 {
     struct limit **limits = calloc(config->model_count + 1, sizeof(struct limit *));
+    free(a->model_limits);
+    a->model_limits = limits;
+    a->config = config; /* in any case: the old one goes away */
     if (!limits)
         return ERR_NOMEM;
     for (size_t i = 0; i < config->model_count; i++) {
@@ -24,14 +27,9 @@ enum err admission_configure(struct admission *a, const struct config *config)
         struct gcra_rate rate = {m->rate_count, m->rate_period_ms * MS_NS,
                                  m->rate_burst ? m->rate_burst : m->rate_count};
         limits[i] = limits_get(a->limits, span_str(name), "model", LIMIT_REQUESTS, rate);
-        if (!limits[i]) {
-            free(limits);
+        if (!limits[i])
             return ERR_NOMEM;
-        }
     }
-    free(a->model_limits);
-    a->model_limits = limits;
-    a->config = config;
     return OK;
 }
 
@@ -86,7 +84,7 @@ static const struct config_model *limits_of(const struct admission *a, const str
 {
     key_limits(key, model, set);
     const struct config_model *m = config_find_model(a->config, model);
-    if (m)
+    if (m && a->model_limits)
         (void)limit_set_add(set, a->model_limits[m - a->config->models]);
     return m;
 }

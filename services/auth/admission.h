@@ -38,7 +38,8 @@ struct verdict {
     char message[320]; /* deny.message shows it */
 };
 
-/* (Re)reads the models' limits; what they owe is kept. The old configuration may go after that. */
+/* (Re)reads the models' limits; what they owe is kept. The old configuration may go after that.
+ * ERR_NOMEM: models go on without limits of their own. */
 enum err admission_configure(struct admission *a, const struct config *config) NODISCARD;
 void admission_free(struct admission *a);
 

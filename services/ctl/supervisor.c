@@ -332,6 +332,11 @@ struct child *supervisor_add(struct supervisor *s, const char *name, const char 
     return c;
 }
 
+struct child *supervisor_child(struct supervisor *s, size_t index)
+{
+    return index < s->count ? &s->children[index] : NULL;
+}
+
 enum err supervisor_run(struct supervisor *s)
 {
     s->give_up_ms = now_ms(s) + START_TIMEOUT_MS;

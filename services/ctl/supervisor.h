@@ -24,6 +24,8 @@ void supervisor_destroy(struct supervisor **s);
 /* NULL at the bound. The child is the supervisor's. */
 struct child *supervisor_add(struct supervisor *s, const char *name, const char *program,
                              enum child_stage stage);
+/* NULL past the last. */
+struct child *supervisor_child(struct supervisor *s, size_t index);
 /* Runs until stopped by SIGINT, SIGTERM or supervisor_stop (a second signal kills). SIGHUP goes on
  * to the children. OK: stopped as asked; ERR_INVALID: a child said that the configuration is bad;
  * ERR_CLOSED: one could not start. */

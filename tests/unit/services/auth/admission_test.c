@@ -70,7 +70,7 @@ static struct header fresh(struct fixture *f)
 {
     struct header h = {.deadline_ms = 30000};
     f->ids++;
-    memcpy(h.id.bytes, &f->ids, sizeof f->ids);
+    memcpy(h.id.bytes + 8, &f->ids, sizeof f->ids);
     return h;
 }
 
