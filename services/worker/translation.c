@@ -237,14 +237,15 @@ static void on_end(struct call *c, const struct exchange *x)
 }
 
 /* A connection lost behind the stop reason has cost nothing; a stream that can be read again
- * elsewhere (Replicate's) is the provider's to finish. */
+ * elsewhere (Replicate's) is the provider's to finish. What is left of a cut event is no event. */
 static void on_failure(struct call *c, const struct exchange *x, const struct fault *fault)
 {
     struct lane *l = find_lane(c, x);
     if (!l || l->ended)
         return;
-    if (mode_of(l) == ANSWER_EVENTS && (l->stopped || x->repeatable)) {
-        end_events(l);
+    bool may_be_whole = l->stopped || x->repeatable || fault->error_class == ERROR_UPSTREAM_CLOSED;
+    if (mode_of(l) == ANSWER_EVENTS && may_be_whole) {
+        check_parsed(l, l->pc.provider->parse_end(&l->pc, x));
         check_settled(l, x);
         go_on(c);
     } else if (!repeat(l, fault->error_class)) {

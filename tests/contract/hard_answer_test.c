@@ -583,6 +583,37 @@ static void h022_unary(void **state)
     driver_done(&d);
 }
 
+/* Nor does it matter whether the connection ends well behind the finish. A cut within an event says
+ * nothing: half an event is none. */
+static void h096_cut(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *stream, *digest;
+    } cuts[] = {
+        {O_ROLE O_TEXT("x") O_USAGE O_FINISH("stop"),
+         "start ping +0text text=x -0 delta=end_turn(14/30) stop"},
+        {O_ROLE O_TEXT("x") O_FINISH("stop") O_USAGE "data: {\"choices\":[],\"usa",
+         "start ping +0text text=x -0 delta=end_turn(14/30) stop"},
+        {O_ROLE O_TEXT("x") "data: {\"id\":\"chatcmpl-1\",\"cho",
+         "start ping +0text text=x error=api_error"},
+    };
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        struct driver d;
+        contract_init(&d, API_ANTHROPIC_MESSAGES, &provider_openai, "gpt-x");
+        contract_start(&d, STREAM);
+        driver_stream_head(&d, 0);
+        driver_text(&d, 0, cuts[i].stream);
+        driver_fail(&d, 0, ERROR_UPSTREAM_CLOSED);
+        struct buf digest = stream_digest(contract_output(&d), true);
+        assert_string_equal(digest.data, cuts[i].digest);
+        if (call_state(d.call) == CALL_FAILED)
+            assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+        buf_free(&digest);
+        driver_done(&d);
+    }
+}
+
 /* The gateway's own stop sequence cuts the text; a stream's upstream has nothing more to say to us.
  */
 static void h047(void **state)
@@ -736,6 +767,7 @@ int main(void)
     const struct CMUnitTest others[] = {
         {"H022 surrogate pair: whole answer", h022_unary, NULL, NULL, NULL},
         {"H047 blank stop sequence: the answer", h047, NULL, NULL, NULL},
+        {"H096 connection cut behind the finish", h096_cut, NULL, NULL, NULL},
         {"H120 our provider key is bad", h120, NULL, NULL, NULL},
         {"H121 HTML 502 from a proxy", h121, NULL, NULL, NULL},
         {"H122 Retry-After forms", h122, NULL, NULL, NULL},
