@@ -22,7 +22,7 @@ enum {
     DRAIN_FRAMES = 4096, /* one socket's share of a turn */
     TICK_MS = 100,
     PING_US = 250 * 1000,
-    SILENCE_US = 1200 * 1000,
+    PEER_TIMEOUT_MS = 1200,
     STALL_US = 1000 * 1000, /* our own loop stood still: judge nobody by it */
     RETRY_MS = 5,           /* a batch that met the high-water mark */
     HWM_BATCHES = 10000,
@@ -640,7 +640,7 @@ static void tick_peer(struct bus_peer *peer, uint64_t now, bool stalled)
 {
     if (stalled)
         peer->heard_us = now;
-    if (peer->up && now - peer->heard_us > SILENCE_US) {
+    if (peer->up && now - peer->heard_us > peer->bus->spec.peer_timeout_ms * 1000) {
         peer_lost(peer, "silent");
         return;
     }
@@ -667,7 +667,7 @@ static void on_tick(void *ctx)
     struct bus_peer *peer, *next;
     HASH_ITER(hh, bus->clients, peer, next)
     {
-        if (!peer->up && now - peer->heard_us > 10 * SILENCE_US)
+        if (!peer->up && now - peer->heard_us > 10 * bus->spec.peer_timeout_ms * 1000)
             forget_client(peer); /* half a HELLO that never became whole */
         else
             tick_peer(peer, now, stalled);
@@ -814,6 +814,8 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
     bus->lock_fd = -1;
     copy_name(bus->name, sizeof bus->name, span_str(spec->name));
     bus->spec.name = bus->name;
+    if (!bus->spec.peer_timeout_ms)
+        bus->spec.peer_timeout_ms = PEER_TIMEOUT_MS;
     crypto_random(&bus->epoch, sizeof bus->epoch);
     bus->epoch |= 1; /* never 0 */
     (void)snprintf(bus->id, sizeof bus->id, "%s-%016llx", bus->name, (unsigned long long)bus->epoch);

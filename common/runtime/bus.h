@@ -38,6 +38,7 @@ struct bus_spec {
     const bus_handler *handlers; /* MESSAGE_TYPES entries by type; NULL ones are counted and ignored */
     void (*on_peer_up)(void *ctx, struct bus_peer *peer);   /* greeted, versions fit */
     void (*on_peer_down)(void *ctx, struct bus_peer *peer); /* silent, refused, gone or reborn */
+    uint64_t peer_timeout_ms; /* silence after which a peer counts as hung; 0 = 1200 */
     /* brokers: what PONG reports; may be NULL */
     uint32_t (*queued)(void *ctx);
 };

@@ -332,7 +332,8 @@ static enum err open_bus(struct life *life)
                            .handlers = spec->handlers,
                            .on_peer_up = spec->on_peer_up,
                            .on_peer_down = spec->on_peer_down,
-                           .queued = spec->queued};
+                           .queued = spec->queued,
+                           .peer_timeout_ms = life->config->options.bus_peer_timeout};
     enum err e = make_run_dir(life);
     if (!e)
         e = bus_create(&life->d.bus, life->d.loop, &bus);

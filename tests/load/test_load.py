@@ -88,5 +88,5 @@ def test_no_daemon_leaks_under_valgrind(tmp_path):
             d.start()
             return d
 
-    with Checked(tmp_path, options={"runtime": {"watchdog": "120s"}}) as suite:
+    with Checked(tmp_path, options={"runtime": {"watchdog": "120s"}, "bus": {"peer_timeout": "60s"}}) as suite:
         run_and_compare(suite, "valgrind", 300, 8)
