@@ -1,0 +1,43 @@
+"""Every hard case end to end through the real daemons, each a test of its own (tests/conformance holds the cases)."""
+import json
+import pathlib
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parents[1] / "conformance"))
+
+from runner import Runner, load_cases  # noqa: E402
+from tollgate import tollgate  # noqa: E402
+from upstream import Upstream  # noqa: E402
+
+CASES = load_cases()
+INDEX = [json.loads(line) for line in (HERE.parents[1] / "fixtures/hard_cases.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory):
+    upstream = Upstream().start()
+    with tollgate(upstream, tmp_path_factory.mktemp("conformance")) as suite:
+        runner = Runner(suite.url, suite.create_key(name="conformance"), upstream, own=True)
+        yield runner
+        runner.close()
+    upstream.stop()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c['id']} {c['title']}")
+def test_hard_case(runner, case):
+    failures = runner.run_case(case)
+    assert not failures, "\n".join(failures)
+
+
+def test_no_hard_case_is_missing():
+    assert [(c["id"], c["title"]) for c in CASES] == [(c["id"], c["title"]) for c in INDEX]
+
+
+def test_the_starred_twice_ask_every_gateway_the_same():
+    """None of them only for Tollgate."""
+    starred = [c for c in CASES if c["top20"]]
+    assert len(starred) == 20
+    assert all(any(run.get("only") != "own" for run in c["runs"]) for c in starred)
