@@ -160,8 +160,9 @@ static bool refuse_limits(const struct admission *a, struct verdict *v, const st
         count_refusal(a, key, m, "key_concurrent");
     } else if (!limit_set_check(set, now_ns, 1, tokens, &refusal)) {
         explain_limit(v, key, &refusal);
-        deny(v, key, ERROR_RATE_LIMITED, v->message);
-        if (refusal.wait_ns != GCRA_NEVER)
+        bool never = refusal.wait_ns == GCRA_NEVER;
+        deny(v, key, never ? ERROR_LIMIT_TOO_SMALL : ERROR_RATE_LIMITED, v->message);
+        if (!never)
             v->deny.retry_after_ms = (refusal.wait_ns + MS_NS - 1) / MS_NS;
         count_refusal(a, key, m, refusal.limit->label);
     } else {

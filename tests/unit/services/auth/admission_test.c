@@ -203,7 +203,7 @@ static void a_request_larger_than_its_token_limit_is_told_so(void **state)
     struct fixture *f = *state;
     give_key(f, (struct key_attributes){.tokens_per_minute = 100});
     assert_false(ask_new(f, "m", 101));
-    assert_denied(f, ERROR_RATE_LIMITED, "alone needs more");
+    assert_denied(f, ERROR_LIMIT_TOO_SMALL, "alone needs more");
     assert_int_equal(f->verdict.deny.retry_after_ms, 0);
 }
 
