@@ -38,6 +38,8 @@ struct openai_writer {
 enum err openai_unsupported(struct openai_writer *m, const struct turn *turn, const char *what);
 /* The part's cache mark, where the host knows them; else it is named as dropped. */
 void openai_write_mark(struct openai_writer *m, const struct part *p);
+/* Inside of a string: a text document, or a search result. */
+void openai_write_as_text(struct openai_writer *m, const struct part *p);
 void openai_write_text_part(struct openai_writer *m, const struct part *p);
 /* ERR_INVALID: it can't be said to this host. Nothing for a part that stands elsewhere (a tool's
  * result). */

@@ -107,9 +107,14 @@ static enum err write_result_part(struct openai_writer *m, const struct turn *tu
         if (p->url_text.len)
             return openai_unsupported(
                 m, turn, "Documents by URL are not supported by this model; send the data.");
-        jw_string_text(m->w, p->data_text.len ? SPAN("[document]") : p->text);
+        if (p->data_text.len)
+            jw_string_text(m->w, SPAN("[document]"));
+        else
+            openai_write_as_text(m, p);
         return OK;
     case PART_SEARCH:
+        openai_write_as_text(m, p);
+        return OK;
     case PART_OPAQUE:
         jw_string_part(m->w, p->raw_json);
         return OK;

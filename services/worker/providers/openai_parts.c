@@ -81,15 +81,12 @@ static void write_file(struct openai_writer *m, const struct part *p)
     jw_object_end(m->w);
 }
 
-/* A plain text document: its title and context as lines in front. */
-static void write_document_text(struct openai_writer *m, const struct part *p)
+/* A document or a search result as text: what it is called and where it is from as lines in front.
+ */
+void openai_write_as_text(struct openai_writer *m, const struct part *p)
 {
-    const struct span lines[] = {p->title_text, p->context_text};
-    jw_object(m->w);
-    jw_key(m->w, "type");
-    jw_str(m->w, "text");
-    jw_key(m->w, "text");
-    jw_string_begin(m->w);
+    const struct span lines[] = {p->title_text,
+                                 p->kind == PART_SEARCH ? p->url_text : p->context_text};
     for (size_t i = 0; i < 2; i++) {
         if (!lines[i].len)
             continue;
@@ -97,6 +94,16 @@ static void write_document_text(struct openai_writer *m, const struct part *p)
         jw_string_text(m->w, SPAN("\\n"));
     }
     jw_string_text(m->w, p->text);
+}
+
+static void write_text_document(struct openai_writer *m, const struct part *p)
+{
+    jw_object(m->w);
+    jw_key(m->w, "type");
+    jw_str(m->w, "text");
+    jw_key(m->w, "text");
+    jw_string_begin(m->w);
+    openai_write_as_text(m, p);
     jw_string_end(m->w);
     openai_write_mark(m, p);
     jw_object_end(m->w);
@@ -109,23 +116,13 @@ static enum err write_document(struct openai_writer *m, const struct turn *turn,
         return openai_unsupported(
             m, turn, "Documents by URL are not supported by this model; send the data.");
     if (!p->data_text.len) {
-        write_document_text(m, p);
+        write_text_document(m, p);
         return OK;
     }
     if (!m->pc->host.is_openai)
         return openai_unsupported(m, turn, "Documents are not supported by this model's provider.");
     write_file(m, p);
     return OK;
-}
-
-static void write_search(struct openai_writer *m, const struct part *p)
-{
-    jw_object(m->w);
-    jw_key(m->w, "type");
-    jw_str(m->w, "text");
-    jw_key(m->w, "text");
-    jw_string(m->w, p->raw_json);
-    jw_object_end(m->w);
 }
 
 enum err openai_write_user_part(struct openai_writer *m, const struct turn *turn,
@@ -142,7 +139,7 @@ enum err openai_write_user_part(struct openai_writer *m, const struct turn *turn
     case PART_DOCUMENT:
         return write_document(m, turn, p);
     case PART_SEARCH:
-        write_search(m, p);
+        write_text_document(m, p);
         return OK;
     case PART_OPAQUE:
         return openai_unsupported(

@@ -247,6 +247,7 @@ static enum err read_part(struct reading *r, const struct turn *turn, const stru
     switch (p->kind) {
     case PART_TEXT:
     case PART_REFUSAL:
+    case PART_SEARCH:
         if (p->text.len == 0)
             return OK;
         return append_text(r, &to->text, p->text, between) ? OK : ERR_NOMEM;
@@ -263,7 +264,6 @@ static enum err read_part(struct reading *r, const struct turn *turn, const stru
     case PART_REDACTED:
         return OK;
     case PART_DOCUMENT:
-    case PART_SEARCH:
     case PART_OPAQUE:
         return not_text(r, turn, "This kind of content is not supported by this model.", false);
     }

@@ -41,9 +41,12 @@ struct member_case {
 static const struct member_case members[] = {
     {"a search result becomes text", "gpt-4o", 'o',
      "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"search_result\","
-     "\"source\":\"s\",\"title\":\"t\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]},{\"type\":"
-     "\"text\",\"text\":\"q\"}]}]}",
-     "messages.0.content.1", "{\"type\":\"text\",\"text\":\"q\"}"},
+     "\"source\":\"https://x.test\","
+     "\"title\":\"T\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]},{\"type\":\"text\","
+     "\"text\":\"q\"}]}]}",
+     "messages.0.content",
+     "[{\"type\":\"text\",\"text\":\"T\\nhttps://"
+     "x.test\\nx\"},{\"type\":\"text\",\"text\":\"q\"}]"},
     {"documents in a result", "gpt-4o", 'o',
      "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
      "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
