@@ -238,6 +238,18 @@ static bool check_numbers(struct ask *ask, int64_t max_tokens)
     return true;
 }
 
+/* Conversations kept by the server (beta message-threads-2026-08-12, as the SDK's tool runner asks
+ * for first) are not simulated; with this code the SDK sends the whole history again, without a
+ * thread. */
+static bool refuse_thread(struct ask *ask)
+{
+    struct json_writer w = reply_json(ask->reply, 400);
+    jw_raw(&w, SPAN("{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":"
+                    "\"thread: not supported (simulated)\",\"details\":{\"error_code\":"
+                    "\"thread_unsupported_request\",\"unsupported\":[\"thread\"]}}}"));
+    return false;
+}
+
 /* Model, messages, tools: what messages and count_tokens share. */
 static bool check_common(struct ask *ask)
 {
@@ -249,6 +261,8 @@ static bool check_common(struct ask *ask)
         anthropic_error(ask, 404, "not_found_error", "model: not found (simulated)");
         return false;
     }
+    if (!json_absent(json_get(ask->body, "thread")))
+        return refuse_thread(ask);
     return check_members(ask) && check_messages(ask) && check_tools(ask);
 }
 
