@@ -128,9 +128,10 @@ static const struct model_row unknown_row = {.pattern = "",
 static void copy_texts(struct call *c)
 {
     struct call_spec *s = &c->spec;
-    struct span *texts[] = {&s->method,       &s->path,     &s->headers,   &s->model,
-                            &s->target_model, &s->base_url, &s->request_id};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    struct span *const texts[] = {&s->method,       &s->path,     &s->headers,   &s->model,
+                                  &s->target_model, &s->base_url, &s->request_id};
+    enum { TEXTS = 7 };
+    for (size_t i = 0; i < TEXTS; i++)
         *texts[i] = arena_copy(&c->arena, *texts[i]);
     if (s->max_response == 0)
         s->max_response = CALL_DEFAULT_MAX_RESPONSE;

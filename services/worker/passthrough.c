@@ -198,7 +198,7 @@ static enum err parse_event(struct call *c, const struct sse_event *e, struct ss
     if (err == OK || utf8_valid(e->data))
         return err;
     buf_clear(&p->repaired);
-    p->repaired.max = SSE_MAX_EVENT * 3;
+    p->repaired.max = (size_t)SSE_MAX_EVENT * 3;
     utf8_repair(&p->repaired, e->data);
     *mended = (struct sse_event){.name = e->name, .data = buf_span(&p->repaired), .has_data = true};
     return json_parse(&c->doc, mended->data, JSON_DEPTH_UPSTREAM);

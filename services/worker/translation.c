@@ -122,7 +122,7 @@ static enum err on_event(void *ctx, const struct sse_event *e)
     struct sse_event mended = *e;
     if (!utf8_valid(e->data)) {
         buf_clear(&l->mended);
-        l->mended.max = SSE_MAX_EVENT * 3;
+        l->mended.max = (size_t)SSE_MAX_EVENT * 3;
         utf8_repair(&l->mended, e->data);
         mended.data = buf_span(&l->mended);
     }
