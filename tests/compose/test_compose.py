@@ -94,9 +94,12 @@ def test_scaling_a_worker_up_and_down_under_load_loses_nothing(compose, key):
     def load():
         with httpx.Client(timeout=60, headers={"authorization": f"Bearer {key}"}) as client:
             while not stop.is_set():
-                r = client.post(compose.url + "/v1/chat/completions", json={
-                    "model": "gpt-4o-mini", "messages": [{"role": "user", "content": "[[sim delay=20]] x"}]})
-                results.append(r.status_code)
+                try:
+                    r = client.post(compose.url + "/v1/chat/completions", json={
+                        "model": "gpt-4o-mini", "messages": [{"role": "user", "content": "[[sim delay=20]] x"}]})
+                    results.append(r.status_code)
+                except httpx.HTTPError as e:
+                    results.append(repr(e))
                 time.sleep(0.01)
 
     threads = [threading.Thread(target=load, daemon=True) for _ in range(8)]
