@@ -135,6 +135,35 @@ static const struct stream_case streams[] = {
     {"a delta for a block that never began", START TEXT(7, "x"), "START msg_1 claude-x\nINVALID\n"},
     {"a block before the message", TEXT_BLOCK(0), "INVALID\n"},
     {"broken JSON", START "data: {\"type\":\n\n", "START msg_1 claude-x\nINVALID\n"},
+    {"a tool cut before its arguments",
+     START TOOL_BLOCK(0, "id", "{}") END("max_tokens", OUT_6) LAST,
+     "START msg_1 claude-x\nTOOL 0 id f\nTOOLEND 0\n" USAGE_6 "STOP length\nEND\n"},
+    {"text at a block's start",
+     START BLOCK(0, "{\"type\":\"text\",\"text\":\"x\"}") STOP(0)
+         BLOCK(1, "{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"s\"}") STOP(1)
+             END("end_turn", OUT_6) LAST,
+     "START msg_1 claude-x\nTEXT x\nTHINK t\nSIGNATURE s\n" USAGE_6 "STOP end\nEND\n"},
+    {"a block begun twice", START TEXT_BLOCK(0) TEXT_BLOCK(0), "START msg_1 claude-x\nINVALID\n"},
+    {"a block without an index",
+     START "data: {\"type\":\"content_block_start\",\"content_block\":{}}\n\n",
+     "START msg_1 claude-x\nINVALID\n"},
+    {"a stop for a block that never began", START STOP(3), "START msg_1 claude-x\nINVALID\n"},
+    {"a delta of another kind of block",
+     START TEXT_BLOCK(0) ARGS(0, "{}") DELTA(0, "{\"type\":\"thinking_delta\",\"thinking\":\"no\"}")
+         DELTA(0, "{\"type\":\"signature_delta\",\"signature\":\"no\"}") TOOL_BLOCK(1, "id", "{}")
+             TEXT(1, "no") STOP(1) STOP(0) END("end_turn", OUT_6) LAST,
+     "START msg_1 claude-x\nTOOL 0 id f\nARGS 0 {}\nTOOLEND 0\n" USAGE_6 "STOP end\nEND\n"},
+    {"a message that is none", "data: {\"type\":\"message_start\"}\n\n", "INVALID\n"},
+    {"a message begun twice", START START END("end_turn", OUT_6) LAST,
+     "START msg_1 claude-x\n" USAGE_6 "STOP end\nEND\n"},
+    {"a ping before the message, an event without data",
+     "event: ping\ndata: {\"type\":\"ping\"}\n\nevent: ping\n\n" START END("end_turn", OUT_6) LAST,
+     "START msg_1 claude-x\n" USAGE_6 "STOP end\nEND\n"},
+    {"an error without a type",
+     START "data: {\"error\":{\"type\":\"api_error\",\"message\":\"m\"}}\n\n",
+     "START msg_1 claude-x\nERROR upstream_error m\n"},
+    {"a pause", START END("pause_turn", OUT_6) LAST,
+     "START msg_1 claude-x\n" USAGE_6 "STOP pause\nEND\n"},
     {"nothing at all", "", "ERROR upstream_closed upstream closed the stream\n"},
     {"a stop sequence",
      START "data: "
@@ -214,6 +243,17 @@ static void every_answer_becomes_its_events(void **state)
         {"H125 an error in a 200",
          "{\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"m\"}}",
          "ERROR upstream_rate_limited m\n"},
+        {"a tool without input, a redacted thought",
+         BODY("[{\"type\":\"redacted_thinking\",\"data\":\"D\"},{\"type\":\"tool_use\",\"id\":"
+              "\"i\",\"name\":\"f\"}]",
+              "tool_use",
+              "{\"input_tokens\":-1,\"output_tokens\":1.0,\"service_tier\":\"standard\"}"),
+         "START msg_1 claude-x\nREDACTED D\nTOOL 0 i f\nARGS 0 {}\nTOOLEND 0\nUSAGE in=? cached=? "
+         "written=? out=1 reasoning=?\nSTOP tool\nEND\n"},
+        {"bytes that are no UTF-8",
+         BODY("[{\"type\":\"text\",\"text\":\"a\xff\"}]", "end_turn", "{\"output_tokens\":1}"),
+         "START msg_1 claude-x\nTEXT a\xef\xbf\xbd\nUSAGE in=? cached=? written=? out=1 "
+         "reasoning=?\nSTOP end\nEND\n"},
         {"not a message", "{\"id\":1}", "INVALID\n"},
         {"not JSON", "<html>", "INVALID\n"},
     };
@@ -222,6 +262,42 @@ static void every_answer_becomes_its_events(void **state)
         rig_assert_answer(&provider_anthropic, "claude-haiku-4-5", API_OPENAI_CHAT, UNARY,
                           cases[i].in, cases[i].events);
     }
+}
+
+static void a_body_that_was_cut_is_no_answer(void **state)
+{
+    (void)state;
+    static const char body[] =
+        BODY("[{\"type\":\"text\",\"text\":\"a\"}]", "end_turn", "{\"output_tokens\":1}");
+    for (size_t n = 0; n + 1 < sizeof body; n++) {
+        struct rig r;
+        rig_init(&r, &provider_anthropic, "claude-haiku-4-5");
+        assert_int_equal(rig_build(&r, API_OPENAI_CHAT, SPAN(UNARY)), OK);
+        char *cut = strndup(body, n);
+        assert_int_equal(rig_answer(&r, cut), ERR_INVALID);
+        assert_int_equal(r.log.len, 0);
+        free(cut);
+        rig_free(&r);
+    }
+}
+
+static void too_many_open_blocks_end_the_answer(void **state)
+{
+    (void)state;
+    struct buf in = {0};
+    struct rig r;
+    buf_append_str(&in, START);
+    for (int i = 0; i < 257; i++)
+        buf_printf(&in,
+                   "data: "
+                   "{\"type\":\"content_block_start\",\"index\":%d,\"content_block\":{\"type\":"
+                   "\"text\"}}\n\n",
+                   i);
+    rig_init(&r, &provider_anthropic, "claude-haiku-4-5");
+    assert_int_equal(rig_build(&r, API_OPENAI_CHAT, SPAN(CHAT)), OK);
+    assert_int_equal(rig_stream(&r, buf_span(&in), 1), ERR_TOO_BIG);
+    buf_free(&in);
+    rig_free(&r);
 }
 
 static void a_schema_answered_by_tool_becomes_text(void **state) /* WIRE 11.2 */
@@ -270,6 +346,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_stream_becomes_its_events_however_it_is_cut),
         cmocka_unit_test(every_answer_becomes_its_events),
+        cmocka_unit_test(a_body_that_was_cut_is_no_answer),
+        cmocka_unit_test(too_many_open_blocks_end_the_answer),
         cmocka_unit_test(a_schema_answered_by_tool_becomes_text),
         cmocka_unit_test(a_blank_stop_is_enforced_here),
     };

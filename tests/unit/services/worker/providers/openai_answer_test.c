@@ -137,6 +137,53 @@ static const struct stream_case streams[] = {
      START "TEXT x\n" COUNTS "STOP end\nEND\n"},
     {"empty finish reasons are none", ROLE CHUNK("{\"content\":\"x\"}", "\"\"") FINISH("eos") DONE,
      START "TEXT x\n" NO_COUNTS "STOP end\nEND\n"},
+    {"an error member that says nothing is none",
+     ROLE
+     "data: {\"error\":null,\"choices\":[]}\n\ndata: {\"error\":false,\"choices\":[]}\n\ndata: "
+     "{\"error\":\"\",\"choices\":[]}\n\n" FINISH("stop") DONE,
+     START NO_COUNTS "STOP end\nEND\n"},
+    {"a detail in place of a chunk", "data: {\"detail\":\"d\"}\n\n", "ERROR upstream_error d\n"},
+    {"a chunk that says nothing", ROLE "data: {}\n\ndata:\n\n: ka\n\n" FINISH("stop") DONE,
+     START NO_COUNTS "STOP end\nEND\n"},
+    {"a chunk that is no object", ROLE "data: [1]\n\n", START "INVALID\n"},
+    {"an unknown finish reason", ROLE TEXT("x") FINISH("whatever") DONE,
+     START "TEXT x\n" NO_COUNTS "STOP end\nEND\n"},
+    {"an unknown finish reason with a tool",
+     ROLE TOOLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}")
+         FINISH("whatever") DONE,
+     START "TOOL 0 a f\nARGS 0 {}\nTOOLEND 0\n" NO_COUNTS "STOP tool\nEND\n"},
+    {"cut by length inside a tool",
+     ROLE TOOLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}")
+         FINISH("length") DONE,
+     START "TOOL 0 a f\nARGS 0 {\nTOOLEND 0\n" NO_COUNTS "STOP length\nEND\n"},
+    {"a refusal cut by length", ROLE CHUNK("{\"refusal\":\"I\"}", "null") FINISH("length") DONE,
+     START "REFUSAL I\n" NO_COUNTS "STOP length\nEND\n"},
+    {"a refusal called content_filter",
+     ROLE CHUNK("{\"refusal\":\"I\"}", "null") FINISH("content_filter") DONE,
+     START "REFUSAL I\n" NO_COUNTS "STOP filter\nEND\n"},
+    {"a stop reason that was not asked for",
+     ROLE "data: "
+          "{\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\",\"stop_"
+          "reason\":\"Y\"}]}\n\n" DONE,
+     START NO_COUNTS "STOP end\nEND\n"},
+    {"a call whose name never comes",
+     ROLE TOOLS("{\"index\":0,\"id\":\"a\",\"function\":{\"arguments\":\"{}\"}}")
+         FINISH("tool_calls") DONE,
+     START NO_COUNTS "STOP tool\nEND\n"},
+    {"a failure called error", ROLE FINISH("error") DONE,
+     START "ERROR upstream_error The provider ended its answer with an error.\n"},
+    {"bytes that are no UTF-8",
+     ROLE TEXT("a\xff"
+               "b") FINISH("stop") DONE,
+     START "TEXT a\xef\xbf\xbd"
+           "b\n" NO_COUNTS "STOP end\nEND\n"},
+    {"an error event that is no JSON", ROLE "event: error\ndata: no luck\n\n",
+     START "ERROR upstream_error The provider answered with an error.\n"},
+    {"counts below zero are none",
+     ROLE "data: "
+          "{\"choices\":[],\"usage\":{\"prompt_tokens\":-1,\"completion_tokens\":2,\"prompt_cache_"
+          "hit_tokens\":1}}\n\n" FINISH("stop") DONE,
+     START "USAGE in=? cached=1 written=? out=2 reasoning=?\nSTOP end\nEND\n"},
     {"content in parts",
      ROLE CHUNK("{\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}", "null") FINISH("stop") DONE,
      START "TEXT x\n" NO_COUNTS "STOP end\nEND\n"},
@@ -194,6 +241,19 @@ static void every_answer_becomes_its_events(void **state)
          "ERROR upstream_overloaded m\n"},
         {"an error of vLLM's", "{\"object\":\"error\",\"message\":\"m\",\"code\":400}",
          "ERROR upstream_bad_request m\n"},
+        {"a failure as a finish reason",
+         "{\"id\":\"c1\",\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"error\"}"
+         "]}",
+         "ERROR upstream_error The provider ended its answer with an error.\n"},
+        {"no thinking blocks",
+         "{\"id\":\"c1\",\"model\":\"gpt-x\",\"choices\":[{\"message\":{\"content\":\"x\","
+         "\"reasoning\":\"r\",\"thinking_blocks\":[]},"
+         "\"finish_reason\":\"stop\"}]}",
+         START "THINK r\nTEXT x\n" NO_COUNTS "STOP end\nEND\n"},
+        {"bytes that are no UTF-8",
+         "{\"id\":\"c1\",\"model\":\"gpt-x\",\"choices\":[{\"message\":{\"content\":\"a\xff\"},"
+         "\"finish_reason\":\"stop\"}]}",
+         START "TEXT a\xef\xbf\xbd\n" NO_COUNTS "STOP end\nEND\n"},
         {"no choices", "{\"id\":\"c1\",\"choices\":[]}", "INVALID\n"},
         {"a list", "[]", "INVALID\n"},
         {"HTML", "<html>", "INVALID\n"},
@@ -202,6 +262,24 @@ static void every_answer_becomes_its_events(void **state)
         print_message("  %s\n", cases[i].name);
         rig_assert_answer(&provider_openai, "gpt-4o", API_ANTHROPIC_MESSAGES, ASK, cases[i].in,
                           cases[i].events);
+    }
+}
+
+static void a_body_that_was_cut_is_no_answer(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"id\":\"c1\",\"model\":\"gpt-x\",\"choices\":[{\"index\":0,"
+                               "\"message\":{\"content\":\"x\"},"
+                               "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1}}";
+    for (size_t n = 0; n + 1 < sizeof body; n++) {
+        struct rig r;
+        rig_init(&r, &provider_openai, "gpt-4o");
+        assert_int_equal(rig_build(&r, API_ANTHROPIC_MESSAGES, SPAN(ASK)), OK);
+        char *cut = strndup(body, n);
+        assert_int_equal(rig_answer(&r, cut), ERR_INVALID);
+        assert_int_equal(r.log.len, 0);
+        free(cut);
+        rig_free(&r);
     }
 }
 
@@ -236,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_stream_becomes_its_events_however_it_is_cut),
         cmocka_unit_test(every_answer_becomes_its_events),
+        cmocka_unit_test(a_body_that_was_cut_is_no_answer),
         cmocka_unit_test(too_many_tool_calls_end_the_answer),
     };
     return cmocka_run_group_tests(tests, NULL, leave);
