@@ -125,16 +125,20 @@ static const struct model_row unknown_row = {.pattern = "",
                                              .sampling = true,
                                              .tools = true};
 
-static void copy_texts(struct call *c)
+static bool copy_texts(struct call *c)
 {
     struct call_spec *s = &c->spec;
     struct span *const texts[] = {&s->method,       &s->path,     &s->headers,   &s->model,
                                   &s->target_model, &s->base_url, &s->request_id};
     enum { TEXTS = 7 };
-    for (size_t i = 0; i < TEXTS; i++)
-        *texts[i] = arena_copy(&c->arena, *texts[i]);
     if (s->max_response == 0)
         s->max_response = CALL_DEFAULT_MAX_RESPONSE;
+    for (size_t i = 0; i < TEXTS; i++) {
+        *texts[i] = arena_copy(&c->arena, *texts[i]);
+        if (!texts[i]->data)
+            return false;
+    }
+    return true;
 }
 
 static void look_up(struct call *c)
@@ -216,10 +220,11 @@ enum err call_create(struct call **out, const struct call_spec *spec, struct are
     c->status = 200;
     c->usage = USAGE_NONE;
     arena_init(&c->arena, 0);
-    copy_texts(c);
+    enum err e = copy_texts(c) ? OK : ERR_NOMEM;
     buf_init(&c->out, (size_t)c->spec.max_response + (1u << 20));
     look_up(c);
-    enum err e = start(c, fault_out);
+    if (e == OK)
+        e = start(c, fault_out);
     /* the tape of a large body is larger than the body: not kept while an answer streams */
     json_doc_free(&c->doc);
     if (e) {

@@ -138,6 +138,8 @@ static void write_hidden(struct call *c, const struct sse_event *e, struct json 
     struct buf data = {.max = SSE_MAX_EVENT};
     if (splice_write(&s, &data) == OK)
         write_changed(c, e, buf_span(&data));
+    else
+        call_fail_class(c, ERROR_INTERNAL, "out of memory");
     buf_free(&data);
 }
 

@@ -274,7 +274,9 @@ enum err request_edit_native(const struct request_edit *e, struct json body, str
         put_cap(e, &s, body, span_of(digits, (size_t)digit_count), cap);
     if (streams_usage(e->api) && facts_out->stream && !e->host->no_stream_options)
         put_include_usage(&s, body, facts_out);
-    enum err err = splice_is_empty(&s) ? OK : splice_write(&s, out);
+    enum err err = buf_check(&model);
+    if (err == OK && !splice_is_empty(&s))
+        err = splice_write(&s, out);
     buf_free(&model);
     return err;
 }

@@ -126,6 +126,10 @@ static enum err on_event(void *ctx, const struct sse_event *e)
         utf8_repair(&l->mended, e->data);
         mended.data = buf_span(&l->mended);
     }
+    if (buf_check(&l->mended)) {
+        call_fail_class(l->owner->call, ERROR_INTERNAL, "out of memory");
+        return OK;
+    }
     check_parsed(l, l->pc.provider->parse_event(&l->pc, l->current, &mended));
     return OK;
 }
