@@ -139,7 +139,15 @@ struct cursor {
 
 /* One msgpack value that is not a container. */
 struct value {
-    enum { VALUE_NIL, VALUE_BOOL, VALUE_UINT, VALUE_NEGATIVE, VALUE_STR, VALUE_BIN, VALUE_OTHER } kind;
+    enum {
+        VALUE_NIL,
+        VALUE_BOOL,
+        VALUE_UINT,
+        VALUE_NEGATIVE,
+        VALUE_STR,
+        VALUE_BIN,
+        VALUE_OTHER
+    } kind;
     uint64_t number; /* two's complement when negative */
     struct span bytes;
 };
@@ -157,7 +165,8 @@ static bool take_be(struct cursor *c, unsigned n, uint64_t *out)
     return true;
 }
 
-static enum err take_bytes(struct cursor *c, unsigned length_bytes, unsigned extra, struct span *out)
+static enum err take_bytes(struct cursor *c, unsigned length_bytes, unsigned extra,
+                           struct span *out)
 {
     uint64_t n;
     if (!take_be(c, length_bytes, &n) || c->left < extra || n > c->left - extra)

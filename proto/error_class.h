@@ -30,7 +30,8 @@ unsigned error_status(unsigned error_class, enum api api);
 /* The value of x-should-retry: safe, ambiguous and client classes. */
 bool error_should_retry(unsigned error_class);
 
-/* One failure of one request, as said to the client. Spans are bytes, not JSON text; empty = absent. */
+/* One failure of one request, as said to the client. Spans are bytes, not JSON text; empty =
+ * absent. */
 struct error_report {
     unsigned error_class;
     struct span message;
@@ -39,7 +40,8 @@ struct error_report {
     struct span request_id;
 };
 
-/* The body in the client's protocol: OpenAI {"error":{…}}, Anthropic {"type":"error",…}. Never fails but by out's bound. */
+/* The body in the client's protocol: OpenAI {"error":{…}}, Anthropic {"type":"error",…}. Never
+ * fails but by out's bound. */
 void error_write_body(struct buf *out, enum api api, const struct error_report *r);
 /* The same as an in-band SSE event (WIRE 13, 16): "data: …" or "event: error". */
 void error_write_event(struct buf *out, enum api api, const struct error_report *r);

@@ -3,7 +3,9 @@
 #define MESSAGE(number, NAME, name, channel) static const struct field_info name##_fields[] = {
 #define FIELD(name, type, field) {#field, FIELD_##type, offsetof(struct name, field)},
 #define END(name)                                                                                  \
-    {NULL, FIELD_BOOL, 0}                                                                          \
+    {                                                                                              \
+        NULL, FIELD_BOOL, 0                                                                        \
+    }                                                                                              \
     }                                                                                              \
     ;
 #include "proto/messages.def"

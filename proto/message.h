@@ -1,4 +1,5 @@
-/* Messages as structs: generated data from messages.def, nothing else. See codec.h for the bytes. */
+/* Messages as structs: generated data from messages.def, nothing else. See codec.h for the bytes.
+ */
 #ifndef PROTO_MESSAGE_H
 #define PROTO_MESSAGE_H
 

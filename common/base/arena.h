@@ -22,7 +22,8 @@ char *arena_strdup(struct arena *a, struct span s);
 /* A copy; SPAN_NONE as above. */
 struct span arena_copy(struct arena *a, struct span s);
 /* printf into the arena; SPAN_NONE as above. */
-struct span arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct span arena_printf(struct arena *a, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 #define ARENA_ARRAY(arena, type, n) ((type *)arena_alloc((arena), sizeof(type) * (n)))

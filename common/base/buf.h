@@ -22,7 +22,8 @@ void buf_init(struct buf *b, size_t max_bytes);
 void buf_free(struct buf *b);
 /* Empties without freeing; clears `failed`. */
 void buf_clear(struct buf *b);
-/* Room for n more bytes; NULL (and failed) when there can't be. The caller writes there and adds to len. */
+/* Room for n more bytes; NULL (and failed) when there can't be. The caller writes there and adds to
+ * len. */
 char *buf_reserve(struct buf *b, size_t n);
 void buf_append(struct buf *b, struct span s);
 void buf_append_str(struct buf *b, const char *s);

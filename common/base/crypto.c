@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-/* SHA256() looks its algorithm up by name each time, which costs five times the hash of a key; these don't. */
+/* SHA256() looks its algorithm up by name each time, which costs five times the hash of a key;
+ * these don't. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -21,8 +22,8 @@ void crypto_sha256(struct span text, uint8_t out[SHA256_BYTES])
 void crypto_hmac_sha256(struct span key, struct span text, uint8_t out[SHA256_BYTES])
 {
     unsigned int len = SHA256_BYTES;
-    (void)HMAC(EVP_sha256(), key.data, (int)key.len, (const unsigned char *)text.data, text.len, out,
-               &len);
+    (void)HMAC(EVP_sha256(), key.data, (int)key.len, (const unsigned char *)text.data, text.len,
+               out, &len);
 }
 
 void crypto_random(void *out, size_t n)

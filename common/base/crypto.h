@@ -1,4 +1,5 @@
-/* The few primitives Tollgate needs of OpenSSL; the only user of its headers beside common/http (TLS). */
+/* The few primitives Tollgate needs of OpenSSL; the only user of its headers beside common/http
+ * (TLS). */
 #ifndef COMMON_BASE_CRYPTO_H
 #define COMMON_BASE_CRYPTO_H
 

@@ -9,7 +9,8 @@
 
 /* ---- UTF-8 ---- */
 
-/* Length of the valid sequence at s[0..n), 0 when it is none (RFC 3629: no overlong forms, no surrogates). */
+/* Length of the valid sequence at s[0..n), 0 when it is none (RFC 3629: no overlong forms, no
+ * surrogates). */
 static size_t utf8_length(const unsigned char *s, size_t n)
 {
     if (s[0] < 0x80)
@@ -128,16 +129,19 @@ static struct json_node *add_node(struct parser *p, enum json_type type)
     return node;
 }
 
-/* Advances over bytes that need no look: not a quote, a backslash, a control or a non-ASCII byte. */
+/* Advances over bytes that need no look: not a quote, a backslash, a control or a non-ASCII byte.
+ */
 static void skip_plain(struct parser *p)
 {
 #ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(0x20);
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'),
+                  space = _mm_set1_epi8(0x20);
     while (p->n - p->i >= 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p->s + p->i));
         /* signed compare: bytes >= 0x80 are negative, so they are below the space too */
-        __m128i stop = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
-                                    _mm_cmplt_epi8(v, space));
+        __m128i stop =
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
+                         _mm_cmplt_epi8(v, space));
         int mask = _mm_movemask_epi8(stop);
         if (mask) {
             p->i += (size_t)__builtin_ctz((unsigned)mask);
@@ -316,7 +320,8 @@ static bool top_is_object(const struct parser *p, const struct open_list *open)
     return p->doc->nodes[open->at[open->depth - 1]].type == JSON_OBJECT;
 }
 
-/* After a value: closes what ends here and eats the comma; *done when the whole text's value is complete. */
+/* After a value: closes what ends here and eats the comma; *done when the whole text's value is
+ * complete. */
 static enum err finish_value(struct parser *p, struct open_list *open, bool *done)
 {
     for (;;) {
@@ -342,7 +347,8 @@ static enum err finish_value(struct parser *p, struct open_list *open, bool *don
 }
 
 /* An opening brace or bracket; *empty when it closes at once. */
-static enum err open_container(struct parser *p, struct open_list *open, unsigned max_depth, bool *empty)
+static enum err open_container(struct parser *p, struct open_list *open, unsigned max_depth,
+                               bool *empty)
 {
     bool object = p->s[p->i] == '{';
     if (open->depth >= max_depth)
@@ -470,7 +476,8 @@ static bool key_is(struct json key, const char *name, size_t len)
     const struct json_node *n = &key.doc->nodes[key.at];
     if (n->escaped)
         return json_is(key, name);
-    return n->end - n->start == len + 2 && memcmp(key.doc->text.data + n->start + 1, name, len) == 0;
+    return n->end - n->start == len + 2 &&
+           memcmp(key.doc->text.data + n->start + 1, name, len) == 0;
 }
 
 struct json json_get(struct json object, const char *name)
@@ -551,7 +558,8 @@ static uint32_t decode_u(struct span text, size_t *i)
     return 0xfffd;
 }
 
-/* Decodes json text into at, which has room for text.len bytes (decoding never grows); returns the length. */
+/* Decodes json text into at, which has room for text.len bytes (decoding never grows); returns the
+ * length. */
 static size_t decode_into(struct span text, char *at)
 {
     static const char plain[] = "\"\\/bfnrt", decoded[] = "\"\\/\b\f\n\r\t";

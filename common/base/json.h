@@ -1,9 +1,9 @@
-/* JSON as a tape of slices: one pass checks the whole text (RFC 8259, UTF-8, depth) and notes where each
- * value stands. Nothing is converted or copied, so number text, escapes, key order and white space survive,
- * and a member can be replaced by splicing at its byte range (WIRE 1.3, 1.4).
+/* JSON as a tape of slices: one pass checks the whole text (RFC 8259, UTF-8, depth) and notes where
+ * each value stands. Nothing is converted or copied, so number text, escapes, key order and white
+ * space survive, and a member can be replaced by splicing at its byte range (WIRE 1.3, 1.4).
  *
- * Why not yyjson here: it refuses lone surrogates (HARD_CASES H022, H023), unescapes strings and keeps no
- * offsets. It is the oracle of tests/unit/common/base/json_test.c. */
+ * Why not yyjson here: it refuses lone surrogates (HARD_CASES H022, H023), unescapes strings and
+ * keeps no offsets. It is the oracle of tests/unit/common/base/json_test.c. */
 #ifndef COMMON_BASE_JSON_H
 #define COMMON_BASE_JSON_H
 
@@ -50,8 +50,8 @@ struct json {
 
 #define JSON_NOTHING ((struct json){NULL, 0})
 
-/* Text below 4 GiB. ERR_INVALID with doc->error set; ERR_TOO_BIG when nested deeper than max_depth or too long.
- * Iterative: no stack depth depends on the input. */
+/* Text below 4 GiB. ERR_INVALID with doc->error set; ERR_TOO_BIG when nested deeper than max_depth
+ * or too long. Iterative: no stack depth depends on the input. */
 enum err json_parse(struct json_doc *doc, struct span text, unsigned max_depth) NODISCARD;
 void json_doc_free(struct json_doc *doc);
 
@@ -64,7 +64,8 @@ struct span json_raw(struct json v);
 /* Offset of json_raw's first byte in the text; for splicing. */
 size_t json_offset(struct json v);
 
-/* Member of an object by unescaped name; the last one wins. JSON_NONE when absent or not an object. */
+/* Member of an object by unescaped name; the last one wins. JSON_NONE when absent or not an object.
+ */
 struct json json_get(struct json object, const char *name);
 /* How many members have this unescaped name. */
 unsigned json_count_named(struct json object, const char *name);
@@ -73,7 +74,8 @@ struct json json_at(struct json array, size_t index);
 /* Elements of an array or members of an object. */
 size_t json_count(struct json v);
 
-/* for (struct json_iter i = json_iter(v); json_next(&i);) … i.value; for objects also i.key (a string). */
+/* for (struct json_iter i = json_iter(v); json_next(&i);) … i.value; for objects also i.key (a
+ * string). */
 struct json_iter {
     struct json container;
     struct json key;
@@ -85,8 +87,8 @@ bool json_next(struct json_iter *i);
 
 /* The bytes between the quotes, still escaped ("json text"). SPAN_NONE when v is no string. */
 struct span json_text(struct json v);
-/* The decoded bytes: a view when nothing is escaped, else a copy in the arena. A lone surrogate becomes U+FFFD.
- * SPAN_NONE with data NULL when v is no string or the arena is full. */
+/* The decoded bytes: a view when nothing is escaped, else a copy in the arena. A lone surrogate
+ * becomes U+FFFD. SPAN_NONE with data NULL when v is no string or the arena is full. */
 struct span json_string(struct json v, struct arena *arena);
 /* Decodes json text ("between the quotes") and appends it to out. */
 void json_text_decode(struct span text, struct buf *out);
@@ -109,16 +111,18 @@ void jw_object(struct json_writer *w);
 void jw_object_end(struct json_writer *w);
 void jw_array(struct json_writer *w);
 void jw_array_end(struct json_writer *w);
-void jw_key(struct json_writer *w, const char *name);        /* name needs no escape */
-void jw_key_text(struct json_writer *w, struct span text);   /* json text, as json_text gives it */
-void jw_raw(struct json_writer *w, struct span json);        /* a whole value, verbatim */
-void jw_value(struct json_writer *w, struct json v);         /* jw_raw of its bytes */
-void jw_string(struct json_writer *w, struct span bytes);    /* escaped here; invalid UTF-8 becomes U+FFFD */
-void jw_text(struct json_writer *w, struct span text);       /* json text, quoted, not escaped again */
+void jw_key(struct json_writer *w, const char *name);      /* name needs no escape */
+void jw_key_text(struct json_writer *w, struct span text); /* json text, as json_text gives it */
+void jw_raw(struct json_writer *w, struct span json);      /* a whole value, verbatim */
+void jw_value(struct json_writer *w, struct json v);       /* jw_raw of its bytes */
+void jw_string(struct json_writer *w,
+               struct span bytes); /* escaped here; invalid UTF-8 becomes U+FFFD */
+void jw_text(struct json_writer *w, struct span text); /* json text, quoted, not escaped again */
 void jw_str(struct json_writer *w, const char *c_string);
 void jw_u64(struct json_writer *w, uint64_t v);
 void jw_i64(struct json_writer *w, int64_t v);
-void jw_double(struct json_writer *w, double v); /* shortest text that reads back the same; null if not finite */
+void jw_double(struct json_writer *w,
+               double v); /* shortest text that reads back the same; null if not finite */
 void jw_bool(struct json_writer *w, bool v);
 void jw_null(struct json_writer *w);
 /* A string put together from pieces: begin, any number of parts, end. */

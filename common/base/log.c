@@ -129,7 +129,8 @@ void log_write(enum log_level level, const char *event, ...)
     }
     va_end(args);
     buf_append_str(&line, sink.format == LINES_JSON ? "}\n" : "\n");
-    /* One write a line, so that lines of several threads don't mix; a full pipe loses the line, not the daemon. */
+    /* One write a line, so that lines of several threads don't mix; a full pipe loses the line, not
+     * the daemon. */
     ssize_t written = write(sink.fd, line.data, line.len);
     (void)written;
     buf_free(&line);

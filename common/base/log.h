@@ -1,5 +1,6 @@
-/* Structured logs on stderr: an event name, then fields; as key=value or as JSON, one line an event.
- * error = act now, warn = degraded, info = lifecycle, debug = the rest. Never a body, never a key. */
+/* Structured logs on stderr: an event name, then fields; as key=value or as JSON, one line an
+ * event. error = act now, warn = degraded, info = lifecycle, debug = the rest. Never a body, never
+ * a key. */
 #ifndef COMMON_BASE_LOG_H
 #define COMMON_BASE_LOG_H
 
@@ -24,7 +25,8 @@ struct log_field {
 #define LI64(key, n) ((struct log_field){(key), LOG_FIELD_I64, SPAN_NONE, (uint64_t)(int64_t)(n)})
 #define LOG_END_ ((struct log_field){NULL, LOG_FIELD_SPAN, SPAN_NONE, 0})
 
-/* Once, at start. `context` is attached to every line ("daemon=tollgate-edge name=edge-1"); both strings are copied. */
+/* Once, at start. `context` is attached to every line ("daemon=tollgate-edge name=edge-1"); both
+ * strings are copied. */
 void log_setup(enum log_level level, enum log_format format, const char *daemon, const char *name);
 bool log_enabled(enum log_level level);
 /* Where lines go; 2 unless told. For tests. */
@@ -36,8 +38,8 @@ void log_write(enum log_level level, const char *event, ...);
 #define log_info(...) log_write(LEVEL_INFO, __VA_ARGS__, LOG_END_)
 #define log_debug(...)                                                                             \
     do {                                                                                           \
-        if (log_enabled(LEVEL_DEBUG))                                                                \
-            log_write(LEVEL_DEBUG, __VA_ARGS__, LOG_END_);                                           \
+        if (log_enabled(LEVEL_DEBUG))                                                              \
+            log_write(LEVEL_DEBUG, __VA_ARGS__, LOG_END_);                                         \
     } while (0)
 
 #endif

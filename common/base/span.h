@@ -78,7 +78,8 @@ size_t span_find(struct span a, char c);
 /* Offset of the first occurrence of needle, or a.len. */
 size_t span_find_span(struct span a, struct span needle);
 
-/* Cuts off and returns what stands before the first `separator`; `rest` becomes what follows it (empty at the end). */
+/* Cuts off and returns what stands before the first `separator`; `rest` becomes what follows it
+ * (empty at the end). */
 struct span span_cut(struct span *rest, char separator);
 
 /* Decimal digits only, no sign, no overflow: false otherwise. */

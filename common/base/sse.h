@@ -1,4 +1,5 @@
-/* Server-sent events: an incremental reader for what upstreams send (WIRE 1.1) and a writer (WIRE 1.2). */
+/* Server-sent events: an incremental reader for what upstreams send (WIRE 1.1) and a writer
+ * (WIRE 1.2). */
 #ifndef COMMON_BASE_SSE_H
 #define COMMON_BASE_SSE_H
 
@@ -12,27 +13,29 @@ struct sse_event {
     struct span data; /* data lines joined with \n */
     struct span id;   /* last id seen */
     bool has_data;
-    struct span raw;  /* the event's own bytes, its blank line included, for pass-through; empty for one cut by EOF without it */
+    struct span raw; /* the event's own bytes, its blank line included, for pass-through; empty for
+                        one cut by EOF without it */
 };
 
-/* Incremental: bytes of an unfinished event are kept, nothing else. {0} is ready. Read borders never matter. */
+/* Incremental: bytes of an unfinished event are kept, nothing else. {0} is ready. Read borders
+ * never matter. */
 struct sse_reader {
-    struct buf pending;     /* raw bytes of the event so far */
+    struct buf pending; /* raw bytes of the event so far */
     struct buf data;
     struct buf id;
-    size_t line_start;      /* in pending: where the unfinished line begins */
+    size_t line_start; /* in pending: where the unfinished line begins */
     size_t name_at, name_len;
-    bool started;           /* BOM looked for */
+    bool started; /* BOM looked for */
     bool has_data, has_name;
     bool last_was_cr;
-    enum err error;         /* sticky: ERR_TOO_BIG once a limit was passed */
+    enum err error; /* sticky: ERR_TOO_BIG once a limit was passed */
 };
 
 /* Returning something else than OK stops sse_feed with that value (sticky). */
 typedef enum err (*sse_fn)(void *ctx, const struct sse_event *e);
 
-/* Calls fn for every block that ended in these bytes (one with a name and no data too: has_data false).
- * Blocks of comments only call nothing, but their bytes are in no event's raw. */
+/* Calls fn for every block that ended in these bytes (one with a name and no data too: has_data
+ * false). Blocks of comments only call nothing, but their bytes are in no event's raw. */
 enum err sse_feed(struct sse_reader *r, struct span bytes, sse_fn fn, void *ctx) NODISCARD;
 /* EOF: dispatches what is pending (WIRE 1.1.7). */
 enum err sse_finish(struct sse_reader *r, sse_fn fn, void *ctx) NODISCARD;

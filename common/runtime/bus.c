@@ -41,7 +41,8 @@ struct wire {
     void *handle;
     enum channel channel;
     struct loop_watch *watch;
-    bool touched; /* sent on since it was last drained: its readiness may have been eaten (edge-triggered ZMQ_FD) */
+    bool touched; /* sent on since it was last drained: its readiness may have been eaten
+                     (edge-triggered ZMQ_FD) */
     struct wire *next;
 };
 
@@ -57,7 +58,7 @@ struct bus_peer {
     struct wire *wires[2]; /* by channel: own DEALERs, or the binding's ROUTERs */
     bool connecting;       /* we connect to it; else it is a client of our binding */
     bool up;
-    bool hello_seen[2];    /* by channel; WELCOME for a connecting one */
+    bool hello_seen[2]; /* by channel; WELCOME for a connecting one */
     char role[32], name[NAME_BYTES], provider[64], version[32], address[256];
     uint64_t epoch;
     uint64_t heard_us, pinged_us;
@@ -68,8 +69,8 @@ struct bus_peer {
     struct outbox out[2];
     bool dirty;
     struct bus_peer *next_dirty;
-    UT_hash_handle hh;        /* clients, by id */
-    struct bus_peer *next;    /* links */
+    UT_hash_handle hh;     /* clients, by id */
+    struct bus_peer *next; /* links */
     struct bus_peer *next_dead;
 };
 
@@ -139,7 +140,8 @@ static enum err flush_outbox(struct bus_peer *peer, enum channel channel)
         int more = i + 1 < out->count ? ZMQ_SNDMORE : 0;
         if (zmq_msg_send(&out->frames[i], wire->handle, more | ZMQ_DONTWAIT) >= 0)
             continue;
-        /* IMMEDIATE: no connection is EAGAIN too, and the only reason on control, which never fills */
+        /* IMMEDIATE: no connection is EAGAIN too, and the only reason on control, which never fills
+         */
         if (i == 0 && peer->connecting && errno == EAGAIN)
             return peer->up && channel == CHANNEL_DATA ? ERR_AGAIN : ERR_CLOSED;
         (void)zmq_msg_close(&out->frames[i]);
@@ -195,14 +197,16 @@ void bus_flush(struct bus *bus)
 }
 
 /* Room for one more frame; flushes a full batch. NULL when it can't be sent. */
-static zmq_msg_t *outbox_slot(struct bus_peer *to, enum channel channel, size_t bytes, enum err *e_out)
+static zmq_msg_t *outbox_slot(struct bus_peer *to, enum channel channel, size_t bytes,
+                              enum err *e_out)
 {
     struct outbox *out = &to->out[channel];
     if (out->count && (out->count == BATCH_FRAMES || out->bytes + bytes > BATCH_BYTES)) {
         *e_out = flush_outbox(to, channel);
         if (*e_out && (*e_out != ERR_AGAIN || out->count == BATCH_FRAMES)) {
             to->bus->dropped++;
-            mark_dirty(to); /* a closed one is found out at the turn's end, not under its caller's feet */
+            mark_dirty(
+                to); /* a closed one is found out at the turn's end, not under its caller's feet */
             return NULL;
         }
     }
@@ -211,8 +215,8 @@ static zmq_msg_t *outbox_slot(struct bus_peer *to, enum channel channel, size_t 
     return &out->frames[out->count++];
 }
 
-static enum err send_on(struct bus_peer *to, enum channel channel, struct header h, enum message_type type,
-                        const void *message)
+static enum err send_on(struct bus_peer *to, enum channel channel, struct header h,
+                        enum message_type type, const void *message)
 {
     enum err e = OK;
     size_t size = codec_size(type, message);
@@ -254,8 +258,8 @@ enum err bus_forward(struct bus_peer *to, struct header h, const struct bus_mess
     h.version = PROTO_MAJOR;
     h.type = m->header.type;
     h.epoch = to->bus->epoch;
-    /* Ours alone since it was received: the header may be written in place. Above 33 bytes the content does not
-     * move with the struct, so views of it stay good. */
+    /* Ours alone since it was received: the header may be written in place. Above 33 bytes the
+     * content does not move with the struct, so views of it stay good. */
     (void)zmq_msg_init(frame);
     (void)zmq_msg_move(frame, m->zmq_msg_);
     header_write(&h, zmq_msg_data(frame));
@@ -289,7 +293,8 @@ static void send_welcome(struct bus_peer *client, enum channel channel)
 }
 
 /* To an identity that is no peer: one frame, now. */
-static void send_stranger(struct wire *wire, struct span id, enum message_type type, const void *message)
+static void send_stranger(struct wire *wire, struct span id, enum message_type type,
+                          const void *message)
 {
     struct header h = {.type = (uint8_t)type, .epoch = wire->bus->epoch};
     zmq_msg_t frame;
@@ -297,7 +302,8 @@ static void send_stranger(struct wire *wire, struct span id, enum message_type t
         return;
     codec_encode(&h, message, zmq_msg_data(&frame));
     wire->touched = true;
-    if (send_id(wire, id.data, id.len) != OK || zmq_msg_send(&frame, wire->handle, ZMQ_DONTWAIT) < 0)
+    if (send_id(wire, id.data, id.len) != OK ||
+        zmq_msg_send(&frame, wire->handle, ZMQ_DONTWAIT) < 0)
         (void)zmq_msg_close(&frame);
 }
 
@@ -314,7 +320,8 @@ static void copy_name(char *out, size_t size, struct span s)
 static void peer_up(struct bus_peer *peer)
 {
     peer->up = true;
-    log_info("peer_up", LSTR("peer_role", peer->role), LSTR("peer", peer->name), LSTR("version", peer->version));
+    log_info("peer_up", LSTR("peer_role", peer->role), LSTR("peer", peer->name),
+             LSTR("version", peer->version));
     if (peer->bus->spec.on_peer_up)
         peer->bus->spec.on_peer_up(peer->bus->spec.ctx, peer);
 }
@@ -333,8 +340,9 @@ static void peer_lost(struct bus_peer *peer, const char *why)
     peer->hello_seen[0] = peer->hello_seen[1] = false;
     if (was_up) {
         /* One that says goodbye is no trouble. */
-        log_write(strcmp(why, "stopped") == 0 ? LEVEL_INFO : LEVEL_WARN, "peer_down", LSTR("peer_role", peer->role),
-                  LSTR("peer", peer->name), LSTR("why", why), LOG_END_);
+        log_write(strcmp(why, "stopped") == 0 ? LEVEL_INFO : LEVEL_WARN, "peer_down",
+                  LSTR("peer_role", peer->role), LSTR("peer", peer->name), LSTR("why", why),
+                  LOG_END_);
         if (peer->bus->spec.on_peer_down)
             peer->bus->spec.on_peer_down(peer->bus->spec.ctx, peer);
     }
@@ -379,15 +387,18 @@ static struct bus_peer *add_client(struct bus *bus, struct span id)
 static void refuse(struct wire *wire, struct span id, const struct hello *hello)
 {
     char reason[256];
-    (void)snprintf(reason, sizeof reason, "%s %.*s (version %.*s) speaks protocol %u, %s %s (version %s) speaks %u",
-                   "peer", SPAN_ARG(hello->name), SPAN_ARG(hello->version), hello->major, wire->bus->spec.role,
-                   wire->bus->name, TOLLGATE_VERSION, (unsigned)PROTO_MAJOR);
-    log_error("peer_refused", LSPAN("peer_role", hello->role), LSPAN("peer", hello->name), LSTR("why", reason));
+    (void)snprintf(reason, sizeof reason,
+                   "%s %.*s (version %.*s) speaks protocol %u, %s %s (version %s) speaks %u",
+                   "peer", SPAN_ARG(hello->name), SPAN_ARG(hello->version), hello->major,
+                   wire->bus->spec.role, wire->bus->name, TOLLGATE_VERSION, (unsigned)PROTO_MAJOR);
+    log_error("peer_refused", LSPAN("peer_role", hello->role), LSPAN("peer", hello->name),
+              LSTR("why", reason));
     struct refuse message = {.reason = span_str(reason)};
     send_stranger(wire, id, MESSAGE_REFUSE, &message);
 }
 
-static void on_hello(struct wire *wire, struct span id, const struct header *h, const struct hello *hello)
+static void on_hello(struct wire *wire, struct span id, const struct header *h,
+                     const struct hello *hello)
 {
     struct bus *bus = wire->bus;
     if (hello->major != PROTO_MAJOR) {
@@ -483,7 +494,8 @@ static void dispatch(struct bus_peer *peer, struct bus_message *m)
     default:
         break;
     }
-    bus_handler handler = m->header.type < MESSAGE_TYPES ? bus->spec.handlers[m->header.type] : NULL;
+    bus_handler handler =
+        m->header.type < MESSAGE_TYPES ? bus->spec.handlers[m->header.type] : NULL;
     if (handler && peer->up)
         handler(bus->spec.ctx, peer, m);
 }
@@ -520,7 +532,8 @@ static void on_link_frame(struct wire *wire, struct bus_message *m)
     if (m->header.type == MESSAGE_WELCOME) {
         on_welcome(link, wire->channel, &m->header, &m->body->welcome);
     } else if (m->header.type == MESSAGE_REFUSE) {
-        log_error("refused_by_peer", LSTR("address", link->address), LSPAN("why", m->body->refuse.reason));
+        log_error("refused_by_peer", LSTR("address", link->address),
+                  LSPAN("why", m->body->refuse.reason));
         peer_lost(link, "refused");
     } else if (link->epoch == 0) {
         return; /* not greeted yet */
@@ -612,8 +625,8 @@ static void free_dead(struct bus *bus)
     }
 }
 
-/* Sends the turn's batches, then looks once more at every socket that was sent on: a send may have eaten the
- * edge that tells of new input. */
+/* Sends the turn's batches, then looks once more at every socket that was sent on: a send may have
+ * eaten the edge that tells of new input. */
 static void on_turn_end(void *ctx)
 {
     struct bus *bus = ctx;
@@ -676,7 +689,8 @@ static void on_tick(void *ctx)
 
 /* ---- sockets ---- */
 
-static struct wire *open_wire(struct bus *bus, int type, enum channel channel, struct bus_peer *link)
+static struct wire *open_wire(struct bus *bus, int type, enum channel channel,
+                              struct bus_peer *link)
 {
     struct wire *wire = calloc(1, sizeof *wire);
     if (!wire)
@@ -690,7 +704,8 @@ static struct wire *open_wire(struct bus *bus, int type, enum channel channel, s
     zsock_set_linger(wire->zsock, 0);
     zsock_set_sndhwm(wire->zsock, HWM_BATCHES);
     zsock_set_rcvhwm(wire->zsock, HWM_BATCHES);
-    zsock_set_maxmsgsize(wire->zsock, channel == CHANNEL_CONTROL ? MAX_CONTROL_BYTES : MAX_DATA_BYTES);
+    zsock_set_maxmsgsize(wire->zsock,
+                         channel == CHANNEL_CONTROL ? MAX_CONTROL_BYTES : MAX_DATA_BYTES);
     if (type == ZMQ_ROUTER) {
         zsock_set_router_mandatory(wire->zsock, 1);
         zsock_set_router_handover(wire->zsock, 1);
@@ -723,7 +738,8 @@ static enum err channel_address(const char *address, enum channel channel, char 
     uint64_t port = 0;
     if (strncmp(address, "ipc://", 6) == 0)
         n = snprintf(out, size, "%s%s", address, channel == CHANNEL_CONTROL ? ".ctl" : "");
-    else if (strncmp(address, "tcp://", 6) == 0 && colon && span_to_u64(span_str(colon + 1), &port) && port < 65535)
+    else if (strncmp(address, "tcp://", 6) == 0 && colon &&
+             span_to_u64(span_str(colon + 1), &port) && port < 65535)
         n = snprintf(out, size, "%.*s:%u", (int)(colon - address), address,
                      (unsigned)port + (channel == CHANNEL_CONTROL ? 1 : 0));
     else
@@ -818,7 +834,8 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
         bus->spec.peer_timeout_ms = PEER_TIMEOUT_MS;
     crypto_random(&bus->epoch, sizeof bus->epoch);
     bus->epoch |= 1; /* never 0 */
-    (void)snprintf(bus->id, sizeof bus->id, "%s-%016llx", bus->name, (unsigned long long)bus->epoch);
+    (void)snprintf(bus->id, sizeof bus->id, "%s-%016llx", bus->name,
+                   (unsigned long long)bus->epoch);
     bus->ticked_us = loop_now_us(loop);
     bus->flush_hook = (struct loop_hook){.fn = on_turn_end, .ctx = bus};
     loop_hook_turn_end(loop, &bus->flush_hook);
@@ -832,7 +849,8 @@ static void say_goodbye(struct bus_peer *peer)
     struct drain drain = {0};
     if (!peer->up)
         return;
-    enum err e = send_on(peer, CHANNEL_CONTROL, (struct header){.flags = HEADER_LAST}, MESSAGE_DRAIN, &drain);
+    enum err e = send_on(peer, CHANNEL_CONTROL, (struct header){.flags = HEADER_LAST},
+                         MESSAGE_DRAIN, &drain);
     (void)e;
 }
 

@@ -98,8 +98,8 @@ static const char *with_paths(struct reader *r, const char *text)
     for (int i = 0; i < 2; i++) {
         const char *at = strstr(text, names[i]);
         if (at && values[i]) {
-            struct span s = arena_printf(r->yaml.arena, "%.*s%s%s", (int)(at - text), text, values[i],
-                                         at + strlen(names[i]));
+            struct span s = arena_printf(r->yaml.arena, "%.*s%s%s", (int)(at - text), text,
+                                         values[i], at + strlen(names[i]));
             text = s.data ? s.data : text;
         }
     }
@@ -127,9 +127,12 @@ static bool set_scalar(struct reader *r, const struct option *o, const char *tex
     return false;
 }
 
-static const char *const type_words[] = {
-    "expected true or false", "expected a whole number", "expected a size such as 32MiB",
-    "expected a duration with its unit, such as 10s or 250ms", "expected text", "expected a list"};
+static const char *const type_words[] = {"expected true or false",
+                                         "expected a whole number",
+                                         "expected a size such as 32MiB",
+                                         "expected a duration with its unit, such as 10s or 250ms",
+                                         "expected text",
+                                         "expected a list"};
 
 static void set_list(struct reader *r, const struct option *o, struct config_list list)
 {
@@ -201,10 +204,12 @@ static void read_section(struct reader *r, const struct yaml *section)
 /* ---- providers ---- */
 
 static const char *const provider_types[] = {"openai", "anthropic", "replicate", NULL};
-static const char *const provider_keys[] = {"type",     "api_keys",     "api_key_files", "endpoints", "headers", "organization",
-                                            "ca_file",  "proxy",        "private",       "quirks",    NULL};
-static const char *const quirk_words[] = {"openai", "max_tokens", "no_stream_options", "echo_reasoning", "top_k", "many_stops",
-                                          "no_parallel_tool_calls", NULL};
+static const char *const provider_keys[] = {
+    "type",    "api_keys", "api_key_files", "endpoints", "headers", "organization",
+    "ca_file", "proxy",    "private",       "quirks",    NULL};
+static const char *const quirk_words[] = {
+    "openai", "max_tokens", "no_stream_options",      "echo_reasoning",
+    "top_k",  "many_stops", "no_parallel_tool_calls", NULL};
 
 static bool is_word(const char *text, const char *const *words)
 {
@@ -215,7 +220,8 @@ static bool is_word(const char *text, const char *const *words)
     return false;
 }
 
-static void read_headers(struct reader *r, const struct yaml *node, const char *where, struct config_provider *p)
+static void read_headers(struct reader *r, const struct yaml *node, const char *where,
+                         struct config_provider *p)
 {
     size_t count = 0;
     if (!node)
@@ -245,12 +251,14 @@ static void check_type(struct reader *r, const struct yaml *node, struct config_
     } else if (!is_word(p->type, provider_types)) {
         const char *near = value_nearest(p->type, provider_types);
         yaml_complain(&r->yaml, node->key_line, place(r, "providers", p->name),
-                      near ? "unknown type %s (did you mean %s?)" : "unknown type %s: one of openai, anthropic, replicate",
+                      near ? "unknown type %s (did you mean %s?)"
+                           : "unknown type %s: one of openai, anthropic, replicate",
                       p->type, near);
     }
 }
 
-static void check_endpoints(struct reader *r, const struct yaml *node, const char *where, struct config_provider *p)
+static void check_endpoints(struct reader *r, const struct yaml *node, const char *where,
+                            struct config_provider *p)
 {
     for (size_t i = 0; i < p->endpoints.count; i++) {
         const char *url = p->endpoints.items[i];
@@ -259,7 +267,8 @@ static void check_endpoints(struct reader *r, const struct yaml *node, const cha
         if (strncmp(url, "http://", 7) != 0 || !url[7])
             complain(r, node, where, "an endpoint is a URL: https://host/v1");
         else if (!p->private_network)
-            complain(r, node, where, "plain http is only for hosts of your own: add `private: true`, or use https");
+            complain(r, node, where,
+                     "plain http is only for hosts of your own: add `private: true`, or use https");
     }
 }
 
@@ -269,7 +278,8 @@ static void read_provider(struct reader *r, const struct yaml *node, struct conf
     p->name = node->key;
     p->line = node->key_line;
     if (node->kind != YAML_MAP && !(node->kind == YAML_TEXT && !*node->text)) {
-        complain(r, node, where, "expected keys and values, such as { api_keys: [\"${OPENAI_API_KEY}\"] }");
+        complain(r, node, where,
+                 "expected keys and values, such as { api_keys: [\"${OPENAI_API_KEY}\"] }");
         return;
     }
     if (node->kind == YAML_MAP)
@@ -291,7 +301,8 @@ static void read_provider(struct reader *r, const struct yaml *node, struct conf
     for (size_t i = 0; i < p->quirks.count; i++) {
         const char *near = value_nearest(p->quirks.items[i], quirk_words);
         if (!is_word(p->quirks.items[i], quirk_words))
-            yaml_complain(&r->yaml, node->line, where, near ? "unknown quirk %s (did you mean %s?)" : "unknown quirk %s",
+            yaml_complain(&r->yaml, node->line, where,
+                          near ? "unknown quirk %s (did you mean %s?)" : "unknown quirk %s",
                           p->quirks.items[i], near);
     }
 }
@@ -322,22 +333,26 @@ static void read_providers(struct reader *r, const struct yaml *node)
 
 /* ---- models ---- */
 
-static const char *const model_keys[] = {"targets", "rate_limit", "burst", "timeout", "deadline", "fallbacks",
-                                         "defaults", "price", "completions", "capabilities", NULL};
+static const char *const model_keys[] = {"targets",     "rate_limit",   "burst",    "timeout",
+                                         "deadline",    "fallbacks",    "defaults", "price",
+                                         "completions", "capabilities", NULL};
 static const char *const target_keys[] = {"provider", "model", "weight", NULL};
 static const char *const price_keys[] = {"input", "output", "cached_input", "cache_write", NULL};
 
-static void complain_unknown_provider(struct reader *r, const struct yaml *at, const char *where, const char *name)
+static void complain_unknown_provider(struct reader *r, const struct yaml *at, const char *where,
+                                      const char *name)
 {
     const char **names = ARENA_ARRAY(r->yaml.arena, const char *, r->config->provider_count + 1);
     for (size_t i = 0; names && i < r->config->provider_count; i++)
         names[i] = r->config->providers[i].name;
     const char *near = names ? value_nearest(name, names) : NULL;
-    yaml_complain(&r->yaml, at->line, where, near ? "no provider %s (did you mean %s?)" : "no provider %s under providers:",
-                  name, near);
+    yaml_complain(
+        &r->yaml, at->line, where,
+        near ? "no provider %s (did you mean %s?)" : "no provider %s under providers:", name, near);
 }
 
-static void read_target(struct reader *r, const struct yaml *node, const char *where, struct config_target *t)
+static void read_target(struct reader *r, const struct yaml *node, const char *where,
+                        struct config_target *t)
 {
     t->weight = 1;
     if (node->kind != YAML_MAP) {
@@ -359,7 +374,8 @@ static void read_target(struct reader *r, const struct yaml *node, const char *w
         complain(r, node, where, "weight: expected a whole number up to 1000000");
 }
 
-static void read_targets(struct reader *r, const struct yaml *model, const char *where, struct config_model *m)
+static void read_targets(struct reader *r, const struct yaml *model, const char *where,
+                         struct config_model *m)
 {
     const struct yaml *node = yaml_member(model, "targets");
     size_t count = 0;
@@ -374,14 +390,17 @@ static void read_targets(struct reader *r, const struct yaml *model, const char 
         read_target(r, t, where, &m->targets[m->target_count++]);
 }
 
-static void read_price(struct reader *r, const struct yaml *node, const char *where, struct config_price *p)
+static void read_price(struct reader *r, const struct yaml *node, const char *where,
+                       struct config_price *p)
 {
-    uint64_t *const into[] = {&p->input_nano, &p->output_nano, &p->cached_nano, &p->cache_write_nano};
+    uint64_t *const into[] = {&p->input_nano, &p->output_nano, &p->cached_nano,
+                              &p->cache_write_nano};
     p->cached_nano = p->cache_write_nano = UINT64_MAX;
     if (!node)
         return;
     if (node->kind != YAML_MAP || !yaml_member(node, "input") || !yaml_member(node, "output")) {
-        complain(r, node, where, "a price is {input: 30, output: 60}, in dollars per million tokens");
+        complain(r, node, where,
+                 "a price is {input: 30, output: 60}, in dollars per million tokens");
         return;
     }
     yaml_check_keys(&r->yaml, node, where, price_keys);
@@ -393,32 +412,39 @@ static void read_price(struct reader *r, const struct yaml *node, const char *wh
     }
 }
 
-static void read_model_defaults(struct reader *r, const struct yaml *node, const char *where, struct config_model *m)
+static void read_model_defaults(struct reader *r, const struct yaml *node, const char *where,
+                                struct config_model *m)
 {
     size_t count = node ? count_members(r, node, where) : 0;
     m->defaults = ARENA_ARRAY(r->yaml.arena, struct config_default, count + 1);
     for (const struct yaml *d = count ? node->first : NULL; d && m->defaults; d = d->next)
-        m->defaults[m->default_count++] = (struct config_default){d->key, yaml_to_json(&r->yaml, d)};
+        m->defaults[m->default_count++] =
+            (struct config_default){d->key, yaml_to_json(&r->yaml, d)};
 }
 
-static void read_limits(struct reader *r, const struct yaml *node, const char *where, struct config_model *m)
+static void read_limits(struct reader *r, const struct yaml *node, const char *where,
+                        struct config_model *m)
 {
     const char *rate = text_of(r, yaml_member(node, "rate_limit"), where);
     const char *burst = text_of(r, yaml_member(node, "burst"), where);
     if (rate && !value_rate(rate, &m->rate_count, &m->rate_period_ms))
-        complain(r, yaml_member(node, "rate_limit"), where, "rate_limit: expected a rate such as 10000/hour");
+        complain(r, yaml_member(node, "rate_limit"), where,
+                 "rate_limit: expected a rate such as 10000/hour");
     m->rate_burst = m->rate_count;
     if (burst && (!span_to_u64(span_str(burst), &m->rate_burst) || m->rate_burst == 0 ||
                   m->rate_burst > m->rate_count))
-        complain(r, yaml_member(node, "burst"), where, "burst: expected a whole number, at most the rate's count");
+        complain(r, yaml_member(node, "burst"), where,
+                 "burst: expected a whole number, at most the rate's count");
     const char *timeout = text_of(r, yaml_member(node, "timeout"), where);
     const char *deadline = text_of(r, yaml_member(node, "deadline"), where);
     m->timeout_ms = 60000;
     m->deadline_ms = r->config->options.edge_deadline;
     if (timeout && (!value_duration_ms(timeout, &m->timeout_ms) || !m->timeout_ms))
-        complain(r, yaml_member(node, "timeout"), where, "timeout: expected a duration such as 60s");
+        complain(r, yaml_member(node, "timeout"), where,
+                 "timeout: expected a duration such as 60s");
     if (deadline && (!value_duration_ms(deadline, &m->deadline_ms) || !m->deadline_ms))
-        complain(r, yaml_member(node, "deadline"), where, "deadline: expected a duration such as 600s");
+        complain(r, yaml_member(node, "deadline"), where,
+                 "deadline: expected a duration such as 600s");
 }
 
 static void read_model(struct reader *r, const struct yaml *node, struct config_model *m)
@@ -430,7 +456,8 @@ static void read_model(struct reader *r, const struct yaml *node, struct config_
     if (star && strchr(star + 1, '*'))
         yaml_complain(&r->yaml, node->key_line, where, "a name may hold one * at most");
     if (node->kind != YAML_MAP) {
-        complain(r, node, where, "expected keys and values, such as { targets: [{provider: openai}] }");
+        complain(r, node, where,
+                 "expected keys and values, such as { targets: [{provider: openai}] }");
         return;
     }
     yaml_check_keys(&r->yaml, node, where, model_keys);
@@ -465,7 +492,8 @@ static void check_model_name(struct reader *r, unsigned line, const char *where,
     for (size_t i = 0; names && i < r->config->model_count; i++)
         names[i] = r->config->models[i].name;
     const char *near = names ? value_nearest(name, names) : NULL;
-    yaml_complain(&r->yaml, line, where, near ? "no model %s (did you mean %s?)" : "no model %s under models:", name,
+    yaml_complain(&r->yaml, line, where,
+                  near ? "no model %s (did you mean %s?)" : "no model %s under models:", name,
                   near);
 }
 
@@ -521,7 +549,8 @@ enum err config_load(const char *path, const struct config_paths *paths, struct 
     struct config *c = &memory->config;
     c->memory_ = memory;
     memory->holders = 1;
-    struct reader r = {.yaml = {path ? path : "", &memory->arena, errors_out, 0}, .config = c, .paths = paths};
+    struct reader r = {
+        .yaml = {path ? path : "", &memory->arena, errors_out, 0}, .config = c, .paths = paths};
     c->path = path ? arena_strdup(&memory->arena, span_str(path)) : NULL;
     set_defaults(&r);
     if (path) {
@@ -569,7 +598,8 @@ static bool wildcard_fits(const char *pattern, struct span name)
     if (!star)
         return false;
     size_t before = (size_t)(star - pattern), after = strlen(star + 1);
-    return name.len >= before + after && memcmp(name.data, pattern, before) == 0 && span_ends(name, star + 1);
+    return name.len >= before + after && memcmp(name.data, pattern, before) == 0 &&
+           span_ends(name, star + 1);
 }
 
 const struct config_model *config_find_model(const struct config *c, struct span name)
@@ -618,7 +648,8 @@ enum err config_expand(const char *text, struct buf *out, struct span *missing_o
 void config_print_defaults(struct buf *out)
 {
     const char *section = "";
-    buf_append_str(out, "# Every option of tollgate with its default. Sizes are powers of 1024; durations need a unit.\n");
+    buf_append_str(out, "# Every option of tollgate with its default. Sizes are powers of 1024; "
+                        "durations need a unit.\n");
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         const struct option *o = &options[i];
         if (strcmp(section, o->section) != 0) {

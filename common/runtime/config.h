@@ -41,46 +41,47 @@ struct config_header {
 
 struct config_provider {
     const char *name;
-    const char *type;             /* "openai", "anthropic", "replicate" */
-    struct config_list api_keys;  /* as written, "${OPENAI_API_KEY}"; only its worker expands them */
+    const char *type;            /* "openai", "anthropic", "replicate" */
+    struct config_list api_keys; /* as written, "${OPENAI_API_KEY}"; only its worker expands them */
     struct config_list api_key_files; /* alternative: 0400 files */
-    struct config_list endpoints; /* base URLs with /v1; empty = the provider's own */
+    struct config_list endpoints;     /* base URLs with /v1; empty = the provider's own */
     struct config_header *headers;
     size_t header_count;
     const char *organization;
     const char *ca_file;
     const char *proxy;
     bool private_network; /* `private: true`: addresses in private ranges and plain http are fine */
-    struct config_list quirks;    /* WIRE 21 flags: "no_stream_options", "max_tokens", "echo_reasoning" … */
+    struct config_list
+        quirks; /* WIRE 21 flags: "no_stream_options", "max_tokens", "echo_reasoning" … */
     unsigned line;
 };
 
 struct config_target {
     const struct config_provider *provider;
-    const char *model;  /* upstream's name; NULL = as the client asked */
-    uint32_t weight;    /* 1 unless given */
+    const char *model; /* upstream's name; NULL = as the client asked */
+    uint32_t weight;   /* 1 unless given */
 };
 
 struct config_default {
-    const char *name;  /* "max_tokens" */
-    const char *json;  /* its value as JSON text */
+    const char *name; /* "max_tokens" */
+    const char *json; /* its value as JSON text */
 };
 
 struct config_model {
-    const char *name;   /* may hold one `*` */
+    const char *name; /* may hold one `*` */
     struct config_target *targets;
     size_t target_count;
     struct config_list fallbacks; /* model names, all known */
     uint64_t rate_count;          /* rate_limit: 10000/hour; 0 = none */
     uint64_t rate_period_ms;
-    uint64_t rate_burst;          /* = rate_count unless `burst` */
-    uint64_t timeout_ms;          /* to first content and between bytes; 60 s unless given */
-    uint64_t deadline_ms;         /* the whole; 600 s unless given */
+    uint64_t rate_burst;  /* = rate_count unless `burst` */
+    uint64_t timeout_ms;  /* to first content and between bytes; 60 s unless given */
+    uint64_t deadline_ms; /* the whole; 600 s unless given */
     struct config_default *defaults;
     size_t default_count;
     struct config_price price;
-    const char *completions;      /* "native" or NULL (WIRE 18) */
-    const char *capabilities;     /* JSON text that overrides the table's row, or NULL */
+    const char *completions;  /* "native" or NULL (WIRE 18) */
+    const char *capabilities; /* JSON text that overrides the table's row, or NULL */
     unsigned line;
 };
 
@@ -106,7 +107,8 @@ struct config_paths {
  * `path` NULL: defaults only (no providers, no models). Owned by the caller. */
 enum err config_load(const char *path, const struct config_paths *paths, struct config **out,
                      struct buf *errors_out) NODISCARD;
-/* Another holder: work that outlives a reload keeps the configuration it began with. Every holder destroys once. */
+/* Another holder: work that outlives a reload keeps the configuration it began with. Every holder
+ * destroys once. */
 struct config *config_retain(const struct config *config);
 /* Gives up one hold; the last one frees. Takes NULL, nulls. */
 void config_destroy(struct config **config);
@@ -115,8 +117,9 @@ const struct config_provider *config_find_provider(const struct config *c, const
 /* Exact name first, then the longest matching wildcard; NULL when none fits. */
 const struct config_model *config_find_model(const struct config *c, struct span name);
 
-/* Replaces ${NAME} by the environment's value, appending to out. ERR_NOT_FOUND when one is unset or empty:
- * *missing_out then names it (a view of text). Only a worker does this, for its own provider. */
+/* Replaces ${NAME} by the environment's value, appending to out. ERR_NOT_FOUND when one is unset or
+ * empty: *missing_out then names it (a view of text). Only a worker does this, for its own
+ * provider. */
 enum err config_expand(const char *text, struct buf *out, struct span *missing_out) NODISCARD;
 
 /* Every option with its default and meaning, as YAML with comments. */

@@ -31,23 +31,24 @@ static bool with_unit(const char *text, const struct unit *units, bool unit_need
 
 bool value_duration_ms(const char *text, uint64_t *out)
 {
-    static const struct unit units[] = {{"ms", 1},        {"s", 1000},        {"m", 60000},
-                                        {"h", 3600000},   {"d", 86400000},    {NULL, 0}};
+    static const struct unit units[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                                        {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
     return with_unit(text, units, true, out);
 }
 
 bool value_size(const char *text, uint64_t *out)
 {
-    static const struct unit units[] = {{"k", 1 << 10},   {"KiB", 1 << 10}, {"m", 1 << 20}, {"MiB", 1 << 20},
-                                        {"g", 1u << 30}, {"GiB", 1u << 30}, {NULL, 0}};
+    static const struct unit units[] = {{"k", 1 << 10},   {"KiB", 1 << 10}, {"m", 1 << 20},
+                                        {"MiB", 1 << 20}, {"g", 1u << 30},  {"GiB", 1u << 30},
+                                        {NULL, 0}};
     return with_unit(text, units, false, out);
 }
 
 bool value_rate(const char *text, uint64_t *count_out, uint64_t *period_ms_out)
 {
-    static const struct unit periods[] = {{"second", 1000}, {"s", 1000},      {"minute", 60000}, {"m", 60000},
-                                          {"hour", 3600000}, {"h", 3600000}, {"day", 86400000}, {"d", 86400000},
-                                          {NULL, 0}};
+    static const struct unit periods[] = {{"second", 1000},  {"s", 1000},       {"minute", 60000},
+                                          {"m", 60000},      {"hour", 3600000}, {"h", 3600000},
+                                          {"day", 86400000}, {"d", 86400000},   {NULL, 0}};
     struct span rest = span_str(text);
     struct span count = span_cut(&rest, '/');
     if (!span_to_u64(count, count_out) || *count_out == 0)

@@ -1,4 +1,5 @@
-/* Scalars of the configuration file: durations, sizes, rates, prices; and suggestions for misspelt words. */
+/* Scalars of the configuration file: durations, sizes, rates, prices; and suggestions for misspelt
+ * words. */
 #ifndef COMMON_RUNTIME_CONFIG_VALUE_H
 #define COMMON_RUNTIME_CONFIG_VALUE_H
 
@@ -17,7 +18,8 @@ bool value_price_nano(const char *text, uint64_t *out);
 bool value_bool(const char *text, bool *out);
 /* Decimal digits that fit 32 bits. */
 bool value_u32(const char *text, uint32_t *out);
-/* The word of the NULL-ended list nearest to `text` when it is near enough to be meant; NULL otherwise. */
+/* The word of the NULL-ended list nearest to `text` when it is near enough to be meant; NULL
+ * otherwise. */
 const char *value_nearest(const char *text, const char *const *words);
 
 #endif

@@ -37,7 +37,8 @@ struct yaml *yaml_member(const struct yaml *map, const char *key)
     return NULL;
 }
 
-void yaml_check_keys(struct yaml_reader *r, const struct yaml *map, const char *where, const char *const *keys)
+void yaml_check_keys(struct yaml_reader *r, const struct yaml *map, const char *where,
+                     const char *const *keys)
 {
     for (const struct yaml *m = map->first; m; m = m->next) {
         bool known = false;
@@ -57,7 +58,8 @@ void yaml_check_keys(struct yaml_reader *r, const struct yaml *map, const char *
 
 static struct yaml *convert(struct yaml_reader *r, yaml_document_t *doc, int index, unsigned depth);
 
-static bool add_child(struct yaml_reader *r, yaml_document_t *doc, struct yaml ***tail, int value, unsigned depth)
+static bool add_child(struct yaml_reader *r, yaml_document_t *doc, struct yaml ***tail, int value,
+                      unsigned depth)
 {
     struct yaml *child = convert(r, doc, value, depth + 1);
     if (!child)
@@ -67,8 +69,8 @@ static bool add_child(struct yaml_reader *r, yaml_document_t *doc, struct yaml *
     return true;
 }
 
-static bool add_member(struct yaml_reader *r, yaml_document_t *doc, struct yaml *map, struct yaml ***tail,
-                       const yaml_node_pair_t *pair, unsigned depth)
+static bool add_member(struct yaml_reader *r, yaml_document_t *doc, struct yaml *map,
+                       struct yaml ***tail, const yaml_node_pair_t *pair, unsigned depth)
 {
     yaml_node_t *key = yaml_document_get_node(doc, pair->key);
     if (!key || key->type != YAML_SCALAR_NODE) {
@@ -106,18 +108,21 @@ static struct yaml *convert(struct yaml_reader *r, yaml_document_t *doc, int ind
     case YAML_SCALAR_NODE:
         out->kind = YAML_TEXT;
         out->quoted = node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-        out->text = arena_strdup(r->arena, span_of(node->data.scalar.value, node->data.scalar.length));
+        out->text =
+            arena_strdup(r->arena, span_of(node->data.scalar.value, node->data.scalar.length));
         return out->text ? out : NULL;
     case YAML_SEQUENCE_NODE:
         out->kind = YAML_LIST;
-        for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++) {
+        for (yaml_node_item_t *i = node->data.sequence.items.start;
+             i < node->data.sequence.items.top; i++) {
             if (!add_child(r, doc, &tail, *i, depth))
                 return NULL;
         }
         return out;
     case YAML_MAPPING_NODE:
         out->kind = YAML_MAP;
-        for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+        for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
+             p++) {
             if (!add_member(r, doc, out, &tail, p, depth))
                 return NULL;
         }

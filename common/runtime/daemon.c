@@ -64,10 +64,14 @@ struct flag {
 static int parse_args(struct life *life, int argc, char **argv)
 {
     const char *name = NULL, *run_dir = NULL, *state_dir = NULL, *none = NULL;
-    struct flag flags[OPTIONS_MAX] = {{"config", &life->config_path}, {"name", &name},
-                                      {"run-dir", &run_dir},          {"state-dir", &state_dir},
-                                      {"log-level", &life->log_level}, {"log-format", &life->log_format},
-                                      {"version", &none},             {"help", &none}};
+    struct flag flags[OPTIONS_MAX] = {{"config", &life->config_path},
+                                      {"name", &name},
+                                      {"run-dir", &run_dir},
+                                      {"state-dir", &state_dir},
+                                      {"log-level", &life->log_level},
+                                      {"log-format", &life->log_format},
+                                      {"version", &none},
+                                      {"help", &none}};
     struct option longs[OPTIONS_MAX + 1] = {0};
     int n = 8;
     if (life->spec->binds)
@@ -75,7 +79,8 @@ static int parse_args(struct life *life, int argc, char **argv)
     for (const struct daemon_option *o = life->spec->options; o && o->name && n < OPTIONS_MAX; o++)
         flags[n++] = (struct flag){o->name, o->value};
     for (int i = 0; i < n; i++)
-        longs[i] = (struct option){flags[i].name, flags[i].value == &none ? no_argument : required_argument, NULL, 0};
+        longs[i] = (struct option){
+            flags[i].name, flags[i].value == &none ? no_argument : required_argument, NULL, 0};
     int which = 0, c;
     while ((c = getopt_long(argc, argv, "", longs, &which)) == 0) {
         if (strcmp(flags[which].name, "help") == 0) {
@@ -113,14 +118,17 @@ static void fill_in(struct life *life)
         uint16_t tail;
         (void)gethostname(host, sizeof host - 1);
         crypto_random(&tail, sizeof tail);
-        const char *what = life->spec->provider && *life->spec->provider ? *life->spec->provider : "";
-        (void)snprintf(life->name, sizeof life->name, "%s%s%.16s-%.32s-%04x", life->spec->role, *what ? "-" : "", what,
-                       host, tail);
+        const char *what =
+            life->spec->provider && *life->spec->provider ? *life->spec->provider : "";
+        (void)snprintf(life->name, sizeof life->name, "%s%s%.16s-%.32s-%04x", life->spec->role,
+                       *what ? "-" : "", what, host, tail);
     }
     if (!life->run_dir[0])
-        (void)snprintf(life->run_dir, sizeof life->run_dir, "%s", run && *run ? run : "/run/tollgate");
+        (void)snprintf(life->run_dir, sizeof life->run_dir, "%s",
+                       run && *run ? run : "/run/tollgate");
     if (!life->state_dir[0])
-        (void)snprintf(life->state_dir, sizeof life->state_dir, "%s", state && *state ? state : "/var/lib/tollgate");
+        (void)snprintf(life->state_dir, sizeof life->state_dir, "%s",
+                       state && *state ? state : "/var/lib/tollgate");
     life->paths = (struct config_paths){life->run_dir, life->state_dir};
 }
 
@@ -135,14 +143,19 @@ static void log_lines(const char *event, struct span lines)
 static void setup_log(const struct life *life)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"};
-    const char *level = life->log_level ? life->log_level : life->config ? life->config->options.log_level : "info";
-    const char *format = life->log_format ? life->log_format : life->config ? life->config->options.log_format : "text";
+    const char *level = life->log_level ? life->log_level
+                        : life->config  ? life->config->options.log_level
+                                        : "info";
+    const char *format = life->log_format ? life->log_format
+                         : life->config   ? life->config->options.log_format
+                                          : "text";
     enum log_level chosen = LEVEL_INFO;
     for (unsigned i = 0; i < 4; i++) {
         if (strcmp(level, levels[i]) == 0)
             chosen = (enum log_level)i;
     }
-    log_setup(chosen, strcmp(format, "json") == 0 ? LINES_JSON : LINES_TEXT, life->spec->program, life->name);
+    log_setup(chosen, strcmp(format, "json") == 0 ? LINES_JSON : LINES_TEXT, life->spec->program,
+              life->name);
 }
 
 static enum err load_config(struct life *life, struct config **out)
@@ -203,8 +216,8 @@ static void begin_drain(struct life *life)
     life->d.draining = true;
     if (life->spec->drain)
         life->spec->drain(life->self);
-    loop_timer_start(life->d.loop, &life->drain_timer, life->config->options.runtime_drain_timeout, on_drain_deadline,
-                     life);
+    loop_timer_start(life->d.loop, &life->drain_timer, life->config->options.runtime_drain_timeout,
+                     on_drain_deadline, life);
     life->drain_hook = (struct loop_hook){.fn = on_drain_turn, .ctx = life};
     loop_hook_turn_end(life->d.loop, &life->drain_hook);
 }
@@ -281,7 +294,8 @@ static enum err make_run_dir(const struct life *life)
     return ERR_IO;
 }
 
-/* Where this daemon binds: told on the command line, else in the configuration, else where others look for it. */
+/* Where this daemon binds: told on the command line, else in the configuration, else where others
+ * look for it. */
 static const char *own_address(const struct life *life)
 {
     const struct config_options *o = &life->config->options;

@@ -13,10 +13,11 @@ struct daemon {
     struct bus *bus;
     const struct config *config; /* replaced before reload() is called */
     struct metric_client *metrics;
-    const char *name;     /* "edge-1" */
+    const char *name; /* "edge-1" */
     const char *run_dir;
     const char *state_dir;
-    struct bus_peer **brokers; /* connected ones, in the configuration's order; NULL where spec->connects lacks them */
+    struct bus_peer **brokers; /* connected ones, in the configuration's order; NULL where
+                                  spec->connects lacks them */
     size_t broker_count;
     struct bus_peer *auth;
     struct bus_peer *metrics_peer;
@@ -33,12 +34,12 @@ struct daemon_option {
 };
 
 struct daemon_spec {
-    const char *program; /* "tollgate-edge" */
-    const char *role;    /* "edge" */
-    const char *summary; /* for --help */
+    const char *program;                 /* "tollgate-edge" */
+    const char *role;                    /* "edge" */
+    const char *summary;                 /* for --help */
     const struct daemon_option *options; /* ends with a NULL name; may be NULL */
-    unsigned connects;   /* daemon_links */
-    bool binds;          /* binds bus.bind, else its own address of the bus section */
+    unsigned connects;                   /* daemon_links */
+    bool binds;                  /* binds bus.bind, else its own address of the bus section */
     const char *const *provider; /* workers: where the provider's name is after option parsing */
     enum err (*start)(void *self, struct daemon *d);
     void (*reload)(void *self);  /* d->config has just been swapped; may be NULL */
@@ -51,9 +52,11 @@ struct daemon_spec {
     uint32_t (*queued)(void *self);
 };
 
-/* Common command line: --config FILE, --name NAME, --run-dir DIR, --state-dir DIR, --log-level, --log-format,
- * --version, --help. Exit codes: 0 stopped cleanly, 1 failed, 2 usage, 78 (EX_CONFIG) bad configuration. Prints
- * "READY=1" to $NOTIFY_SOCKET (systemd) and logs event=ready when start has succeeded. */
+/* Common command line: --config FILE, --name NAME, --run-dir DIR, --state-dir DIR, --log-level,
+ * --log-format,
+ * --version, --help. Exit codes: 0 stopped cleanly, 1 failed, 2 usage, 78 (EX_CONFIG) bad
+ * configuration. Prints "READY=1" to $NOTIFY_SOCKET (systemd) and logs event=ready when start has
+ * succeeded. */
 int daemon_main(const struct daemon_spec *spec, void *self, int argc, char **argv);
 
 #endif

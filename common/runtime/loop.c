@@ -184,7 +184,8 @@ static bool heap_room(struct loop *loop)
     return true;
 }
 
-void loop_timer_start_us(struct loop *loop, struct loop_timer *timer, uint64_t delay_us, loop_fn fn, void *ctx)
+void loop_timer_start_us(struct loop *loop, struct loop_timer *timer, uint64_t delay_us, loop_fn fn,
+                         void *ctx)
 {
     timer->fn = fn;
     timer->ctx = ctx;
@@ -201,14 +202,16 @@ void loop_timer_start_us(struct loop *loop, struct loop_timer *timer, uint64_t d
     sift_up(loop, loop->timers);
 }
 
-void loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms, loop_fn fn, void *ctx)
+void loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms, loop_fn fn,
+                      void *ctx)
 {
     loop_timer_start_us(loop, timer, delay_ms * 1000, fn, ctx);
 }
 
 static void run_timers(struct loop *loop)
 {
-    /* Those due at the turn's start: one that starts itself again with 0 waits for the next turn. */
+    /* Those due at the turn's start: one that starts itself again with 0 waits for the next turn.
+     */
     uint64_t now = loop->now_us;
     uint32_t most = loop->timers;
     while (most-- && loop->timers && loop->heap[1]->due_us <= now) {

@@ -1,4 +1,5 @@
-/* One epoll loop per daemon: descriptors, timers, and work at the end of each turn. Single-threaded. */
+/* One epoll loop per daemon: descriptors, timers, and work at the end of each turn.
+ * Single-threaded. */
 #ifndef COMMON_RUNTIME_LOOP_H
 #define COMMON_RUNTIME_LOOP_H
 
@@ -31,10 +32,12 @@ struct loop_hook {
 enum err loop_create(struct loop **out, const struct clock *clock) NODISCARD;
 void loop_destroy(struct loop **loop);
 
-/* Runs until loop_stop. Each turn: wait, dispatch descriptors, dispatch due timers, run the turn hooks. */
+/* Runs until loop_stop. Each turn: wait, dispatch descriptors, dispatch due timers, run the turn
+ * hooks. */
 enum err loop_run(struct loop *loop) NODISCARD;
 void loop_stop(struct loop *loop);
-/* One turn, waiting at most wait_ms (-1 = until something happens); for tests and for daemons that drain. */
+/* One turn, waiting at most wait_ms (-1 = until something happens); for tests and for daemons that
+ * drain. */
 enum err loop_turn(struct loop *loop, int wait_ms) NODISCARD;
 
 /* Monotonic µs, read once per turn: cheap, and the same for everything that happens in it. */
@@ -42,8 +45,8 @@ uint64_t loop_now_us(const struct loop *loop);
 uint64_t loop_now_ms(const struct loop *loop);
 const struct clock *loop_clock(const struct loop *loop);
 
-/* events: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLET. fn may remove any watch, this one included: events already
- * fetched for a removed watch are not delivered. The fd stays the caller's. */
+/* events: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLET. fn may remove any watch, this one included:
+ * events already fetched for a removed watch are not delivered. The fd stays the caller's. */
 enum err loop_watch_add(struct loop *loop, int fd, uint32_t events, loop_fd_fn fn, void *ctx,
                         struct loop_watch **out) NODISCARD;
 enum err loop_watch_set(struct loop_watch *watch, uint32_t events) NODISCARD;
@@ -51,16 +54,20 @@ enum err loop_watch_set(struct loop_watch *watch, uint32_t events) NODISCARD;
 void loop_watch_remove(struct loop_watch **watch);
 int loop_watch_fd(const struct loop_watch *watch);
 
-/* Once, after `delay_ms`; starting a running timer moves it. A repeating one starts itself again in fn. */
-void loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms, loop_fn fn, void *ctx);
-void loop_timer_start_us(struct loop *loop, struct loop_timer *timer, uint64_t delay_us, loop_fn fn, void *ctx);
+/* Once, after `delay_ms`; starting a running timer moves it. A repeating one starts itself again in
+ * fn. */
+void loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms, loop_fn fn,
+                      void *ctx);
+void loop_timer_start_us(struct loop *loop, struct loop_timer *timer, uint64_t delay_us, loop_fn fn,
+                         void *ctx);
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer);
 static inline int loop_timer_running(const struct loop_timer *timer)
 {
     return timer->heap_index != 0;
 }
 
-/* Called at the end of every turn, in the order added (flush what the turn gathered). hook->fn and ctx are set by the caller. */
+/* Called at the end of every turn, in the order added (flush what the turn gathered). hook->fn and
+ * ctx are set by the caller. */
 void loop_hook_turn_end(struct loop *loop, struct loop_hook *hook);
 /* Before its memory goes away; not from within a hook. */
 void loop_hook_remove(struct loop *loop, struct loop_hook *hook);

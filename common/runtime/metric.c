@@ -69,7 +69,8 @@ static struct series *find(struct metric_client *m, enum metric_id id, const str
     return s;
 }
 
-void metric_add(struct metric_client *m, enum metric_id id, const struct span *labels, int64_t increment)
+void metric_add(struct metric_client *m, enum metric_id id, const struct span *labels,
+                int64_t increment)
 {
     struct series *s = m ? find(m, id, labels) : NULL;
     if (!s)
@@ -78,7 +79,8 @@ void metric_add(struct metric_client *m, enum metric_id id, const struct span *l
     s->dirty = true;
 }
 
-void metric_set(struct metric_client *m, enum metric_id id, const struct span *labels, int64_t value)
+void metric_set(struct metric_client *m, enum metric_id id, const struct span *labels,
+                int64_t value)
 {
     struct series *s = m ? find(m, id, labels) : NULL;
     if (!s || (s->known && s->value == value))
@@ -88,7 +90,8 @@ void metric_set(struct metric_client *m, enum metric_id id, const struct span *l
     s->dirty = true;
 }
 
-void metric_observe_us(struct metric_client *m, enum metric_id id, const struct span *labels, uint64_t us)
+void metric_observe_us(struct metric_client *m, enum metric_id id, const struct span *labels,
+                       uint64_t us)
 {
     struct series *s = m ? find(m, id, labels) : NULL;
     if (!s)
@@ -109,7 +112,8 @@ static void put_buckets(const struct series *s, char out[METRIC_BUCKETS * 4])
 static bool send_series(struct metric_client *m, struct series *s)
 {
     char buckets[METRIC_BUCKETS * 4];
-    struct metric message = {.id = s->id, .labels = span_of(s->key + 1, s->key_len - 1u), .value = s->value};
+    struct metric message = {
+        .id = s->id, .labels = span_of(s->key + 1, s->key_len - 1u), .value = s->value};
     enum metric_kind kind = metric_info(s->id)->kind;
     if (kind == METRIC_HISTOGRAM) {
         put_buckets(s, buckets);

@@ -1,4 +1,5 @@
-/* A daemon's own counters: summed here, sent to metrics once a second, bounded. Never holds up a request. */
+/* A daemon's own counters: summed here, sent to metrics once a second, bounded. Never holds up a
+ * request. */
 #ifndef COMMON_RUNTIME_METRIC_H
 #define COMMON_RUNTIME_METRIC_H
 
@@ -8,14 +9,18 @@
 struct metric_client;
 
 /* `peer` is the metrics daemon; while it is down, increments go on adding up here. */
-enum err metric_client_create(struct metric_client **out, struct loop *loop, struct bus_peer *peer) NODISCARD;
+enum err metric_client_create(struct metric_client **out, struct loop *loop,
+                              struct bus_peer *peer) NODISCARD;
 void metric_client_destroy(struct metric_client **m);
 
 /* Label values in metrics.def's order; up to METRIC_MAX_LABELS. m may be NULL (does nothing). */
 #define METRIC_LABELS(...) ((const struct span[]){__VA_ARGS__})
-void metric_add(struct metric_client *m, enum metric_id id, const struct span *labels, int64_t increment);
-void metric_set(struct metric_client *m, enum metric_id id, const struct span *labels, int64_t value);
-void metric_observe_us(struct metric_client *m, enum metric_id id, const struct span *labels, uint64_t us);
+void metric_add(struct metric_client *m, enum metric_id id, const struct span *labels,
+                int64_t increment);
+void metric_set(struct metric_client *m, enum metric_id id, const struct span *labels,
+                int64_t value);
+void metric_observe_us(struct metric_client *m, enum metric_id id, const struct span *labels,
+                       uint64_t us);
 /* Sends what has changed now. */
 void metric_flush(struct metric_client *m);
 

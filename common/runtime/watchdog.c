@@ -30,13 +30,15 @@ static void *watch(void *ctx)
     unsigned long seen = 0;
     int in_vain = 0;
     for (;;) {
-        struct timespec t = {(time_t)(w->limit_ms / LOOKS / 1000), (long)(w->limit_ms / LOOKS % 1000) * 1000000};
+        struct timespec t = {(time_t)(w->limit_ms / LOOKS / 1000),
+                             (long)(w->limit_ms / LOOKS % 1000) * 1000000};
         (void)nanosleep(&t, NULL);
         unsigned long now = atomic_load_explicit(&w->fed, memory_order_relaxed);
         in_vain = now == seen ? in_vain + 1 : 0;
         seen = now;
         if (in_vain >= LOOKS) {
-            log_error("watchdog", LSTR("why", "the loop stands still"), LU64("limit_ms", w->limit_ms));
+            log_error("watchdog", LSTR("why", "the loop stands still"),
+                      LU64("limit_ms", w->limit_ms));
             abort();
         }
     }
@@ -45,7 +47,8 @@ static void *watch(void *ctx)
 
 enum err watchdog_start(struct loop *loop, uint64_t limit_ms)
 {
-    /* reachable from the thread's stack for the life of the process; static so that no leak checker wonders */
+    /* reachable from the thread's stack for the life of the process; static so that no leak checker
+     * wonders */
     static struct watchdog w;
     pthread_t thread;
     sigset_t all, old;

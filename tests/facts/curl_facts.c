@@ -18,7 +18,8 @@
 #include <cmocka.h>
 #include <curl/curl.h>
 
-/* A server that answers the first request of each connection, then resets when the second one has come. */
+/* A server that answers the first request of each connection, then resets when the second one has
+ * come. */
 struct server {
     int fd;
     unsigned port;
@@ -132,7 +133,8 @@ static void a_post_is_silently_repeated_on_a_dead_connection(void **state)
     (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, "BODY");
     assert_int_equal(curl_easy_perform(easy), CURLE_OK);
     CURLcode second = curl_easy_perform(easy);
-    printf("second POST: %d (%s), requests seen: %d\n", second, curl_easy_strerror(second), atomic_load(&s.requests));
+    printf("second POST: %d (%s), requests seen: %d\n", second, curl_easy_strerror(second),
+           atomic_load(&s.requests));
     assert_int_equal(second, CURLE_OK);
     assert_int_equal(atomic_load(&s.requests), 3);
     curl_easy_cleanup(easy);

@@ -1,4 +1,5 @@
-/* Facts 5, 6 and 7: libmicrohttpd. What it lets through is what common/http/framing.c must refuse. */
+/* Facts 5, 6 and 7: libmicrohttpd. What it lets through is what common/http/framing.c must refuse.
+ */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -21,8 +22,9 @@ static unsigned handled;
 static bool suspend;
 static struct MHD_Connection *suspended;
 
-static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *url, const char *method, const char *version,
-                              const char *data, size_t *size, void **con_cls)
+static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *url,
+                              const char *method, const char *version, const char *data,
+                              size_t *size, void **con_cls)
 {
     static int marker;
     (void)cls, (void)url, (void)method, (void)version, (void)data;
@@ -41,7 +43,8 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *u
         return MHD_YES;
     }
     handled++;
-    struct MHD_Response *r = MHD_create_response_from_buffer(2, (void *)(uintptr_t) "ok", MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(2, (void *)(uintptr_t) "ok", MHD_RESPMEM_PERSISTENT);
     enum MHD_Result result = MHD_queue_response(c, 200, r);
     MHD_destroy_response(r);
     return result;
@@ -52,8 +55,9 @@ static void start(unsigned timeout_s)
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     handled = 0;
     suspended = NULL;
-    daemon_ = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle, NULL, MHD_OPTION_SOCK_ADDR, &at,
-                               MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_TIMEOUT, timeout_s, MHD_OPTION_END);
+    daemon_ = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle,
+                               NULL, MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                               MHD_OPTION_CONNECTION_TIMEOUT, timeout_s, MHD_OPTION_END);
     assert_non_null(daemon_);
 }
 
@@ -89,12 +93,14 @@ static bool accepts(const char *bytes)
     return handled > before;
 }
 
-/* Fact 5. Each of these is refused by our own check; where libmicrohttpd learns to refuse one, `by_mhd` is told. */
+/* Fact 5. Each of these is refused by our own check; where libmicrohttpd learns to refuse one,
+ * `by_mhd` is told. */
 static void ambiguous_framing_gets_through(void **state)
 {
     (void)state;
     static const char *const requests[] = {
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n0\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\nhello",
         "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
         "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -105,7 +111,8 @@ static void ambiguous_framing_gets_through(void **state)
     start(0);
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
         bool accepted = accepts(requests[i]);
-        printf("%s: %.60s\n", accepted ? "let through" : "refused by libmicrohttpd", strchr(requests[i], '\n') + 1);
+        printf("%s: %.60s\n", accepted ? "let through" : "refused by libmicrohttpd",
+               strchr(requests[i], '\n') + 1);
         through += accepted;
     }
     MHD_stop_daemon(daemon_);
@@ -124,7 +131,8 @@ static void a_dripping_head_outlives_the_timeout(void **state)
         run_for_ms(500);
     }
     char byte;
-    assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), -1); /* still open, though 2.5 s have passed */
+    assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT),
+                     -1); /* still open, though 2.5 s have passed */
     (void)close(fd);
     MHD_stop_daemon(daemon_);
 }
@@ -142,7 +150,8 @@ static void a_suspended_connection_does_not_see_its_client_leave(void **state)
     assert_non_null(suspended);
     (void)close(fd);
     run_for_ms(1500);
-    assert_int_equal(MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections, 1);
+    assert_int_equal(
+        MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections, 1);
     MHD_resume_connection(suspended);
     run_for_ms(200);
     MHD_stop_daemon(daemon_);

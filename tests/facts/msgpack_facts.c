@@ -12,8 +12,8 @@
 #include <cmocka.h>
 #include <msgpack.h>
 
-/* In a child that may have only `limit` bytes of address space more: a reader that reserves by the announced count
- * fails with NOMEM, one that is bounded by what is there asks for more bytes. */
+/* In a child that may have only `limit` bytes of address space more: a reader that reserves by the
+ * announced count fails with NOMEM, one that is bounded by what is there asks for more bytes. */
 static msgpack_unpack_return unpack_in_child(const char *bytes, size_t len)
 {
     pid_t pid = fork();

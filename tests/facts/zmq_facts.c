@@ -153,7 +153,8 @@ static void a_dealer_queues_for_nobody_unless_immediate(void **state)
 {
     (void)state;
     void *context = zmq_ctx_new();
-    void *lazy = open_socket(context, ZMQ_DEALER, NULL), *immediate = open_socket(context, ZMQ_DEALER, NULL);
+    void *lazy = open_socket(context, ZMQ_DEALER, NULL),
+         *immediate = open_socket(context, ZMQ_DEALER, NULL);
     set_int(immediate, ZMQ_IMMEDIATE, 1);
     (void)fresh_address();
     assert_int_equal(zmq_connect(lazy, address), 0);
@@ -166,13 +167,15 @@ static void a_dealer_queues_for_nobody_unless_immediate(void **state)
     (void)zmq_ctx_term(context);
 }
 
-/* Fact 4: a second bind on one ipc path succeeds and steals it; socket files are open to others by default. */
+/* Fact 4: a second bind on one ipc path succeeds and steals it; socket files are open to others by
+ * default. */
 static void a_second_ipc_bind_steals_the_address(void **state)
 {
     (void)state;
     struct stat st;
     void *context = zmq_ctx_new();
-    void *first = open_socket(context, ZMQ_ROUTER, NULL), *second = open_socket(context, ZMQ_ROUTER, NULL);
+    void *first = open_socket(context, ZMQ_ROUTER, NULL),
+         *second = open_socket(context, ZMQ_ROUTER, NULL);
     mode_t mask = umask(0022);
     assert_int_equal(zmq_bind(first, fresh_address()), 0);
     (void)umask(mask);
@@ -189,13 +192,15 @@ static void a_second_ipc_bind_steals_the_address(void **state)
     (void)zmq_ctx_term(context);
 }
 
-/* Fact 4: of two peers with one routing id the second is ignored without a word; ROUTER_HANDOVER gives it the id. */
+/* Fact 4: of two peers with one routing id the second is ignored without a word; ROUTER_HANDOVER
+ * gives it the id. */
 static void a_duplicate_routing_id_is_ignored_unless_handed_over(void **state)
 {
     (void)state;
     for (int handover = 0; handover < 2; handover++) {
         void *context = zmq_ctx_new(), *router = open_socket(context, ZMQ_ROUTER, NULL);
-        void *first = open_socket(context, ZMQ_DEALER, "same"), *second = open_socket(context, ZMQ_DEALER, "same");
+        void *first = open_socket(context, ZMQ_DEALER, "same"),
+             *second = open_socket(context, ZMQ_DEALER, "same");
         set_int(router, ZMQ_ROUTER_HANDOVER, handover);
         assert_int_equal(zmq_bind(router, fresh_address()), 0);
         assert_int_equal(zmq_connect(first, address), 0);

@@ -1,4 +1,5 @@
-/* The first byte is the message type. What decodes encodes again to something that decodes the same. */
+/* The first byte is the message type. What decodes encodes again to something that decodes the
+ * same. */
 #include "proto/codec.h"
 #include "fuzz/fuzz.h"
 

@@ -1,4 +1,5 @@
-/* Any bytes: accepted or refused, never read outside; what is accepted stays JSON when compacted and re-read. */
+/* Any bytes: accepted or refused, never read outside; what is accepted stays JSON when compacted
+ * and re-read. */
 #include "common/base/json.h"
 #include "fuzz/fuzz.h"
 

@@ -1,4 +1,5 @@
-/* Read borders never matter: whole, and cut in two anywhere, gives the same events. The first byte says where to cut. */
+/* Read borders never matter: whole, and cut in two anywhere, gives the same events. The first byte
+ * says where to cut. */
 #include "common/base/sse.h"
 #include "fuzz/fuzz.h"
 

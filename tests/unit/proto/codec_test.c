@@ -60,7 +60,8 @@ static void assert_same(const struct message_info *info, const void *a, const vo
             break;
         case FIELD_STR:
         case FIELD_BIN:
-            same = span_equals(*(const struct span *)(const void *)x, *(const struct span *)(const void *)y);
+            same = span_equals(*(const struct span *)(const void *)x,
+                               *(const struct span *)(const void *)y);
             break;
         }
         if (!same)
@@ -76,8 +77,13 @@ static void every_message_survives_a_round_trip(void **state)
         for (unsigned seed = 0; info && seed < 72; seed++) {
             union message_body in, out;
             fill(info, &in, seed);
-            struct header h = {.type = (uint8_t)type, .attempt = 2, .flags = HEADER_LAST, .seq = 77, .epoch = 1ull << 40,
-                               .deadline_ms = 1234}, back;
+            struct header h = {.type = (uint8_t)type,
+                               .attempt = 2,
+                               .flags = HEADER_LAST,
+                               .seq = 77,
+                               .epoch = 1ull << 40,
+                               .deadline_ms = 1234},
+                          back;
             memset(h.id.bytes, 0xab, sizeof h.id.bytes);
             size_t size = codec_size(type, &in);
             char *frame = malloc(size);
@@ -88,7 +94,8 @@ static void every_message_survives_a_round_trip(void **state)
             assert_int_equal(back.epoch, 1ull << 40);
             assert_int_equal(back.deadline_ms, 1234);
             assert_true(request_id_equals(&back.id, &h.id));
-            assert_int_equal(codec_decode(type, span_skip(span_of(frame, size), HEADER_BYTES), &out), OK);
+            assert_int_equal(
+                codec_decode(type, span_skip(span_of(frame, size), HEADER_BYTES), &out), OK);
             assert_same(info, &in, &out);
             free(frame);
         }
@@ -109,7 +116,9 @@ static void what_is_written_is_msgpack(void **state)
         codec_encode(&(struct header){.type = (uint8_t)type}, &in, frame);
         msgpack_unpacked result;
         msgpack_unpacked_init(&result);
-        assert_int_equal(msgpack_unpack_next(&result, frame + HEADER_BYTES, size - HEADER_BYTES, &at), MSGPACK_UNPACK_SUCCESS);
+        assert_int_equal(
+            msgpack_unpack_next(&result, frame + HEADER_BYTES, size - HEADER_BYTES, &at),
+            MSGPACK_UNPACK_SUCCESS);
         assert_int_equal(at, size - HEADER_BYTES);
         assert_int_equal(result.data.via.array.size, info->field_count);
         msgpack_unpacked_destroy(&result);
@@ -156,10 +165,20 @@ static void hostile_payloads_are_refused(void **state)
 {
     (void)state;
     const struct span payloads[] = {
-        SPAN(""), SPAN("\xdd\x0f\xff\xff\xff"), /* 268 million elements: RELIABILITY fact 11 */
-        SPAN("\xdc\xff\xff"), SPAN("\x91\xdb\xff\xff\xff\xff"), SPAN("\x91\xc6\x7f\xff\xff\xff"), SPAN("\x91\x91\x01"),
-        SPAN("\x91\x80"), SPAN("\x81\x01\x01"), SPAN("\x91\xc1"), SPAN("\x91\xa1x"), SPAN("\x91\xff"), SPAN("\x91\x05junk"),
-        SPAN("\x05"), SPAN("\xc0"),
+        SPAN(""),
+        SPAN("\xdd\x0f\xff\xff\xff"), /* 268 million elements: RELIABILITY fact 11 */
+        SPAN("\xdc\xff\xff"),
+        SPAN("\x91\xdb\xff\xff\xff\xff"),
+        SPAN("\x91\xc6\x7f\xff\xff\xff"),
+        SPAN("\x91\x91\x01"),
+        SPAN("\x91\x80"),
+        SPAN("\x81\x01\x01"),
+        SPAN("\x91\xc1"),
+        SPAN("\x91\xa1x"),
+        SPAN("\x91\xff"),
+        SPAN("\x91\x05junk"),
+        SPAN("\x05"),
+        SPAN("\xc0"),
     };
     for (size_t i = 0; i < sizeof payloads / sizeof payloads[0]; i++) {
         struct ping ping;

@@ -11,9 +11,11 @@
 
 static bool is_anthropic_word(const char *type)
 {
-    static const char *const words[] = {"invalid_request_error", "authentication_error", "billing_error", "permission_error",
-                                        "not_found_error", "conflict_error", "request_too_large", "rate_limit_error",
-                                        "api_error", "timeout_error", "overloaded_error"};
+    static const char *const words[] = {
+        "invalid_request_error", "authentication_error", "billing_error",
+        "permission_error",      "not_found_error",      "conflict_error",
+        "request_too_large",     "rate_limit_error",     "api_error",
+        "timeout_error",         "overloaded_error"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (strcmp(words[i], type) == 0)
             return true;
@@ -40,22 +42,29 @@ static void every_class_speaks_both_protocols(void **state)
 static void bodies_have_the_protocols_shape(void **state)
 {
     (void)state;
-    struct error_report r = {.error_class = ERROR_MODEL_NOT_FOUND, .message = SPAN("no \"x\""), .param = SPAN("model"),
+    struct error_report r = {.error_class = ERROR_MODEL_NOT_FOUND,
+                             .message = SPAN("no \"x\""),
+                             .param = SPAN("model"),
                              .request_id = SPAN("req_1")};
     struct buf out = {0};
     error_write_body(&out, API_OPENAI_CHAT, &r);
-    assert_true(span_is(buf_span(&out), "{\"error\":{\"message\":\"no \\\"x\\\"\",\"type\":\"invalid_request_error\","
-                                        "\"param\":\"model\",\"code\":\"model_not_found\"}}"));
+    assert_true(
+        span_is(buf_span(&out),
+                "{\"error\":{\"message\":\"no \\\"x\\\"\",\"type\":\"invalid_request_error\","
+                "\"param\":\"model\",\"code\":\"model_not_found\"}}"));
     buf_clear(&out);
     error_write_body(&out, API_ANTHROPIC_MESSAGES, &r);
-    assert_true(span_is(buf_span(&out), "{\"type\":\"error\",\"error\":{\"type\":\"not_found_error\","
-                                        "\"message\":\"no \\\"x\\\"\"},\"request_id\":\"req_1\"}"));
+    assert_true(span_is(buf_span(&out),
+                        "{\"type\":\"error\",\"error\":{\"type\":\"not_found_error\","
+                        "\"message\":\"no \\\"x\\\"\"},\"request_id\":\"req_1\"}"));
     buf_clear(&out);
     r.code = SPAN("upstreams_own");
     r.param = SPAN_NONE;
     error_write_event(&out, API_OPENAI_CHAT, &r);
-    assert_true(span_is(buf_span(&out), "data: {\"error\":{\"message\":\"no \\\"x\\\"\",\"type\":\"invalid_request_error\","
-                                        "\"param\":null,\"code\":\"upstreams_own\"}}\n\n"));
+    assert_true(
+        span_is(buf_span(&out),
+                "data: {\"error\":{\"message\":\"no \\\"x\\\"\",\"type\":\"invalid_request_error\","
+                "\"param\":null,\"code\":\"upstreams_own\"}}\n\n"));
     buf_clear(&out);
     error_write_event(&out, API_ANTHROPIC_MESSAGES, &r);
     assert_true(span_starts(buf_span(&out), "event: error\ndata: {\"type\":\"error\""));

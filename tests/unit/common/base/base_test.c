@@ -38,7 +38,14 @@ static void numbers_are_read_without_overflow(void **state)
     uint64_t v;
     assert_true(span_to_u64(SPAN("18446744073709551615"), &v));
     assert_true(v == UINT64_MAX);
-    static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "1x", "18446744073709551616", "99999999999999999999",
+    static const char *const bad[] = {"",
+                                      "-1",
+                                      "+1",
+                                      " 1",
+                                      "1 ",
+                                      "1x",
+                                      "18446744073709551616",
+                                      "99999999999999999999",
                                       "000000000000000000000"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(span_to_u64(span_str(bad[i]), &v));
@@ -151,10 +158,12 @@ static void log_lines_are_key_value_or_json_and_cannot_be_forged(void **state)
     assert_int_equal(pipe(fds), 0);
     log_setup(LEVEL_INFO, LINES_TEXT, "tollgate-x", "x-1");
     log_set_fd(fds[1]);
-    log_info("hello", LSTR("a", "plain"), LSTR("b", "two words\nlevel=error"), LU64("n", 7), LI64("m", -7), LHEX("h", "\x01\xff", 2));
+    log_info("hello", LSTR("a", "plain"), LSTR("b", "two words\nlevel=error"), LU64("n", 7),
+             LI64("m", -7), LHEX("h", "\x01\xff", 2));
     log_debug("hidden", LSTR("a", "b"));
     assert_true(logged(fds, line, sizeof line) > 0);
-    assert_non_null(strstr(line, "level=info event=hello daemon=tollgate-x name=x-1 a=plain b=\"two words\\nlevel=error\" n=7 m=-7 h=01ff\n"));
+    assert_non_null(strstr(line, "level=info event=hello daemon=tollgate-x name=x-1 a=plain "
+                                 "b=\"two words\\nlevel=error\" n=7 m=-7 h=01ff\n"));
     assert_null(strstr(line, "hidden"));
 
     assert_int_equal(pipe(fds), 0);

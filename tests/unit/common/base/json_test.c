@@ -98,12 +98,13 @@ static bool yyjson_accepts(const char *text, size_t len)
     return doc != NULL;
 }
 
-/* Every one-byte change of a rich text: both parsers agree (surrogates aside, which yyjson refuses alone). */
+/* Every one-byte change of a rich text: both parsers agree (surrogates aside, which yyjson refuses
+ * alone). */
 static void one_byte_changes_are_judged_as_yyjson_judges_them(void **state)
 {
     (void)state;
-    static const char rich[] =
-        "{\"a\":[1,-2.5e+3,true,false,null,\"x\\n\\u00e9\xc3\xa9\"],\"b\":{\"c\":{}, \"d\" : [ ] },\"e\":\"\xf0\x9f\x98\x80\"}";
+    static const char rich[] = "{\"a\":[1,-2.5e+3,true,false,null,\"x\\n\\u00e9\xc3\xa9\"],\"b\":{"
+                               "\"c\":{}, \"d\" : [ ] },\"e\":\"\xf0\x9f\x98\x80\"}";
     struct json_doc doc = {0};
     char text[sizeof rich];
     unsigned invalid = 0;
@@ -156,7 +157,8 @@ static void members_are_found_by_unescaped_name_and_the_last_one_wins(void **sta
 {
     (void)state;
     struct json_doc doc = {0};
-    assert_int_equal(parse(&doc, "{\"model\":\"a\",\"mod\\u0065l\":\"b\",\"x\":{\"model\":1}}"), OK);
+    assert_int_equal(parse(&doc, "{\"model\":\"a\",\"mod\\u0065l\":\"b\",\"x\":{\"model\":1}}"),
+                     OK);
     struct json root = json_root(&doc);
     assert_true(json_is(json_get(root, "model"), "b"));
     assert_int_equal(json_count_named(root, "model"), 2);
@@ -195,8 +197,9 @@ static void strings_decode(void **state)
         {"\"\\ud83d\\ude00\"", "\xf0\x9f\x98\x80", 4},
         {"\"x\\ud800y\"", "x\xef\xbf\xbdy", 5},
         {"\"\\ude00\\ud83d\"", "\xef\xbf\xbd\xef\xbf\xbd", 6},
-        {"\"\\ud83d\\u0041\"", "\xef\xbf\xbd"
-                               "A",
+        {"\"\\ud83d\\u0041\"",
+         "\xef\xbf\xbd"
+         "A",
          4},
         {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t", 8},
         {"\"caf\\u00e9\"", "caf\xc3\xa9", 5},
@@ -238,7 +241,8 @@ static void integers_accept_whole_floats_and_refuse_the_rest(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int64_t v = 0;
         assert_int_equal(parse(&doc, cases[i].json), OK);
-        if (json_i64(json_root(&doc), &v) != cases[i].good || (cases[i].good && v != cases[i].value))
+        if (json_i64(json_root(&doc), &v) != cases[i].good ||
+            (cases[i].good && v != cases[i].value))
             fail_msg("%s gave %lld", cases[i].json, (long long)v);
     }
     json_doc_free(&doc);
@@ -271,8 +275,9 @@ static void the_writer_puts_commas_and_escapes(void **state)
     jw_raw(&w, SPAN("1.10"));
     jw_object_end(&w);
     assert_int_equal(buf_check(&out), OK);
-    static const char expected[] = "{\"a\":[1,-2,0.1,true,null,{}],\"b\":\"\\\"\\\\\\n\\u0001\xef\xbf\xbd\xc3\xa9\","
-                                   "\"c\":\"x\\t\\u0041\",\"d\":1.10}";
+    static const char expected[] =
+        "{\"a\":[1,-2,0.1,true,null,{}],\"b\":\"\\\"\\\\\\n\\u0001\xef\xbf\xbd\xc3\xa9\","
+        "\"c\":\"x\\t\\u0041\",\"d\":1.10}";
     assert_int_equal(out.len, sizeof expected - 1);
     assert_memory_equal(out.data, expected, out.len);
     buf_free(&out);

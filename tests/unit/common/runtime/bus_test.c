@@ -50,10 +50,12 @@ static void on_down(void *ctx, struct bus_peer *peer)
 static void on_data(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
     struct side *side = ctx;
-    side->in_order = side->received == 0 ? m->header.seq == 0 : side->in_order && m->header.seq == side->last_seq + 1;
+    side->in_order = side->received == 0 ? m->header.seq == 0
+                                         : side->in_order && m->header.seq == side->last_seq + 1;
     side->last_seq = m->header.seq;
     side->received++;
-    side->last_len = m->body->data.bytes.len < sizeof side->last ? m->body->data.bytes.len : sizeof side->last;
+    side->last_len =
+        m->body->data.bytes.len < sizeof side->last ? m->body->data.bytes.len : sizeof side->last;
     memcpy(side->last, m->body->data.bytes.data, side->last_len);
     if (side->echo)
         assert_int_equal(bus_forward(from, m->header, m), OK);
@@ -75,8 +77,13 @@ static void turn(struct world *w)
 
 static void open_side(struct world *w, struct side *side, const char *role, const char *name)
 {
-    struct bus_spec spec = {.role = role, .name = name, .provider = "openai", .ctx = side, .handlers = w->handlers,
-                            .on_peer_up = on_up, .on_peer_down = on_down};
+    struct bus_spec spec = {.role = role,
+                            .name = name,
+                            .provider = "openai",
+                            .ctx = side,
+                            .handlers = w->handlers,
+                            .on_peer_up = on_up,
+                            .on_peer_down = on_down};
     assert_int_equal(bus_create(&side->bus, w->loop, &spec), OK);
 }
 
@@ -234,7 +241,8 @@ static void another_major_version_is_refused_by_name(void **state)
     (void)zmq_setsockopt(dealer, ZMQ_IDENTITY, "old-1", 5);
     (void)snprintf(control, sizeof control, "%s.ctl", w->address);
     assert_int_equal(zmq_connect(dealer, control), 0);
-    struct hello hello = {.role = SPAN("worker"), .name = SPAN("worker-old"), .version = SPAN("9.9.9"), .major = 9};
+    struct hello hello = {
+        .role = SPAN("worker"), .name = SPAN("worker-old"), .version = SPAN("9.9.9"), .major = 9};
     struct header h = {.type = MESSAGE_HELLO, .epoch = 7};
     codec_encode(&h, &hello, frame);
     frame[0] = 9;
@@ -249,7 +257,10 @@ static void another_major_version_is_refused_by_name(void **state)
     struct refuse refuse;
     assert_true(got > HEADER_BYTES);
     assert_int_equal((unsigned char)frame[1], MESSAGE_REFUSE);
-    assert_int_equal(codec_decode(MESSAGE_REFUSE, span_of(frame + HEADER_BYTES, (size_t)got - HEADER_BYTES), &refuse), OK);
+    assert_int_equal(codec_decode(MESSAGE_REFUSE,
+                                  span_of(frame + HEADER_BYTES, (size_t)got - HEADER_BYTES),
+                                  &refuse),
+                     OK);
     assert_true(span_find_span(refuse.reason, SPAN("worker-old")) < refuse.reason.len);
     assert_true(span_find_span(refuse.reason, SPAN("9.9.9")) < refuse.reason.len);
     assert_int_equal(w->server.ups, 0);
@@ -261,13 +272,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(peers_greet_and_know_each_other, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_thousand_messages_of_one_turn_arrive_in_order_and_come_back_by_forward, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(
+            a_thousand_messages_of_one_turn_arrive_in_order_and_come_back_by_forward, setup,
+            teardown),
         cmocka_unit_test_setup_teardown(a_large_message_arrives_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_that_ends_is_noticed_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_server_that_is_reborn_is_greeted_anew, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_client_reborn_under_its_name_replaces_the_old_one, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_second_bind_on_a_held_address_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_client_reborn_under_its_name_replaces_the_old_one, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_second_bind_on_a_held_address_is_refused, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(sending_to_nobody_is_an_error_not_a_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(another_major_version_is_refused_by_name, setup, teardown),
     };

@@ -34,12 +34,17 @@ static const char design[] =
     "  openai:    { api_keys: [\"${OPENAI_API_KEY}\"] }\n"
     "  anthropic: { api_keys: [\"${ANTHROPIC_API_KEY}\", \"${SECOND}\"] }\n"
     "  replicate: { api_keys: [\"${REPLICATE_API_TOKEN}\"] }\n"
-    "  vllm:      { type: openai, endpoints: [http://10.0.0.7:8000/v1, http://10.0.0.8:8000/v1], private: true }\n"
+    "  vllm:      { type: openai, endpoints: [http://10.0.0.7:8000/v1, http://10.0.0.8:8000/v1], "
+    "private: true }\n"
     "models:\n"
-    "  gpt-4:    { targets: [{provider: openai}], rate_limit: 10000/hour, timeout: 60s, fallbacks: [claude-3],\n"
-    "              defaults: {max_tokens: 1000, temperature: 0.7, stop: [\"a\", b], x: \"1\"}, price: {input: 30, output: 60} }\n"
-    "  claude-3: { targets: [{provider: anthropic, model: claude-3-haiku-20240307}], rate_limit: 5000/hour, timeout: 30s }\n"
-    "  llama-2:  { targets: [{provider: replicate, model: meta/llama-2-70b-chat}], rate_limit: 1000/hour, timeout: 120s }\n"
+    "  gpt-4:    { targets: [{provider: openai}], rate_limit: 10000/hour, timeout: 60s, fallbacks: "
+    "[claude-3],\n"
+    "              defaults: {max_tokens: 1000, temperature: 0.7, stop: [\"a\", b], x: \"1\"}, "
+    "price: {input: 30, output: 60} }\n"
+    "  claude-3: { targets: [{provider: anthropic, model: claude-3-haiku-20240307}], rate_limit: "
+    "5000/hour, timeout: 30s }\n"
+    "  llama-2:  { targets: [{provider: replicate, model: meta/llama-2-70b-chat}], rate_limit: "
+    "1000/hour, timeout: 120s }\n"
     "  \"gpt-*\":  { targets: [{provider: openai, weight: 3}, {provider: vllm}] }\n"
     "  \"gpt-4*\": { targets: [{provider: vllm}] }\n"
     "edge: { port: 8080, max_body: 1MiB, cors_origins: [] , keepalive_interval: 250ms }\n"
@@ -56,7 +61,8 @@ static void the_example_of_the_design_is_read_whole(void **state)
     assert_int_equal(c->provider_count, 4);
     assert_int_equal(config_find_provider(c, "anthropic")->api_keys.count, 2);
     assert_string_equal(config_find_provider(c, "vllm")->type, "openai");
-    assert_string_equal(config_find_provider(c, "vllm")->endpoints.items[1], "http://10.0.0.8:8000/v1");
+    assert_string_equal(config_find_provider(c, "vllm")->endpoints.items[1],
+                        "http://10.0.0.8:8000/v1");
     assert_true(config_find_provider(c, "vllm")->private_network);
     const struct config_model *m = config_find_model(c, SPAN("gpt-4"));
     assert_int_equal(m->rate_count, 10000);
@@ -122,31 +128,46 @@ static void every_mistake_is_told_with_line_place_and_suggestion(void **state)
         {"edge:\n  prt: 1\n", ":2: edge.prt: unknown key (did you mean port?)"},
         {"egde: {}\n", ":1: egde: unknown key (did you mean edge?)"},
         {"edge: {port: many}\n", ":1: edge.port: expected a whole number"},
-        {"edge: {body_timeout: 60}\n", ":1: edge.body_timeout: expected a duration with its unit, such as 10s or 250ms"},
+        {"edge: {body_timeout: 60}\n",
+         ":1: edge.body_timeout: expected a duration with its unit, such as 10s or 250ms"},
         {"edge: {max_body: lots}\n", "expected a size such as 32MiB"},
         {"edge: {access_log: maybe}\n", "expected true or false"},
         {"edge: {port: [1]}\n", "edge.port: expected one value"},
         {"edge: 5\n", ":1: edge: expected keys and values"},
-        {"providers: {opnai: {api_keys: [x]}}\n", "providers.opnai: needs a type: openai, anthropic or replicate"},
+        {"providers: {opnai: {api_keys: [x]}}\n",
+         "providers.opnai: needs a type: openai, anthropic or replicate"},
         {"providers: {x: {type: opnai}}\n", "unknown type opnai (did you mean openai?)"},
-        {"providers: {openai: {api_key: [x]}}\n", "providers.openai.api_key: unknown key (did you mean api_keys?)"},
-        {"providers: {openai: {endpoints: [http://x/v1]}}\n", "plain http is only for hosts of your own"},
+        {"providers: {openai: {api_key: [x]}}\n",
+         "providers.openai.api_key: unknown key (did you mean api_keys?)"},
+        {"providers: {openai: {endpoints: [http://x/v1]}}\n",
+         "plain http is only for hosts of your own"},
         {"providers: {openai: {endpoints: [x/v1]}}\n", "an endpoint is a URL"},
         {"providers: {openai: {private: sure}}\n", "private: expected true or false"},
-        {"providers: {openai: {quirks: [max_token]}}\n", "unknown quirk max_token (did you mean max_tokens?)"},
+        {"providers: {openai: {quirks: [max_token]}}\n",
+         "unknown quirk max_token (did you mean max_tokens?)"},
         {PROVIDER "models:\n  gpt-4: {}\n", ":3: models.gpt-4: needs targets"},
-        {PROVIDER "models:\n  gpt-4: {targets: [{provider: opnai}]}\n", ":3: models.gpt-4: no provider opnai (did you mean openai?)"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: opnai}]}\n",
+         ":3: models.gpt-4: no provider opnai (did you mean openai?)"},
         {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], rate_limt: 1/s}\n",
          ":3: models.gpt-4.rate_limt: unknown key (did you mean rate_limit?)"},
-        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], rate_limit: 10}\n", "expected a rate such as 10000/hour"},
-        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], rate_limit: 0/s}\n", "expected a rate such as 10000/hour"},
-        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], rate_limit: 5/s, burst: 6}\n", "burst: expected"},
-        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], timeout: 0}\n", "timeout: expected a duration"},
-        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], price: {input: 1}}\n", "a price is {input: 30, output: 60}"},
-        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], price: {input: -1, output: 2}}\n", "not negative"},
-        {PROVIDER "models:\n  \"*a*\": {targets: [{provider: openai}]}\n", "a name may hold one * at most"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], rate_limit: 10}\n",
+         "expected a rate such as 10000/hour"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], rate_limit: 0/s}\n",
+         "expected a rate such as 10000/hour"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], rate_limit: 5/s, burst: 6}\n",
+         "burst: expected"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], timeout: 0}\n",
+         "timeout: expected a duration"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], price: {input: 1}}\n",
+         "a price is {input: 30, output: 60}"},
+        {PROVIDER
+         "models:\n  gpt-4: {targets: [{provider: openai}], price: {input: -1, output: 2}}\n",
+         "not negative"},
+        {PROVIDER "models:\n  \"*a*\": {targets: [{provider: openai}]}\n",
+         "a name may hold one * at most"},
         {MODELS "default_model: gtp-4\n", "default_model: no model gtp-4 (did you mean gpt-4?)"},
-        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], fallbacks: [claude]}\n", "no model claude under models:"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], fallbacks: [claude]}\n",
+         "no model claude under models:"},
         {"a: 1\na: 2\n", ":2: a: given twice"},
         {"edge: {port: 1\n", "not YAML"},
         {"- 1\n", "expected keys and values"},
@@ -170,7 +191,8 @@ static void all_mistakes_are_told_at_once(void **state)
     (void)state;
     struct config *c;
     struct buf errors = {0};
-    assert_int_equal(load("edge: {prt: 1, max_body: x}\nproviders: {x: {}}\n", &c, &errors), ERR_INVALID);
+    assert_int_equal(load("edge: {prt: 1, max_body: x}\nproviders: {x: {}}\n", &c, &errors),
+                     ERR_INVALID);
     unsigned lines = 0;
     for (size_t i = 0; i < errors.len; i++)
         lines += errors.data[i] == '\n';

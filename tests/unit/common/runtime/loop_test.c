@@ -61,7 +61,8 @@ static void timers_fire_in_order_of_their_due_times(void **state)
     struct item items[20] = {0};
     for (int i = 0; i < 20; i++) {
         items[i] = (struct item){.w = w, .number = (i * 7) % 20};
-        loop_timer_start(w->loop, &items[i].timer, (uint64_t)items[i].number * 10 + 1, note, &items[i]);
+        loop_timer_start(w->loop, &items[i].timer, (uint64_t)items[i].number * 10 + 1, note,
+                         &items[i]);
     }
     turn(w);
     assert_int_equal(w->count, 0);
@@ -128,8 +129,10 @@ static void remove_both(void *ctx, uint32_t events)
 static void events_for_a_removed_watch_are_not_delivered(void **state)
 {
     struct world *w = *state;
-    assert_int_equal(loop_watch_add(w->loop, w->pipes[0][0], EPOLLIN, remove_both, w, &w->first), OK);
-    assert_int_equal(loop_watch_add(w->loop, w->pipes[1][0], EPOLLIN, remove_both, w, &w->second), OK);
+    assert_int_equal(loop_watch_add(w->loop, w->pipes[0][0], EPOLLIN, remove_both, w, &w->first),
+                     OK);
+    assert_int_equal(loop_watch_add(w->loop, w->pipes[1][0], EPOLLIN, remove_both, w, &w->second),
+                     OK);
     assert_int_equal(write(w->pipes[0][1], "x", 1), 1);
     assert_int_equal(write(w->pipes[1][1], "x", 1), 1);
     turn(w);
@@ -174,9 +177,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(timers_fire_in_order_of_their_due_times, setup, teardown),
         cmocka_unit_test_setup_teardown(stopped_and_moved_timers_keep_the_order, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_timer_that_restarts_itself_does_not_starve_the_loop, setup, teardown),
-        cmocka_unit_test_setup_teardown(events_for_a_removed_watch_are_not_delivered, setup, teardown),
-        cmocka_unit_test_setup_teardown(hooks_run_at_the_end_of_each_turn_until_removed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_timer_that_restarts_itself_does_not_starve_the_loop,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(events_for_a_removed_watch_are_not_delivered, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(hooks_run_at_the_end_of_each_turn_until_removed, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(run_ends_when_told, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
