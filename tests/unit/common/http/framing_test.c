@@ -90,8 +90,8 @@ static void refuse_odd_codings(struct test_server *t)
         "cow",
         "identity, chunked",
         "chunked\x0b",
-        "\x0b"
-        "chunked",
+        ("\x0b"
+         "chunked"),
         "",
         "chunked identity",
         "chunked\\",
