@@ -203,8 +203,8 @@ static void add_lease(const struct admission *a, struct verdict *v, const struct
 }
 
 /* What must be let go at the end of the request, if anything. False without memory. */
-static bool add_hold(struct admission *a, const struct header *h, struct key *key, uint64_t tokens,
-                     uint64_t now_ns)
+static bool add_hold(struct admission *a, const struct header *h, const struct asker *who,
+                     struct key *key, uint64_t tokens, uint64_t now_ns)
 {
     if (!key->is.concurrent && !key->tokens)
         return true;
@@ -214,10 +214,9 @@ static bool add_hold(struct admission *a, const struct header *h, struct key *ke
     if (!hold)
         return false;
     hold->charged_tokens = tokens;
-    if (key->is.concurrent) {
-        hold->slot = true;
-        key->in_flight++;
-    }
+    hold->owner = who->epoch;
+    if (key->is.concurrent)
+        hold_take_slot(a->holds, hold, now_ns, false);
     return true;
 }
 
@@ -251,7 +250,7 @@ void admission_decide(struct admission *a, const struct asker *who, const struct
     bool again = hold_find(a->holds, &h->id) != NULL; /* asked before: the answer got lost */
     if (!again && refuse_limits(a, out, key, m, &set, tokens, now.now_ns))
         return;
-    if (!again && !add_hold(a, h, key, tokens, now.now_ns)) {
+    if (!again && !add_hold(a, h, who, key, tokens, now.now_ns)) {
         deny(out, key, ERROR_OVERLOADED, "Too many requests are in flight.");
         return;
     }

@@ -29,6 +29,7 @@ struct moment {
 struct asker {
     const void *edge;
     size_t edges;
+    uint64_t epoch; /* of the edge's life */
 };
 
 struct verdict {

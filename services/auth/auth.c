@@ -66,6 +66,7 @@ static void on_result(void *ctx, struct store_op *op, enum err result)
         acknowledge(op, result);
         break;
     case STORE_BOOK:
+    case STORE_SLOT_PUT:
         ledger_on_result(&a->ledger, op, result, auth_now(a).now_ns);
         break;
     case STORE_KEY_ADD:
@@ -81,6 +82,7 @@ static void on_result(void *ctx, struct store_op *op, enum err result)
     case STORE_PRUNE:
         start_prune(a, result == OK && op->outcome == STORE_NEW ? PRUNE_MORE_MS : PRUNE_MS);
         break;
+    case STORE_SLOT_DELETE:
     case STORE_PROBE:
         break;
     }
@@ -127,7 +129,7 @@ static void on_tick(void *ctx)
     struct moment now = auth_now(a);
     if (!a->admission.store_down) {
         save_limits(a, now);
-        ledger_tick(&a->ledger, now.now_ns);
+        ledger_tick(&a->ledger, now.now_ns, now.wall_ms);
     }
     probe_store(a, now.now_ns);
     lease_sweep(&a->leases, now.now_ns);
@@ -198,6 +200,22 @@ static enum err on_stored_waiting(void *ctx, const struct store_usage *u)
     return ledger_on_waiting(&a->ledger, u, auth_now(a).now_ns);
 }
 
+static enum err on_stored_slot(void *ctx, const struct store_slot *slot)
+{
+    struct auth *a = ctx;
+    struct moment now = auth_now(a);
+    return ledger_on_slot(&a->ledger, slot, now.now_ns, now.wall_ms);
+}
+
+/* A row that stays behind when this fails goes by its due time. */
+static void forget_slot(void *ctx, const struct request_id *id)
+{
+    struct auth *a = ctx;
+    struct store_op op = {.kind = STORE_SLOT_DELETE, .slot.id = *id};
+    if (a->writer && writer_submit(a->writer, &op))
+        log_debug("slot_not_forgotten");
+}
+
 /* Monotonic times of another boot mean nothing. Without the file every start counts as a new boot.
  */
 static void read_boot_id(char out[BOOT_ID_BYTES])
@@ -235,6 +253,8 @@ static void put_together(struct auth *a, struct daemon *d)
     limits_init(&a->limits);
     leases_init(&a->leases, &a->limits);
     holds_init(&a->holds, &a->limits);
+    a->holds.forget = forget_slot;
+    a->holds.forget_ctx = a;
     prices_load(&a->prices);
 }
 
@@ -254,7 +274,8 @@ static void connect_parts(struct auth *a)
 static enum err start_store(struct auth *a)
 {
     struct store *store = NULL;
-    const struct store_visitor load = {a, on_stored_key, on_stored_limit, on_stored_waiting};
+    const struct store_visitor load = {a, on_stored_key, on_stored_limit, on_stored_waiting,
+                                       on_stored_slot};
     enum err e = open_store(a, &store);
     if (e)
         return e;

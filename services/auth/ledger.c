@@ -5,6 +5,7 @@
 #define REPORT_WAIT_NS (10 * GCRA_SECOND)
 /* Before booking is tried again when the store refused it. */
 #define BOOK_RETRY_NS GCRA_SECOND
+enum { SLOTS_PER_TICK = 4096, LONGEST_SLOT_MS = 3600000 };
 
 static uint64_t grace_ns(const struct ledger *l)
 {
@@ -85,7 +86,7 @@ static void let_go(struct ledger *l, const struct header *h, const struct releas
     if (hold->charged_tokens == 0)
         hold->charged_tokens = m->reserved_tokens;
     hold->released = true;
-    hold_free_slot(hold);
+    hold_free_slot(l->holds, hold);
     if (hold->settled || !m->settles)
         hold_finish(l->holds, hold, now_ns);
     else /* until the store says whether a report is there */
@@ -173,6 +174,8 @@ void ledger_on_result(struct ledger *l, const struct store_op *op, enum err resu
 {
     if (op->kind == STORE_BOOK)
         on_booked(l, op, result, now_ns);
+    else if (op->kind == STORE_SLOT_PUT && result)
+        hold_not_stored(l->holds, &op->slot.id);
     else if (result == OK && op->kind == STORE_SETTLE)
         on_reported(l, op, now_ns);
     else if (result == OK && op->kind == STORE_RELEASE)
@@ -189,10 +192,49 @@ enum err ledger_on_waiting(struct ledger *l, const struct store_usage *u, uint64
     return OK;
 }
 
-void ledger_tick(struct ledger *l, uint64_t now_ns)
+enum err ledger_on_slot(struct ledger *l, const struct store_slot *slot, uint64_t now_ns,
+                        uint64_t wall_ms)
+{
+    struct key *key = keys_find_id(l->keys, slot->key_id);
+    if (!key || !key->is.concurrent || slot->due_wall_ms <= wall_ms)
+        return OK; /* nothing it could hold any more; the row goes when its request ends, or with
+                      the key */
+    uint64_t left_ms = slot->due_wall_ms - wall_ms;
+    struct hold *hold =
+        hold_add(l->holds, &slot->id, key,
+                 now_ns + (left_ms < LONGEST_SLOT_MS ? left_ms : LONGEST_SLOT_MS) * MS_NS);
+    if (!hold)
+        return ERR_NOMEM;
+    hold->owner = slot->owner;
+    hold->charged_tokens = slot->charged_tokens;
+    hold_take_slot(l->holds, hold, now_ns, true);
+    holds_owner_gone(l->holds, slot->owner, now_ns); /* until it comes back */
+    return OK;
+}
+
+static void store_slots(struct ledger *l, uint64_t now_ns, uint64_t wall_ms)
 {
     struct hold *hold;
-    while ((hold = l->holds->first_waiting) && now_ns >= hold->due_ns) {
+    for (int i = 0; i < SLOTS_PER_TICK && (hold = hold_next_to_store(l->holds, now_ns)); i++) {
+        struct store_op op = {.kind = STORE_SLOT_PUT};
+        uint64_t left_ns = hold->due_ns > now_ns ? hold->due_ns - now_ns : 0;
+        op.slot = (struct store_slot){.id = hold->id,
+                                      .key_id = hold->key ? hold->key->is.id : SPAN_NONE,
+                                      .owner = hold->owner,
+                                      .due_wall_ms = wall_ms + left_ns / MS_NS,
+                                      .charged_tokens = hold->charged_tokens};
+        if (l->submit(l->submit_ctx, &op)) {
+            hold_not_stored(l->holds, &hold->id);
+            return;
+        }
+    }
+}
+
+void ledger_tick(struct ledger *l, uint64_t now_ns, uint64_t wall_ms)
+{
+    store_slots(l, now_ns, wall_ms);
+    struct hold *hold;
+    while ((hold = l->holds->waiting.first) && now_ns >= hold->due_ns) {
         struct store_op op = {.kind = STORE_BOOK};
         op.usage.id = hold->id;
         if (l->submit(l->submit_ctx, &op))

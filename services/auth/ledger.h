@@ -32,13 +32,16 @@ enum err ledger_on_release(struct ledger *l, const struct header *h, const struc
 /* A RELEASE without a key: its edge gave up before auth had answered. Lets go of what was held;
  * books nothing. */
 void ledger_on_abandoned(struct ledger *l, const struct header *h, uint64_t now_ns);
-/* A SETTLE, RELEASE or BOOK operation has become durable (or has not). */
+/* A SETTLE, RELEASE, BOOK or SLOT_PUT operation has become durable (or has not). */
 void ledger_on_result(struct ledger *l, const struct store_op *op, enum err result,
                       uint64_t now_ns);
 /* A waiting row found in the store at start: it gets a new grace. */
 enum err ledger_on_waiting(struct ledger *l, const struct store_usage *u,
                            uint64_t now_ns) NODISCARD;
-/* Books what has waited long enough. Call a few times a second. */
-void ledger_tick(struct ledger *l, uint64_t now_ns);
+/* A slot found in the store at start: its request may still run, at an edge that will come back. */
+enum err ledger_on_slot(struct ledger *l, const struct store_slot *slot, uint64_t now_ns,
+                        uint64_t wall_ms) NODISCARD;
+/* Books what has waited long enough, stores slots that last. Call a few times a second. */
+void ledger_tick(struct ledger *l, uint64_t now_ns, uint64_t wall_ms);
 
 #endif

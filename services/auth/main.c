@@ -28,6 +28,7 @@ static void on_peer_up(void *self, struct bus_peer *peer)
     if (!c || !c->is_edge)
         return;
     a->edges++;
+    holds_owner_back(&a->holds, bus_peer_epoch(peer));
     if (auth_revoked_lately(a) &&
         bus_send(peer, (struct header){0}, MESSAGE_REVOKED, &(struct revoked){0}))
         log_warn("revoke_not_sent", LSTR("edge", bus_peer_name(peer)));
@@ -39,6 +40,7 @@ static void on_peer_down(void *self, struct bus_peer *peer)
     const struct client *c = client_of(peer);
     if (c && c->is_edge) {
         a->edges--;
+        holds_owner_gone(&a->holds, bus_peer_epoch(peer), auth_now(a).now_ns);
         lease_forget_edge(&a->leases, c);
     }
     client_leave(peer);
@@ -48,7 +50,7 @@ static void on_authorize(void *self, struct bus_peer *from, const struct bus_mes
 {
     struct auth *a = self;
     struct verdict v;
-    struct asker who = {client_of(from), a->edges};
+    struct asker who = {client_of(from), a->edges, m->header.epoch};
     admission_decide(&a->admission, &who, &m->header, &m->body->authorize, auth_now(a), &v);
     struct header h = {.id = m->header.id, .seq = m->header.seq};
     enum err e = v.allowed ? bus_send(from, h, MESSAGE_ALLOW, &v.allow)

@@ -39,15 +39,27 @@ enum store_op_kind {
     STORE_KEY_ADD,    /* key */
     STORE_KEY_REVOKE, /* key.id, key.revoked_ms */
     STORE_LIMIT_PUT,  /* limit */
-    STORE_PRUNE,      /* before_day: single rows older than that go, some at a time */
-    STORE_USAGE,      /* query; fills `answer` */
-    STORE_PROBE       /* writes something, to find out whether it can */
+    STORE_SLOT_PUT,   /* slot */
+    STORE_SLOT_DELETE, /* slot.id */
+    STORE_PRUNE,       /* before_day: single rows older than that go, some at a time */
+    STORE_USAGE,       /* query; fills `answer` */
+    STORE_PROBE        /* writes something, to find out whether it can */
 };
 
 enum store_outcome {
     STORE_NEW,       /* the row was added (SETTLE, RELEASE, BOOK, …) */
     STORE_DUPLICATE, /* it was there: nothing changed */
     STORE_SETTLED    /* RELEASE: the worker's row is there already */
+};
+
+/* A request that takes one of its key's concurrency slots; those that last a moment are kept over a
+ * restart. */
+struct store_slot {
+    struct request_id id;
+    struct span key_id;
+    uint64_t owner; /* epoch of its edge */
+    uint64_t due_wall_ms;
+    uint64_t charged_tokens;
 };
 
 enum usage_dimension {
@@ -72,6 +84,7 @@ struct store_op {
     struct store_usage usage;
     struct key_attributes key;
     struct limit_saved limit;
+    struct store_slot slot;
     uint64_t before_day;
     struct usage_query query;
     struct buf *answer; /* STORE_USAGE: a JSON array of objects is appended */
@@ -85,6 +98,7 @@ struct store_visitor {
     enum err (*on_limit)(void *ctx, const struct limit_saved *limit);
     /* waiting rows: their request's id and what would be booked */
     enum err (*on_waiting)(void *ctx, const struct store_usage *usage);
+    enum err (*on_slot)(void *ctx, const struct store_slot *slot);
 };
 
 struct store {

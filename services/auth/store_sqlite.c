@@ -12,17 +12,24 @@
 
 #include "common/base/log.h"
 
+/* What is missing is made at every start. */
 static const char schema[] =
-    "CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;"
-    "CREATE TABLE keys(id TEXT PRIMARY KEY, name TEXT NOT NULL, hint TEXT NOT NULL, stored BLOB "
+    "CREATE TABLE IF NOT EXISTS slots(id BLOB PRIMARY KEY, key_id TEXT NOT NULL, owner INTEGER NOT "
+    "NULL,"
+    " due_wall_ms INTEGER NOT NULL, charged_tokens INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS keys(id TEXT PRIMARY KEY, name TEXT NOT NULL, hint TEXT NOT NULL, "
+    "stored BLOB "
     "NOT NULL,"
     " created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL,"
     " models TEXT NOT NULL, model_limits TEXT NOT NULL, requests_per_minute INTEGER NOT NULL,"
     " requests_per_hour INTEGER NOT NULL, tokens_per_minute INTEGER NOT NULL, concurrent INTEGER "
     "NOT NULL);"
-    "CREATE TABLE limits(name TEXT PRIMARY KEY, owed_ns INTEGER NOT NULL, mono_ns INTEGER NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS limits(name TEXT PRIMARY KEY, owed_ns INTEGER NOT NULL, mono_ns "
+    "INTEGER NOT NULL,"
     " wall_ms INTEGER NOT NULL, boot_id TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE usage(id BLOB NOT NULL, attempt INTEGER NOT NULL, state INTEGER NOT NULL, day "
+    "CREATE TABLE IF NOT EXISTS usage(id BLOB NOT NULL, attempt INTEGER NOT NULL, state INTEGER "
+    "NOT NULL, day "
     "INTEGER NOT NULL,"
     " key_id TEXT NOT NULL, key_name TEXT NOT NULL, model TEXT NOT NULL, provider TEXT NOT NULL,"
     " upstream_model TEXT NOT NULL, upstream_id TEXT NOT NULL, api INTEGER NOT NULL, status "
@@ -32,10 +39,12 @@ static const char schema[] =
     "NOT NULL,"
     " reasoning_tokens INTEGER NOT NULL, cost_nano INTEGER NOT NULL, started_ms INTEGER NOT NULL,"
     " first_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL);"
-    "CREATE UNIQUE INDEX usage_id ON usage(id, attempt);"
-    "CREATE INDEX usage_open ON usage(id, attempt) WHERE state <> 0;" /* few, so looking there costs
-                                                                         little */
-    "CREATE TABLE usage_daily(day INTEGER NOT NULL, key_id TEXT NOT NULL, model TEXT NOT NULL,"
+    "CREATE UNIQUE INDEX IF NOT EXISTS usage_id ON usage(id, attempt);"
+    "CREATE INDEX IF NOT EXISTS usage_open ON usage(id, attempt) WHERE state <> 0;" /* few, so
+                                                                         looking there costs little
+                                                                       */
+    "CREATE TABLE IF NOT EXISTS usage_daily(day INTEGER NOT NULL, key_id TEXT NOT NULL, model TEXT "
+    "NOT NULL,"
     " provider TEXT NOT NULL, key_name TEXT NOT NULL, requests INTEGER NOT NULL, estimated INTEGER "
     "NOT NULL,"
     " input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, cache_write_tokens INTEGER "
@@ -78,6 +87,9 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_KEY_REVOKE] = "UPDATE keys SET revoked_ms=? WHERE id=?",
     [SQL_LIMIT_PUT] =
         "INSERT OR REPLACE INTO limits(name,owed_ns,mono_ns,wall_ms,boot_id) VALUES(?,?,?,?,?)",
+    [SQL_SLOT_PUT] = "INSERT OR REPLACE INTO slots(id,key_id,owner,due_wall_ms,charged_tokens) "
+                     "VALUES(?,?,?,?,?)",
+    [SQL_SLOT_DELETE] = "DELETE FROM slots WHERE id=?",
     [SQL_PROBE] = "INSERT OR REPLACE INTO meta(name,value) VALUES('probe', randomblob(8))",
 };
 
@@ -180,6 +192,23 @@ static enum err limit_put(struct store_sqlite *s, struct store_op *op)
     return sql_run(s, SQL_LIMIT_PUT);
 }
 
+static enum err slot_put(struct store_sqlite *s, struct store_op *op)
+{
+    sqlite3_stmt *q = s->sql[SQL_SLOT_PUT];
+    sql_blob(q, 1, op->slot.id.bytes, sizeof op->slot.id.bytes);
+    sql_text(q, 2, op->slot.key_id);
+    (void)sqlite3_bind_int64(q, 3, (sqlite3_int64)op->slot.owner); /* 64 random bits */
+    sql_int(q, 4, op->slot.due_wall_ms);
+    sql_int(q, 5, op->slot.charged_tokens);
+    return sql_run(s, SQL_SLOT_PUT);
+}
+
+static enum err slot_delete(struct store_sqlite *s, struct store_op *op)
+{
+    sql_blob(s->sql[SQL_SLOT_DELETE], 1, op->slot.id.bytes, sizeof op->slot.id.bytes);
+    return sql_run(s, SQL_SLOT_DELETE);
+}
+
 static enum err probe(struct store_sqlite *s, struct store_op *op)
 {
     (void)op;
@@ -197,6 +226,8 @@ static enum err apply_one(struct store_sqlite *s, struct store_op *op)
                                                            [STORE_LIMIT_PUT] = limit_put,
                                                            [STORE_PRUNE] = ledger_prune,
                                                            [STORE_USAGE] = ledger_usage,
+                                                           [STORE_SLOT_PUT] = slot_put,
+                                                           [STORE_SLOT_DELETE] = slot_delete,
                                                            [STORE_PROBE] = probe};
     return kinds[op->kind](s, op);
 }
@@ -262,6 +293,19 @@ static enum err on_waiting_row(sqlite3_stmt *q, const struct store_visitor *v)
     return v->on_waiting(v->ctx, &usage);
 }
 
+static enum err on_slot_row(sqlite3_stmt *q, const struct store_visitor *v)
+{
+    struct span id = sql_column(q, 0);
+    struct store_slot slot = {.key_id = sql_column(q, 1),
+                              .owner = (uint64_t)sqlite3_column_int64(q, 2),
+                              .due_wall_ms = sql_column_u64(q, 3),
+                              .charged_tokens = sql_column_u64(q, 4)};
+    if (id.len != sizeof slot.id.bytes)
+        return OK;
+    memcpy(slot.id.bytes, id.data, id.len);
+    return v->on_slot(v->ctx, &slot);
+}
+
 static enum err each_row(struct store_sqlite *s, const char *text, const struct store_visitor *v,
                          enum err (*row)(sqlite3_stmt *, const struct store_visitor *))
 {
@@ -295,6 +339,9 @@ static enum err load(struct store *store, const struct store_visitor *v)
                      "SELECT " USAGE_COLUMNS
                      " FROM usage INDEXED BY usage_open WHERE state<>0 AND state=2",
                      v, on_waiting_row);
+    if (!e)
+        e = each_row(s, "SELECT id,key_id,owner,due_wall_ms,charged_tokens FROM slots", v,
+                     on_slot_row);
     return e;
 }
 
@@ -355,7 +402,7 @@ static enum err create_schema(struct store_sqlite *s, struct span pepper_check)
     if (!e)
         e = execute(s, schema);
     if (!e)
-        e = prepare(s, "INSERT INTO meta(name,value) VALUES('pepper_check',?)", &q);
+        e = prepare(s, "INSERT OR IGNORE INTO meta(name,value) VALUES('pepper_check',?)", &q);
     if (!e) {
         sql_blob(q, 1, pepper_check.data, pepper_check.len);
         e = sql_result(s, sqlite3_step(q));
@@ -388,13 +435,12 @@ static enum err check_schema(struct store_sqlite *s, struct span pepper_check)
     enum err e = single_value(s, "PRAGMA user_version", &version);
     if (e)
         return e;
-    if (version == 0)
-        return create_schema(s, pepper_check);
     if (version > STORE_SCHEMA_VERSION) {
         log_error("store_too_new", LU64("schema", version), LU64("known", STORE_SCHEMA_VERSION));
         return ERR_VERSION;
     }
-    return check_pepper(s, pepper_check);
+    e = create_schema(s, pepper_check);
+    return e ? e : check_pepper(s, pepper_check);
 }
 
 static enum err open_database(struct store_sqlite *s, const char *path)

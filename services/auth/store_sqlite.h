@@ -21,6 +21,8 @@ enum sql {
     SQL_KEY_ADD,
     SQL_KEY_REVOKE,
     SQL_LIMIT_PUT,
+    SQL_SLOT_PUT,
+    SQL_SLOT_DELETE,
     SQL_PROBE,
     SQL_COUNT
 };

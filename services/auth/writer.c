@@ -220,6 +220,7 @@ static bool keep_all(struct arena *a, struct store_op *op)
                             &op->key.model_limits,
                             &op->limit.name,
                             &op->limit.boot_id,
+                            &op->slot.key_id,
                             &op->query.key_id};
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
         if (!keep(a, views[i]))

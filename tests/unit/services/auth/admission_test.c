@@ -80,7 +80,7 @@ static bool ask(struct fixture *f, const struct header *h, const char *model, ui
                           .model = span_str(model),
                           .input_tokens = tokens / 2,
                           .output_tokens = tokens - tokens / 2};
-    struct asker who = {&f->edge, 1};
+    struct asker who = {&f->edge, 1, 77};
     admission_decide(&f->admission, &who, h, &m, f->now, &f->verdict);
     return f->verdict.allowed;
 }
@@ -278,7 +278,7 @@ static void a_reported_lease_is_taken_back_before_deciding(void **state)
     assert_int_equal(f->verdict.allow.lease_requests, 2);
     struct authorize m = {
         .key_digest = span_of(f->digest, SHA256_BYTES), .model = SPAN("m"), .lease_ended = true};
-    struct asker who = {&f->edge, 1};
+    struct asker who = {&f->edge, 1, 77};
     struct header h = fresh(f);
     admission_decide(&f->admission, &who, &h, &m, f->now, &f->verdict);
     assert_true(f->verdict.allowed);

@@ -41,8 +41,7 @@ static struct hold *add(struct fixture *f, uint8_t n, uint64_t due_ns)
     assert_non_null(hold);
     gcra_charge(&f->key.tokens->gcra, START, 100);
     hold->charged_tokens = 100;
-    hold->slot = true;
-    f->key.in_flight++;
+    hold_take_slot(&f->holds, hold, START, false);
     return hold;
 }
 
@@ -82,8 +81,8 @@ static void a_slot_is_freed_once(void **state)
     struct fixture *f = *state;
     struct hold *first = add(f, 1, START);
     (void)add(f, 2, START);
-    hold_free_slot(first);
-    hold_free_slot(first);
+    hold_free_slot(&f->holds, first);
+    hold_free_slot(&f->holds, first);
     hold_drop(&f->holds, first);
     assert_int_equal(f->key.in_flight, 1);
 }
@@ -95,16 +94,16 @@ static void the_waiting_stand_in_order_and_may_leave_anywhere(void **state)
     hold_wait(&f->holds, a, 10);
     hold_wait(&f->holds, b, 20);
     hold_wait(&f->holds, c, 30);
-    assert_ptr_equal(f->holds.first_waiting, a);
+    assert_ptr_equal(f->holds.waiting.first, a);
     hold_stop_waiting(&f->holds, b);
     assert_ptr_equal(a->after, c);
     hold_wait(&f->holds, a, 40); /* again: to the end */
-    assert_ptr_equal(f->holds.first_waiting, c);
+    assert_ptr_equal(f->holds.waiting.first, c);
     hold_drop(&f->holds, c);
-    assert_ptr_equal(f->holds.first_waiting, a);
+    assert_ptr_equal(f->holds.waiting.first, a);
     hold_drop(&f->holds, a);
-    assert_null(f->holds.first_waiting);
-    assert_null(f->holds.last_waiting);
+    assert_null(f->holds.waiting.first);
+    assert_null(f->holds.waiting.last);
 }
 
 static void those_past_their_deadline_let_go_but_the_waiting_stay(void **state)
@@ -121,6 +120,67 @@ static void those_past_their_deadline_let_go_but_the_waiting_stay(void **state)
     holds_sweep(&f->holds, START + 10);
     assert_int_equal(f->holds.table.count, 1);
     assert_int_equal(left(f), 1000 - 100 - 100 - 20);
+}
+
+struct forgotten {
+    unsigned count;
+    struct request_id last;
+};
+
+static void on_forget(void *ctx, const struct request_id *id)
+{
+    struct forgotten *f = ctx;
+    f->count++;
+    f->last = *id;
+}
+
+static void slots_that_last_are_stored_and_forgotten_at_their_end(void **state)
+{
+    struct fixture *f = *state;
+    struct forgotten forgotten = {0};
+    const uint64_t ripe = START + HOLD_STORE_AGE_MS * (SECOND / 1000);
+    f->holds.forget = on_forget;
+    f->holds.forget_ctx = &forgotten;
+    struct hold *shortly = add(f, 1, UINT64_MAX), *lasting = add(f, 2, UINT64_MAX),
+                *other = add(f, 3, UINT64_MAX);
+    assert_null(hold_next_to_store(&f->holds, ripe - 1));
+    hold_finish(&f->holds, shortly, START); /* never written, so nothing to forget */
+    assert_int_equal(forgotten.count, 0);
+    assert_ptr_equal(hold_next_to_store(&f->holds, ripe), lasting);
+    assert_ptr_equal(hold_next_to_store(&f->holds, ripe), other);
+    assert_null(hold_next_to_store(&f->holds, ripe));
+    hold_not_stored(&f->holds, &other->id); /* the disk was full */
+    assert_ptr_equal(hold_next_to_store(&f->holds, ripe), other);
+    hold_free_slot(&f->holds, lasting);
+    hold_drop(&f->holds, lasting);
+    assert_int_equal(forgotten.count, 1);
+    assert_int_equal(forgotten.last.bytes[15], 2);
+}
+
+static void a_gone_edges_slots_are_free_after_a_while_unless_it_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t later = START + HOLD_OWNER_GRACE_S * SECOND;
+    for (uint8_t n = 1; n <= 4; n++)
+        add(f, n, UINT64_MAX)->owner = n <= 2 ? 71 : 72;
+    holds_owner_gone(&f->holds, 71, START);
+    holds_owner_gone(&f->holds, 72, START);
+    holds_owner_back(&f->holds, 72); /* only its link was lost */
+    holds_sweep(&f->holds, later - 1);
+    assert_int_equal(f->key.in_flight, 4);
+    holds_sweep(&f->holds, later);
+    assert_int_equal(f->key.in_flight, 2);
+}
+
+static void more_edges_may_go_than_are_remembered(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t owner = 1; owner <= 3 * HOLD_OWNERS_GONE; owner++)
+        holds_owner_gone(&f->holds, owner, START + owner);
+    add(f, 1, UINT64_MAX)->owner = 3 * HOLD_OWNERS_GONE;
+    add(f, 2, UINT64_MAX)->owner = 1; /* forgotten: its deadline frees it */
+    holds_sweep(&f->holds, START + 60 * SECOND);
+    assert_int_equal(f->key.in_flight, 1);
 }
 
 static void many_come_and_go(void **state)
@@ -152,6 +212,9 @@ int main(void)
         TEST(a_slot_is_freed_once),
         TEST(the_waiting_stand_in_order_and_may_leave_anywhere),
         TEST(those_past_their_deadline_let_go_but_the_waiting_stay),
+        TEST(slots_that_last_are_stored_and_forgotten_at_their_end),
+        TEST(a_gone_edges_slots_are_free_after_a_while_unless_it_comes_back),
+        TEST(more_edges_may_go_than_are_remembered),
         TEST(many_come_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,8 +111,7 @@ static void admit(struct fixture *f, uint8_t n, uint64_t tokens)
     limit_set_charge(&f->limits, &only, f->now_ns, 1, tokens);
     struct hold *hold = hold_add(&f->holds, &h.id, f->key, f->now_ns + 60 * SECOND);
     hold->charged_tokens = tokens;
-    hold->slot = true;
-    f->key->in_flight++;
+    hold_take_slot(&f->holds, hold, f->now_ns, false);
 }
 
 static void settle(struct fixture *f, uint8_t n, uint8_t attempt, uint64_t input, uint64_t output)
@@ -153,7 +152,7 @@ static void release(struct fixture *f, uint8_t n, uint8_t attempt, bool settles,
 static void wait_and_book(struct fixture *f, uint64_t ms)
 {
     f->now_ns += ms * 1000000;
-    ledger_tick(&f->ledger, f->now_ns);
+    ledger_tick(&f->ledger, f->now_ns, STARTED);
     drain(f);
 }
 
@@ -414,6 +413,42 @@ static void an_abandoned_request_gives_all_back_and_leaves_no_row(void **state)
     assert_int_equal(count_rows(f), 0);
 }
 
+static void a_running_requests_slot_survives_a_restart(void **state)
+{
+    struct fixture *f = *state;
+    struct store_slot slot = {.key_id = f->key->is.id,
+                              .owner = 7,
+                              .due_wall_ms = STARTED + 60000,
+                              .id = header_of(1, 1).id};
+    assert_int_equal(ledger_on_slot(&f->ledger, &slot, f->now_ns, STARTED), OK);
+    assert_int_equal(f->key->in_flight, 1);
+    holds_owner_back(&f->holds, 7); /* its edge is there again */
+    settle(f, 1, 1, 20, 30);
+    release(f, 1, 1, true, 200);
+    assert_int_equal(f->key->in_flight, 0);
+    slot.due_wall_ms = STARTED; /* its time is over */
+    assert_int_equal(ledger_on_slot(&f->ledger, &slot, f->now_ns, STARTED), OK);
+    assert_int_equal(f->key->in_flight, 0);
+}
+
+static void a_slot_that_lasts_is_stored_by_the_tick(void **state)
+{
+    struct fixture *f = *state;
+    admit(f, 1, 100);
+    f->now_ns += SECOND;
+    ledger_tick(&f->ledger, f->now_ns, STARTED);
+    assert_int_equal(f->queued, 1);
+    assert_int_equal(f->queue[0].kind, STORE_SLOT_PUT);
+    assert_true(span_equals(f->queue[0].slot.key_id, f->key->is.id));
+    assert_int_equal(f->queue[0].slot.due_wall_ms, STARTED + 59000);
+    f->full = true;
+    drain(f);
+    f->full = false;
+    ledger_tick(&f->ledger, f->now_ns + SECOND, STARTED); /* it failed: again */
+    assert_int_equal(f->queued, 1);
+    drain(f);
+}
+
 static void a_row_of_an_unknown_key_is_kept_too(void **state)
 {
     struct fixture *f = *state;
@@ -444,6 +479,8 @@ int main(void)
         TEST(booking_is_tried_again_when_the_store_refuses_it),
         TEST(a_leased_request_is_corrected_from_what_its_lease_set_aside),
         TEST(an_abandoned_request_gives_all_back_and_leaves_no_row),
+        TEST(a_running_requests_slot_survives_a_restart),
+        TEST(a_slot_that_lasts_is_stored_by_the_tick),
         TEST(a_row_of_an_unknown_key_is_kept_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

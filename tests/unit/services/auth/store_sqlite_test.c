@@ -137,7 +137,7 @@ static void another_pepper_is_refused(void **state)
 }
 
 struct seen {
-    unsigned keys, limits, waiting;
+    unsigned keys, limits, waiting, slots;
 };
 
 static enum err see_key(void *ctx, const struct key_attributes *a)
@@ -168,6 +168,38 @@ static enum err see_waiting(void *ctx, const struct store_usage *u)
     return OK;
 }
 
+static enum err see_slot(void *ctx, const struct store_slot *slot)
+{
+    ((struct seen *)ctx)->slots++;
+    assert_int_equal(slot->id.bytes[3], 33);
+    assert_true(span_is(slot->key_id, "key_1"));
+    assert_true(slot->owner == UINT64_MAX - 5);
+    assert_int_equal(slot->due_wall_ms, 1234);
+    assert_int_equal(slot->charged_tokens, 50);
+    return OK;
+}
+
+static void slots_come_back_until_they_are_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen = {0};
+    const struct store_visitor visitor = {&seen, see_key, see_limit, see_waiting, see_slot};
+    struct store_op put = {.kind = STORE_SLOT_PUT};
+    put.slot = (struct store_slot){.id = {.bytes = {[3] = 33}},
+                                   .key_id = SPAN("key_1"),
+                                   .owner = UINT64_MAX - 5,
+                                   .due_wall_ms = 1234,
+                                   .charged_tokens = 50};
+    assert_int_equal(store_apply(f->store, &put, 1), OK);
+    reopen(f);
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(seen.slots, 1);
+    put.kind = STORE_SLOT_DELETE;
+    assert_int_equal(store_apply(f->store, &put, 1), OK);
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(seen.slots, 1);
+}
+
 static void keys_limits_and_waiting_rows_come_back_at_the_next_start(void **state)
 {
     struct fixture *f = *state;
@@ -190,7 +222,7 @@ static void keys_limits_and_waiting_rows_come_back_at_the_next_start(void **stat
     ops[4].settles = true;
     assert_int_equal(store_apply(f->store, ops, 5), OK);
     reopen(f);
-    const struct store_visitor visitor = {&seen, see_key, see_limit, see_waiting};
+    const struct store_visitor visitor = {&seen, see_key, see_limit, see_waiting, see_slot};
     assert_int_equal(store_load(f->store, &visitor), OK);
     assert_int_equal(seen.keys, 1);
     assert_int_equal(seen.limits, 1);
@@ -387,6 +419,7 @@ int main(void)
         TEST(files_are_for_their_owner_only),
         TEST(a_second_auth_is_refused_and_postgresql_named),
         TEST(another_pepper_is_refused),
+        TEST(slots_come_back_until_they_are_forgotten),
         TEST(keys_limits_and_waiting_rows_come_back_at_the_next_start),
         TEST(a_batch_is_written_whole_or_not_at_all),
         TEST(a_failed_batch_leaves_no_trace_in_later_sums),
