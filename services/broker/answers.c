@@ -2,6 +2,7 @@
 #include <utlist.h>
 
 #include "common/base/log.h"
+#include "proto/api.h"
 #include "proto/error_class.h"
 #include "services/broker/call.h"
 
@@ -36,6 +37,17 @@ static void edge_lost(struct calls *c, struct call *call)
     call_end(c, call);
 }
 
+/* Who made it and where, for those who ask for it by id. Reading one later makes nobody its owner.
+ */
+static void remember_response(struct calls *c, const struct call *call, struct span id,
+                              uint32_t lane, uint64_t now_us)
+{
+    if (call->by_id || call->request.api != API_OPENAI_RESPONSES || lane == UINT32_MAX)
+        return;
+    struct stored_place place = {call_choice(call)->target->pool, lane + 1};
+    stored_remember(&c->stored, id, call->request.key_id, place, now_us);
+}
+
 void calls_on_head(struct calls *c, struct worker *from, const struct bus_message *m,
                    uint64_t now_us)
 {
@@ -48,6 +60,7 @@ void calls_on_head(struct calls *c, struct worker *from, const struct bus_messag
     if (call->state != CALL_DISPATCHED)
         return;
     call->state = CALL_COMMITTED;
+    remember_response(c, call, m->body->head.upstream_id, m->body->head.endpoint, now_us);
     breaker_success(&call_choice(call)->target->breaker);
     call->probe = false;
     call_drop_payload(c, call);
@@ -77,6 +90,8 @@ void calls_on_end(struct calls *c, struct worker *from, const struct bus_message
     from->stuck = false;
     if (!call)
         return;
+    if (m->header.type == MESSAGE_REPLY)
+        remember_response(c, call, m->body->reply.upstream_id, m->body->reply.endpoint, now_us);
     breaker_success(&call_choice(call)->target->breaker);
     call->probe = false;
     if (to_edge(c, call, m, HEADER_LAST))
@@ -111,9 +126,15 @@ void calls_on_fail(struct calls *c, struct worker *from, const struct bus_messag
     from->stuck = error_class == ERROR_WORKER_REFUSED;
     call->last_worker = from->serial;
     struct pool *pool = from->pool;
-    bool retried = !committed && place_retry(c, call, &m->body->fail, now_us);
+    bool missed = call->by_id && !committed &&
+                  (error_class == ERROR_UPSTREAM_NOT_FOUND || error_class == ERROR_NOT_FOUND);
+    bool retried = missed       ? place_search_on(c, call, &m->body->fail, now_us)
+                   : !committed ? place_retry(c, call, &m->body->fail, now_us)
+                                : false;
     call_detach(c, call, retried ? OUTCOME_RETRIED : OUTCOME_FAILED);
-    if (!retried) {
+    if (missed && !retried) {
+        call_fail_stored(c, call);
+    } else if (!retried) {
         if (to_edge(c, call, m, HEADER_LAST))
             log_warn("edge_unreachable", LHEX("request", call->id.bytes, sizeof call->id.bytes));
         call_end(c, call);

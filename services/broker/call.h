@@ -9,6 +9,7 @@
 #include "services/broker/calls.h"
 #include "services/broker/cancels.h"
 #include "services/broker/due.h"
+#include "services/broker/stored.h"
 
 enum { CALL_MAX_WAITS = 8 };
 
@@ -27,6 +28,8 @@ struct call {
     bool ambiguous_used; /* the one ambiguous repeat is spent */
     bool probe;          /* the present attempt probes its target's breaker */
     bool again;          /* it has been queued before: it goes first in its lane */
+    bool by_id;          /* about a stored response, by its id alone */
+    uint8_t missed;      /* attempts that did not find it */
     uint8_t wait_count;
     uint16_t choice; /* index of the present or last attempt's choice */
 
@@ -40,6 +43,7 @@ struct call {
     uint64_t tried, barred;
     uint64_t avoid; /* endpoints that failed, bits; of avoid_target */
     const struct target *avoid_target;
+    struct stored_place place; /* of the stored response it is about, if remembered */
 
     uint64_t deadline_us;
     uint64_t asked_us; /* began to wait for a slot */
@@ -72,6 +76,7 @@ struct calls {
     struct cancels *cancels;
     struct due_heap due;
     struct retry_budget budget;
+    struct stored stored;
     uint32_t count;
     uint32_t queued;
     uint64_t body_bytes;
@@ -89,6 +94,9 @@ void place_expired(struct calls *c, struct call *call, uint64_t now_us);
 /* An attempt failed before anything reached the client. true: a next one is under way, the FAIL
  * must not be forwarded. */
 bool place_retry(struct calls *c, struct call *call, const struct fail *f, uint64_t now_us);
+/* The stored response it is about is not where it was looked for. true: it is looked for in the
+ * next place. */
+bool place_search_on(struct calls *c, struct call *call, const struct fail *f, uint64_t now_us);
 /* Gives free slots of this provider to those who wait. */
 void place_waiting(struct calls *c, struct pool *pool, uint64_t now_us);
 /* Out of every queue. */
@@ -108,6 +116,8 @@ void call_end(struct calls *c, struct call *call);
 /* Tells the edge, then ends it. */
 void call_fail(struct calls *c, struct call *call, unsigned error_class, const char *message,
                uint64_t retry_after_ms);
+/* 404, in words that do not tell a response of another client from none. */
+void call_fail_stored(struct calls *c, struct call *call);
 /* Milliseconds left, for a header: at least 1. */
 uint32_t call_left_ms(const struct call *call, uint64_t now_us);
 

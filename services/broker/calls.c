@@ -45,6 +45,7 @@ void calls_destroy(struct calls **calls)
     free(e);
     cancels_destroy(&c->cancels);
     due_free(&c->due);
+    stored_free(&c->stored);
     router_unref(&c->router);
     free(c);
     *calls = NULL;
@@ -56,6 +57,7 @@ void calls_reconfigure(struct calls *c, const struct calls_rules *rules, struct 
     router_ref(router);
     router_unref(&c->router);
     c->router = router;
+    stored_forget_lanes(&c->stored);
 }
 
 void calls_close(struct calls *c, uint64_t from_us)
@@ -124,14 +126,19 @@ void call_end(struct calls *c, struct call *call)
     free(call);
 }
 
+static void send_refusal(struct calls *c, struct edge *edge, struct header h, const struct fail *f)
+{
+    h.flags |= HEADER_LAST;
+    if (c->ops->send(c->ctx, edge->peer, h, MESSAGE_FAIL, f))
+        log_debug("edge_unreachable", LHEX("request", h.id.bytes, sizeof h.id.bytes));
+}
+
 static void refuse(struct calls *c, struct edge *edge, struct header h, unsigned error_class,
                    struct span message, uint64_t retry_after_ms)
 {
     struct fail f = {
         .error_class = error_class, .message = message, .retry_after_ms = retry_after_ms};
-    h.flags |= HEADER_LAST;
-    if (c->ops->send(c->ctx, edge->peer, h, MESSAGE_FAIL, &f))
-        log_debug("edge_unreachable", LHEX("request", h.id.bytes, sizeof h.id.bytes));
+    send_refusal(c, edge, h, &f);
 }
 
 void call_fail(struct calls *c, struct call *call, unsigned error_class, const char *message,
@@ -139,6 +146,30 @@ void call_fail(struct calls *c, struct call *call, unsigned error_class, const c
 {
     struct header h = {.id = call->id, .attempt = call->attempt, .flags = call->flags};
     refuse(c, call->edge, h, error_class, span_str(message), retry_after_ms);
+    call_end(c, call);
+}
+
+static void refuse_stored(struct calls *c, struct edge *edge, struct header h, struct span id,
+                          bool by_id)
+{
+    char message[256];
+    struct fail f = {.error_class = by_id ? ERROR_NOT_FOUND : ERROR_BAD_REQUEST};
+    int n = snprintf(message, sizeof message,
+                     by_id ? "Response with id '%.*s' not found."
+                           : "Previous response with id '%.*s' not found.",
+                     SPAN_ARG(span_first(id, 150)));
+    f.message = span_of(message, (size_t)n);
+    if (!by_id) {
+        f.code = SPAN("previous_response_not_found");
+        f.param = SPAN("previous_response_id");
+    }
+    send_refusal(c, edge, h, &f);
+}
+
+void call_fail_stored(struct calls *c, struct call *call)
+{
+    struct header h = {.id = call->id, .attempt = call->attempt, .flags = call->flags};
+    refuse_stored(c, call->edge, h, call->request.response_id, true);
     call_end(c, call);
 }
 
@@ -231,6 +262,44 @@ static void refuse_model(struct calls *c, struct edge *from, const struct bus_me
     refuse(c, from, m->header, ERROR_MODEL_NOT_FOUND, span_of(message, (size_t)n), 0);
 }
 
+/* About a stored response, and no model says who may have it? */
+static bool is_by_id(const struct request *r)
+{
+    return !r->model.len && r->response_id.len;
+}
+
+/* NULL: it has been refused. */
+static const struct route *route_of(struct calls *c, struct edge *from, const struct bus_message *m,
+                                    uint64_t now_us, struct stored_place *place_out)
+{
+    const struct request *r = &m->body->request;
+    bool by_id = is_by_id(r);
+    const struct route *route =
+        by_id ? router_find_stored(c->router) : router_find(c->router, r->model);
+    if (!route && !by_id) {
+        refuse_model(c, from, m);
+    } else if (!route || stored_find(&c->stored, r->response_id, r->key_id, now_us, place_out) ==
+                             STORED_FOREIGN) {
+        refuse_stored(c, from, m->header, r->response_id, by_id);
+        return NULL;
+    }
+    return route;
+}
+
+/* Nobody else has the response it is about. */
+static void keep_to_place(struct call *call, const struct stored_place *place)
+{
+    uint64_t others = 0, here = 0;
+    for (uint32_t i = 0; i < call->route->choice_count; i++) {
+        bool same = call->route->choices[i].target->pool == place->pool;
+        *(same ? &here : &others) |= (uint64_t)1 << i;
+    }
+    if (here) {
+        call->place = *place;
+        call->barred |= others;
+    }
+}
+
 void calls_on_request(struct calls *c, struct edge *from, const struct bus_message *m,
                       uint64_t now_us)
 {
@@ -248,17 +317,18 @@ void calls_on_request(struct calls *c, struct edge *from, const struct bus_messa
         return;
     }
     retry_budget_request(&c->budget, now_us);
-    const struct route *route = router_find(c->router, m->body->request.model);
-    if (!route) {
-        refuse_model(c, from, m);
+    struct stored_place place = {0};
+    const struct route *route = route_of(c, from, m, now_us, &place);
+    if (!route)
         return;
-    }
     struct call *call = NULL;
     if (m->frame.len <= c->rules.body_memory_max - c->body_bytes)
         call = create(c, from, m, route, now_us);
-    if (call)
+    if (call) {
+        call->by_id = is_by_id(&m->body->request);
+        keep_to_place(call, &place);
         place_call(c, call, now_us);
-    else
+    } else
         refuse(c, from, h, ERROR_OVERLOADED,
                SPAN("The gateway holds too many request bytes. Try again shortly."), 1000);
 }

@@ -7,7 +7,7 @@
 #include "proto/error_class.h"
 #include "services/broker/call.h"
 
-enum { RETRY_AFTER_MS = 1000 };
+enum { RETRY_AFTER_MS = 1000, MAX_SEARCHED = 64 };
 
 static struct route_state state_of(const struct calls *c, const struct call *call, uint64_t now_us)
 {
@@ -56,6 +56,8 @@ static enum err send_dispatch(struct calls *c, struct call *call, struct worker 
         .headers = r->headers,
         .body = r->body,
         .route = choice->name ? asked : SPAN_NONE,
+        .response_id = r->response_id,
+        .place = call->place.pool == choice->target->pool ? call->place.lane : 0,
     };
     struct header h = {
         .id = call->id,
@@ -288,8 +290,12 @@ bool place_retry(struct calls *c, struct call *call, const struct fail *f, uint6
 {
     struct target *target = call_choice(call)->target;
     uint64_t bit = (uint64_t)1 << call->choice;
-    struct retry_failure failure = {f->error_class, f->sent,       f->final,
-                                    target->paid,   call->attempt, call->ambiguous_used};
+    struct retry_failure failure = {f->error_class,
+                                    f->sent,
+                                    f->final,
+                                    target->paid,
+                                    (unsigned)call->attempt - call->missed,
+                                    call->ambiguous_used};
     struct retry_decision d = retry_decide(&c->rules.retry, &failure);
     if (!d.retry)
         return false;
@@ -313,5 +319,25 @@ bool place_retry(struct calls *c, struct call *call, const struct fail *f, uint6
     call->state = CALL_BACKOFF;
     call->again = true;
     due_set(&c->due, &call->due, now_us + wait);
+    return true;
+}
+
+bool place_search_on(struct calls *c, struct call *call, const struct fail *f, uint64_t now_us)
+{
+    const struct target *target = call_choice(call)->target;
+    /* Where it is known to be from, it was: it has been deleted or has expired. */
+    if (call->place.lane || f->error_class == ERROR_NOT_FOUND || call->missed >= MAX_SEARCHED)
+        return false;
+    call->missed++;
+    remember_endpoint(call, target, f->endpoint);
+    if (!has_spare_endpoint(call, target))
+        call->barred |= (uint64_t)1 << call->choice;
+    call->asked_us = now_us;
+    struct route_state s = state_of(c, call, now_us);
+    if (!route_candidates(call->route, &s))
+        return false;
+    call->state = CALL_BACKOFF;
+    call->again = true;
+    due_set(&c->due, &call->due, now_us);
     return true;
 }

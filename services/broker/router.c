@@ -1,11 +1,15 @@
 #include "services/broker/router.h"
 
 #include <stdlib.h>
+
+enum { STORED_TIMEOUT_MS = 60000 }; /* the models' default */
+
 struct router {
     unsigned refs;
     struct config *config; /* own hold: names below are views of it */
     struct route *routes;  /* in the configuration's order */
     size_t route_count;
+    struct route stored; /* of all providers with stored responses */
 };
 
 /* ---- making ---- */
@@ -28,15 +32,13 @@ static uint32_t at_least_one(size_t n)
     return n ? (uint32_t)n : 1;
 }
 
-static enum err make_target(const struct config_target *from, struct workers *workers,
+static enum err make_target(const struct config_provider *p, struct workers *workers,
                             uint64_t now_us, struct target *out)
 {
-    const struct config_provider *p = from->provider;
     size_t keys = p->api_keys.count + p->api_key_files.count;
     *out = (struct target){
         .pool = workers_pool(workers, span_str(p->name), now_us),
-        .model = from->model,
-        .weight = from->weight,
+        .weight = 1,
         .endpoints = at_least_one(p->endpoints.count) * at_least_one(keys),
         .paid = strcmp(p->type, "replicate") == 0,
     };
@@ -53,9 +55,11 @@ static enum err make_route(const struct config_model *from, struct workers *work
         return ERR_NOMEM;
     for (size_t i = 0; i < from->target_count; i++) {
         struct target *t = &out->targets[i];
-        enum err e = make_target(&from->targets[i], workers, now_us, t);
+        enum err e = make_target(from->targets[i].provider, workers, now_us, t);
         if (e)
             return e;
+        t->model = from->targets[i].model;
+        t->weight = from->targets[i].weight;
         const struct breaker *b = breaker_before(before, out->name, t);
         if (b)
             t->breaker = *b;
@@ -72,6 +76,31 @@ static void add_choices(struct route *to, const struct route *of, const char *na
     for (size_t i = 0; i < of->target_count && to->choice_count < ROUTE_MAX_CHOICES; i++)
         to->choices[to->choice_count++] =
             (struct choice){&of->targets[i], of->name, name, timeout_ms, tier};
+}
+
+/* Only OpenAI-type providers keep responses. A tier each: searched in turn. */
+static enum err make_stored_route(struct router *r, const struct config *config,
+                                  struct workers *workers, uint64_t now_us)
+{
+    struct route *route = &r->stored;
+    route->name = "";
+    route->deadline_ms = config->options.edge_deadline;
+    route->targets = calloc(config->provider_count + 1, sizeof *route->targets);
+    if (!route->targets)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < config->provider_count; i++) {
+        const struct config_provider *p = &config->providers[i];
+        uint32_t n = route->choice_count;
+        if (strcmp(p->type, "openai") != 0 || n == ROUTE_MAX_CHOICES)
+            continue;
+        enum err e = make_target(p, workers, now_us, &route->targets[n]);
+        if (e)
+            return e;
+        route->choices[n] =
+            (struct choice){&route->targets[n], route->name, NULL, STORED_TIMEOUT_MS, n};
+        route->target_count = ++route->choice_count;
+    }
+    return OK;
 }
 
 /* Once all routes have their targets: a fallback borrows those of its own route. */
@@ -107,6 +136,8 @@ enum err router_create(struct router **out, const struct config *config, struct 
     }
     for (size_t i = 0; !e && i < config->model_count; i++)
         link_route(r, config, i);
+    if (!e)
+        e = make_stored_route(r, config, workers, now_us);
     if (e)
         router_unref(&r);
     *out = r;
@@ -138,6 +169,7 @@ void router_unref(struct router **router)
         return;
     for (size_t i = 0; i < r->route_count; i++)
         free(r->routes[i].targets);
+    free(r->stored.targets);
     free(r->routes);
     config_destroy(&r->config);
     free(r);
@@ -147,6 +179,11 @@ const struct route *router_find(const struct router *r, struct span model)
 {
     const struct config_model *m = config_find_model(r->config, model);
     return m ? &r->routes[m - r->config->models] : NULL;
+}
+
+const struct route *router_find_stored(const struct router *r)
+{
+    return r->stored.choice_count ? &r->stored : NULL;
 }
 
 /* ---- choosing ---- */

@@ -53,6 +53,10 @@ void router_unref(struct router **r);
 /* By exact name, else the longest wildcard; NULL when unknown. */
 const struct route *router_find(const struct router *r, struct span model);
 
+/* For what concerns a stored response by its id alone: every provider that may have it, one after
+ * the other; NULL when there is none. */
+const struct route *router_find_stored(const struct router *r);
+
 /* What a request knows about its choices: bits by choice index. */
 struct route_state {
     uint64_t tried;  /* leave out while there are others */
