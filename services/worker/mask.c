@@ -70,7 +70,7 @@ struct span mask_message(struct span message, struct arena *arena)
 {
     struct buf valid = {0}, masked = {0};
     /* a key that the cut would halve is still seen whole */
-    utf8_repair(&valid, span_first(message, MASK_MAX_BYTES * 2));
+    utf8_repair(&valid, span_first(message, (size_t)MASK_MAX_BYTES * 2));
     mask(&masked, buf_span(&valid));
     size_t n = masked.len;
     if (n > MASK_MAX_BYTES) {

@@ -17,7 +17,7 @@ static struct span scalar(struct json v, struct arena *arena)
  * (FastAPI's, WIRE 9.5) */
 static struct span list_of_details(struct json list, struct arena *arena)
 {
-    struct buf text = {.max = MASK_MAX_BYTES * 4};
+    struct buf text = {.max = (size_t)MASK_MAX_BYTES * 4};
     for (struct json_iter i = json_iter(list); json_next(&i);) {
         struct json loc = json_get(i.value, "loc"), msg = json_get(i.value, "msg");
         if (text.len)

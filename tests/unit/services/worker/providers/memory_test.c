@@ -73,9 +73,9 @@ static const char openai_stream[] =
     "{\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}"
     "\n\ndata: [DONE]\n\n";
 static const char *const replicate_steps[] = {
-    "{\"latest_version\":{\"openapi_schema\":{\"components\":{\"schemas\":{\"Input\":{"
-    "\"properties\":{\"prompt\":{},\"prompt_template\":{},"
-    "\"image\":{},\"stop_sequences\":{\"type\":\"string\"}}}}}}}}",
+    ("{\"latest_version\":{\"openapi_schema\":{\"components\":{\"schemas\":{\"Input\":{"
+     "\"properties\":{\"prompt\":{},\"prompt_template\":{},"
+     "\"image\":{},\"stop_sequences\":{\"type\":\"string\"}}}}}}}}"),
     "{\"id\":\"abc\",\"model\":\"m\",\"status\":\"starting\",\"urls\":{\"stream\":\"https://"
     "stream.replicate.com/x\"}}",
     "event: output\ndata: one two\n\nevent: done\ndata: {}\n\n",
