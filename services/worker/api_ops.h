@@ -10,23 +10,25 @@ struct answer_writer; /* one answer being written; in the arena */
 
 struct answer_options {
     struct arena *arena;
-    struct buf *out;          /* client bytes are appended here */
+    struct buf *out; /* client bytes are appended here */
     const struct neutral_request *request;
     uint64_t created_s;
-    uint64_t input_tokens;    /* estimate, for message_start and for usage that never comes */
-    struct span request_id;   /* "req_…": goes into errors */
-    struct span model;        /* the upstream model's name (bytes), when the answer does not say */
+    uint64_t input_tokens;  /* estimate, for message_start and for usage that never comes */
+    struct span request_id; /* "req_…": goes into errors */
+    struct span model;      /* the upstream model's name (bytes), when the answer does not say */
 };
 
 struct api_ops {
     const char *name;
-    /* The body has been parsed as JSON already (an object). ERR_INVALID with fault_out (class, message, param). */
+    /* The body has been parsed as JSON already (an object). ERR_INVALID with fault_out (class,
+     * message, param). */
     enum err (*read_request)(struct json body, struct arena *arena, struct neutral_request *out,
                              struct fault *fault_out);
     struct answer_writer *(*writer_create)(const struct answer_options *options);
-    /* Streams: appends SSE events to out. Unary: accumulates, and appends the whole body at EVENT_END.
-     * EVENT_ERROR: a stream gets the in-band error event; a unary answer nothing (the caller reports the fault).
-     * call.c never passes EVENT_ERROR on: the edge writes the in-band error from the fault. */
+    /* Streams: appends SSE events to out. Unary: accumulates, and appends the whole body at
+     * EVENT_END. EVENT_ERROR: a stream gets the in-band error event; a unary answer nothing (the
+     * caller reports the fault). call.c never passes EVENT_ERROR on: the edge writes the in-band
+     * error from the fault. */
     void (*write)(struct answer_writer *w, const struct neutral_event *e);
 };
 

@@ -4,7 +4,8 @@
 
 #include "services/worker/provider.h"
 
-/* `config` may be NULL: then only the base URL speaks. The quirk "openai" makes any address count as OpenAI's own. */
+/* `config` may be NULL: then only the base URL speaks. The quirk "openai" makes any address count
+ * as OpenAI's own. */
 struct host host_describe(const struct config_provider *config, struct span base_url);
 
 #endif

@@ -1,10 +1,12 @@
-/* The neutral form between client protocols and providers (WIRE 10): a request as read, an answer as events.
+/* The neutral form between client protocols and providers (WIRE 10): a request as read, an answer
+ * as events.
  *
  * Two kinds of text, never mixed:
- *   "json text"  the bytes between the quotes of a JSON string, still escaped (struct span named …_text);
- *                copied from JSON to JSON untouched, so escapes and lone surrogates survive (H022 to H024)
- *   "json"       a whole JSON value, verbatim (struct span named …_json): numbers keep their digits
- * Everything is a view of the client's body or of the arena, and lives as long as both. Empty span = absent. */
+ *   "json text"  the bytes between the quotes of a JSON string, still escaped (struct span named
+ * …_text); copied from JSON to JSON untouched, so escapes and lone surrogates survive (H022 to
+ * H024) "json"       a whole JSON value, verbatim (struct span named …_json): numbers keep their
+ * digits Everything is a view of the client's body or of the arena, and lives as long as both.
+ * Empty span = absent. */
 #ifndef SERVICES_WORKER_NEUTRAL_H
 #define SERVICES_WORKER_NEUTRAL_H
 
@@ -21,17 +23,20 @@ struct fault {
     struct span param;        /* "messages[2].content[0]" */
     unsigned upstream_status; /* 0 = none */
     uint64_t retry_after_ms;  /* 0 = none */
-    bool final;               /* no retry can help, whatever the class says (spend cap, x-should-retry: false) */
+    struct span details_json; /* an Anthropic error's details, for Anthropic clients; else empty */
+    bool final; /* no retry can help, whatever the class says (spend cap, x-should-retry: false) */
 };
 
 /* ---- request ---- */
 enum part_kind {
-    PART_TEXT,        /* text */
-    PART_REFUSAL,     /* text */
-    PART_IMAGE,       /* url_text, or media_type_text + data_text (base64) */
-    PART_DOCUMENT,    /* url_text, or media_type_text + data_text, or text (plain); title_text, context_text */
-    PART_SEARCH,      /* search_result: raw_json */
-    PART_TOOL_CALL,   /* id_text, name_text, args_text (OpenAI: a string) or args_json (Anthropic: an object) */
+    PART_TEXT,      /* text */
+    PART_REFUSAL,   /* text */
+    PART_IMAGE,     /* url_text, or media_type_text + data_text (base64) */
+    PART_DOCUMENT,  /* url_text, or media_type_text + data_text, or text (plain); title_text,
+                       context_text */
+    PART_SEARCH,    /* search_result: raw_json */
+    PART_TOOL_CALL, /* id_text, name_text, args_text (OpenAI: a string) or args_json (Anthropic: an
+                       object) */
     PART_TOOL_RESULT, /* id_text, parts, is_error */
     PART_THINKING,    /* text, signature_text */
     PART_REDACTED,    /* data_text */
@@ -52,7 +57,7 @@ struct part {
     struct span args_json;
     struct span signature_text;
     struct span raw_json;
-    struct span cache_json; /* cache_control's value, when the part carries a mark */
+    struct span cache_json;  /* cache_control's value, when the part carries a mark */
     struct span detail_text; /* image_url.detail */
     struct part_list *parts; /* TOOL_RESULT's content */
     bool is_error;
@@ -70,7 +75,7 @@ struct turn {
     enum role role;
     struct part_list parts;
     struct span name_text;
-    bool plain; /* content was one string, not a list of parts */
+    bool plain;     /* content was one string, not a list of parts */
     unsigned index; /* in the client's messages array, for error params */
 };
 
@@ -80,9 +85,9 @@ struct tool {
     struct span schema_json; /* parameters / input_schema */
     struct span strict_json; /* true / false */
     struct span cache_json;
-    struct span raw_json;    /* a server tool (Anthropic, dated type) or a custom tool, verbatim */
-    bool server;             /* runs at the provider; only its own protocol knows it */
-    bool custom;             /* OpenAI type custom */
+    struct span raw_json; /* a server tool (Anthropic, dated type) or a custom tool, verbatim */
+    bool server;          /* runs at the provider; only its own protocol knows it */
+    bool custom;          /* OpenAI type custom */
 };
 
 enum tool_mode { TOOLS_UNSET, TOOLS_AUTO, TOOLS_ANY, TOOLS_NONE, TOOLS_NAMED };
@@ -92,7 +97,7 @@ enum format_kind { FORMAT_TEXT, FORMAT_JSON, FORMAT_SCHEMA };
 
 /* A member of the client's request that the neutral form has no place for. */
 struct extra {
-    const char *name;     /* NUL-terminated, unescaped */
+    const char *name; /* NUL-terminated, unescaped */
     struct span json;
 };
 
@@ -131,14 +136,15 @@ struct neutral_request {
     struct span service_tier_text;
     struct span cache_json; /* Anthropic's top-level cache_control */
 
-    int64_t n;          /* 1 unless given */
+    int64_t n; /* 1 unless given */
     bool logprobs;
     bool stream;
-    bool want_usage;    /* stream_options.include_usage */
+    bool want_usage; /* stream_options.include_usage */
 
     struct extra *extras;
     size_t extra_count;
-    /* Names that will not reach the upstream; joined into x-tollgate-dropped. Appended by readers and builders alike. */
+    /* Names that will not reach the upstream; joined into x-tollgate-dropped. Appended by readers
+     * and builders alike. */
     const char **dropped;
     size_t dropped_count, dropped_cap;
 };
@@ -162,8 +168,8 @@ enum event_kind {
     EVENT_USAGE,           /* usage: only the fields present; merge, never add */
     EVENT_STOP,            /* stop, stop_sequence_text */
     EVENT_PING,
-    EVENT_END,             /* complete; last */
-    EVENT_ERROR            /* fault; last */
+    EVENT_END,  /* complete; last */
+    EVENT_ERROR /* fault; last */
 };
 
 enum stop_reason {
@@ -177,20 +183,24 @@ enum stop_reason {
     STOP_PAUSE
 };
 
-/* Token counts; UINT64_MAX = not reported. input is all of it: cached and cache-written ones included (OpenAI's sense). */
+/* Token counts; UINT64_MAX = not reported. input is all of it: cached and cache-written ones
+ * included (OpenAI's sense). */
 #define USAGE_UNKNOWN UINT64_MAX
 struct usage {
     uint64_t input, cached, cache_write, output, reasoning;
     struct span service_tier_text;
 };
-#define USAGE_NONE ((struct usage){USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, {NULL, 0}})
+#define USAGE_NONE                                                                                 \
+    ((struct usage){                                                                               \
+        USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, {NULL, 0}})
 /* Fields of `from` that are known replace those of `into`. */
 void usage_merge(struct usage *into, const struct usage *from);
 
 struct neutral_event {
     enum event_kind kind;
-    uint32_t slot; /* tools: which call. Legacy completions of several prompts: TEXT and STOP carry the prompt's index
-                    * (set by call.c; one START, one summed USAGE and one END for all of them) */
+    uint32_t slot; /* tools: which call. Legacy completions of several prompts: TEXT and STOP carry
+                    * the prompt's index (set by call.c; one START, one summed USAGE and one END for
+                    * all of them) */
     struct span text;
     struct span id_text;
     struct span model_text;

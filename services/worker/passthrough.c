@@ -332,8 +332,7 @@ static void on_end(struct call *c, const struct exchange *x)
     (void)x;
     struct passthrough *p = state_of(c);
     struct fault fault;
-    fault_set(&fault, ERROR_UPSTREAM_CLOSED,
-              "upstream closed the stream", NULL);
+    fault_set(&fault, ERROR_UPSTREAM_CLOSED, "upstream closed the stream", NULL);
     switch (p->answer.mode) {
     case ANSWER_ERROR: {
         struct upstream_headers headers = upstream_answer_headers(&p->answer);
