@@ -61,6 +61,10 @@ static void write_anthropic(struct json_writer *w, const struct error_report *r)
     jw_str(w, error_info(r->error_class)->anthropic_type);
     jw_key(w, "message");
     jw_string(w, r->message);
+    if (r->details_json.len) {
+        jw_key(w, "details");
+        jw_raw(w, r->details_json);
+    }
     jw_object_end(w);
     jw_key(w, "request_id");
     if (r->request_id.len)

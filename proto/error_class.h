@@ -38,6 +38,7 @@ struct error_report {
     struct span code;  /* overrides the class's OpenAI code (an upstream's own code is kept) */
     struct span param; /* OpenAI only */
     struct span request_id;
+    struct span details_json; /* Anthropic only: error.details, verbatim */
 };
 
 /* The body in the client's protocol: OpenAI {"error":{…}}, Anthropic {"type":"error",…}. Never

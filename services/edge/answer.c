@@ -88,7 +88,12 @@ void answer_json(const struct client *c, unsigned status, struct span body)
 
 static struct error_report report(const struct client *c, const struct failure *f)
 {
-    return (struct error_report){f->error_class, f->message, f->code, f->param, id_span(c)};
+    return (struct error_report){.error_class = f->error_class,
+                                 .message = f->message,
+                                 .code = f->code,
+                                 .param = f->param,
+                                 .request_id = id_span(c),
+                                 .details_json = f->details_json};
 }
 
 /* 429 and "overloaded" say when to come back; a budget that is used up does not. */

@@ -28,6 +28,7 @@ struct failure {
     struct span code, param; /* empty = the class's own, none */
     uint64_t retry_after_ms; /* 0 = the class's own */
     bool final;              /* no retry can help, whatever the class */
+    struct span details_json; /* error.details of an Anthropic answer */
 };
 
 /* Request ids and CORS. */

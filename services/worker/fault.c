@@ -14,5 +14,6 @@ struct fault fault_copy(const struct fault *f, struct arena *arena)
     copy.message = arena_copy(arena, span_first(f->message, MAX_MESSAGE));
     copy.code = arena_copy(arena, span_first(f->code, MAX_MESSAGE));
     copy.param = arena_copy(arena, span_first(f->param, MAX_MESSAGE));
+    copy.details_json = arena_copy(arena, f->details_json);
     return copy;
 }

@@ -5,10 +5,23 @@
 
 enum { COMPLETIONS_DEFAULT_MAX_OUT = 1000 };
 
+/* Anthropic's SDK keeps conversations on the server where it can, and goes back to whole ones when
+ * it is told exactly this; dropping the member would lose the conversation's beginning. */
+static enum err refuse_thread(struct fault *fault_out)
+{
+    fault_set(fault_out, ERROR_UNSUPPORTED_PARAMETER,
+              "thread is not supported for this model: send all messages", "thread");
+    fault_out->details_json =
+        SPAN("{\"error_code\":\"thread_unsupported_request\",\"unsupported\":[\"thread\"]}");
+    return ERR_INVALID;
+}
+
 /* Configured defaults are put into the client's own words before they are read. */
 enum err translation_read(struct translation *t, struct json body, struct fault *fault_out)
 {
     struct call *c = t->call;
+    if (api_is_anthropic(c->spec.api) && !json_absent(json_get(body, "thread")))
+        return refuse_thread(fault_out);
     struct request_edit edit = {
         .api = c->spec.api, .host = &c->host, .config = c->spec.model_config};
     struct buf edited = {.max = c->spec.body.len + (1u << 20)};

@@ -50,6 +50,17 @@ static struct span first_message(struct json at, struct arena *arena)
     return SPAN_NONE;
 }
 
+/* What an Anthropic SDK decides by ("thread_unsupported_request"). Text that had to be masked would
+ * no longer be JSON to trust: then none of it. */
+static struct span details_of(struct json details, struct arena *arena)
+{
+    struct span raw = json_raw(details);
+    if (json_type(details) != JSON_OBJECT || raw.len >= MASK_MAX_BYTES ||
+        !span_equals(mask_message(raw, arena), raw))
+        return SPAN_NONE;
+    return arena_copy(arena, raw);
+}
+
 void error_read(struct provider_call *pc, struct span body, struct upstream_error *out)
 {
     struct buf repaired = {0};
@@ -65,6 +76,7 @@ void error_read(struct provider_call *pc, struct span body, struct upstream_erro
         out->code = scalar(json_get(at, "code"), pc->arena);
         out->param = scalar(json_get(at, "param"), pc->arena);
         out->detail = scalar(json_get(json_get(at, "details"), "error_code"), pc->arena);
+        out->details_json = details_of(json_get(at, "details"), pc->arena);
     }
     buf_free(&repaired);
 }
@@ -229,6 +241,11 @@ void error_map(struct provider_call *pc, unsigned status, const struct upstream_
         .final = retry_is_forbidden(headers) || (status >= 300 && status < 400) ||
                  span_is(e.detail, "enforced_spend_limit_reached"),
     };
+    /* only where the two protocols are one, and the fault is the client's to understand */
+    if (api_is_anthropic(pc->request->api) &&
+        (pc->provider->native_apis & 1u << pc->request->api) &&
+        error_class != ERROR_UPSTREAM_AUTH && error_class != ERROR_UPSTREAM_QUOTA)
+        fault_out->details_json = e.details_json;
     if (error_class == ERROR_UPSTREAM_RATE_LIMITED && !fault_out->retry_after_ms)
         fault_out->retry_after_ms = retry_after_of_limits(headers, now_s);
     if (error_class == ERROR_UPSTREAM_RATE_LIMITED && !fault_out->retry_after_ms)

@@ -9,8 +9,9 @@
 struct upstream_error {
     struct span message;
     struct span type;
-    struct span code;   /* a string, or the digits of a number */
-    struct span detail; /* error.details.error_code */
+    struct span code;         /* a string, or the digits of a number */
+    struct span detail;       /* error.details.error_code */
+    struct span details_json; /* error.details, an object of moderate size without secrets */
     struct span param;
     bool is_json;
 };
