@@ -762,6 +762,41 @@ static void h127(void **state)
     }
 }
 
+/* What Anthropic's SDK decides by reaches it, on its own protocol only. */
+static void details(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\","
+                               "\"message\":\"m\",\"details\":{\"error_code\":"
+                               "\"thread_not_found\",\"n\":1.0}}}";
+    expect_error(API_ANTHROPIC_MESSAGES, &provider_anthropic, 400, PLAIN_JSON, body, 400,
+                 "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":"
+                 "\"m\",\"details\":{"
+                 "\"error_code\":\"thread_not_found\",\"n\":1.0}},\"request_id\":\"req_x\"}");
+    expect_error(API_OPENAI_CHAT, &provider_anthropic, 400, PLAIN_JSON, body, 400,
+                 "{\"error\":{\"message\":\"m\",\"type\":\"invalid_request_error\",\"param\":null,"
+                 "\"code\":\"invalid_value\"}}");
+    /* a masked secret leaves nothing of them */
+    expect_error(API_ANTHROPIC_MESSAGES, &provider_anthropic, 400, PLAIN_JSON,
+                 "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":"
+                 "\"m\",\"details\":{\"key\":"
+                 "\"sk-ant-api03-abcdefghijklmnopqrstuv\"}}}",
+                 400,
+                 "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":"
+                 "\"m\"},\"request_id\":\"req_x\"}");
+    /* a conversation kept elsewhere cannot be continued here, and the SDK must hear it in its own
+     * words */
+    struct driver d;
+    contract_init(&d, API_ANTHROPIC_MESSAGES, &provider_openai, "gpt-x");
+    assert_int_equal(
+        driver_start(
+            &d, "{\"model\":\"m\",\"max_tokens\":9,\"thread\":{\"type\":\"create\"}," USER_HI "}"),
+        ERR_INVALID);
+    assert_int_equal(error_status(d.fault.error_class, API_ANTHROPIC_MESSAGES), 400);
+    expect_at(d.fault.details_json, "error_code", "\"thread_unsupported_request\"");
+    driver_done(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest others[] = {
@@ -774,6 +809,7 @@ int main(void)
         {"H123 error type words", h123, NULL, NULL, NULL},
         {"H124 spend cap 429", h124, NULL, NULL, NULL},
         {"H127 secrets in messages", h127, NULL, NULL, NULL},
+        {"error details", details, NULL, NULL, NULL},
     };
     enum { OTHERS = sizeof others / sizeof *others };
     struct CMUnitTest tests[CASES + OTHERS];

@@ -630,7 +630,8 @@ static void add_in_band_error(struct driver *d)
                                   .message = f->message,
                                   .code = f->code,
                                   .param = f->param,
-                                  .request_id = d->spec.request_id};
+                                  .request_id = d->spec.request_id,
+                                  .details_json = f->details_json};
     if (call_committed(d->call))
         error_write_event(&d->output, d->spec.api, &report);
     else
