@@ -1,4 +1,4 @@
-/* What the two halves of the SQLite store share; of interest to nobody else. */
+/* What the parts of the SQLite store share; of interest to nobody else. */
 #ifndef SERVICES_AUTH_STORE_SQLITE_H
 #define SERVICES_AUTH_STORE_SQLITE_H
 
@@ -63,9 +63,13 @@ struct store_sqlite {
     "reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms"
 
 void sql_text(sqlite3_stmt *q, int at, struct span s);
+void sql_blob(sqlite3_stmt *q, int at, const void *data, size_t n);
 void sql_int(sqlite3_stmt *q, int at, uint64_t v);
 struct span sql_column(sqlite3_stmt *q, int at);
 uint64_t sql_column_u64(sqlite3_stmt *q, int at);
+enum err sql_prepare(struct store_sqlite *s, const char *text, sqlite3_stmt **out);
+enum err sql_prepare_all(struct store_sqlite *s);
+extern const struct store_ops store_sqlite_ops;
 /* Steps a statement that returns nothing, and resets it. */
 enum err sql_run(struct store_sqlite *s, enum sql which);
 /* SQLite's code as ours; logs anything but OK, ROW, DONE. */
