@@ -13,9 +13,9 @@
 
 enum {
     ACCEPTS_PER_TURN = 64,
+    SHARD_FILL = 32, /* connections of a shard before the next one gets any */
     BACKLOG = 4096,
     RETRY_MS = 100, /* after running out of descriptors */
-    LINGER_MS = 1000,
     MAX_LINGERING = 1024,
     KEEPALIVE_S = 60,
     DEFAULT_SEND_BUFFER = 128 << 10,
@@ -72,7 +72,7 @@ void linger_start(struct http_server *s, int fd)
     s->lingering++;
     LIST_INSERT_HEAD(&s->lingers, l, link);
     (void)shutdown(fd, SHUT_WR);
-    loop_timer_start(s->loop, &l->timer, LINGER_MS, on_linger_timeout, l);
+    loop_timer_start(s->loop, &l->timer, HTTP_LINGER_MS, on_linger_timeout, l);
 }
 
 /* ---- addresses ---- */
@@ -139,10 +139,14 @@ static void turn_away(struct http_server *s, int fd, const char *address, const 
     linger_start(s, fd);
 }
 
-static struct http_shard *least_busy(struct http_server *s)
+/* The first one with room: a turn costs some system calls per shard that has anything to do. When
+ * all have their fill, the one with the fewest. */
+static struct http_shard *choose_shard(struct http_server *s)
 {
     uint32_t best = s->next_shard++ % s->shard_count;
     for (uint32_t i = 0; i < s->shard_count; i++) {
+        if (s->shards[i]->connections < SHARD_FILL)
+            return s->shards[i];
         if (s->shards[i]->connections < s->shards[best]->connections)
             best = i;
     }
@@ -169,7 +173,7 @@ static void hand_over(struct http_server *s, int fd, const struct sockaddr_stora
         (void)close(fd);
         return;
     }
-    struct http_shard *shard = least_busy(s);
+    struct http_shard *shard = choose_shard(s);
     memcpy(c->address, address, sizeof c->address);
     c->shard = shard;
     s->stats.connections++;

@@ -9,13 +9,13 @@
 
 enum { TRIM_AFTER_MS = 2000 };
 
-static uint64_t acked_bytes(int fd)
+/* All zero when there is none. */
+static struct tcp_info tcp_state(int fd)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof info;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-        return 0;
-    return info.tcpi_bytes_acked;
+    (void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+    return info;
 }
 
 static void on_event(void *ctx, uint32_t events)
@@ -48,7 +48,11 @@ static void trim_pool(const struct http_conn *c)
     size_t page = (size_t)sysconf(_SC_PAGESIZE), pool = http_pool_bytes(c->server);
     if (pool <= HTTP_POOL_MAPPED_ABOVE || !c->request_line)
         return;
-    /* a pool this big is a mapping of its own, and the request line stands in its first page */
+    /* A pool this big is a mapping of its own, and the request line stands in its first page unless
+     * much came before it that is in no request: bare line ends, or a line that begins with NUL,
+     * which libmicrohttpd skips. */
+    if (tcp_state(c->fd).tcpi_bytes_received - c->parsed_bytes >= page)
+        return;
     char *base = c->request_line - ((uintptr_t)c->request_line & (page - 1));
     for (size_t at = page; at + page <= pool; at += page) {
         size_t i = 0;
@@ -62,7 +66,7 @@ static void trim_pool(const struct http_conn *c)
 /* true when the client took bytes since we last looked. */
 static bool has_progressed(struct http_conn *c)
 {
-    uint64_t now = acked_bytes(c->fd);
+    uint64_t now = tcp_state(c->fd).tcpi_bytes_acked;
     bool more = now > c->acked;
     c->acked = now;
     return more;
@@ -99,6 +103,7 @@ static void on_deadline(struct http_conn *c)
         conn_phase(c, CONN_IDLE_LONG);
         return;
     case CONN_IDLE_LONG:
+    case CONN_LINGER:
         close_now(c);
         return;
     }
@@ -131,6 +136,7 @@ void conn_phase(struct http_conn *c, enum conn_phase phase)
         [CONN_SEND] = config->send_timeout_ms,
         [CONN_IDLE] = trim_ms,
         [CONN_IDLE_LONG] = idle_ms,
+        [CONN_LINGER] = HTTP_LINGER_MS,
     };
     if (phase == CONN_SEND && c->phase != CONN_SEND)
         c->acked = 0; /* the first look always finds progress */

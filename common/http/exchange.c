@@ -184,6 +184,7 @@ static enum MHD_Result take_head(struct http_exchange *x, const char *method, co
     x->head_done = true;
     x->server->stats.exchanges++;
     x->method = method;
+    x->conn->parsed_bytes += head_size(x);
     x->conn->request_line = (char *)(uintptr_t)method;
     framing_begin(f, span_str(method), x->target, span_str(version));
     struct field_walk walk = {.x = x};
@@ -239,29 +240,39 @@ static bool grow_body(struct http_exchange *x, size_t need)
     return true;
 }
 
-static enum MHD_Result refuse_body(struct http_exchange *x, unsigned status, const char *reason)
+/* MHD_NO from here would close the connection and forget to clean it up (0.9.75). So the socket is
+ * shut down, for writing first: what the client still sends is read and dropped for a while, as it
+ * would reset our answer away. */
+static void refuse_body(struct http_exchange *x, unsigned status, const char *reason)
 {
     exchange_drop_body(x);
     refuse_raw(x, status, reason);
-    return MHD_NO;
+    (void)shutdown(x->conn->fd, x->server->tls_cert ? SHUT_RDWR : SHUT_WR);
+    conn_phase(x->conn, CONN_LINGER);
+}
+
+static void swallow(struct http_exchange *x, size_t n)
+{
+    x->swallowed += n;
+    if (x->swallowed > HTTP_SWALLOW_BYTES)
+        (void)shutdown(x->conn->fd, SHUT_RDWR);
 }
 
 static enum MHD_Result take_body(struct http_exchange *x, const char *data, size_t *size)
 {
     size_t n = *size;
     *size = 0;
-    if (x->state == X_CUT)
-        return MHD_NO;
-    if (x->state != X_READING) { /* answered already */
-        x->swallowed += n;
-        return x->swallowed > HTTP_SWALLOW_BYTES ? MHD_NO : MHD_YES;
+    x->conn->parsed_bytes += n;
+    if (x->state != X_READING) {
+        swallow(x, n); /* answered, or refused, already */
+    } else if (x->body_len + n > x->server->config.max_body_bytes) {
+        refuse_body(x, 413, "request body is too big");
+    } else if (x->body_len + n > x->body_cap && !grow_body(x, x->body_len + n)) {
+        refuse_body(x, 503, "too many bytes in flight");
+    } else {
+        memcpy(x->body + x->body_len, data, n);
+        x->body_len += n;
     }
-    if (x->body_len + n > x->server->config.max_body_bytes)
-        return refuse_body(x, 413, "request body is too big");
-    if (x->body_len + n > x->body_cap && !grow_body(x, x->body_len + n))
-        return refuse_body(x, 503, "too many bytes in flight");
-    memcpy(x->body + x->body_len, data, n);
-    x->body_len += n;
     return MHD_YES;
 }
 

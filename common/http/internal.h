@@ -23,7 +23,8 @@ enum {
     HTTP_POOL_EXTRA_BYTES =
         8 << 10, /* beside a head of the greatest size: libmicrohttpd's own notes on its fields */
     HTTP_POOL_MAPPED_ABOVE =
-        32 << 10,                  /* libmicrohttpd maps bigger pools, and mallocs smaller ones */
+        32 << 10, /* libmicrohttpd maps bigger pools, and mallocs smaller ones */
+    HTTP_LINGER_MS = 1000,
     HTTP_SWALLOW_BYTES = 64 << 10, /* read and dropped after a refusal, at most */
 };
 
@@ -53,6 +54,7 @@ enum conn_phase {
     CONN_WORK,      /* the handler's turn: no deadline here, memory is given back if it lasts */
     CONN_SEND,      /* bytes wait for the client: deadline since its last progress */
     CONN_IDLE,      /* between two requests: memory is given back if it lasts */
+    CONN_LINGER,    /* refused: what the client still sends is dropped */
     CONN_IDLE_LONG, /* … and then the rest of the idle time */
 };
 
@@ -64,9 +66,10 @@ struct http_conn {
     struct loop_watch
         *watch; /* departure, and room for a stream: for as long as the connection lives */
     struct loop_timer timer;
-    uint64_t since_us;    /* when the phase began */
-    uint64_t deadline_us; /* 0 = none; the timer may run earlier and is then started anew */
-    uint64_t acked;       /* bytes the client had acknowledged when CONN_SEND last looked */
+    uint64_t since_us;     /* when the phase began */
+    uint64_t deadline_us;  /* 0 = none; the timer may run earlier and is then started anew */
+    uint64_t parsed_bytes; /* heads and bodies read so far */
+    uint64_t acked;        /* bytes the client had acknowledged when CONN_SEND last looked */
     int fd;
     char *request_line; /* of the last request: in the first page of libmicrohttpd's pool */
     enum conn_phase phase;

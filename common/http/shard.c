@@ -93,6 +93,8 @@ static void on_completed(void *ctx, struct MHD_Connection *mhd, void **request,
     struct http_conn *c = x->conn;
     bool whole = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && x->queued && x->state != X_CUT;
     c->x = NULL;
+    if (!whole || x->close_after) /* its pool goes with the connection */
+        c->request_line = NULL;
     conn_phase(c, CONN_IDLE);
     exchange_end(x, whole || x->sent_raw);
 }
