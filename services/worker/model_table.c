@@ -283,6 +283,8 @@ static bool is_word(char c)
 
 static bool matches(const char *pattern, struct span model)
 {
+    if (*pattern && (model.len == 0 || *pattern != *model.data))
+        return false; /* most of the table */
     size_t n = strlen(pattern);
     if (!span_starts(model, pattern))
         return false;
@@ -334,7 +336,7 @@ const struct model_row *model_table_find(const struct model_table *t, const char
     bool found = false;
     for (size_t i = 0; t && i < t->count; i++) {
         const struct model_row *row = &t->rows[i];
-        if (strcmp(row->provider, provider_type) != 0 || !matches(row->pattern, model))
+        if (!matches(row->pattern, model) || strcmp(row->provider, provider_type) != 0)
             continue;
         if (!found || strlen(row->pattern) > strlen(best->pattern))
             best = row;

@@ -36,6 +36,7 @@ static void mark_due(struct shard *shard)
 static void free_request(struct upstream_request *r)
 {
     curl_easy_cleanup(r->easy);
+    curl_url_cleanup(r->parsed);
     buf_free(&r->url);
     buf_free(&r->lines);
     free(r);

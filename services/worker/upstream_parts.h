@@ -57,6 +57,7 @@ struct upstream_request {
     uint64_t origin_serial;
     long buffer_bytes;
     struct buf url, lines;
+    CURLU *parsed; /* url */
     struct curl_slist nodes[MAX_LINES];
     char error[CURL_ERROR_SIZE];
 };

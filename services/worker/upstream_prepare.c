@@ -11,7 +11,25 @@ static void set_origin(struct upstream_request *r, struct upstream_origin *o)
     (void)curl_easy_setopt(r->easy, CURLOPT_PIPEWAIT, http2 ? 1L : 0L);
     /* "" = none: nothing is taken from the environment */
     (void)curl_easy_setopt(r->easy, CURLOPT_PROXY, o->proxy ? o->proxy : "");
+    (void)curl_easy_setopt(r->easy, CURLOPT_NOPROXY, "");
     (void)curl_easy_setopt(r->easy, CURLOPT_CAINFO, o->ca_file ? o->ca_file : r->up->default_ca);
+}
+
+/* Parsed here, once, since libcurl parses what it is given as text for every request anew. The text
+ * is set first: it is what libcurl reports, and it would not take a newer one from the parsed URL.
+ */
+static enum err parse_url(struct upstream_request *r)
+{
+    (void)curl_easy_setopt(r->easy, CURLOPT_CURLU, NULL);
+    if (curl_easy_setopt(r->easy, CURLOPT_URL, r->url.data) != CURLE_OK)
+        return ERR_INVALID;
+    if (!r->parsed)
+        r->parsed = curl_url();
+    if (!r->parsed)
+        return ERR_NOMEM;
+    if (curl_url_set(r->parsed, CURLUPART_URL, r->url.data, 0) != CURLUE_OK)
+        return ERR_INVALID;
+    return curl_easy_setopt(r->easy, CURLOPT_CURLU, r->parsed) == CURLE_OK ? OK : ERR_INVALID;
 }
 
 static enum err set_url(struct upstream_request *r, const struct upstream_spec *spec)
@@ -32,7 +50,7 @@ static enum err set_url(struct upstream_request *r, const struct upstream_spec *
         return ERR_TOO_BIG;
     if (memchr(url->data, '\0', url->len - 1))
         return ERR_INVALID;
-    return curl_easy_setopt(r->easy, CURLOPT_URL, url->data) == CURLE_OK ? OK : ERR_INVALID;
+    return parse_url(r);
 }
 
 static bool carries(struct span lines, const char *default_line)
