@@ -13,7 +13,16 @@ enum { PICTURE_TOKENS = 1500, LONG_TEXT_BYTES = 4096, TOKEN_BYTES = 4 };
 
 /* The members that the gateway acts on: gateway and provider must not disagree on them, so a
  * doubled one is refused. */
-enum member { MODEL, STREAM, MAX_TOKENS, MAX_COMPLETION_TOKENS, MAX_OUTPUT_TOKENS, N, MEMBERS };
+enum member {
+    MODEL,
+    STREAM,
+    MAX_TOKENS,
+    MAX_COMPLETION_TOKENS,
+    MAX_OUTPUT_TOKENS,
+    N,
+    PREVIOUS_RESPONSE_ID,
+    MEMBERS
+};
 
 static const struct member_info {
     const char *name;
@@ -33,6 +42,9 @@ static const struct member_info {
                            "max_output_tokens must be an integer that is not negative"},
     [N] = {"n", API_BIT(API_OPENAI_CHAT) | API_BIT(API_OPENAI_COMPLETIONS), "n is given twice",
            "n must be an integer from 1 to 128"},
+    [PREVIOUS_RESPONSE_ID] = {"previous_response_id", API_BIT(API_OPENAI_RESPONSES),
+                              "previous_response_id is given twice",
+                              "previous_response_id must be a string"},
 };
 
 static enum err refuse(struct body_fault *fault, unsigned error_class, const char *message,
@@ -56,7 +68,17 @@ static enum err read_model(struct json value, struct arena *arena, struct body *
     return OK;
 }
 
-static bool read_member(enum member which, struct json value, struct body *out)
+/* One too long for an id is the provider's to refuse. */
+static bool read_previous(struct json value, struct arena *arena, struct body *out)
+{
+    if (json_type(value) != JSON_STRING)
+        return false;
+    if (json_text(value).len <= RESPONSE_ID_MAX_BYTES)
+        out->previous_response_id = json_string(value, arena);
+    return true;
+}
+
+static bool read_member(enum member which, struct json value, struct arena *arena, struct body *out)
 {
     int64_t number = 0;
     switch (which) {
@@ -76,6 +98,8 @@ static bool read_member(enum member which, struct json value, struct body *out)
             return false;
         out->choices = (uint64_t)number;
         return true;
+    case PREVIOUS_RESPONSE_ID:
+        return read_previous(value, arena, out);
     case MODEL:
     case MEMBERS:
         break;
@@ -111,7 +135,7 @@ static enum err read_members(enum api api, struct json root, struct arena *arena
             enum err e = read_model(i.value, arena, out, fault);
             if (e != OK)
                 return e;
-        } else if (!read_member(which, i.value, out)) {
+        } else if (!read_member(which, i.value, arena, out)) {
             return refuse(fault, ERROR_INVALID_VALUE, info->wrong, info->name);
         }
     }

@@ -7,10 +7,11 @@
 #include "common/base/json.h"
 #include "proto/api.h"
 
-enum { MODEL_MAX_BYTES = 256, CHOICES_MAX = 128 };
+enum { MODEL_MAX_BYTES = 256, RESPONSE_ID_MAX_BYTES = 512, CHOICES_MAX = 128 };
 
 struct body {
     struct span model; /* decoded; empty when the client named none */
+    struct span previous_response_id; /* decoded; of a stored response that this one continues */
     bool stream;
     bool has_cap;
     uint64_t output_cap;   /* tokens one choice may take; of max_tokens, max_completion_tokens,

@@ -80,6 +80,7 @@ static void start_body_call(const struct arrival *a, struct client_request *r, s
     }
     r->stream = body.stream;
     r->model = arena_copy(&r->arena, body.model); /* the body goes before the answer comes */
+    r->response_id = arena_copy(&r->arena, body.previous_response_id);
     r->passed_lines = head_passed_lines(&a->head, &r->arena);
     bool known = r->model.data && apply_model(r, &body);
     apply_patience(r, &a->head);
@@ -108,6 +109,7 @@ void calls_start(const struct arrival *a)
     } else if (!route_id_is_sane(r->rest)) {
         request_fail_class(r, ERROR_NOT_FOUND, "There is no response with this id.");
     } else {
+        r->response_id = r->rest;
         r->stream = asks_for_stream(r->query);
         apply_patience(r, &a->head);
         arrival_ask(r, key, relay_start);

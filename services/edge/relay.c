@@ -46,6 +46,7 @@ static bool send_request(struct client_request *r)
         .path = target_of(r),
         .headers = r->passed_lines,
         .body = r->route->has_body ? http_body(r->to.x) : SPAN_NONE,
+        .response_id = r->response_id,
     };
     r->broker = send_to_a_broker(r, &message);
     if (!r->broker)
@@ -324,6 +325,7 @@ void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_messa
         .param = fail->param,
         .retry_after_ms = fail->retry_after_ms,
         .final = fail->final,
+        .details_json = fail->details,
     };
     if (fail->provider.len)
         r->provider = arena_copy(&r->arena, fail->provider);

@@ -40,6 +40,7 @@ struct client_request {
 
     /* What was asked. Strings live in the arena, but `path` and `query` in the exchange. */
     struct span model, rest, path, query, passed_lines;
+    struct span response_id; /* the stored response it is about */
     bool stream, anthropic_version;
     uint64_t input_tokens, output_tokens; /* estimates; the output's is the cap, 0 = unknown */
 

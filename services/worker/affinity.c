@@ -2,12 +2,11 @@
 
 #include <stdlib.h>
 
-#include "common/base/json.h"
-
 enum { WAYS = 4 };
 
 struct affinity_entry {
-    uint64_t hash; /* 0 = empty */
+    uint64_t hash;  /* of the id; 0 = empty */
+    uint64_t owner; /* hash of the client key's id */
     uint32_t lane;
     uint32_t age; /* the set's clock when it was remembered */
 };
@@ -34,7 +33,7 @@ static struct affinity_entry *set_of(const struct affinity *a, uint64_t hash)
     return &a->entries[hash % (AFFINITY_ENTRIES / WAYS) * WAYS];
 }
 
-void affinity_remember(struct affinity *a, struct span id, unsigned lane)
+void affinity_remember(struct affinity *a, struct span id, struct span key_id, unsigned lane)
 {
     if (id.len == 0)
         return;
@@ -53,38 +52,23 @@ void affinity_remember(struct affinity *a, struct span id, unsigned lane)
     for (unsigned i = 0; i < WAYS; i++)
         if (set[i].hash == hash)
             at = &set[i];
-    *at = (struct affinity_entry){hash, lane, newest + 1};
+    *at = (struct affinity_entry){hash, hash_of(key_id), lane, newest + 1};
 }
 
-bool affinity_find(const struct affinity *a, struct span id, unsigned *lane_out)
+enum affinity_owner affinity_find(const struct affinity *a, struct span id, struct span key_id,
+                                  unsigned *lane_out)
 {
     if (!a->entries || id.len == 0)
-        return false;
+        return AFFINITY_UNKNOWN;
     uint64_t hash = hash_of(id);
     const struct affinity_entry *set = set_of(a, hash);
     for (unsigned i = 0; i < WAYS; i++) {
-        if (set[i].hash == hash) {
-            *lane_out = set[i].lane;
-            return true;
-        }
+        if (set[i].hash != hash)
+            continue;
+        if (set[i].owner != hash_of(key_id))
+            return AFFINITY_FOREIGN;
+        *lane_out = set[i].lane;
+        return AFFINITY_OWN;
     }
-    return false;
-}
-
-struct span affinity_response_id(struct span path, struct span body)
-{
-    struct span id = SPAN_NONE;
-    path = span_first(path, span_find(path, '?'));
-    if (span_starts(path, "/responses/")) {
-        struct span rest = span_skip(path, strlen("/responses/"));
-        return span_cut(&rest, '/');
-    }
-    /* Parsed only when the word is there at all. */
-    if (span_find_span(body, SPAN("\"previous_response_id\"")) == body.len)
-        return SPAN_NONE;
-    struct json_doc doc = {0};
-    if (json_parse(&doc, body, JSON_DEPTH_CLIENT) == OK)
-        id = json_text(json_get(json_root(&doc), "previous_response_id"));
-    json_doc_free(&doc);
-    return id;
+    return AFFINITY_UNKNOWN;
 }

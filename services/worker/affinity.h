@@ -1,6 +1,7 @@
-/* Which lane made a stored response: it lives behind that lane's endpoint and key, so what asks for
- * it by id must go there again (GET, DELETE, cancel, previous_response_id). A fixed table in
- * memory; what it has forgotten goes to any lane. */
+/* Which lane made a stored response, and for which client key: it lives behind that lane's endpoint
+ * and key, so what asks for it by id must go there again (GET, DELETE, cancel,
+ * previous_response_id). The broker knows it too and has the first word; this is for what a broker
+ * has forgotten. A fixed table in memory. */
 #ifndef SERVICES_WORKER_AFFINITY_H
 #define SERVICES_WORKER_AFFINITY_H
 
@@ -16,12 +17,13 @@ struct affinity {
 
 void affinity_free(struct affinity *a);
 /* A newer id may take an older one's place. Forgotten silently without memory. */
-void affinity_remember(struct affinity *a, struct span id, unsigned lane);
-/* false when it is not known (any more). */
-bool affinity_find(const struct affinity *a, struct span id, unsigned *lane_out);
+void affinity_remember(struct affinity *a, struct span id, struct span key_id, unsigned lane);
 
-/* The id a request to /responses is about: in its path ("/responses/resp_1/cancel?x"), else its
- * body's previous_response_id; SPAN_NONE when it is about none. A view of path or body. */
-struct span affinity_response_id(struct span path, struct span body);
+enum affinity_owner { AFFINITY_UNKNOWN, AFFINITY_OWN, AFFINITY_FOREIGN };
+
+/* Did this client key make it? AFFINITY_OWN fills *lane_out; AFFINITY_UNKNOWN: not known (any
+ * more). */
+enum affinity_owner affinity_find(const struct affinity *a, struct span id, struct span key_id,
+                                  unsigned *lane_out);
 
 #endif

@@ -52,8 +52,8 @@ static void become_over(struct job *job, enum lane_verdict verdict, uint64_t res
 static void end_well(struct job *job, const struct call_result *r)
 {
     job_settle(job, r, r->status, true);
-    if (job->d.api == API_OPENAI_RESPONSES)
-        affinity_remember(&job->setup->affinity, r->upstream_id, job->lane->index);
+    if (job_makes_response(job))
+        affinity_remember(&job->setup->affinity, r->upstream_id, job->d.key_id, job->lane->index);
     become_over(job, LANE_WELL, 0, KEEP_MS);
 }
 
@@ -217,9 +217,9 @@ static struct job *take_job(struct job_env *env)
 static bool copy_dispatch(struct job *job, const struct dispatch *d)
 {
     job->d = *d;
-    struct span *strings[] = {&job->d.model,    &job->d.target_model, &job->d.key_id,
-                              &job->d.key_name, &job->d.avoid,        &job->d.method,
-                              &job->d.path,     &job->d.headers,      &job->d.body};
+    struct span *strings[] = {&job->d.model, &job->d.target_model, &job->d.key_id, &job->d.key_name,
+                              &job->d.avoid, &job->d.method,       &job->d.path,   &job->d.headers,
+                              &job->d.body,  &job->d.response_id};
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
         bytes += strings[i]->len;
@@ -309,21 +309,46 @@ static bool is_ready(struct job *job, struct job_env *env, struct setup *setup, 
     return true;
 }
 
-/* A stored response is only known behind the endpoint and key that made it. */
+/* "0,3" */
+static bool names_lane(struct span list, unsigned index)
+{
+    uint64_t n;
+    while (list.len)
+        if (span_to_u64(span_cut(&list, ','), &n) && n == index)
+            return true;
+    return false;
+}
+
+/* A stored response is only known behind the endpoint and key that made it: as the broker
+ * remembers, else this worker. */
 static struct lane *choose_lane(struct setup *s, const struct dispatch *d, uint64_t now_ms)
 {
-    unsigned index;
-    if (d->api != API_OPENAI_RESPONSES || endpoints_count(s->endpoints) < 2 ||
-        !affinity_find(&s->affinity, affinity_response_id(d->path, d->body), &index))
+    unsigned index = d->place ? d->place - 1 : UINT32_MAX;
+    if (index == UINT32_MAX &&
+        affinity_find(&s->affinity, d->response_id, d->key_id, &index) == AFFINITY_OWN &&
+        names_lane(d->avoid, index))
+        index = UINT32_MAX; /* it said no already */
+    if (index >= endpoints_count(s->endpoints))
         return endpoints_take(s->endpoints, d->avoid, now_ms);
     struct lane *lane = endpoints_lane(s->endpoints, index);
     endpoints_take_lane(s->endpoints, lane, now_ms);
     return lane;
 }
 
+/* Made by this client key, as far as is known here? */
+static bool may_have(const struct setup *s, const struct dispatch *d)
+{
+    unsigned index;
+    return affinity_find(&s->affinity, d->response_id, d->key_id, &index) != AFFINITY_FOREIGN;
+}
+
 struct job *job_create(struct job_env *env, struct setup *setup, struct bus_peer *from,
                        const struct bus_message *m)
 {
+    if (!may_have(setup, &m->body->dispatch)) {
+        job_refuse(env, from, m, ERROR_NOT_FOUND, "There is no response with this id.");
+        return NULL;
+    }
     struct lane *lane = choose_lane(setup, &m->body->dispatch, loop_now_ms(env->loop));
     struct job *job = lane ? take_job(env) : NULL;
     if (is_ready(job, env, setup, lane) && copy_dispatch(job, &m->body->dispatch)) {

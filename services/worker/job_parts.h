@@ -52,6 +52,8 @@ void job_pump(struct job *job);
 void job_release(struct job *job);
 
 /* ---- job_say.c ---- */
+/* Does it make a response that may be asked for by its id later? */
+bool job_makes_response(const struct job *job);
 uint32_t job_ms_since(const struct job *job, uint64_t then_us);
 /* `whole`: the answer was not cut short, so that what was counted is all there is. */
 void job_settle(struct job *job, const struct call_result *r, unsigned status, bool whole);

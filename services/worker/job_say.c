@@ -38,6 +38,11 @@ static bool is_metered(const struct job *job)
     return job->d.model.len > 0;
 }
 
+bool job_makes_response(const struct job *job)
+{
+    return job->d.api == API_OPENAI_RESPONSES && is_metered(job);
+}
+
 /* Token counts as the bus has them: unknown is 0. */
 static uint64_t known(const struct job *job, uint64_t tokens)
 {
@@ -102,6 +107,7 @@ void job_send_fail(struct job *job, const struct fault *fault, const struct call
                      .endpoint = job->lane ? job->lane->index : 0,
                      .sent = job->sent,
                      .final = fault->final,
+                     .details = fault->details_json,
                      .provider = provider_name(job),
                      .upstream_model = r ? r->upstream_model : job->d.target_model};
     if (billed) {
@@ -121,7 +127,9 @@ enum err job_send_head(struct job *job, const struct call_result *r)
                      .content_type = r->content_type,
                      .headers = r->headers,
                      .provider = provider_name(job),
-                     .upstream_model = r->upstream_model};
+                     .upstream_model = r->upstream_model,
+                     .upstream_id = job_makes_response(job) ? r->upstream_id : SPAN_NONE,
+                     .endpoint = job->lane->index};
     job->head_sent = true;
     job->first_us = loop_now_us(job->env->loop);
     return say(job, MESSAGE_HEAD, 0, &m);
@@ -178,7 +186,9 @@ void job_send_reply(struct job *job, const struct call_result *r)
                       .cost_nano = cost(job, r),
                       .estimated = r->estimated,
                       .upstream_ms = job->sent_us ? job_ms_since(job, job->sent_us) : 0,
-                      .body = buf_span(call_output(job->call))};
+                      .body = buf_span(call_output(job->call)),
+                      .upstream_id = job_makes_response(job) ? r->upstream_id : SPAN_NONE,
+                      .endpoint = job->lane->index};
     (void)say(job, MESSAGE_REPLY, HEADER_LAST, &m);
 }
 

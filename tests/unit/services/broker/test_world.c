@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "proto/api.h"
 #include "proto/codec.h"
 #include "services/broker/rules.h"
 
@@ -53,12 +54,15 @@ static enum err on_send(void *ctx, struct bus_peer *to, struct header h, enum me
         keep(s->target_model, sizeof s->target_model, d->target_model);
         keep(s->avoid, sizeof s->avoid, d->avoid);
         keep(s->route, sizeof s->route, d->route);
+        keep(s->response_id, sizeof s->response_id, d->response_id);
+        s->place = d->place;
         keep(s->body, sizeof s->body, d->body);
     } else if (type == MESSAGE_FAIL) {
         const struct fail *f = message;
         s->error_class = f->error_class;
         s->retry_after_ms = f->retry_after_ms;
         keep(s->message, sizeof s->message, f->message);
+        keep(s->code, sizeof s->code, f->code);
     }
     return OK;
 }
@@ -267,5 +271,31 @@ void world_fail(struct world *w, struct worker *from, unsigned id, unsigned atte
     make_frame(
         &f, (struct header){.type = MESSAGE_FAIL, .id = make_id(id), .attempt = (uint8_t)attempt},
         &fail);
+    from_worker(w, from, &f);
+}
+
+void world_ask_response(struct world *w, struct edge *e, unsigned id, const char *key,
+                        const char *model, const char *response_id)
+{
+    struct frame f;
+    struct request r = {.api = API_OPENAI_RESPONSES,
+                        .model = span_str(model),
+                        .key_id = span_str(key),
+                        .method = SPAN("GET"),
+                        .path = SPAN("/responses/x"),
+                        .response_id = span_str(response_id)};
+    make_frame(&f, (struct header){.type = MESSAGE_REQUEST, .id = make_id(id)}, &r);
+    calls_on_request(w->calls, e, &f.m, world_now(w));
+    free(f.bytes);
+}
+
+void world_made_response(struct world *w, struct worker *from, unsigned id, unsigned type,
+                         const char *response_id, uint32_t endpoint)
+{
+    struct frame f;
+    struct header h = {.type = (uint8_t)type, .id = make_id(id), .attempt = 1};
+    struct head head = {.upstream_id = span_str(response_id), .endpoint = endpoint};
+    struct reply reply = {.upstream_id = span_str(response_id), .endpoint = endpoint};
+    make_frame(&f, h, type == MESSAGE_HEAD ? (void *)&head : (void *)&reply);
     from_worker(w, from, &f);
 }

@@ -25,6 +25,8 @@ struct sent {
     bool forwarded;
     unsigned error_class;
     uint64_t retry_after_ms;
+    uint32_t place;
+    char response_id[64], code[64];
     char target_model[64], avoid[64], route[64], body[64], message[256];
 };
 
@@ -56,6 +58,12 @@ struct bus_peer *world_peer(unsigned n);
 /* What comes in. id makes the request id. */
 void world_request(struct world *w, struct edge *e, unsigned id, const char *key, const char *model,
                    uint32_t deadline_ms);
+/* About a stored response; by its id alone when model is "". */
+void world_ask_response(struct world *w, struct edge *e, unsigned id, const char *key,
+                        const char *model, const char *response_id);
+/* A REPLY or HEAD that tells of a new one. */
+void world_made_response(struct world *w, struct worker *from, unsigned id, unsigned type,
+                         const char *response_id, uint32_t endpoint);
 void world_from_edge(struct world *w, struct edge *e, unsigned id, unsigned type,
                      uint32_t deadline_ms);
 void world_from_worker(struct world *w, struct worker *from, unsigned id, unsigned attempt,

@@ -8,23 +8,25 @@
 
 #include "services/worker/affinity.h"
 
+#define KEY SPAN("key_1")
+
 static void an_id_leads_back_to_its_lane(void **state)
 {
     (void)state;
     struct affinity a = {0};
     unsigned lane = 99;
-    assert_false(affinity_find(&a, SPAN("resp_1"), &lane));
-    affinity_remember(&a, SPAN("resp_1"), 3);
-    affinity_remember(&a, SPAN("resp_2"), 0);
-    affinity_remember(&a, SPAN(""), 5);
-    assert_true(affinity_find(&a, SPAN("resp_1"), &lane));
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &lane), AFFINITY_UNKNOWN);
+    affinity_remember(&a, SPAN("resp_1"), KEY, 3);
+    affinity_remember(&a, SPAN("resp_2"), KEY, 0);
+    affinity_remember(&a, SPAN(""), KEY, 5);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &lane), AFFINITY_OWN);
     assert_int_equal(lane, 3);
-    assert_true(affinity_find(&a, SPAN("resp_2"), &lane));
+    assert_int_equal(affinity_find(&a, SPAN("resp_2"), KEY, &lane), AFFINITY_OWN);
     assert_int_equal(lane, 0);
-    assert_false(affinity_find(&a, SPAN("resp_3"), &lane));
-    assert_false(affinity_find(&a, SPAN(""), &lane));
-    affinity_remember(&a, SPAN("resp_1"), 4);
-    assert_true(affinity_find(&a, SPAN("resp_1"), &lane));
+    assert_int_equal(affinity_find(&a, SPAN("resp_3"), KEY, &lane), AFFINITY_UNKNOWN);
+    assert_int_equal(affinity_find(&a, SPAN(""), KEY, &lane), AFFINITY_UNKNOWN);
+    affinity_remember(&a, SPAN("resp_1"), KEY, 4);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &lane), AFFINITY_OWN);
     assert_int_equal(lane, 4);
     affinity_free(&a);
 }
@@ -38,12 +40,12 @@ static void the_newest_ones_are_kept(void **state)
     unsigned kept = 0;
     for (unsigned i = 0; i < MANY; i++) {
         int n = snprintf(id, sizeof id, "resp_%u", i);
-        affinity_remember(&a, span_of(id, (size_t)n), i % 7);
+        affinity_remember(&a, span_of(id, (size_t)n), KEY, i % 7);
     }
     for (unsigned i = MANY - RECENT; i < MANY; i++) {
         unsigned lane = 99;
         int n = snprintf(id, sizeof id, "resp_%u", i);
-        if (affinity_find(&a, span_of(id, (size_t)n), &lane)) {
+        if (affinity_find(&a, span_of(id, (size_t)n), KEY, &lane) == AFFINITY_OWN) {
             assert_int_equal(lane, i % 7);
             kept++;
         }
@@ -52,30 +54,16 @@ static void the_newest_ones_are_kept(void **state)
     affinity_free(&a);
 }
 
-static void the_id_is_found_in_path_or_body(void **state)
+static void another_key_is_told_apart(void **state)
 {
-    static const struct {
-        const char *path, *body, *id;
-    } cases[] = {
-        {"/responses/resp_1", "", "resp_1"},
-        {"/responses/resp_1?include[]=x", "", "resp_1"},
-        {"/responses/resp_1/cancel", "", "resp_1"},
-        {"/responses/resp_1/input_items?limit=2", "", "resp_1"},
-        {"/responses", "{\"previous_response_id\":\"resp_9\",\"input\":\"x\"}", "resp_9"},
-        {"/responses", "{\"previous_response_id\":null,\"input\":\"x\"}", ""},
-        {"/responses", "{\"input\":\"say \\\"previous_response_id\\\"\"}", ""},
-        {"/responses", "{\"input\":{\"previous_response_id\":\"resp_9\"}}", ""},
-        {"/responses", "{\"previous_response_id\":", ""},
-        {"/responses", "", ""},
-        {"/responses/", "", ""},
-        {"/chat/completions", "{}", ""},
-    };
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct span id = affinity_response_id(span_str(cases[i].path), span_str(cases[i].body));
-        if (!span_is(id, cases[i].id))
-            fail_msg("%s %s: %.*s", cases[i].path, cases[i].body, SPAN_ARG(id));
-    }
+    struct affinity a = {0};
+    unsigned lane = 99;
+    affinity_remember(&a, SPAN("resp_1"), SPAN("key_1"), 3);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), SPAN("key_2"), &lane), AFFINITY_FOREIGN);
+    assert_int_equal(lane, 99);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), SPAN("key_1"), &lane), AFFINITY_OWN);
+    affinity_free(&a);
 }
 
 int main(void)
@@ -83,7 +71,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_id_leads_back_to_its_lane),
         cmocka_unit_test(the_newest_ones_are_kept),
-        cmocka_unit_test(the_id_is_found_in_path_or_body),
+        cmocka_unit_test(another_key_is_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -573,13 +573,13 @@ static void what_is_asked_of_a_stored_response_goes_where_it_was_made(void **sta
     for (unsigned i = 0; i < 4; i++) {
         struct dispatch d = {.api = API_OPENAI_RESPONSES,
                              .model = SPAN("gpt-test"),
+                             .key_id = SPAN("key_1"),
                              .timeout_ms = 1000,
                              .method = SPAN("POST"),
                              .path = SPAN("/responses"),
                              .body = SPAN("{\"model\":\"gpt-test\",\"input\":[\"hi\"]}")};
         if (i % 2)
-            d.body = SPAN(
-                "{\"model\":\"gpt-test\",\"input\":[\"on\"],\"previous_response_id\":\"resp_1\"}");
+            d.response_id = SPAN("resp_1");
         dispatch(w, i, d);
         /* two lanes take turns, but for those that name what the first one made */
         assert_int_equal(endpoints_lane(w->setup->endpoints, i != 2)->running, 1);
@@ -596,7 +596,47 @@ static void what_is_asked_of_a_stored_response_goes_where_it_was_made(void **sta
                           "\"usage\":{\"input_tokens\":1,\"output_tokens\":1,\"total_tokens\":2}}");
         until_said(w, i + 1);
         assert_int_equal(w->said[i].header.type, MESSAGE_REPLY);
+        assert_int_equal(w->said[i].body.reply.endpoint, i != 2);
+        assert_true(w->said[i].body.reply.upstream_id.len > 0);
         (void)close(fd);
+    }
+}
+
+static void a_stored_response_of_another_key_is_not_found(void **state)
+{
+    struct world *w = *state;
+    affinity_remember(&w->setup->affinity, SPAN("resp_1"), SPAN("key_1"), 0);
+    struct dispatch d = {.api = API_OPENAI_RESPONSES,
+                         .key_id = SPAN("key_2"),
+                         .method = SPAN("GET"),
+                         .path = SPAN("/responses/resp_1"),
+                         .response_id = SPAN("resp_1")};
+    dispatch(w, 1, d);
+    const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
+    assert_int_equal(f->error_class, ERROR_NOT_FOUND);
+    assert_false(f->sent);
+    assert_int_equal(jobs_running(w->jobs), 0);
+}
+
+static void the_broker_may_name_the_place(void **state)
+{
+    struct world *w = *state;
+    struct config_paths paths = {"/tmp", "/tmp"};
+    setup_unref(&w->setup);
+    assert_int_equal(setup_create(&w->setup, w->config_path, &paths, "twice"), OK);
+    for (uint32_t place = 1; place <= 3; place++) {
+        struct dispatch d = {.api = API_OPENAI_RESPONSES,
+                             .key_id = SPAN("key_1"),
+                             .timeout_ms = 1000,
+                             .method = SPAN("GET"),
+                             .path = SPAN("/responses/resp_9"),
+                             .response_id = SPAN("resp_9"),
+                             .place = place};
+        dispatch(w, place, d);
+        /* one beyond the last is no place: the less busy one */
+        for (unsigned i = 0; i < 2 && place < 3; i++)
+            assert_int_equal(endpoints_lane(w->setup->endpoints, i)->running, i == place - 1);
+        cancel(w, place);
     }
 }
 
@@ -656,6 +696,8 @@ int main(void)
         CASE(a_stream_nobody_takes_is_stopped),
         CASE(jobs_keep_the_setup_they_began_with),
         CASE(what_is_asked_of_a_stored_response_goes_where_it_was_made),
+        CASE(a_stored_response_of_another_key_is_not_found),
+        CASE(the_broker_may_name_the_place),
         CASE(reading_a_stored_response_costs_nothing),
         CASE(an_unknown_provider_is_no_setup),
     };
