@@ -426,6 +426,26 @@ static void stream(struct response *r)
 
 /* ---- routes ---- */
 
+/* As with OpenAI, a response is known only to the key that made it. Lives in the request's memory.
+ */
+static struct span stored_name(struct ask *ask, struct span id)
+{
+    struct span key = http_header(ask->x, "authorization");
+    return arena_printf(&ask->sim->arena, "%.*s %.*s", SPAN_ARG(key), SPAN_ARG(id));
+}
+
+static bool previous_is_known(struct ask *ask)
+{
+    struct span value;
+    struct json previous = json_get(ask->body, "previous_response_id");
+    if (json_type(previous) != JSON_STRING ||
+        store_get(ask->sim->responses, stored_name(ask, json_text(previous)), &value, NULL))
+        return true;
+    openai_error(ask, 400, "invalid_request_error", "previous_response_not_found",
+                 "previous_response_id", "Previous response not found. (simulated)");
+    return false;
+}
+
 static void keep(struct response *r)
 {
     bool store = true;
@@ -434,7 +454,8 @@ static void keep(struct response *r)
     if (json_bool(json_get(r->ask->body, "store"), &store) && !store)
         return;
     write_response(r, &w, r->status);
-    if (store_put(r->ask->sim->responses, span_str(r->id), buf_span(&text), NULL, 0))
+    if (store_put(r->ask->sim->responses, stored_name(r->ask, span_str(r->id)), buf_span(&text),
+                  NULL, 0))
         r->id[0] = '\0';
     buf_free(&text);
 }
@@ -449,7 +470,7 @@ static void create(struct ask *ask)
         return;
     read_question(ask, &q);
     ask_gather_faults(ask);
-    if (openai_fault(ask))
+    if (openai_fault(ask) || !previous_is_known(ask))
         return;
     answer_make(ask, &q, &a);
     struct response r = {
@@ -501,7 +522,7 @@ static void by_id(struct ask *ask, struct span id)
     bool cancel = span_ends(id, "/cancel") && span_is(method, "POST");
     if (cancel)
         id.len -= strlen("/cancel");
-    if (!store_get(ask->sim->responses, id, &value, NULL)) {
+    if (!store_get(ask->sim->responses, stored_name(ask, id), &value, NULL)) {
         not_found(ask);
         return;
     }
@@ -518,7 +539,7 @@ static void by_id(struct ask *ask, struct span id)
     jw_key(&w, "deleted");
     jw_bool(&w, true);
     jw_object_end(&w);
-    (void)store_remove(ask->sim->responses, id);
+    (void)store_remove(ask->sim->responses, stored_name(ask, id));
 }
 
 void openai_responses_handle(struct ask *ask)
