@@ -11,6 +11,8 @@ bool openai_fault(struct ask *ask);
 /* Model and stream; false when refused. */
 bool openai_common(struct ask *ask);
 void openai_chat(struct ask *ask);
+/* Fills ask->text and ask->marker too; false when refused. */
+bool openai_chat_read(struct ask *ask, struct question *q);
 void openai_completions(struct ask *ask);
 void openai_embeddings(struct ask *ask);
 /* prompt_tokens … total_tokens as chat has them. */

@@ -260,7 +260,7 @@ static void responses_are_kept_and_found_again(void **state)
     buf_append_char(&path, '\0');
     assert_int_equal(get(&t, path.data), 200);
     assert_true(json_is(at(json_of(&t), "status"), "completed"));
-    assert_int_equal(ask_sim(&t, "DELETE", path.data, "Authorization: Bearer x\r\n", ""), 200);
+    assert_int_equal(ask_sim(&t, "DELETE", path.data, "Authorization: Bearer sk-x\r\n", ""), 200);
     assert_int_equal(get(&t, path.data), 404);
     assert_int_equal(post(&t, "/openai/v1/responses",
                           "{\"model\":\"m\",\"input\":[{\"role\":\"user\",\"content\":\"hello\"}],"
