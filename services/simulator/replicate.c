@@ -2,7 +2,7 @@
  * creation. */
 #include <stdio.h>
 
-#include "services/simulator/answer.h"
+#include "services/simulator/replicate.h"
 
 enum { MAX_WAIT_S = 60, MAX_ID = 32 };
 
@@ -36,7 +36,7 @@ void replicate_error(struct ask *ask, unsigned status, const char *detail)
     jw_object_end(&w);
 }
 
-static bool fault_answer(struct ask *ask)
+bool replicate_fault(struct ask *ask)
 {
     const struct fault *f = &ask->fault;
     if (!f->status || f->status == 200 || f->status == 201)
@@ -333,7 +333,7 @@ static void create(struct ask *ask)
         return;
     ask->text = json_string(json_get(input, "prompt"), &ask->sim->arena);
     ask_gather_faults(ask);
-    if (fault_answer(ask))
+    if (replicate_fault(ask))
         return;
     if (json_i64(json_get(input, "max_tokens"), &most) ||
         json_i64(json_get(input, "max_new_tokens"), &most))
@@ -424,82 +424,6 @@ static void stream(struct ask *ask, struct span id)
                                                    : SPAN("{\"reason\":\"error\"}"));
 }
 
-/* ---- models ---- */
-
-#define TEXT_OUTPUT                                                                                \
-    "\"Output\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"title\":\"Output\",\"x-cog-" \
-    "array-type\":"                                                                                \
-    "\"iterator\",\"x-cog-array-display\":\"concatenate\"}"
-#define COMMON_INPUT                                                                               \
-    "\"prompt\":{\"type\":\"string\",\"title\":\"Prompt\",\"x-order\":0},"                         \
-    "\"system_prompt\":{\"type\":\"string\",\"title\":\"System "                                   \
-    "Prompt\",\"x-order\":1,\"default\":\"You are a helpful "                                      \
-    "assistant.\"},"                                                                               \
-    "\"top_p\":{\"type\":\"number\",\"title\":\"Top "                                              \
-    "P\",\"x-order\":4,\"default\":0.9,\"minimum\":0,\"maximum\":1},"                              \
-    "\"top_k\":{\"type\":\"integer\",\"title\":\"Top "                                             \
-    "K\",\"x-order\":5,\"default\":50,\"minimum\":-1},"                                            \
-    "\"seed\":{\"type\":\"integer\",\"title\":\"Seed\",\"x-order\":8},"                            \
-    "\"stop_sequences\":{\"type\":\"string\",\"title\":\"Stop Sequences\",\"x-order\":6},"
-
-static const char llama2_input[] = COMMON_INPUT
-    "\"max_new_tokens\":{\"type\":\"integer\",\"x-order\":2,\"default\":128,\"minimum\":1},"
-    "\"temperature\":{\"type\":\"number\",\"x-order\":3,\"default\":0.75,\"minimum\":0.01,"
-    "\"maximum\":5},"
-    "\"prompt_template\":{\"type\":\"string\",\"x-order\":7,\"default\":\"[INST] {prompt} "
-    "[/INST]\"}";
-static const char modern_input[] =
-    COMMON_INPUT "\"max_tokens\":{\"type\":\"integer\",\"x-order\":2,\"default\":512,\"minimum\":1,"
-                 "\"maximum\":8192},"
-                 "\"min_tokens\":{\"type\":\"integer\",\"x-order\":9,\"default\":0},"
-                 "\"temperature\":{\"type\":\"number\",\"x-order\":3,\"default\":0.6,\"minimum\":0,"
-                 "\"maximum\":5},"
-                 "\"presence_penalty\":{\"type\":\"number\",\"x-order\":10,\"default\":0},"
-                 "\"frequency_penalty\":{\"type\":\"number\",\"x-order\":11,\"default\":0},"
-                 "\"prompt_template\":{\"type\":\"string\",\"x-order\":7,\"default\":\"{prompt}\"}";
-static const char plain_input[] =
-    "\"prompt\":{\"type\":\"string\",\"title\":\"Prompt\",\"x-order\":0}";
-
-static bool name_has(struct span model, const char *word)
-{
-    return span_find_span(model, span_str(word)) < model.len;
-}
-
-static void model(struct ask *ask, struct span name)
-{
-    struct buf *out = &ask->reply->body;
-    ask->route = "replicate_model";
-    ask->model = name;
-    ask_gather_faults(ask);
-    if (fault_answer(ask))
-        return;
-    struct span full = name, owner = span_cut(&name, '/');
-    if (span_starts(name, "missing") || span_starts(name, "unknown") || !name.len) {
-        replicate_error(ask, 404, "The requested resource could not be found. (simulated)");
-        return;
-    }
-    const char *input = name_has(full, "llama-2") ? llama2_input
-                        : name_has(full, "plain") ? plain_input
-                                                  : modern_input;
-    (void)reply_json(ask->reply, 200);
-    buf_printf(out,
-               "{\"url\":\"https://simulated/"
-               "%.*s\",\"owner\":\"%.*s\",\"name\":\"%.*s\",\"description\":\"simulated\","
-               "\"visibility\":\"public\",\"latest_version\":{\"id\":\"%064x\",\"created_at\":"
-               "\"2026-01-01T00:00:00Z\","
-               "\"cog_version\":\"0.9.0\",\"openapi_schema\":{\"openapi\":\"3.0.2\",\"components\":"
-               "{\"schemas\":{",
-               SPAN_ARG(full), SPAN_ARG(owner), SPAN_ARG(name), 0x51au);
-    buf_append_str(out, "\"Input\":{\"type\":\"object\",\"title\":\"Input\",\"required\":["
-                        "\"prompt\"],\"properties\":{");
-    buf_append_str(out, input);
-    buf_append_str(out, "}},");
-    buf_append_str(out, name_has(full, "string")
-                            ? "\"Output\":{\"type\":\"string\",\"title\":\"Output\"}"
-                            : TEXT_OUTPUT);
-    buf_append_str(out, "}}}}}");
-}
-
 /* ---- routes ---- */
 
 static void by_id(struct ask *ask, struct span id)
@@ -511,7 +435,7 @@ static void by_id(struct ask *ask, struct span id)
         id.len -= strlen("/cancel");
     ask->route = cancel ? "replicate_cancel" : "replicate_get";
     ask_gather_faults(ask);
-    if (fault_answer(ask))
+    if (replicate_fault(ask))
         return;
     if (!store_get(ask->sim->predictions, id, &value, &extra)) {
         replicate_error(ask, 404, "The requested resource could not be found. (simulated)");
@@ -551,7 +475,8 @@ void replicate_handle(struct ask *ask)
     if (is_post && span_ends(ask->path, "/predictions")) {
         if (!create_model(ask, ask->path))
             replicate_error(ask, 422, "- version is required (simulated)");
-        else if (name_has(ask->model, "missing") || name_has(ask->model, "unknown"))
+        else if (replicate_name_has(ask->model, "missing") ||
+                 replicate_name_has(ask->model, "unknown"))
             replicate_error(ask, 404, "The requested resource could not be found. (simulated)");
         else
             create(ask);
@@ -560,7 +485,7 @@ void replicate_handle(struct ask *ask)
     } else if (!is_post && span_starts(ask->path, "/stream/")) {
         stream(ask, span_skip(ask->path, strlen("/stream/")));
     } else if (!is_post && span_starts(ask->path, "/models/")) {
-        model(ask, span_skip(ask->path, strlen("/models/")));
+        replicate_model(ask, span_skip(ask->path, strlen("/models/")));
     } else {
         replicate_error(ask, 404, "The requested resource could not be found. (simulated)");
     }
