@@ -167,6 +167,9 @@ class Upstream:
         trap.close()
         for writer in list(self._writers):
             writer.transport.abort()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left:
+            await asyncio.wait(left, timeout=3)
 
     def stop(self):
         self._loop.call_soon_threadsafe(self._stop.set)
@@ -193,7 +196,7 @@ class Upstream:
             while await self._exchange(reader, writer, number):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass
+            pass  # the gateway has gone, which is its good right
         finally:
             self._writers.discard(writer)
             writer.close()

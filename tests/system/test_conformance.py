@@ -1,7 +1,9 @@
 """Every hard case end to end through the real daemons, each a test of its own (tests/conformance holds the cases)."""
+import http.server
 import json
 import pathlib
 import sys
+import threading
 
 import pytest
 
@@ -41,3 +43,34 @@ def test_the_starred_twice_ask_every_gateway_the_same():
     starred = [c for c in CASES if c["top20"]]
     assert len(starred) == 20
     assert all(any(run.get("only") != "own" for run in c["runs"]) for c in starred)
+
+
+@pytest.mark.parametrize("status, body", [(200, b"{}"), (500, b'{"error":{"message":"no"}}')])
+def test_no_case_passes_against_a_gateway_that_does_nothing(status, body):
+    class Nothing(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # one write an answer
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.do_GET()
+
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    upstream = Upstream().start()
+    runner = Runner(f"http://127.0.0.1:{server.server_port}", "k", upstream, patience_s=0)
+    passed = [c["id"] for c in CASES if not runner.run_case(c)]
+    runner.close()
+    server.shutdown()
+    server.server_close()
+    upstream.stop()
+    assert passed == []
