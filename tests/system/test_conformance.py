@@ -49,7 +49,7 @@ def test_the_starred_twice_ask_every_gateway_the_same():
 def test_no_case_passes_against_a_gateway_that_does_nothing(status, body):
     class Nothing(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # one write an answer
+        disable_nagle_algorithm = True
 
         def do_POST(self):
             self.rfile.read(int(self.headers.get("content-length", 0)))
