@@ -1,11 +1,12 @@
 /* Anthropic messages, count_tokens and models (WIRE 7, 8). */
-#include <stdio.h>
+#include "services/simulator/anthropic.h"
 
-#include "services/simulator/answer.h"
+#include <stdio.h>
 
 #define SIGNATURE "c2ltdWxhdGVkLXNpZ25hdHVyZQ=="
 
-void anthropic_error(struct ask *ask, unsigned status, const char *type, const char *message)
+void anthropic_error_detailed(struct ask *ask, unsigned status, const char *type,
+                              const char *message, const char *code)
 {
     char id[32];
     struct json_writer w = reply_json(ask->reply, status);
@@ -20,10 +21,22 @@ void anthropic_error(struct ask *ask, unsigned status, const char *type, const c
     jw_str(&w, type);
     jw_key(&w, "message");
     jw_str(&w, message);
+    if (*code) {
+        jw_key(&w, "details");
+        jw_object(&w);
+        jw_key(&w, "error_code");
+        jw_str(&w, code);
+        jw_object_end(&w);
+    }
     jw_object_end(&w);
     jw_key(&w, "request_id");
     jw_str(&w, id);
     jw_object_end(&w);
+}
+
+void anthropic_error(struct ask *ask, unsigned status, const char *type, const char *message)
+{
+    anthropic_error_detailed(ask, status, type, message, "");
 }
 
 static const char *type_of_status(unsigned status)
@@ -48,8 +61,8 @@ static bool fault_answer(struct ask *ask)
     const struct fault *f = &ask->fault;
     if (!f->status || f->status == 200)
         return false;
-    anthropic_error(ask, f->status, f->type[0] ? f->type : type_of_status(f->status),
-                    f->message[0] ? f->message : "simulated failure");
+    anthropic_error_detailed(ask, f->status, f->type[0] ? f->type : type_of_status(f->status),
+                             f->message[0] ? f->message : "simulated failure", f->code);
     return true;
 }
 
@@ -238,18 +251,6 @@ static bool check_numbers(struct ask *ask, int64_t max_tokens)
     return true;
 }
 
-/* Conversations kept by the server (beta message-threads-2026-08-12, as the SDK's tool runner asks
- * for first) are not simulated; with this code the SDK sends the whole history again, without a
- * thread. */
-static bool refuse_thread(struct ask *ask)
-{
-    struct json_writer w = reply_json(ask->reply, 400);
-    jw_raw(&w, SPAN("{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":"
-                    "\"thread: not supported (simulated)\",\"details\":{\"error_code\":"
-                    "\"thread_unsupported_request\",\"unsupported\":[\"thread\"]}}}"));
-    return false;
-}
-
 /* Model, messages, tools: what messages and count_tokens share. */
 static bool check_common(struct ask *ask)
 {
@@ -261,8 +262,6 @@ static bool check_common(struct ask *ask)
         anthropic_error(ask, 404, "not_found_error", "model: not found (simulated)");
         return false;
     }
-    if (!json_absent(json_get(ask->body, "thread")))
-        return refuse_thread(ask);
     return check_members(ask) && check_messages(ask) && check_tools(ask);
 }
 
@@ -360,12 +359,15 @@ static void write_usage(struct ask *ask, struct json_writer *w, const struct ans
     (void)ask;
 }
 
+struct span anthropic_message_id(struct ask *ask)
+{
+    return arena_printf(&ask->sim->arena, "msg_sim%llu", (unsigned long long)ask->id);
+}
+
 static void write_head(struct ask *ask, struct json_writer *w)
 {
-    char id[48];
-    (void)snprintf(id, sizeof id, "msg_sim%llu", (unsigned long long)ask->id);
     jw_key(w, "id");
-    jw_str(w, id);
+    jw_string(w, anthropic_message_id(ask));
     jw_key(w, "type");
     jw_str(w, "message");
     jw_key(w, "role");
@@ -413,20 +415,25 @@ static void write_thinking_block(struct json_writer *w, struct span thinking, co
     jw_object_end(w);
 }
 
+void anthropic_write_content(struct ask *ask, struct json_writer *w, const struct answer *a)
+{
+    jw_array(w);
+    if (a->thinking.len)
+        write_thinking_block(w, a->thinking, SIGNATURE);
+    for (unsigned i = 0; i < a->call_count; i++)
+        write_tool_use(ask, w, &a->calls[i], i, true);
+    if (!a->call_count && a->text.len)
+        write_text_block(w, a->text);
+    jw_array_end(w);
+}
+
 static void write_unary(struct ask *ask, const struct answer *a)
 {
     struct json_writer w = reply_json(ask->reply, 200);
     jw_object(&w);
     write_head(ask, &w);
     jw_key(&w, "content");
-    jw_array(&w);
-    if (a->thinking.len)
-        write_thinking_block(&w, a->thinking, SIGNATURE);
-    for (unsigned i = 0; i < a->call_count; i++)
-        write_tool_use(ask, &w, &a->calls[i], i, true);
-    if (!a->call_count && a->text.len)
-        write_text_block(&w, a->text);
-    jw_array_end(&w);
+    anthropic_write_content(ask, &w, a);
     write_stop(ask, &w, a, true);
     if (!ask->fault.no_usage)
         write_usage(ask, &w, a, a->output);
@@ -609,6 +616,8 @@ static void messages(struct ask *ask)
     struct answer a;
     int64_t most = -1;
     ask->route = "anthropic_messages";
+    if (!anthropic_thread_resume(ask))
+        return;
     if (!json_i64(json_get(ask->body, "max_tokens"), &most) || most < 0) {
         (void)refuse(ask, "max_tokens: Field required (simulated)");
         return;
@@ -622,6 +631,7 @@ static void messages(struct ask *ask)
     if (fault_answer(ask))
         return;
     answer_make(ask, &q, &a);
+    anthropic_thread_keep(ask, &a);
     if (ask->stream)
         write_stream(ask, &a);
     else
@@ -661,6 +671,8 @@ static void write_model(struct json_writer *w, struct span id)
     jw_str(w, "Simulated");
     jw_key(w, "created_at");
     jw_str(w, "2025-01-01T00:00:00Z");
+    jw_key(w, "lifecycle");
+    jw_str(w, "active");
     jw_object_end(w);
 }
 

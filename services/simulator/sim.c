@@ -58,6 +58,8 @@ enum err sim_create(struct sim **out, struct loop *loop, const struct sim_option
     if (!e)
         e = store_create(&sim->predictions, MAX_STORED);
     if (!e)
+        e = store_create(&sim->threads, MAX_STORED);
+    if (!e)
         e = start_http(sim);
     if (e) {
         sim_destroy(&sim);
@@ -74,12 +76,14 @@ void sim_destroy(struct sim **out)
         return;
     *out = NULL;
     http_server_destroy(&sim->http);
+    store_destroy(&sim->threads);
     store_destroy(&sim->predictions);
     store_destroy(&sim->responses);
     scripts_destroy(&sim->scripts);
     stats_destroy(&sim->stats);
     reply_free(&sim->reply);
     json_doc_free(&sim->doc);
+    json_doc_free(&sim->thread_doc);
     arena_free(&sim->arena);
     free(sim);
 }

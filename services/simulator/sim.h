@@ -1,7 +1,7 @@
 /* What the simulator's files share.
  *   main.c       options, start, stop
  *   route.c      which protocol, which handler; keys; faults gathered
- *   openai*.c, anthropic.c, replicate.c   the wire formats (WIRE 2 to 9)
+ *   openai*.c, anthropic*.c, replicate.c   the wire formats (WIRE 2 to 9)
  *   answer.c     what is answered, whatever the protocol
  *   play.c       how it is sent: pace, faults
  *   script.c     rules and raw answers from files
@@ -49,7 +49,9 @@ struct sim {
     struct stats *stats;
     struct scripts *scripts;
     struct store *responses, *predictions; /* what GET by id finds */
+    struct store *threads;                 /* conversations by the id of their last message */
     struct json_doc doc;                   /* the request being answered */
+    struct json_doc thread_doc;            /* … with the conversation it continues */
     struct arena arena;                    /* … and its memory */
     struct reply reply;                    /* … and its answer */
     uint64_t next_id;
