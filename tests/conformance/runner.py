@@ -52,11 +52,19 @@ def repeated(value):
     return value
 
 
-def request_bytes(run):
+def request_bytes(run, models=None):
+    """What the client sends; `models` are the gateway's own names of the cases' models."""
+    models = models or {}
     if "request_text" in run:
         parts = run["request_text"] if isinstance(run["request_text"], list) else [run["request_text"]]
-        return "".join(repeated(p) for p in parts).encode("utf-8", "surrogateescape")
-    return dumps(repeated(run["request"])).encode() if "request" in run else b""
+        text = "".join(repeated(p) for p in parts)
+        for ours, theirs in models.items():
+            text = text.replace(f'"{ours}"', f'"{theirs}"')
+        return text.encode("utf-8", "surrogateescape")
+    if "request" not in run:
+        return b""
+    request = repeated(run["request"])
+    return dumps(request | {"model": models.get(request.get("model"), request.get("model"))}).encode()
 
 
 class Answer:
@@ -82,8 +90,9 @@ class Answer:
 
 
 class Runner:
-    def __init__(self, url, key, upstream, own=False, patience_s=SETTLE_S):
+    def __init__(self, url, key, upstream, own=False, patience_s=SETTLE_S, models=None, paths=None):
         self.url, self.key, self.upstream, self.own = url.rstrip("/"), key, upstream, own
+        self.models, self.paths = models or {}, PATHS | (paths or {})
         self.patience_s = patience_s  # for calls that come after the answer
         self.http = httpx.Client(timeout=PATIENCE_S, headers={"accept-encoding": "identity"}, trust_env=False)
 
@@ -100,9 +109,10 @@ class Runner:
         return headers | run.get("headers", {})
 
     def send(self, run):
-        method, path = run.get("method", "POST"), run.get("path", PATHS.get(run.get("client"), "/"))
+        method, path = run.get("method", "POST"), run.get("path", self.paths[run["client"]])
         try:
-            with self.http.stream(method, self.url + path, headers=self.headers(run), content=request_bytes(run)) as r:
+            with self.http.stream(method, self.url + path, headers=self.headers(run),
+                                  content=request_bytes(run, self.models)) as r:
                 answer = Answer(r.status_code, {k.lower(): v for k, v in r.headers.items()})
                 try:
                     for piece in r.iter_raw():
@@ -116,7 +126,7 @@ class Runner:
     def leave(self, run):
         """Sends the request and goes away without an answer."""
         try:
-            self.http.post(self.url + run.get("path", PATHS[run["client"]]), headers=self.headers(run), content=request_bytes(run),
+            self.http.post(self.url + self.paths[run["client"]], headers=self.headers(run), content=request_bytes(run, self.models),
                            timeout=int(run["leave_after_ms"]) / 1000)
         except httpx.TimeoutException:
             return Answer(0, broken="left")
@@ -124,10 +134,10 @@ class Runner:
 
     def socket_client(self, run):
         """A client that says Expect: 100-continue, and may declare a body it never sends."""
-        body = request_bytes(run)
+        body = request_bytes(run, self.models)
         length = int(run["declare_bytes"]) if "declare_bytes" in run else len(body)
         host = httpx.URL(self.url)
-        head = f"POST {PATHS[run['client']]} HTTP/1.1\r\nhost: {host.host}\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n"
+        head = f"POST {self.paths[run['client']]} HTTP/1.1\r\nhost: {host.host}\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n"
         head += "".join(f"{k}: {v}\r\n" for k, v in self.headers(run).items()) + "connection: close\r\n\r\n"
         with socket.create_connection((host.host, host.port or 80), PATIENCE_S) as s:
             s.sendall(head.encode())
@@ -250,7 +260,7 @@ class Runner:
         for text in expect.get("upstream_raw_has", []):
             if not calls or text.encode("utf-8", "surrogateescape") not in calls[-1].body:
                 raise Mismatch(f"upstream request lacks {show(text)}: {calls[-1].body.decode('utf-8', 'replace')[:600] if calls else 'no call'}")
-        if expect.get("upstream_raw_is_request") and (not calls or calls[-1].body != request_bytes(run)):
+        if expect.get("upstream_raw_is_request") and (not calls or calls[-1].body != request_bytes(run, self.models)):
             raise Mismatch(f"upstream request is not the client's bytes: {calls[-1].body.decode('utf-8', 'replace')[:600] if calls else 'no call'}")
         if expect.get("same_connection") and len({c.connection for c in calls}) != 1:
             raise Mismatch(f"upstream connections used: {len({c.connection for c in calls})}")
