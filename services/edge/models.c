@@ -33,6 +33,8 @@ static void write_anthropic(struct json_writer *w, const struct models_query *q,
     jw_string(w, id);
     jw_key(w, "created_at");
     jw_string(w, field_time(&time, q->created_ms));
+    jw_key(w, "lifecycle");
+    jw_str(w, "active");
     jw_object_end(w);
 }
 

@@ -89,7 +89,7 @@ static void anthropics_shape_has_pages(void **state)
     assert_string_equal(
         list(f),
         "{\"data\":[{\"type\":\"model\",\"id\":\"meta/llama\",\"display_name\":\"meta/llama\","
-        "\"created_at\":\"2023-11-14T22:13:20.123Z\"}],\"has_more\":true,"
+        "\"created_at\":\"2023-11-14T22:13:20.123Z\",\"lifecycle\":\"active\"}],\"has_more\":true,"
         "\"first_id\":\"meta/llama\",\"last_id\":\"meta/llama\"}");
     f->query.query = SPAN("after_id=claude-3");
     assert_string_equal(list(f),
