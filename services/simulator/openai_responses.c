@@ -88,6 +88,8 @@ static void write_usage(struct json_writer *w, const struct answer *a)
     jw_object(w);
     jw_key(w, "cached_tokens");
     jw_u64(w, a->cached);
+    jw_key(w, "cache_write_tokens");
+    jw_u64(w, 0);
     jw_object_end(w);
     jw_key(w, "output_tokens");
     jw_u64(w, a->output);
