@@ -12,6 +12,7 @@
 #include <uthash.h>
 #include <zmq.h>
 
+#include "common/base/buf.h"
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "proto/codec.h"
@@ -19,6 +20,8 @@
 enum {
     BATCH_FRAMES = 64,
     BATCH_BYTES = 256 * 1024,
+    SMALL_FRAME_BYTES = 8 * 1024, /* smaller ones travel in a bundle */
+    KEPT_BUNDLE_BYTES = 64 * 1024,
     DRAIN_FRAMES = 4096, /* one socket's share of a turn */
     TICK_MS = 100,
     PING_US = 250 * 1000,
@@ -46,10 +49,18 @@ struct wire {
     struct wire *next;
 };
 
+/* A part of a ZeroMQ message is a frame, or a bundle of small ones: this byte, which is no version,
+ * then each frame behind its length (32 bit, little-endian). A frame of its own costs ZeroMQ about
+ * a microsecond over all threads, and it writes parts that come together in pieces of 8 KiB. */
+enum { BUNDLE_MARK = 0xb0, BUNDLE_HEAD_BYTES = 1, LENGTH_BYTES = 4 };
+
 /* Frames of one peer and channel waiting for the end of the turn. */
 struct outbox {
-    zmq_msg_t frames[BATCH_FRAMES];
-    unsigned count;
+    zmq_msg_t parts[BATCH_FRAMES];
+    unsigned part_count;
+    struct buf bundle; /* open: becomes the last part */
+    unsigned bundled;
+    unsigned count; /* frames in all */
     size_t bytes;
 };
 
@@ -107,11 +118,32 @@ static void mark_dirty(struct bus_peer *peer)
 static void drop_outbox(struct bus_peer *peer, enum channel channel)
 {
     struct outbox *out = &peer->out[channel];
-    for (unsigned i = 0; i < out->count; i++)
-        (void)zmq_msg_close(&out->frames[i]);
+    for (unsigned i = 0; i < out->part_count; i++)
+        (void)zmq_msg_close(&out->parts[i]);
     peer->bus->dropped += out->count;
-    out->count = 0;
+    buf_clear(&out->bundle);
+    out->part_count = out->bundled = out->count = 0;
     out->bytes = 0;
+}
+
+/* Makes a part of the open bundle; a bundle of one is that frame itself. */
+static enum err close_bundle(struct outbox *out)
+{
+    struct span content = buf_span(&out->bundle);
+    if (out->bundled == 0)
+        return OK;
+    if (out->bundled == 1)
+        content = span_skip(content, BUNDLE_HEAD_BYTES + LENGTH_BYTES);
+    zmq_msg_t *part = &out->parts[out->part_count];
+    if (zmq_msg_init_size(part, content.len) != 0)
+        return ERR_NOMEM;
+    memcpy(zmq_msg_data(part), content.data, content.len);
+    out->part_count++;
+    out->bundled = 0;
+    buf_clear(&out->bundle);
+    if (out->bundle.cap > KEPT_BUNDLE_BYTES)
+        buf_free(&out->bundle);
+    return OK;
 }
 
 static void peer_lost(struct bus_peer *peer, const char *why);
@@ -130,24 +162,26 @@ static enum err flush_outbox(struct bus_peer *peer, enum channel channel)
     struct wire *wire = peer->wires[channel];
     if (out->count == 0)
         return OK;
+    if (close_bundle(out))
+        return ERR_AGAIN; /* without memory just now */
     wire->touched = true;
     if (!peer->connecting) {
         enum err e = send_id(wire, peer->id, peer->id_len);
         if (e)
             return e;
     }
-    for (unsigned i = 0; i < out->count; i++) {
-        int more = i + 1 < out->count ? ZMQ_SNDMORE : 0;
-        if (zmq_msg_send(&out->frames[i], wire->handle, more | ZMQ_DONTWAIT) >= 0)
+    for (unsigned i = 0; i < out->part_count; i++) {
+        int more = i + 1 < out->part_count ? ZMQ_SNDMORE : 0;
+        if (zmq_msg_send(&out->parts[i], wire->handle, more | ZMQ_DONTWAIT) >= 0)
             continue;
         /* IMMEDIATE: no connection is EAGAIN too, and the only reason on control, which never fills
          */
         if (i == 0 && peer->connecting && errno == EAGAIN)
             return peer->up && channel == CHANNEL_DATA ? ERR_AGAIN : ERR_CLOSED;
-        (void)zmq_msg_close(&out->frames[i]);
+        (void)zmq_msg_close(&out->parts[i]);
         peer->bus->dropped++;
     }
-    out->count = 0;
+    out->part_count = out->count = 0;
     out->bytes = 0;
     return OK;
 }
@@ -196,42 +230,62 @@ void bus_flush(struct bus *bus)
     }
 }
 
-/* Room for one more frame; flushes a full batch. NULL when it can't be sent. */
-static zmq_msg_t *outbox_slot(struct bus_peer *to, enum channel channel, size_t bytes,
-                              enum err *e_out)
+/* Makes room for one more frame by flushing a full batch. An error: it can't be sent. */
+static enum err make_room(struct bus_peer *to, enum channel channel, size_t bytes)
 {
     struct outbox *out = &to->out[channel];
-    if (out->count && (out->count == BATCH_FRAMES || out->bytes + bytes > BATCH_BYTES)) {
-        *e_out = flush_outbox(to, channel);
-        if (*e_out && (*e_out != ERR_AGAIN || out->count == BATCH_FRAMES)) {
-            to->bus->dropped++;
-            mark_dirty(
-                to); /* a closed one is found out at the turn's end, not under its caller's feet */
-            return NULL;
+    mark_dirty(to); /* a closed one is found out at the turn's end, not under its caller's feet */
+    if (out->count == 0 || (out->count < BATCH_FRAMES && out->bytes + bytes <= BATCH_BYTES))
+        return OK;
+    enum err e = flush_outbox(to, channel);
+    return e == ERR_AGAIN && out->count < BATCH_FRAMES ? OK : e;
+}
+
+/* Room for a frame of that size at the end of the batch: in the bundle, or as a part of its own.
+ * NULL when it can't be sent. */
+static char *outbox_frame(struct bus_peer *to, enum channel channel, size_t bytes, enum err *e_out)
+{
+    struct outbox *out = &to->out[channel];
+    char *at = NULL;
+    *e_out = make_room(to, channel, bytes);
+    if (!*e_out && bytes < SMALL_FRAME_BYTES) {
+        char *start = buf_reserve(&out->bundle, BUNDLE_HEAD_BYTES + LENGTH_BYTES + bytes);
+        if (start) {
+            at = start;
+            if (out->bundled == 0)
+                *at++ = (char)BUNDLE_MARK;
+            for (unsigned i = 0; i < LENGTH_BYTES; i++)
+                *at++ = (char)(bytes >> 8 * i);
+            out->bundle.len += (size_t)(at - start) + bytes;
+            out->bundled++;
         }
+    } else if (!*e_out && close_bundle(out) == OK &&
+               zmq_msg_init_size(&out->parts[out->part_count], bytes) == 0) {
+        at = zmq_msg_data(&out->parts[out->part_count++]);
+    }
+    if (!at) {
+        if (out->bundled == 0)
+            buf_clear(&out->bundle); /* its failure, too */
+        to->bus->dropped++;
+        *e_out = *e_out ? *e_out : ERR_NOMEM;
+        return NULL;
     }
     out->bytes += bytes;
-    mark_dirty(to);
-    return &out->frames[out->count++];
+    out->count++;
+    return at;
 }
 
 static enum err send_on(struct bus_peer *to, enum channel channel, struct header h,
                         enum message_type type, const void *message)
 {
     enum err e = OK;
-    size_t size = codec_size(type, message);
-    zmq_msg_t *frame = outbox_slot(to, channel, size, &e);
+    char *frame = outbox_frame(to, channel, codec_size(type, message), &e);
     if (!frame)
         return e;
-    if (zmq_msg_init_size(frame, size) != 0) {
-        to->out[channel].count--;
-        to->bus->dropped++;
-        return ERR_NOMEM;
-    }
     h.version = PROTO_MAJOR;
     h.type = (uint8_t)type;
     h.epoch = to->bus->epoch;
-    codec_encode(&h, message, zmq_msg_data(frame));
+    codec_encode(&h, message, frame);
     return OK;
 }
 
@@ -244,6 +298,41 @@ enum err bus_send(struct bus_peer *to, struct header h, enum message_type type, 
     return send_on(to, message_info(type)->channel, h, type, message);
 }
 
+static enum err forward_copy(struct bus_peer *to, enum channel channel, const struct header *h,
+                             struct span frame)
+{
+    enum err e = OK;
+    char *copy = outbox_frame(to, channel, frame.len, &e);
+    if (!copy)
+        return e;
+    memcpy(copy, frame.data, frame.len);
+    header_write(h, (uint8_t *)copy);
+    return OK;
+}
+
+/* Ours alone since it was received: the header may be written in place. Above 33 bytes the content
+ * does not move with the struct, so views of it stay good. */
+static enum err forward_part(struct bus_peer *to, enum channel channel, const struct header *h,
+                             zmq_msg_t *msg)
+{
+    struct outbox *out = &to->out[channel];
+    size_t bytes = zmq_msg_size(msg);
+    enum err e = make_room(to, channel, bytes);
+    if (!e)
+        e = close_bundle(out);
+    if (e) {
+        to->bus->dropped++;
+        return e;
+    }
+    zmq_msg_t *part = &out->parts[out->part_count++];
+    (void)zmq_msg_init(part);
+    (void)zmq_msg_move(part, msg);
+    header_write(h, zmq_msg_data(part));
+    out->bytes += bytes;
+    out->count++;
+    return OK;
+}
+
 enum err bus_forward(struct bus_peer *to, struct header h, const struct bus_message *m)
 {
     const struct message_info *info = message_info(m->header.type);
@@ -251,19 +340,12 @@ enum err bus_forward(struct bus_peer *to, struct header h, const struct bus_mess
         to->bus->dropped++;
         return to->up ? ERR_UNSUPPORTED : ERR_CLOSED;
     }
-    enum err e = OK;
-    zmq_msg_t *frame = outbox_slot(to, info->channel, m->frame.len, &e);
-    if (!frame)
-        return e;
     h.version = PROTO_MAJOR;
     h.type = m->header.type;
     h.epoch = to->bus->epoch;
-    /* Ours alone since it was received: the header may be written in place. Above 33 bytes the
-     * content does not move with the struct, so views of it stay good. */
-    (void)zmq_msg_init(frame);
-    (void)zmq_msg_move(frame, m->zmq_msg_);
-    header_write(&h, zmq_msg_data(frame));
-    return OK;
+    if (m->frame.len < SMALL_FRAME_BYTES || !m->zmq_msg_)
+        return forward_copy(to, info->channel, &h, m->frame);
+    return forward_part(to, info->channel, &h, m->zmq_msg_);
 }
 
 static void send_hello(struct bus_peer *link, enum channel channel)
@@ -545,11 +627,11 @@ static void on_link_frame(struct wire *wire, struct bus_message *m)
     }
 }
 
-static void on_frame(struct wire *wire, struct span id, zmq_msg_t *msg)
+/* msg: the part the frame is all of; NULL in a bundle. */
+static void on_frame(struct wire *wire, struct span id, struct span frame, zmq_msg_t *msg)
 {
     union message_body body;
-    struct bus_message m = {.body = &body, .zmq_msg_ = msg};
-    m.frame = span_of(zmq_msg_data(msg), zmq_msg_size(msg));
+    struct bus_message m = {.body = &body, .frame = frame, .zmq_msg_ = msg};
     enum err e = header_read(m.frame, &m.header);
     /* a HELLO of another major is still read, so that it can be refused by name */
     if (e && !(e == ERR_VERSION && m.header.type == MESSAGE_HELLO)) {
@@ -570,6 +652,36 @@ static void on_frame(struct wire *wire, struct span id, zmq_msg_t *msg)
         on_client_frame(wire, id, &m);
 }
 
+static unsigned on_bundle(struct wire *wire, struct span id, struct span rest)
+{
+    unsigned frames = 0;
+    while (rest.len) {
+        size_t bytes = 0;
+        for (unsigned i = 0; i < LENGTH_BYTES && rest.len >= LENGTH_BYTES; i++)
+            bytes |= (size_t)(uint8_t)rest.data[i] << 8 * i;
+        if (bytes == 0 || bytes > rest.len - LENGTH_BYTES) {
+            wire->bus->dropped++;
+            log_warn("bad_bundle", LU64("bytes", rest.len));
+            break;
+        }
+        rest = span_skip(rest, LENGTH_BYTES);
+        on_frame(wire, id, span_first(rest, bytes), NULL);
+        rest = span_skip(rest, bytes);
+        frames++;
+    }
+    return frames;
+}
+
+/* Says how many frames it was. */
+static unsigned on_part(struct wire *wire, struct span id, zmq_msg_t *msg)
+{
+    struct span part = span_of(zmq_msg_data(msg), zmq_msg_size(msg));
+    if (part.len && (uint8_t)part.data[0] == BUNDLE_MARK)
+        return on_bundle(wire, id, span_skip(part, BUNDLE_HEAD_BYTES));
+    on_frame(wire, id, part, msg);
+    return 1;
+}
+
 /* Everything that is there. */
 static void drain(struct wire *wire)
 {
@@ -578,7 +690,8 @@ static void drain(struct wire *wire)
     size_t id_len = 0;
     bool first = true;
     wire->touched = false;
-    for (unsigned n = 0;; n++) {
+    unsigned n = 0;
+    for (;;) {
         if (n >= DRAIN_FRAMES && first) {
             loop_again(wire->bus->loop);
             wire->touched = true; /* not empty yet: look again at the turn's end */
@@ -594,7 +707,7 @@ static void drain(struct wire *wire)
             id_len = zmq_msg_size(&msg) < sizeof id ? zmq_msg_size(&msg) : sizeof id;
             memcpy(id, zmq_msg_data(&msg), id_len);
         } else {
-            on_frame(wire, span_of(id, id_len), &msg);
+            n += on_part(wire, span_of(id, id_len), &msg);
         }
         (void)zmq_msg_close(&msg);
         first = !more;
@@ -614,6 +727,15 @@ static bool has_input(struct wire *wire)
     return zmq_getsockopt(wire->handle, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
 }
 
+static void free_peer(struct bus_peer *peer)
+{
+    drop_outbox(peer, CHANNEL_CONTROL);
+    drop_outbox(peer, CHANNEL_DATA);
+    for (unsigned c = 0; c < 2; c++)
+        buf_free(&peer->out[c].bundle);
+    free(peer);
+}
+
 static void free_dead(struct bus *bus)
 {
     while (bus->dead) {
@@ -621,7 +743,7 @@ static void free_dead(struct bus *bus)
         if (peer->dirty)
             return; /* still in the flush list: next time */
         bus->dead = peer->next_dead;
-        free(peer);
+        free_peer(peer);
     }
 }
 
@@ -852,13 +974,6 @@ static void say_goodbye(struct bus_peer *peer)
     enum err e = send_on(peer, CHANNEL_CONTROL, (struct header){.flags = HEADER_LAST},
                          MESSAGE_DRAIN, &drain);
     (void)e;
-}
-
-static void free_peer(struct bus_peer *peer)
-{
-    drop_outbox(peer, CHANNEL_CONTROL);
-    drop_outbox(peer, CHANNEL_DATA);
-    free(peer);
 }
 
 void bus_destroy(struct bus **pointer)

@@ -5,7 +5,8 @@
  * data socket: "ipc:///run/tollgate/broker-1" (control at "….ctl") or "tcp://host:5571" (control at
  * the next port).
  *
- * What is built in: drain to EAGAIN, one multi-part per peer and turn (≤ 64 frames, ≤ 256 KiB),
+ * What is built in: drain to EAGAIN, one message per peer and turn (≤ 64 frames, ≤ 256 KiB; small
+ * frames bundled into one part),
  * ROUTER_MANDATORY, IMMEDIATE, LINGER 0, own PING/PONG every 250 ms (a killed peer is noticed by
  * the next ping, a hung one after 1.2 s of silence), flock before an ipc bind, the peer's epoch
  * checked on every frame (PERFORMANCE rules 1, 2, 5; RELIABILITY facts 1 to 4, 12). */

@@ -170,6 +170,56 @@ static void a_large_message_arrives_whole(void **state)
     free(big);
 }
 
+/* Small frames are bundled, large ones travel alone: neither overtakes the other. */
+static void frames_of_all_sizes_keep_their_order(void **state)
+{
+    static const size_t sizes[] = {0, 1, 100, 8100, 8191, 8192, 9000, 5, 70000, 300000, 7, 8000};
+    enum { MESSAGES = 600 };
+    static char bytes[300000];
+    struct world *w = *state;
+    w->server.echo = true;
+    open_client(w);
+    AWAIT(w, w->client.peer && w->server.peer);
+    memset(bytes, 'x', sizeof bytes);
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        size_t n = sizes[(i * 7) % (sizeof sizes / sizeof sizes[0])];
+        assert_int_equal(send_text(w->client.peer, i, span_of(bytes, n)), OK);
+    }
+    AWAIT(w, w->client.received == MESSAGES);
+    assert_true(w->server.in_order);
+    assert_true(w->client.in_order);
+    assert_int_equal(bus_dropped(w->client.bus) + bus_dropped(w->server.bus), 0);
+}
+
+static void a_bundle_cut_anywhere_harms_nobody(void **state)
+{
+    struct world *w = *state;
+    char data[160], bundle[512] = "\xb0";
+    void *context = zmq_ctx_new(), *dealer = zmq_socket(context, ZMQ_DEALER);
+    int zero = 0;
+    (void)zmq_setsockopt(dealer, ZMQ_LINGER, &zero, sizeof zero);
+    (void)zmq_setsockopt(dealer, ZMQ_IDENTITY, "odd-1", 5);
+    (void)snprintf(data, sizeof data, "%s", w->address);
+    assert_int_equal(zmq_connect(dealer, data), 0);
+    struct hello hello = {
+        .role = SPAN("worker"), .name = SPAN("odd"), .version = SPAN("1"), .major = PROTO_MAJOR};
+    struct header h = {.version = PROTO_MAJOR, .type = MESSAGE_HELLO, .epoch = 7};
+    size_t bytes = codec_size(MESSAGE_HELLO, &hello);
+    bundle[1] = (char)bytes;
+    codec_encode(&h, &hello, bundle + 5);
+    log_set_fd(-1);
+    for (size_t n = 1; n <= 5 + bytes; n++)
+        assert_true(zmq_send(dealer, bundle, n, 0) > 0);
+    memset(bundle + 1, 0xff, 4);
+    assert_true(zmq_send(dealer, bundle, 5 + bytes, 0) > 0);
+    AWAIT(w, bus_dropped(w->server.bus) >= 4 + bytes);
+    log_set_fd(2);
+    (void)zmq_close(dealer);
+    (void)zmq_ctx_term(context);
+    open_client(w);
+    AWAIT(w, w->client.peer && w->server.peer);
+}
+
 static void a_client_that_ends_is_noticed_at_once(void **state)
 {
     struct world *w = *state;
@@ -276,6 +326,8 @@ int main(void)
             a_thousand_messages_of_one_turn_arrive_in_order_and_come_back_by_forward, setup,
             teardown),
         cmocka_unit_test_setup_teardown(a_large_message_arrives_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(frames_of_all_sizes_keep_their_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_bundle_cut_anywhere_harms_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_that_ends_is_noticed_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_server_that_is_reborn_is_greeted_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_reborn_under_its_name_replaces_the_old_one, setup,
