@@ -208,8 +208,11 @@ static void write_effort(struct builder *b)
 {
     struct span wanted = request_effort(b->r);
     bool off = b->r->thinking == THINKING_OFF;
-    if (!wanted.len)
+    if (!wanted.len) { /* adaptive thinking is what a reasoning model does unasked */
+        if (b->r->thinking == THINKING_ADAPTIVE && !b->pc->row->reasoning)
+            effort_drop(b->r);
         return;
+    }
     const char *word = b->pc->row->reasoning ? clamp_effort(wanted, b->pc->row->efforts) : NULL;
     /* "none" where the model can't be silent is left out, not turned into a little */
     if (off && word && strcmp(word, "none") != 0)
@@ -218,7 +221,7 @@ static void write_effort(struct builder *b)
         jw_key(&b->w, "reasoning_effort");
         jw_str(&b->w, word);
     } else if (!off) {
-        neutral_drop(b->r, from_anthropic(b) ? "thinking" : "reasoning_effort");
+        effort_drop(b->r);
     }
 }
 

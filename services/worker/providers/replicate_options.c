@@ -123,8 +123,11 @@ void replicate_write_effort(struct replicate_builder *b)
     struct span effort = request_effort(b->r);
     const char *name = replicate_first_of(b, names);
     bool none = span_is(effort, "none");
-    if (!effort.len)
+    if (!effort.len) {
+        if (b->r->thinking == THINKING_ADAPTIVE)
+            effort_drop(b->r);
         return;
+    }
     if (name && allows(words_of(b, replicate_property(b, name)), effort)) {
         jw_key(&b->w, name);
         jw_text(&b->w, effort);
@@ -135,7 +138,7 @@ void replicate_write_effort(struct replicate_builder *b)
             write_clamped(b, "thinking_budget_tokens", (double)wanted_budget(b->r, effort),
                           SPAN_NONE);
     } else if (!none) {
-        neutral_drop(b->r, api_is_anthropic(b->r->api) ? "thinking" : "reasoning_effort");
+        effort_drop(b->r);
     }
 }
 

@@ -213,18 +213,36 @@ static enum err check(struct replicate_builder *b)
     return OK;
 }
 
+static bool has_mark(const struct part_list *parts)
+{
+    for (size_t i = 0; i < parts->count; i++) {
+        if (parts->items[i].cache_json.len)
+            return true;
+    }
+    return false;
+}
+
+static bool has_marks(const struct neutral_request *r)
+{
+    bool found = r->cache_json.len || has_mark(&r->system);
+    for (size_t i = 0; i < r->turn_count && !found; i++)
+        found = has_mark(&r->turns[i].parts);
+    return found;
+}
+
 static void drop_rest(struct replicate_builder *b)
 {
     const struct {
         struct span value;
         const char *name;
     } unknown[] = {{b->r->user_text, api_is_anthropic(b->r->api) ? "metadata" : "user"},
-                   {b->r->service_tier_text, "service_tier"},
-                   {b->r->cache_json, "cache_control"}};
+                   {b->r->service_tier_text, "service_tier"}};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         if (unknown[i].value.len)
             neutral_drop(b->r, unknown[i].name);
     }
+    if (has_marks(b->r))
+        neutral_drop(b->r, "cache_control");
     for (size_t i = 0; i < b->r->extra_count; i++)
         neutral_drop(b->r, b->r->extras[i].name);
 }
