@@ -52,8 +52,11 @@ const struct call_result *call_result(struct call *c)
     if (r->estimated && c->state == CALL_DONE && !c->stream)
         buf_append_str(&c->result_headers, "x-tollgate-usage: estimated\n");
     r->headers = buf_span(&c->result_headers);
-    r->status =
-        c->state == CALL_FAILED ? error_status(c->fault.error_class, c->spec.api) : c->status;
+    /* once there is content, a failure is told in-band, though it came in the same read */
+    bool in_band = c->committed && !c->cancelled;
+    r->status = c->state == CALL_FAILED && !in_band
+                    ? error_status(c->fault.error_class, c->spec.api)
+                    : c->status;
     r->content_type =
         c->stream ? SPAN("text/event-stream; charset=utf-8") : SPAN("application/json");
     r->upstream_model = c->upstream_model.len ? c->upstream_model : c->spec.target_model;

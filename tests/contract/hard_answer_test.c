@@ -583,6 +583,21 @@ static void h022_unary(void **state)
     driver_done(&d);
 }
 
+/* Content and error in one read: the content has made the status. */
+static void h081_one_read(void **state)
+{
+    (void)state;
+    struct driver d;
+    contract_init(&d, API_OPENAI_CHAT, &provider_anthropic, "claude-x");
+    contract_start(&d, STREAM);
+    driver_stream_head(&d, 0);
+    driver_text(&d, 0, A_HI A_OVERLOADED);
+    assert_int_equal(call_state(d.call), CALL_FAILED);
+    assert_true(call_committed(d.call));
+    assert_int_equal(call_result(d.call)->status, 200);
+    driver_done(&d);
+}
+
 /* Nor does it matter whether the connection ends well behind the finish. A cut within an event says
  * nothing: half an event is none. */
 static void h096_cut(void **state)
@@ -802,6 +817,7 @@ int main(void)
     const struct CMUnitTest others[] = {
         {"H022 surrogate pair: whole answer", h022_unary, NULL, NULL, NULL},
         {"H047 blank stop sequence: the answer", h047, NULL, NULL, NULL},
+        {"H081 error in the middle: one read", h081_one_read, NULL, NULL, NULL},
         {"H096 connection cut behind the finish", h096_cut, NULL, NULL, NULL},
         {"H120 our provider key is bad", h120, NULL, NULL, NULL},
         {"H121 HTML 502 from a proxy", h121, NULL, NULL, NULL},
