@@ -80,24 +80,38 @@ static bool is_text_list(struct json output)
     return json_type(output) == JSON_ARRAY;
 }
 
-/* The whole output as bytes (H109). */
-static void join_output(struct json output, struct buf *out)
+/* json text without the escaped half of a character at its end, which only begins one. */
+static struct span whole_characters(struct span text)
 {
+    size_t slashes = 0;
+    if (text.len < 6)
+        return text;
+    const char *unit = text.data + text.len - 6;
+    while (slashes <= text.len - 6 && text.data[text.len - 6 - slashes] == '\\')
+        slashes++;
+    bool half = slashes % 2 == 1 && unit[1] == 'u' && (unit[2] | 0x20) == 'd' &&
+                memchr("89abAB", unit[3], 6) != NULL;
+    return half ? span_first(text, text.len - 6) : text;
+}
+
+/* The output so far as bytes (H109). Halves of a character may stand in two pieces, and come in two
+ * looks (H022): joined before it is decoded, a half at the end waits for the next look. */
+static void join_output(struct json output, bool final, struct buf *out)
+{
+    struct buf text = {0};
     if (json_absent(output))
         return;
     if (json_type(output) == JSON_STRING) {
-        json_text_decode(json_text(output), out);
+        buf_append(&text, json_text(output));
     } else if (is_text_list(output)) {
-        /* joined before it is decoded: halves of a character may stand in two pieces (H022) */
-        struct buf text = {0};
         for (struct json_iter i = json_iter(output); json_next(&i);)
             buf_append(&text, json_text(i.value));
-        json_text_decode(buf_span(&text), out);
-        out->failed |= text.failed;
-        buf_free(&text);
     } else {
         json_append_compact(out, output);
     }
+    json_text_decode(final ? buf_span(&text) : whole_characters(buf_span(&text)), out);
+    out->failed |= text.failed;
+    buf_free(&text);
 }
 
 static enum err say_bytes(struct provider_call *pc, struct replicate_state *s, struct span bytes)
@@ -111,19 +125,6 @@ static enum err say_bytes(struct provider_call *pc, struct replicate_state *s, s
     return OK;
 }
 
-/* A character that is not whole yet waits for the next look. */
-static struct span whole_characters(struct span bytes, bool final)
-{
-    size_t n = bytes.len;
-    if (final || utf8_valid(bytes))
-        return bytes;
-    for (size_t back = 1; back <= 4 && back <= n; back++) {
-        if (utf8_valid(span_first(bytes, n - back)))
-            return span_first(bytes, n - back);
-    }
-    return bytes;
-}
-
 /* What is new in the output since the last look; ERR_INVALID when what was given out has changed.
  */
 static enum err say_output(struct provider_call *pc, struct replicate_state *s, struct json output,
@@ -131,7 +132,7 @@ static enum err say_output(struct provider_call *pc, struct replicate_state *s, 
 {
     struct buf all = {0};
     enum err e = OK;
-    join_output(output, &all);
+    join_output(output, final, &all);
     if (buf_check(&all))
         e = ERR_TOO_BIG;
     else if (all.len < s->sent.len)
@@ -139,7 +140,7 @@ static enum err say_output(struct provider_call *pc, struct replicate_state *s, 
     else if (s->sent.len && memcmp(all.data, s->sent.data, s->sent.len) != 0)
         e = ERR_INVALID;
     else
-        e = say_bytes(pc, s, whole_characters(span_skip(buf_span(&all), s->sent.len), final));
+        e = say_bytes(pc, s, span_skip(buf_span(&all), s->sent.len));
     buf_free(&all);
     return e;
 }

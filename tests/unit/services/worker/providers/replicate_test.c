@@ -88,6 +88,8 @@ static void the_golden_request_comes_out_as_written(void **state)
     free((char *)(uintptr_t)schema.data);
 }
 
+#define HEX "0123456789012345678901234567890123456789012345678901234567890123"
+
 struct input_case {
     const char *name, *model, *properties, *body, *input;
 };
@@ -290,6 +292,33 @@ static const struct input_case inputs[] = {
      "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
      "\"url\":\"https://x.test/a\"}}]}]}",
      "{\"prompt\":\"\",\"image\":\"https://x.test/a\"}"},
+    {"effort by the schema's own words", "x/y",
+     "{\"prompt\":{},\"reasoning_effort\":{\"enum\":[\"low\",\"high\"]}}",
+     "{" HI ",\"reasoning_effort\":\"low\"}", "{\"prompt\":\"hi\",\"reasoning_effort\":\"low\"}"},
+    {"effort by a reference without allOf", "x/y",
+     "{\"prompt\":{},\"thinking_level\":{\"$ref\":\"#/components/schemas/effort\"}}",
+     "{" HI ",\"reasoning_effort\":\"xhigh\"}", "{\"prompt\":\"hi\"}"},
+    {"effort by a reference elsewhere", "x/y",
+     "{\"prompt\":{},\"thinking_level\":{\"$ref\":\"https://x.test/y\"}}",
+     "{" HI ",\"reasoning_effort\":\"low\"}", "{\"prompt\":\"hi\",\"thinking_level\":\"low\"}"},
+    {"effort by a reference too long to be a name", "x/y",
+     "{\"prompt\":{},\"thinking_level\":{\"$ref\":\"#/components/schemas/" HEX HEX "\"}}",
+     "{" HI ",\"reasoning_effort\":\"low\"}", "{\"prompt\":\"hi\",\"thinking_level\":\"low\"}"},
+    {"no effort, and no member for it", "x/y", "{\"prompt\":{}}",
+     "{" HI ",\"reasoning_effort\":\"none\"}", "{\"prompt\":\"hi\"}"},
+    {"extended thinking without a budget", "x/y", "{\"prompt\":{},\"extended_thinking\":{}}",
+     "{" HI ",\"reasoning_effort\":\"minimal\"}", "{\"prompt\":\"hi\",\"extended_thinking\":true}"},
+    {"a cap below the maximum, a huge integer", "x/y",
+     "{\"prompt\":{},\"max_tokens\":{\"maximum\":100},\"seed\":{\"type\":\"integer\"}}",
+     "{" HI ",\"max_tokens\":50,\"seed\":9223372036854775807}",
+     "{\"prompt\":\"hi\",\"max_tokens\":50,\"seed\":9223372036854775807}"},
+    {"a small default and a smaller maximum", "x/y",
+     "{\"prompt\":{},\"max_tokens\":{\"default\":128,\"maximum\":1000}}", "{" HI "}",
+     "{\"prompt\":\"hi\",\"max_tokens\":1000}"},
+    {"a schema without a name of its own", "x/y", "{\"prompt\":{},\"response_format\":{}}",
+     "{" HI ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{}}}}",
+     "{\"prompt\":\"hi\",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":"
+     "\"output\",\"schema\":{}}}}"},
     {"a schema by its member", "x/y", "{\"prompt\":{},\"json_schema\":{\"type\":\"object\"}}",
      "{" HI ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
      "\"schema\":{\"type\":\"object\"}}}}",
@@ -408,8 +437,6 @@ static void what_the_model_cannot_do_is_refused(void **state)
     }
 }
 
-#define HEX "0123456789012345678901234567890123456789012345678901234567890123"
-
 static void every_way_to_name_a_model_is_addressed(void **state)
 {
     (void)state;
@@ -433,7 +460,9 @@ static void every_way_to_name_a_model_is_addressed(void **state)
         assert_false(r.pc.next->repeatable);
         rig_free(&r);
     }
-    static const char *const bad[] = {"", "llama", "a/b/c", "a/b:latest", "/", "deployments/x"};
+    static const char *const bad[] = {
+        "",   "llama", "a/b/c", "a/b:latest", "/", "deployments/x", "deployments/a/b:" HEX,
+        "/b", "a/"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct rig r;
         begin(&r, bad[i], NULL);
@@ -491,6 +520,40 @@ static void a_deployment_is_asked_for_its_release(void **state)
     rig_free(&r);
 }
 
+static void a_version_is_looked_up_where_its_model_is_known(void **state)
+{
+    (void)state;
+    struct rig r;
+    begin(&r, "meta/llama:" HEX, NULL);
+    assert_int_equal(rig_build(&r, API_OPENAI_CHAT, SPAN("{" HI "}")), OK);
+    assert_true(span_is(r.pc.next->path, "/models/meta/llama/versions/" HEX));
+    rig_free(&r);
+    begin(&r, HEX, NULL);
+    assert_int_equal(rig_build(&r, API_OPENAI_CHAT, SPAN("{" HI "}")), OK);
+    assert_string_equal(r.pc.next->method, "POST");
+    assert_string_equal(rig_member(&r, "input"), "{\"prompt\":\"hi\"}");
+    rig_free(&r);
+}
+
+static void a_release_that_names_nothing_gets_its_prompt(void **state)
+{
+    (void)state;
+    static const char *const releases[] = {
+        "{\"current_release\":{\"model\":\"/n\",\"version\":\"" HEX "\"}}",
+        "{\"current_release\":{\"model\":\"o\",\"version\":\"" HEX "\"}}",
+        "{\"current_release\":{\"model\":\"o/n\",\"version\":\"v1\"}}",
+        "{\"current_release\":{}}",
+    };
+    for (size_t i = 0; i < sizeof releases / sizeof releases[0]; i++) {
+        struct rig r;
+        begin(&r, "deployments/acme/x", NULL);
+        assert_int_equal(rig_build(&r, API_OPENAI_CHAT, SPAN("{" HI "}")), OK);
+        assert_int_equal(rig_answer(&r, releases[i]), OK);
+        assert_true(span_is(r.pc.next->path, "/deployments/acme/x/predictions"));
+        rig_free(&r);
+    }
+}
+
 static void a_request_the_learned_schema_refuses_is_an_error(void **state)
 {
     (void)state;
@@ -543,7 +606,14 @@ static void every_prediction_becomes_its_events(void **state)
         {"canceled", P("canceled", ""), "ERROR prediction_canceled The prediction was canceled.\n"},
         {"aborted", P("aborted", ""),
          "ERROR upstream_timeout The prediction was aborted: it ran too long.\n"},
+        {"H117 too long for the model", P("failed", ",\"error\":\"the context window is full\""),
+         "ERROR upstream_context_length the context window is full\n"},
+        {"counts that can't be", P("succeeded", ",\"metrics\":{\"input_token_count\":-1}"),
+         START DONE},
+        {"queued", P("queued", ""), ""},
         {"no status", "{\"id\":\"abc\"}", "INVALID\n"},
+        {"no object", "[]", "INVALID\n"},
+        {"no JSON", "oops", "INVALID\n"},
         {"no id", "{\"status\":\"succeeded\"}", "INVALID\n"},
         {"an unknown status", P("dreaming", ""), "INVALID\n"},
     };
@@ -608,6 +678,23 @@ static void a_stream_without_an_url_is_polled_too(void **state)
     assert_int_equal(rig_answer(&r, P("processing", ",\"output\":[\"a\",\"b\"]")), OK);
     assert_int_equal(rig_answer(&r, P("succeeded", ",\"output\":[\"a\",\"b\",\"c\"]")), OK);
     assert_string_equal(rig_events(&r), START "TEXT a\nTEXT b\nTEXT c\n" DONE);
+    rig_free(&r);
+}
+
+static void half_a_character_waits_for_its_other_half(void **state) /* H022 */
+{
+    (void)state;
+    struct rig r;
+    begin(&r, MODEL, LLAMA2);
+    assert_int_equal(rig_build(&r, API_OPENAI_CHAT, SPAN("{" HI ",\"stream\":true}")), OK);
+    assert_int_equal(rig_answer(&r, P("processing", ",\"output\":[\"a\\ud83d\"]")), OK);
+    assert_int_equal(rig_answer(&r, P("processing", ",\"output\":[\"a\\ud83d\",\"\\ude00\"]")), OK);
+    assert_int_equal(rig_answer(&r, P("processing", ",\"output\":\"a\\ud83d\\ude00\\\\ud83d\"")),
+                     OK);
+    assert_int_equal(
+        rig_answer(&r, P("succeeded", ",\"output\":\"a\\ud83d\\ude00\\\\ud83d\\ud83d\"")), OK);
+    assert_string_equal(rig_events(&r), START "TEXT a\nTEXT \xf0\x9f\x98\x80\nTEXT \\\\ud83d\n"
+                                              "TEXT \xef\xbf\xbd\n" DONE);
     rig_free(&r);
 }
 
@@ -685,6 +772,12 @@ static void a_stream_becomes_text_and_ends_with_the_counts(void **state)
                NULL, START "TEXT a\nERROR prediction_out_of_memory CUDA out of memory\n");
     run_stream(body, OUTPUT("data: a\n") "event: error\ndata: plain words\n\n", NULL,
                START "TEXT a\nERROR prediction_failed plain words\n");
+    run_stream(body, OUTPUT("data: a\n") "event: error\ndata: {\"title\":\"x\"}\n\n", NULL,
+               START "TEXT a\nERROR prediction_failed {\"title\":\"x\"}\n");
+    run_stream(body, OUTPUT("data: a\n") "event: done\ndata: oops\n\n",
+               P("succeeded", ",\"output\":\"a\""), START "TEXT a\n" DONE);
+    run_stream(body, OUTPUT("data: a\n") "event: done\n\n" OUTPUT("data: late\n"),
+               P("succeeded", ",\"output\":null"), START "TEXT a\n" DONE);
     /* H112 */
     run_stream(body, OUTPUT("data: The\n") OUTPUT("data:  sky\n"),
                P("succeeded", ",\"output\":[\"The\",\" sky\",\" is\"]"),
@@ -740,6 +833,13 @@ static void poisoned_urls_are_not_asked(void **state) /* H113, WIRE 24 */
         {"http://127.0.0.1:9001/stream/x", true, false},
         {"http://127.0.0.1:9000@evil.example/", true, false},
         {"https://127.0.0.1:9000/stream/x", true, false},
+        {"https://STREAM-09.replicate.com/x", false, true},
+        {"https://a!b.replicate.com/x", false, false},
+        {"https://a[b.replicate.com/x", false, false},
+        {"https://a{b.replicate.com/x", false, false},
+        {"https:///x.replicate.com", false, false},
+        {"https://x.replicate.com/a b", false, false},
+        {"https://x.replicate.com/a\\u007fb", false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct rig r;
@@ -760,6 +860,37 @@ static void poisoned_urls_are_not_asked(void **state) /* H113, WIRE 24 */
         assert_int_equal(r.pc.wait_ms > 0, !cases[i].ok);
         rig_free(&r);
     }
+}
+
+static void an_id_is_escaped_where_it_is_asked_for(void **state)
+{
+    (void)state;
+    struct rig r;
+    begin(&r, MODEL, LLAMA2);
+    assert_int_equal(rig_build(&r, API_OPENAI_CHAT, SPAN("{" HI "}")), OK);
+    assert_int_equal(provider_replicate.on_timer(&r.pc), OK); /* no id to ask for yet */
+    assert_string_equal(r.pc.next->method, "POST");
+    assert_int_equal(
+        rig_answer(&r, "{\"id\":\"aZ09-_~.:/@[`{?\",\"model\":\"m\",\"status\":\"starting\"}"), OK);
+    assert_int_equal(provider_replicate.on_timer(&r.pc), OK);
+    assert_true(span_is(r.pc.next->path, "/predictions/aZ09-_~.%3A%2F%40%5B%60%7B%3F"));
+    rig_free(&r);
+}
+
+static void nothing_is_heard_behind_the_end(void **state)
+{
+    (void)state;
+    struct rig r;
+    start_stream(&r, "{" HI ",\"stream\":true,\"stop\":[\",\"]}");
+    assert_int_equal(rig_answer(&r, P("processing", ",\"output\":\"a,b\"")), OK);
+    assert_string_equal(rig_events(&r), START "TEXT a\n" NO_COUNTS "STOP sequence ,\nEND\n");
+    assert_true(r.pc.next->detached);
+    clear_wishes(&r);
+    assert_int_equal(rig_answer(&r, P("failed", ",\"error\":\"late\"")), OK);
+    assert_int_equal(provider_replicate.on_timer(&r.pc), OK);
+    assert_int_equal(rig_stream(&r, SPAN(OUTPUT("data: late\n")), 3), OK);
+    assert_null(r.pc.next);
+    rig_free(&r);
 }
 
 static void a_client_that_leaves_cancels_once(void **state) /* H114 */
@@ -807,14 +938,19 @@ int main(void)
         TEST(the_schema_is_learned_once),
         TEST(a_model_without_a_schema_gets_its_prompt),
         TEST(a_deployment_is_asked_for_its_release),
+        TEST(a_version_is_looked_up_where_its_model_is_known),
+        TEST(a_release_that_names_nothing_gets_its_prompt),
         TEST(a_request_the_learned_schema_refuses_is_an_error),
         TEST(every_prediction_becomes_its_events),
         TEST(a_running_prediction_is_polled_until_it_is_through),
         TEST(a_stream_without_an_url_is_polled_too),
+        TEST(half_a_character_waits_for_its_other_half),
         TEST(output_that_changes_under_us_is_an_error),
         TEST(a_stream_becomes_text_and_ends_with_the_counts),
         TEST(a_stop_with_a_comma_ends_the_stream_and_the_prediction),
         TEST(poisoned_urls_are_not_asked),
+        TEST(an_id_is_escaped_where_it_is_asked_for),
+        TEST(nothing_is_heard_behind_the_end),
         TEST(a_client_that_leaves_cancels_once),
         TEST(nothing_is_cancelled_that_is_through),
     };
