@@ -166,8 +166,7 @@ static void append_item(struct json_writer *w, struct json item, size_t shown_in
     buf_append(w->out, span_skip(json_raw(item), at + json_raw(index).len));
 }
 
-/* Of `total`, what falls to the bytes before `upto` of `sum`: differences of it sum up exactly. */
-static uint64_t portion(uint64_t total, uint64_t upto, uint64_t sum)
+uint64_t embeddings_portion(uint64_t total, uint64_t upto, uint64_t sum)
 {
     __extension__ typedef unsigned __int128 wide;
     return sum ? (uint64_t)((wide)total * upto / sum) : 0;
@@ -191,7 +190,7 @@ static void append_usage(struct json_writer *w, struct json usage, const struct 
     jw_object(w);
     for (size_t i = 0; i < 2; i++) {
         uint64_t total = count_of(usage, shared[i]);
-        uint64_t part = portion(total, v->after, v->sum) - portion(total, v->before, v->sum);
+        uint64_t part = embeddings_portion(total, v->after, v->sum) - embeddings_portion(total, v->before, v->sum);
         jw_key(w, shared[i]);
         jw_u64(w, part);
         if (i == 0)

@@ -30,6 +30,8 @@ enum err embeddings_part_read(struct embeddings_part *out, struct span body,
 /* Appends the first one's body with the inputs of all. ERR_TOO_BIG above EMBEDDINGS_MAX_INPUTS. */
 enum err embeddings_join(const struct embeddings_part *parts, size_t count,
                          struct buf *out) NODISCARD;
+/* Of `total`, what falls to the bytes before `upto` of `sum`: differences of it sum up exactly. */
+uint64_t embeddings_portion(uint64_t total, uint64_t upto, uint64_t sum);
 /* Fills one share per part: its embeddings, counted from 0 again, bytes of the numbers untouched,
  * and its part of the usage by input bytes; the parts sum up exactly. ERR_INVALID when the answer
  * does not hold one embedding per input. Bodies are freed by the caller, also after an error. */

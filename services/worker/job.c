@@ -1,4 +1,4 @@
-#include "services/worker/job_parts.h"
+#include "services/worker/job_batch.h"
 
 #include <stdlib.h>
 
@@ -9,6 +9,8 @@
 static void give_lane_back(struct job *job, enum lane_verdict verdict, uint64_t rest_ms)
 {
     struct lane *lane = job->lane;
+    if (!lane)
+        return;
     enum breaker_state before = lane->breaker.state;
     endpoints_give_back(job->setup->endpoints, lane, verdict, rest_ms, loop_now_ms(job->env->loop));
     job->lane = NULL;
@@ -21,6 +23,11 @@ static void give_lane_back(struct job *job, enum lane_verdict verdict, uint64_t 
                  LU64("endpoint", lane->endpoint), LU64("key", lane->key));
 }
 
+void job_lose_lane(struct job *job)
+{
+    give_lane_back(job, LANE_UNKNOWN, 0);
+}
+
 static void on_linger_end(void *ctx)
 {
     struct job *job = ctx;
@@ -28,9 +35,7 @@ static void on_linger_end(void *ctx)
     job_release(job);
 }
 
-/* The one change of state. What flies on is let finish within `linger_ms`. */
-static void become_over(struct job *job, enum lane_verdict verdict, uint64_t rest_ms,
-                        uint64_t linger_ms)
+void job_over(struct job *job, enum lane_verdict verdict, uint64_t rest_ms, uint64_t linger_ms)
 {
     struct job_env *env = job->env;
     loop_timer_stop(env->loop, &job->deadline);
@@ -42,7 +47,8 @@ static void become_over(struct job *job, enum lane_verdict verdict, uint64_t res
     }
     give_lane_back(job, verdict, rest_ms);
     job->state = JOB_OVER;
-    env->on_over(env->ctx, job);
+    if (job->peer)
+        env->on_over(env->ctx, job);
     if (job->flying)
         loop_timer_start(env->loop, &job->deadline, linger_ms, on_linger_end, job);
     else
@@ -54,7 +60,7 @@ static void end_well(struct job *job, const struct call_result *r)
     job_settle(job, r, r->status, true);
     if (job_makes_response(job))
         affinity_remember(&job->setup->affinity, r->upstream_id, job->d.key_id, job->lane->index);
-    become_over(job, LANE_WELL, 0, KEEP_MS);
+    job_over(job, LANE_WELL, 0, KEEP_MS);
 }
 
 static void log_failure(const struct job *job, const struct fault *fault)
@@ -74,10 +80,12 @@ static void log_failure(const struct job *job, const struct fault *fault)
 
 static void end_failed(struct job *job, const struct fault *fault)
 {
+    if (job->carries)
+        job_batch_failed(job, fault);
     log_failure(job, fault);
     job_send_fail(job, fault, call_result(job->call));
     job_cancel_flights(job, false);
-    become_over(job, endpoints_verdict(fault->error_class), fault->retry_after_ms, DETACHED_MS);
+    job_over(job, endpoints_verdict(fault->error_class), fault->retry_after_ms, DETACHED_MS);
 }
 
 /* ---- call → network ---- */
@@ -91,6 +99,8 @@ static void on_poll(void *ctx)
 
 static void obey_call(struct job *job)
 {
+    if (!job->call)
+        return;
     for (const struct exchange *x; (x = call_next(job->call));)
         job_launch(job, x);
     uint64_t wait = call_wait_ms(job->call);
@@ -130,10 +140,12 @@ static void emit(struct job *job)
         return;
     case CALL_DONE: {
         const struct call_result *r = call_result(job->call);
+        if (job->carries)
+            job_batch_answered(job);
         if (stream)
             job_send_end(job, r);
         else
-            job_send_reply(job, r);
+            job_send_reply(job, r, buf_span(call_output(job->call)));
         end_well(job, r);
         return;
     }
@@ -147,6 +159,8 @@ static void emit(struct job *job)
  */
 void job_pump(struct job *job)
 {
+    if (!job->call)
+        return; /* waits with others */
     if (job->pumping) {
         job->pump_again = true;
         return;
@@ -219,7 +233,7 @@ static bool copy_dispatch(struct job *job, const struct dispatch *d)
     job->d = *d;
     struct span *strings[] = {&job->d.model, &job->d.target_model, &job->d.key_id, &job->d.key_name,
                               &job->d.avoid, &job->d.method,       &job->d.path,   &job->d.headers,
-                              &job->d.body,  &job->d.response_id};
+                              &job->d.body,  &job->d.response_id,  &job->d.route};
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
         bytes += strings[i]->len;
@@ -240,17 +254,26 @@ static bool copy_dispatch(struct job *job, const struct dispatch *d)
     return true;
 }
 
+/* A member of a batch leaves the others to it. */
+static void stop_call(struct job *job)
+{
+    job_batch_leave(job);
+    if (!job->call)
+        return;
+    call_cancel(job->call);
+    job_look_whether_sent(job);
+}
+
 static void on_deadline(void *ctx)
 {
     struct job *job = ctx;
     struct fault fault = {.error_class = ERROR_DEADLINE,
                           .message = SPAN("The request's deadline has passed.")};
-    call_cancel(job->call);
-    job_look_whether_sent(job);
-    job_send_fail(job, &fault, call_result(job->call));
+    stop_call(job);
+    job_send_fail(job, &fault, job->call ? call_result(job->call) : NULL);
     job_cancel_flights(job, false);
     obey_call(job); /* a detached cancel, if the upstream needs one */
-    become_over(job, LANE_UNKNOWN, 0, DETACHED_MS);
+    job_over(job, LANE_UNKNOWN, 0, DETACHED_MS);
 }
 
 static enum err make_call(struct job *job, struct fault *fault_out)
@@ -267,7 +290,8 @@ static enum err make_call(struct job *job, struct fault *fault_out)
                              .provider = s->provider,
                              .host = s->host,
                              .base_url = job->lane->base_url,
-                             .model_config = config_find_model(s->config, job->d.model),
+                             .model_config = config_find_model(
+                                 s->config, job->d.route.len ? job->d.route : job->d.model),
                              .table = job->env->table,
                              .schemas = job->env->schemas,
                              .output_cap = job->d.output_cap,
@@ -278,23 +302,40 @@ static enum err make_call(struct job *job, struct fault *fault_out)
     return call_create(&job->call, &spec, &job->arena, fault_out);
 }
 
-void job_begin(struct job *job)
+/* A member of a batch that goes alone has given its lane back. */
+static bool has_lane(struct job *job)
+{
+    if (!job->lane)
+        job->lane =
+            endpoints_take(job->setup->endpoints, job->d.avoid, loop_now_ms(job->env->loop));
+    return job->lane != NULL;
+}
+
+void job_go(struct job *job)
 {
     struct fault fault = {0};
-    enum err err = make_call(job, &fault);
+    enum err err = has_lane(job) ? make_call(job, &fault) : ERR_NOMEM;
     if (err != OK) {
         if (fault.error_class == ERROR_NONE)
             fault =
                 (struct fault){.error_class = ERROR_INTERNAL, .message = SPAN("Out of memory.")};
+        if (job->carries)
+            job_batch_failed(job, &fault);
         job_send_fail(job, &fault, NULL);
-        become_over(job, LANE_UNKNOWN, 0, 0);
+        job_over(job, LANE_UNKNOWN, 0, 0);
         return;
     }
+    job_pump(job);
+}
+
+void job_begin(struct job *job)
+{
     if (job->head.deadline_ms) {
         job->deadline_us = job->started_us + (uint64_t)job->head.deadline_ms * 1000;
         loop_timer_start(job->env->loop, &job->deadline, job->head.deadline_ms, on_deadline, job);
     }
-    job_pump(job);
+    if (!job_batch_join(job))
+        job_go(job);
 }
 
 static bool is_ready(struct job *job, struct job_env *env, struct setup *setup, struct lane *lane)
@@ -366,16 +407,37 @@ struct job *job_create(struct job_env *env, struct setup *setup, struct bus_peer
     return NULL;
 }
 
+struct job *job_create_carrier(const struct job *like, struct span body, struct job_batch *batch)
+{
+    struct job_env *env = like->env;
+    struct dispatch d = like->d;
+    struct lane *lane = endpoints_take(like->setup->endpoints, d.avoid, loop_now_ms(env->loop));
+    struct job *job = lane ? take_job(env) : NULL;
+    d.body = body;
+    d.input_tokens = 0; /* one caller's: the whole body's is estimated anew */
+    if (is_ready(job, env, like->setup, lane) && copy_dispatch(job, &d)) {
+        job->head = (struct header){.id = like->head.id, .attempt = like->head.attempt};
+        job->carries = batch;
+        return job;
+    }
+    if (lane)
+        endpoints_give_back(like->setup->endpoints, lane, LANE_UNKNOWN, 0, loop_now_ms(env->loop));
+    if (job)
+        job_release(job);
+    return NULL;
+}
+
 void job_cancel(struct job *job)
 {
+    static const struct call_result nothing = {0};
     if (job->state == JOB_OVER)
         return;
-    call_cancel(job->call);
-    job_look_whether_sent(job);
-    job_settle(job, call_result(job->call), error_info(ERROR_CLIENT_GONE)->openai_status, false);
+    stop_call(job);
+    job_settle(job, job->call ? call_result(job->call) : &nothing,
+               error_info(ERROR_CLIENT_GONE)->openai_status, false);
     job_cancel_flights(job, false);
     obey_call(job);
-    become_over(job, LANE_UNKNOWN, 0, DETACHED_MS);
+    job_over(job, LANE_UNKNOWN, 0, DETACHED_MS);
 }
 
 void job_credit(struct job *job, uint32_t bytes)
@@ -408,6 +470,7 @@ struct job_links *job_links(struct job *job)
 
 void job_env_free(struct job_env *env)
 {
+    job_batches_free(env);
     while (env->all) {
         struct job *job = env->all;
         job_cancel_flights(job, true);

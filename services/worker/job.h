@@ -34,6 +34,7 @@ struct job_env {
     struct job *idle; /* finished ones, kept for reuse */
     struct job *all;  /* running and lingering ones */
     uint32_t idle_count;
+    struct job_batch *batches; /* embeddings that wait for each other, or fly together */
 };
 
 /* Takes a lane and copies the message; the setup is referenced. NULL when that can't be: FAIL has

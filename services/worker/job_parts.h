@@ -43,9 +43,21 @@ struct job {
     struct loop_timer deadline, poll;
     bool head_sent, paused, sent;
     bool pumping, pump_again;
+    struct job_batch *batch;   /* it is a member of: then it has neither call nor lane */
+    uint32_t batch_at;         /* its place there */
+    struct job_batch *carries; /* it carries: then it has no peer, and says nothing to anyone */
 };
 
 /* ---- job.c ---- */
+/* Makes its call and lets it go on, on the lane it has or takes now. */
+void job_go(struct job *job);
+/* A job for the batch: like this one, but with another body, and unknown to broker and auth. NULL
+ * without memory. */
+struct job *job_create_carrier(const struct job *like, struct span body, struct job_batch *batch);
+/* Gives its lane back as if nothing had been tried. */
+void job_lose_lane(struct job *job);
+/* The one change of state. What flies on is let finish within `linger_ms`. */
+void job_over(struct job *job, enum lane_verdict verdict, uint64_t rest_ms, uint64_t linger_ms);
 /* Lets the call go on: starts what it asks for, sends what it has. May end the job. */
 void job_pump(struct job *job);
 /* Gives the job's memory back once nothing flies any more. */
@@ -63,7 +75,7 @@ enum err job_send_head(struct job *job, const struct call_result *r);
 /* As much of the call's output as the credit allows. */
 enum err job_send_data(struct job *job);
 void job_send_end(struct job *job, const struct call_result *r);
-void job_send_reply(struct job *job, const struct call_result *r);
+void job_send_reply(struct job *job, const struct call_result *r, struct span body);
 
 /* ---- job_flights.c ---- */
 void job_launch(struct job *job, const struct exchange *x);

@@ -20,6 +20,8 @@ static uint32_t left_ms(const struct job *job)
 
 static enum err say(struct job *job, enum message_type type, unsigned flags, const void *message)
 {
+    if (!job->peer)
+        return OK;
     struct header h = {.id = job->head.id, .attempt = job->head.attempt, .seq = job->seq};
     h.flags = (uint8_t)(flags | (job->head.flags & HEADER_STREAM));
     h.deadline_ms = left_ms(job);
@@ -56,7 +58,7 @@ static uint64_t cost(const struct job *job, const struct call_result *r)
 
 void job_settle(struct job *job, const struct call_result *r, unsigned status, bool whole)
 {
-    if (!is_metered(job))
+    if (!is_metered(job) || !job->peer)
         return;
     struct settle m = {.key_id = job->d.key_id,
                        .key_name = job->d.key_name,
@@ -172,7 +174,7 @@ void job_send_end(struct job *job, const struct call_result *r)
     (void)say(job, MESSAGE_END, HEADER_LAST, &m);
 }
 
-void job_send_reply(struct job *job, const struct call_result *r)
+void job_send_reply(struct job *job, const struct call_result *r, struct span body)
 {
     job->first_us = loop_now_us(job->env->loop);
     struct reply m = {.status = r->status,
@@ -186,7 +188,7 @@ void job_send_reply(struct job *job, const struct call_result *r)
                       .cost_nano = cost(job, r),
                       .estimated = r->estimated,
                       .upstream_ms = job->sent_us ? job_ms_since(job, job->sent_us) : 0,
-                      .body = buf_span(call_output(job->call)),
+                      .body = body,
                       .upstream_id = job_makes_response(job) ? r->upstream_id : SPAN_NONE,
                       .endpoint = job->lane->index};
     (void)say(job, MESSAGE_REPLY, HEADER_LAST, &m);
