@@ -11,6 +11,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/span.h"
+#include "common/base/utf8.h"
 
 enum json_type {
     JSON_NONE, /* no such value */
@@ -137,9 +138,5 @@ void json_append_string(struct buf *out, struct span bytes);
 void json_append_text(struct buf *out, struct span bytes);
 /* A value without the white space outside its strings, nothing else touched. */
 void json_append_compact(struct buf *out, struct json v);
-
-bool utf8_valid(struct span s);
-/* Appends s with every invalid sequence replaced by U+FFFD. */
-void utf8_repair(struct buf *out, struct span s);
 
 #endif

@@ -99,7 +99,7 @@ static size_t give(char *out, size_t size, size_t n, void *ctx)
 {
     struct body *b = ctx;
     size_t len = 4 - b->at < size * n ? 4 - b->at : size * n;
-    memcpy(out, "BODY" + b->at, len);
+    memcpy(out, &"BODY"[b->at], len);
     b->at += len;
     return len;
 }
