@@ -1,4 +1,4 @@
-/* Inside of job.c's business, shared by its three files. Nobody else includes it. */
+/* Inside of job.c's business, shared by its files. Nobody else includes it. */
 #ifndef SERVICES_WORKER_JOB_PARTS_H
 #define SERVICES_WORKER_JOB_PARTS_H
 
@@ -51,15 +51,17 @@ struct job {
 /* ---- job.c ---- */
 /* Makes its call and lets it go on, on the lane it has or takes now. */
 void job_go(struct job *job);
-/* A job for the batch: like this one, but with another body, and unknown to broker and auth. NULL
- * without memory. */
-struct job *job_create_carrier(const struct job *like, struct span body, struct job_batch *batch);
 /* Gives its lane back as if nothing had been tried. */
 void job_lose_lane(struct job *job);
 /* The one change of state. What flies on is let finish within `linger_ms`. */
 void job_over(struct job *job, enum lane_verdict verdict, uint64_t rest_ms, uint64_t linger_ms);
 /* Lets the call go on: starts what it asks for, sends what it has. May end the job. */
 void job_pump(struct job *job);
+
+/* ---- job_make.c ---- */
+/* A job for the batch: like this one, but with another body, and unknown to broker and auth. NULL
+ * without memory. */
+struct job *job_create_carrier(const struct job *like, struct span body, struct job_batch *batch);
 /* Gives the job's memory back once nothing flies any more. */
 void job_release(struct job *job);
 
