@@ -402,6 +402,55 @@ static const struct member_case members[] = {
      "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"r\",\"schema\":{}}}"
      "}",
      "tool_choice", "{\"type\":\"tool\",\"name\":\"json_answer\"}"},
+    {"ids of other alphabets", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"tool_calls\":["
+     "{\"id\":\"aZ09_-/"
+     ":@[`{\",\"type\":\"function\",\"function\":{\"name\":\"get\",\"arguments\":\"{}\"}}]}]}",
+     "messages.1.content.0.id", "\"aZ09_-______\""},
+    {"an escaped backslash at the end is no newline", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"y\"},{\"role\":\"assistant\",\"content\":"
+     "\"x\\\\n\"}]}",
+     "messages.1.content.0.text", "\"x\\\\n\""},
+    {"a tab and a return at the end go", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"y\"},{\"role\":\"assistant\",\"content\":"
+     "\"x\\r\\t\"}]}",
+     "messages.1.content.0.text", "\"x\""},
+    {"a PDF by a URL with a query", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
+     "\"url\":\"https://x.test/A.PDF?x=1#y\"}}]}]}",
+     "messages.0.content.0.type", "\"document\""},
+    {"a PDF as a data URL", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
+     "\"url\":\"data:application/pdf;base64,AA==\"}}]}]}",
+     "messages.0.content.0.type", "\"document\""},
+    {"a short number is no telephone", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"user\":\"123456\"}",
+     "metadata.user_id", "\"123456\""},
+    {"a schema without an effort", "claude-opus-4-7",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"response_format\":{\"type\":\"json_"
+     "schema\",\"json_schema\":{\"name\":\"n\",\"schema\":{\"type\":\"object\"}}}}",
+     "output_config", "{\"format\":{\"type\":\"json_schema\",\"schema\":{\"type\":\"object\"}}}"},
+    {"no effort for a model that has none", "claude-3-haiku-20240307",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"reasoning_effort\":\"none\"}",
+     "thinking", ""},
+    {"no effort and a forced tool", "claude-sonnet-4-5",
+     "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"get\"}}],\"messages\":[{\"role\":"
+     "\"user\",\"content\":\"q\"}],\"tool_choice\":\"required\",\"reasoning_effort\":\"none\"}",
+     "thinking", ""},
+    {"a control character is no blank stop", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"stop\":[\"\\u0001\",\" "
+     "\\u000b\",\"\\u000e\"]}",
+     "stop_sequences", "[\"\\u0001\",\"\\u000e\"]"},
+    {"an unknown model takes a cap above its guess", "claude-99",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"max_tokens\":500000}", "max_tokens",
+     "500000"},
+    {"a cap above a known maximum", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"max_tokens\":500000}", "max_tokens",
+     "64000"},
+    {"parameters that are no object", "claude-haiku-4-5",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"tools\":[{\"type\":\"function\","
+     "\"function\":{\"name\":\"f\",\"parameters\":{\"properties\":{}}}}]}",
+     "tools.0.input_schema.type", "\"object\""},
     {"auto is auto", "claude-haiku-4-5",
      "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"tools\":[{\"type\":\"function\","
      "\"function\":{\"name\":\"f\"}}],\"tool_choice\":\"auto\",\"service_tier\":\"auto\"}",
@@ -411,15 +460,202 @@ static const struct member_case members[] = {
      "\"x\\ud800y\""},
 };
 
-static void every_row_of_the_table_is_followed(void **state)
+/* Messages pass Anthropic-type upstreams as they are; the neutral form can say them all the same.
+ */
+static const struct member_case own[] = {
+    {"arguments as JSON", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{\"n\": 1.50}}]}]}",
+     "messages.1.content.0.input", "{\"n\":1.50}"},
+    {"a document with its words", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"document\","
+     "\"title\":\"T\",\"context\":\"C\",\"source\":{\"type\":\"text\",\"media_type\":\"text/"
+     "plain\",\"data\":\"body\"}}]}]}",
+     "messages.0.content.0",
+     "{\"type\":\"document\",\"source\":{\"type\":\"text\",\"media_type\":\"text/"
+     "plain\",\"data\":\"body\"},\"title\":\"T\",\"context\":\"C\"}"},
+    {"a result of every kind of part", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":[{\"type\":\"text\","
+     "\"text\":\"t\"},{\"type\":\"text\",\"text\":\"\"},{\"type\":\"image\",\"source\":{\"type\":"
+     "\"base64\",\"media_type\":\"image/"
+     "webp\",\"data\":\"AA==\"}},{\"type\":\"document\",\"source\":{\"type\":\"base64\",\"media_"
+     "type\":\"application/pdf\",\"data\":\"AA==\"}}]}]}]}",
+     "messages.2.content.0.content",
+     "[{\"type\":\"text\",\"text\":\"t\"},{\"type\":\"image\",\"source\":{\"type\":\"base64\","
+     "\"media_type\":\"image/"
+     "webp\",\"data\":\"AA==\"}},{\"type\":\"document\",\"source\":{\"type\":\"base64\",\"media_"
+     "type\":\"application/pdf\",\"data\":\"AA==\"}}]"},
+    {"a result of one text part", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":[{\"type\":\"text\","
+     "\"text\":\"t\"}]}]}]}",
+     "messages.2.content.0.content", "[{\"type\":\"text\",\"text\":\"t\"}]"},
+    {"a result of one image only", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":[{\"type\":"
+     "\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://x.test/a\"}}]}]}]}",
+     "messages.2.content.0.content",
+     "[{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://x.test/a\"}}]"},
+    {"a result with an image nobody reads", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":[{\"type\":"
+     "\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/"
+     "tiff\",\"data\":\"AA==\"}},{\"type\":\"text\",\"text\":\"t\"}]}]}]}",
+     "", "refused"},
+    {"an error of a tool", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":\"boom\",\"is_"
+     "error\":true}]}]}",
+     "messages.2.content.0",
+     "{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":[{\"type\":\"text\",\"text\":"
+     "\"boom\"}],\"is_error\":true}"},
+    {"a result without content", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\"}]}]}",
+     "messages.2.content.0", "{\"type\":\"tool_result\",\"tool_use_id\":\"a\"}"},
+    {"a search result", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"search_result\","
+     "\"source\":\"https://"
+     "x.test\",\"title\":\"T\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}]}]}",
+     "messages.0.content.0",
+     "{\"type\":\"search_result\",\"source\":\"https://"
+     "x.test\",\"title\":\"T\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}"},
+    {"what only its own upstream knows", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"container_"
+     "upload\",\"file_id\":\"f\"}]}]}",
+     "", "refused"},
+    {"thoughts at the end", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":"
+     "\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"s\"}]}]"
+     "}",
+     "messages.1.content.0", "{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"s\"}"},
+    {"thoughts that nobody signed are left out", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"\"},{\"type\":\"redacted_"
+     "thinking\",\"data\":\"\"},{\"type\":\"redacted_thinking\",\"data\":\"r\"},{\"type\":\"text\","
+     "\"text\":\"t\"}]},{\"role\":\"user\",\"content\":\"go\"}]}",
+     "messages.1.content",
+     "[{\"type\":\"redacted_thinking\",\"data\":\"r\"},{\"type\":\"text\",\"text\":\"t\"}]"},
+    {"a mark of its own words", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+     "\"a\",\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\"}}]}]}",
+     "messages.0.content.0.cache_control", "{\"type\":\"ephemeral\",\"ttl\":\"1h\"}"},
+    {"a gif", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\","
+     "\"source\":{\"type\":\"base64\",\"media_type\":\"image/gif\",\"data\":\"AA==\"}}]}]}",
+     "messages.0.content.0.source.media_type", "\"image/gif\""},
+    {"a jpeg", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\","
+     "\"source\":{\"type\":\"base64\",\"media_type\":\"image/jpeg\",\"data\":\"AA==\"}}]}]}",
+     "messages.0.content.0.source.media_type", "\"image/jpeg\""},
+    {"a png", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\","
+     "\"source\":{\"type\":\"base64\",\"media_type\":\"image/png\",\"data\":\"AA==\"}}]}]}",
+     "messages.0.content.0.source.media_type", "\"image/png\""},
+    {"a cap of nothing", "claude-haiku-4-5",
+     "{\"max_tokens\":0,\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]}", "", "refused"},
+    {"signed thoughts before the calls let it think on", "claude-sonnet-4-5",
+     "{\"max_tokens\":9000,\"output_config\":{\"effort\":\"low\"},\"messages\":[{\"role\":\"user\","
+     "\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":"
+     "\"hm\",\"signature\":\"s\"},{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}"
+     "}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\","
+     "\"content\":\"1\"}]}]}",
+     "thinking.type", "\"enabled\""},
+    {"no thoughts before the calls do not", "claude-sonnet-4-5",
+     "{\"max_tokens\":9000,\"output_config\":{\"effort\":\"low\"},\"messages\":[{\"role\":\"user\","
+     "\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"a\","
+     "\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\","
+     "\"tool_use_id\":\"a\",\"content\":\"1\"}]}]}",
+     "thinking", ""},
+    {"two dozen calls in one turn", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":"
+     "\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"i0\",\"name\":\"get\",\"input\":{}"
+     "},{\"type\":\"tool_use\",\"id\":\"i1\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\","
+     "\"id\":\"i2\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i3\",\"name\":"
+     "\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i4\",\"name\":\"get\",\"input\":{}},{"
+     "\"type\":\"tool_use\",\"id\":\"i5\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\","
+     "\"id\":\"i6\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i7\",\"name\":"
+     "\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i8\",\"name\":\"get\",\"input\":{}},{"
+     "\"type\":\"tool_use\",\"id\":\"i9\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\","
+     "\"id\":\"i10\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i11\",\"name\":"
+     "\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i12\",\"name\":\"get\",\"input\":{}},{"
+     "\"type\":\"tool_use\",\"id\":\"i13\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\","
+     "\"id\":\"i14\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i15\",\"name\":"
+     "\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i16\",\"name\":\"get\",\"input\":{}},{"
+     "\"type\":\"tool_use\",\"id\":\"i17\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\","
+     "\"id\":\"i18\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i19\",\"name\":"
+     "\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i20\",\"name\":\"get\",\"input\":{}},{"
+     "\"type\":\"tool_use\",\"id\":\"i21\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\","
+     "\"id\":\"i22\",\"name\":\"get\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"i23\",\"name\":"
+     "\"get\",\"input\":{}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_"
+     "id\":\"i0\",\"content\":\"0\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i1\",\"content\":"
+     "\"1\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i2\",\"content\":\"2\"},{\"type\":\"tool_"
+     "result\",\"tool_use_id\":\"i3\",\"content\":\"3\"},{\"type\":\"tool_result\",\"tool_use_id\":"
+     "\"i4\",\"content\":\"4\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i5\",\"content\":\"5\"}"
+     ",{\"type\":\"tool_result\",\"tool_use_id\":\"i6\",\"content\":\"6\"},{\"type\":\"tool_"
+     "result\",\"tool_use_id\":\"i7\",\"content\":\"7\"},{\"type\":\"tool_result\",\"tool_use_id\":"
+     "\"i8\",\"content\":\"8\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i9\",\"content\":\"9\"}"
+     ",{\"type\":\"tool_result\",\"tool_use_id\":\"i10\",\"content\":\"10\"},{\"type\":\"tool_"
+     "result\",\"tool_use_id\":\"i11\",\"content\":\"11\"},{\"type\":\"tool_result\",\"tool_use_"
+     "id\":\"i12\",\"content\":\"12\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i13\","
+     "\"content\":\"13\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i14\",\"content\":\"14\"},{"
+     "\"type\":\"tool_result\",\"tool_use_id\":\"i15\",\"content\":\"15\"},{\"type\":\"tool_"
+     "result\",\"tool_use_id\":\"i16\",\"content\":\"16\"},{\"type\":\"tool_result\",\"tool_use_"
+     "id\":\"i17\",\"content\":\"17\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i18\","
+     "\"content\":\"18\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i19\",\"content\":\"19\"},{"
+     "\"type\":\"tool_result\",\"tool_use_id\":\"i20\",\"content\":\"20\"},{\"type\":\"tool_"
+     "result\",\"tool_use_id\":\"i21\",\"content\":\"21\"},{\"type\":\"tool_result\",\"tool_use_"
+     "id\":\"i22\",\"content\":\"22\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i23\","
+     "\"content\":\"23\"}]}]}",
+     "messages.2.content.23.tool_use_id", "\"i23\""},
+    {"forty turns", "claude-haiku-4-5",
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"u0\"},{\"role\":"
+     "\"assistant\",\"content\":\"a0\"},{\"role\":\"user\",\"content\":\"u1\"},{\"role\":"
+     "\"assistant\",\"content\":\"a1\"},{\"role\":\"user\",\"content\":\"u2\"},{\"role\":"
+     "\"assistant\",\"content\":\"a2\"},{\"role\":\"user\",\"content\":\"u3\"},{\"role\":"
+     "\"assistant\",\"content\":\"a3\"},{\"role\":\"user\",\"content\":\"u4\"},{\"role\":"
+     "\"assistant\",\"content\":\"a4\"},{\"role\":\"user\",\"content\":\"u5\"},{\"role\":"
+     "\"assistant\",\"content\":\"a5\"},{\"role\":\"user\",\"content\":\"u6\"},{\"role\":"
+     "\"assistant\",\"content\":\"a6\"},{\"role\":\"user\",\"content\":\"u7\"},{\"role\":"
+     "\"assistant\",\"content\":\"a7\"},{\"role\":\"user\",\"content\":\"u8\"},{\"role\":"
+     "\"assistant\",\"content\":\"a8\"},{\"role\":\"user\",\"content\":\"u9\"},{\"role\":"
+     "\"assistant\",\"content\":\"a9\"},{\"role\":\"user\",\"content\":\"u10\"},{\"role\":"
+     "\"assistant\",\"content\":\"a10\"},{\"role\":\"user\",\"content\":\"u11\"},{\"role\":"
+     "\"assistant\",\"content\":\"a11\"},{\"role\":\"user\",\"content\":\"u12\"},{\"role\":"
+     "\"assistant\",\"content\":\"a12\"},{\"role\":\"user\",\"content\":\"u13\"},{\"role\":"
+     "\"assistant\",\"content\":\"a13\"},{\"role\":\"user\",\"content\":\"u14\"},{\"role\":"
+     "\"assistant\",\"content\":\"a14\"},{\"role\":\"user\",\"content\":\"u15\"},{\"role\":"
+     "\"assistant\",\"content\":\"a15\"},{\"role\":\"user\",\"content\":\"u16\"},{\"role\":"
+     "\"assistant\",\"content\":\"a16\"},{\"role\":\"user\",\"content\":\"u17\"},{\"role\":"
+     "\"assistant\",\"content\":\"a17\"},{\"role\":\"user\",\"content\":\"u18\"},{\"role\":"
+     "\"assistant\",\"content\":\"a18\"},{\"role\":\"user\",\"content\":\"u19\"},{\"role\":"
+     "\"assistant\",\"content\":\"a19\"}]}",
+     "messages.38.content.0.text", "\"u19\""},
+};
+
+static unsigned follow(const struct member_case *cases, size_t count, enum api api)
 {
-    (void)state;
     unsigned wrong = 0;
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
-        const struct member_case *c = &members[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct member_case *c = &cases[i];
         struct rig r;
         rig_init(&r, &provider_anthropic, c->model);
-        bool built = rig_build(&r, API_OPENAI_CHAT, span_str(c->body)) == OK;
+        bool built = rig_build(&r, api, span_str(c->body)) == OK;
         const char *got = built ? rig_member(&r, c->path) : "refused";
         if (strcmp(c->value, "*64") == 0 ? strlen(got) != 66 : strcmp(got, c->value) != 0) {
             print_error("%s: %s, not %s\n", c->name, got, c->value);
@@ -427,7 +663,78 @@ static void every_row_of_the_table_is_followed(void **state)
         }
         rig_free(&r);
     }
-    assert_int_equal(wrong, 0);
+    return wrong;
+}
+
+static void every_row_of_the_table_is_followed(void **state)
+{
+    (void)state;
+    assert_int_equal(follow(members, sizeof members / sizeof members[0], API_OPENAI_CHAT), 0);
+}
+
+static void what_a_messages_client_says_could_be_said_again(void **state)
+{
+    (void)state;
+    assert_int_equal(follow(own, sizeof own / sizeof own[0], API_ANTHROPIC_MESSAGES), 0);
+}
+
+struct sampling_case {
+    const char *name;
+    bool sampling, one_only, default_on;
+    const char *body; /* behind the messages */
+    const char *path, *value;
+};
+
+#define NOPE "\"tool_choice\":\"required\"," TOOL
+
+static const struct sampling_case samplings[] = {
+    {"top_p near 1 may stand beside thinking", true, true, false,
+     "\"top_p\":0.97,\"temperature\":1,\"reasoning_effort\":\"low\"", "top_p", "0.97"},
+    {"top_p below may not", true, false, false, "\"top_p\":0.9,\"reasoning_effort\":\"low\"",
+     "top_p", ""},
+    {"top_k may not stand beside thinking", true, false, false,
+     "\"top_p\":1,\"top_logprobs\":null,\"reasoning_effort\":\"low\"", "top_p", "1"},
+    {"one of temperature and top_p", true, true, false, "\"top_p\":0.9,\"temperature\":0.5",
+     "top_p", ""},
+    {"top_p alone", true, true, false, "\"top_p\":0.9", "top_p", "0.9"},
+    {"both where both are taken", true, false, false, "\"top_p\":0.9,\"temperature\":1.5", "top_p",
+     "0.9"},
+    {"a temperature above 1", true, false, false, "\"temperature\":1.5", "temperature", "1"},
+    {"neither where sampling is fixed", false, false, false, "\"top_p\":0.9", "top_p", ""},
+    {"a forced tool leaves thinking out", true, false, false, "\"reasoning_effort\":\"high\"," NOPE,
+     "thinking", ""},
+    {"and says so where it would think by itself", true, false, true,
+     "\"reasoning_effort\":\"xhigh\"," NOPE, "thinking", "{\"type\":\"disabled\"}"},
+    {"a low effort beside a forced tool", true, false, true, "\"reasoning_effort\":\"low\"," NOPE,
+     "thinking", "{\"type\":\"disabled\"}"},
+    {"no effort where it would think by itself", true, false, true, "\"reasoning_effort\":\"none\"",
+     "thinking", "{\"type\":\"disabled\"}"},
+};
+
+static void sampling_follows_what_the_model_takes(void **state)
+{
+    (void)state;
+    for (unsigned efforts = 0; efforts < 2; efforts++) {
+        for (size_t i = 0; i < sizeof samplings / sizeof samplings[0]; i++) {
+            const struct sampling_case *c = &samplings[i];
+            struct buf body = {0};
+            struct rig r;
+            rig_init(&r, &provider_anthropic, "claude-sonnet-4-6");
+            struct model_row row = *r.pc.row;
+            row.sampling = c->sampling;
+            row.sampling_one_only = c->one_only;
+            row.thinking = THINKING_STYLE_ADAPTIVE;
+            row.thinking_default_on = c->default_on;
+            row.efforts = efforts ? EFFORT_LOW | EFFORT_XHIGH : 0;
+            r.pc.row = &row;
+            buf_printf(&body, "{" HI ",%s}", c->body);
+            assert_int_equal(rig_build(&r, API_OPENAI_CHAT, buf_span(&body)), OK);
+            if (strcmp(rig_member(&r, c->path), c->value) != 0)
+                fail_msg("%s: %s", c->name, rig_member(&r, c->path));
+            buf_free(&body);
+            rig_free(&r);
+        }
+    }
 }
 
 static void what_anthropic_cannot_do_is_refused_by_name(void **state)
@@ -456,6 +763,10 @@ static void what_anthropic_cannot_do_is_refused_by_name(void **state)
         {"claude-haiku-4-5",
          "{\"messages\":[{\"role\":\"user\",\"content\":\"y\"},{\"role\":\"assistant\",\"content\":"
          "\" \\n\"}]}",
+         ERROR_INVALID_VALUE, "messages[1].content"},
+        {"claude-haiku-4-5",
+         "{\"messages\":[{\"role\":\"user\",\"content\":\"y\"},{\"role\":\"assistant\",\"content\":"
+         "\"\\n\"}]}",
          ERROR_INVALID_VALUE, "messages[1].content"},
         {"claude-haiku-4-5",
          "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
@@ -546,6 +857,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_golden_requests_come_out_as_written),
         cmocka_unit_test(every_row_of_the_table_is_followed),
+        cmocka_unit_test(what_a_messages_client_says_could_be_said_again),
+        cmocka_unit_test(sampling_follows_what_the_model_takes),
         cmocka_unit_test(what_anthropic_cannot_do_is_refused_by_name),
         cmocka_unit_test(what_is_not_sent_is_named),
         cmocka_unit_test(at_most_four_cache_marks_go_out),

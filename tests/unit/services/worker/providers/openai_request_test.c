@@ -253,6 +253,119 @@ static const struct member_case members[] = {
      "messages.0.content.0",
      "{\"type\":\"file\",\"file\":{\"filename\":\"T\",\"file_data\":\"data:application/"
      "pdf;base64,AA==\"}}"},
+    {"marks on system texts, where they are known", "gpt-5.6", 'o',
+     "{\"system\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\",\"cache_"
+     "control\":{\"type\":\"ephemeral\"}}],\"max_tokens\":9,\"messages\":[{\"role\":\"user\","
+     "\"content\":\"hi\"}]}",
+     "messages.0.content",
+     "[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\",\"prompt_cache_"
+     "breakpoint\":{\"mode\":\"explicit\"}}]"},
+    {"system texts without marks, where they are known", "gpt-5.9", 'o',
+     "{\"system\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}],\"max_"
+     "tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+     "messages.0.content", "\"a\\n\\nb\""},
+    {"no marks before gpt-5.6", "gpt-5.5", 'o',
+     "{\"system\":[{\"type\":\"text\",\"text\":\"a\",\"cache_control\":{\"type\":\"ephemeral\"}}],"
+     "\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+     "messages.0.content", "\"a\""},
+    {"no marks for a name that is cut", "gpt-5.", 'o',
+     "{\"system\":[{\"type\":\"text\",\"text\":\"a\",\"cache_control\":{\"type\":\"ephemeral\"}}],"
+     "\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+     "messages.0.content", "\"a\""},
+    {"no marks for a name that is none", "gpt-5.x", 'o',
+     "{\"system\":[{\"type\":\"text\",\"text\":\"a\",\"cache_control\":{\"type\":\"ephemeral\"}}],"
+     "\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+     "messages.0.content", "\"a\""},
+    {"a mark on a user's only text", "gpt-5.6", 'o',
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+     "\"a\",\"cache_control\":{\"type\":\"ephemeral\"}}]}]}",
+     "messages.0.content",
+     "[{\"type\":\"text\",\"text\":\"a\",\"prompt_cache_breakpoint\":{\"mode\":\"explicit\"}}]"},
+    {"no mark on a user's only text", "gpt-5.6", 'o',
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+     "messages.0.content", "\"hi\""},
+    {"a user's only image is a part", "gpt-4o", 'o',
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\","
+     "\"source\":{\"type\":\"url\",\"url\":\"https://x.test/a.png\"}}]}]}",
+     "messages.0.content",
+     "[{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x.test/a.png\"}}]"},
+    {"an assistant with marks", "gpt-5.6", 'o',
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"text\",\"text\":\"t\",\"cache_control\":{\"type\":\"ephemeral\"}}]}]}",
+     "messages.1.content", "\"t\""},
+    {"a result without content", "gpt-4o", 'o',
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\"}]}]}",
+     "messages.2.content", "\"\""},
+    {"a result with a mark", "gpt-5.6", 'o',
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":\"1\",\"cache_"
+     "control\":{\"type\":\"ephemeral\"}}]}]}",
+     "messages.2", "{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"1\"}"},
+    {"a search result in a result", "gpt-4o", 'o',
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":[{\"type\":\"search_"
+     "result\",\"source\":\"https://"
+     "x.test\",\"title\":\"T\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}]}]}]}",
+     "messages.2.content", "\"T\\nhttps://x.test\\nx\""},
+    {"what nobody knows in a result", "gpt-4o", 'o',
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":[{\"type\":\"tool_"
+     "reference\",\"tool_name\":\"n\"}]}]}]}",
+     "messages.2.content", "\"{\\\"type\\\":\\\"tool_reference\\\",\\\"tool_name\\\":\\\"n\\\"}\""},
+    {"an image in a result and the words behind it", "gpt-4o", 'o',
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":[{\"type\":"
+     "\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/"
+     "png\",\"data\":\"AA==\"}}]}]},{\"role\":\"user\",\"content\":\"go\"}]}",
+     "messages.3.content.0.image_url.url", "\"data:image/png;base64,AA==\""},
+    {"a result and words in one turn", "gpt-4o", 'o',
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"get\",\"input\":{}}]},{\"role\":\"user\","
+     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":\"1\"},{\"type\":"
+     "\"text\",\"text\":\"go\"}]}]}",
+     "messages.3.content", "\"go\""},
+    {"thoughts to a host that wants them", "m", 'q',
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"s\"},{\"type\":\"text\",\"text\":"
+     "\"t\"},{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"s\"}]}]}",
+     "messages.1.reasoning_content", "\"hm\""},
+    {"no thoughts to a host that does not", "m", 'c',
+     "{\"max_tokens\":9,\"tools\":[{\"name\":\"get\",\"input_schema\":{\"type\":\"object\"}}],"
+     "\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{"
+     "\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"s\"},{\"type\":\"text\",\"text\":"
+     "\"t\"}]}]}",
+     "messages.1.reasoning_content", ""},
+    {"many stops to a host that takes them", "m", 'q',
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stop_sequences\":["
+     "\"1\",\"2\",\"3\",\"4\",\"5\"]}",
+     "stop", "[\"1\",\"2\",\"3\",\"4\",\"5\"]"},
+    {"the old name for the cap at OpenAI itself", "gpt-4o", 'm',
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stop_sequences\":["
+     "\"1\",\"2\",\"3\",\"4\",\"5\"]}",
+     "max_tokens", "9"},
+    {"a server tool beside an own one", "gpt-4o", 'o',
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"tools\":[{\"type\":"
+     "\"web_search_20250305\",\"name\":\"web_search\"},{\"name\":\"get\",\"input_schema\":{}}],"
+     "\"tool_choice\":{\"type\":\"tool\",\"name\":\"get\"}}",
+     "tools", "[{\"type\":\"function\",\"function\":{\"name\":\"get\",\"parameters\":{}}}]"},
+    {"a mark on the whole request", "gpt-4o", 'o',
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"cache_control\":{"
+     "\"type\":\"ephemeral\"}}",
+     "cache_control", ""},
     {"a text document", "gpt-4o", 'o',
      "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"document\","
      "\"title\":\"T\",\"context\":\"C\","
@@ -260,20 +373,92 @@ static const struct member_case members[] = {
      "messages.0.content.0.text", "\"T\\nC\\nbody\""},
 };
 
-static void every_row_of_the_table_is_followed(void **state)
+/* Chat requests pass OpenAI-type upstreams as they are; the neutral form can say them all the same.
+ */
+static const struct member_case chats[] = {
+    {"no cap at all", "gpt-4o", 'o', "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}", "",
+     "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"},
+    {"a custom tool", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"tools\":[{\"type\":\"custom\","
+     "\"custom\":{\"name\":\"c\"}}]}",
+     "tools", "[{\"type\":\"custom\",\"custom\":{\"name\":\"c\"}}]"},
+    {"a tool without a schema", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"tools\":[{\"type\":\"function\","
+     "\"function\":{\"name\":\"f\"}}]}",
+     "tools", "[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]"},
+    {"arguments as text", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"tool_calls\":["
+     "{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{ \"}}]}]}",
+     "messages.1.tool_calls.0.function.arguments", "\"{ \""},
+    {"a refusal in the history", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"refusal\":"
+     "\"no\"}]}",
+     "messages.1", "{\"role\":\"assistant\",\"content\":\"no\"}"},
+    {"a developer in the middle", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"developer\",\"content\":"
+     "\"d\"},{\"role\":\"system\",\"content\":\"s\"}]}",
+     "messages.1", "{\"role\":\"system\",\"content\":\"d\"}"},
+    {"a JSON object", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"response_format\":{\"type\":\"json_"
+     "object\"}}",
+     "response_format", "{\"type\":\"json_object\"}"},
+    {"a schema with its name and strictness", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"response_format\":{\"type\":\"json_"
+     "schema\",\"json_schema\":{\"name\":\"n\",\"strict\":false,\"schema\":{}}}}",
+     "response_format.json_schema", "{\"name\":\"n\",\"schema\":{},\"strict\":false}"},
+    {"an image's detail", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
+     "\"url\":\"https://x.test/a\",\"detail\":\"low\"}}]}]}",
+     "messages.0.content.0.image_url", "{\"url\":\"https://x.test/a\",\"detail\":\"low\"}"},
+    {"a text in a tool message of parts", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"tool_calls\":["
+     "{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},{"
+     "\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":[{\"type\":\"text\",\"text\":\"1\"},{"
+     "\"type\":\"text\",\"text\":\"2\"}]}]}",
+     "messages.2.content", "\"12\""},
+    {"an effort nobody knows", "gpt-5", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"huge\"}",
+     "reasoning_effort", ""},
+    {"an effort below the lowest", "o3", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"minimal\"}",
+     "reasoning_effort", "\"low\""},
+    {"an effort to a model that does not reason", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"low\"}",
+     "reasoning_effort", ""},
+    {"no effort", "gpt-5.1", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"reasoning_effort\":\"none\"}",
+     "reasoning_effort", "\"none\""},
+    {"the user stays away from compatible hosts", "m", 'c',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"user\":\"u\"}", "safety_identifier",
+     ""},
+    {"logit_bias is left to chat itself", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"logit_bias\":{\"1\":2}}",
+     "logit_bias", ""},
+    {"several choices", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"n\":2}", "", "refused"},
+    {"logprobs", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"logprobs\":true}", "", "refused"},
+    {"many stops at OpenAI itself", "gpt-4o", 'o',
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stop\":[\"1\",\"2\",\"3\",\"4\"]}",
+     "stop", "[\"1\",\"2\",\"3\",\"4\"]"},
+};
+
+static unsigned follow(const struct member_case *cases, size_t count, enum api api)
 {
-    (void)state;
     unsigned wrong = 0;
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
-        const struct member_case *c = &members[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct member_case *c = &cases[i];
         struct rig r;
         rig_init(&r, &provider_openai, c->model);
-        if (c->host != 'o')
+        if (c->host == 'm')
+            r.pc.host =
+                (struct host){.is_openai = true, .max_tokens_only = true, .many_stops = true};
+        else if (c->host != 'o')
             r.pc.host = (struct host){.echo_reasoning = c->host == 'q',
                                       .no_stream_options = c->host == 'q',
                                       .top_k = c->host == 'q',
                                       .no_parallel_tool_calls = c->host == 'q'};
-        bool built = rig_build(&r, API_ANTHROPIC_MESSAGES, span_str(c->body)) == OK;
+        bool built = rig_build(&r, api, span_str(c->body)) == OK;
         const char *got = built ? rig_member(&r, c->path) : "refused";
         if (c->value[0] == '*' ? strlen(got) != (size_t)atol(c->value + 1)
                                : strcmp(got, c->value) != 0) {
@@ -282,7 +467,20 @@ static void every_row_of_the_table_is_followed(void **state)
         }
         rig_free(&r);
     }
-    assert_int_equal(wrong, 0);
+    return wrong;
+}
+
+static void every_row_of_the_table_is_followed(void **state)
+{
+    (void)state;
+    assert_int_equal(follow(members, sizeof members / sizeof members[0], API_ANTHROPIC_MESSAGES),
+                     0);
+}
+
+static void what_a_chat_client_says_could_be_said_again(void **state)
+{
+    (void)state;
+    assert_int_equal(follow(chats, sizeof chats / sizeof chats[0], API_OPENAI_CHAT), 0);
 }
 
 static void a_hashed_id_is_the_same_in_call_and_result(void **state) /* H107 */
@@ -386,6 +584,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_golden_request_comes_out_as_written),
         cmocka_unit_test(every_row_of_the_table_is_followed),
+        cmocka_unit_test(what_a_chat_client_says_could_be_said_again),
         cmocka_unit_test(a_hashed_id_is_the_same_in_call_and_result),
         cmocka_unit_test(what_openai_cannot_do_is_refused_by_name),
         cmocka_unit_test(a_legacy_completion_becomes_a_chat),
