@@ -2,6 +2,7 @@
 import http.server
 import json
 import pathlib
+import re
 import sys
 import threading
 
@@ -12,7 +13,7 @@ sys.path.insert(0, str(HERE.parents[1] / "conformance"))
 
 from runner import Runner, load_cases  # noqa: E402
 from tollgate import tollgate  # noqa: E402
-from upstream import Upstream  # noqa: E402
+from upstream import Upstream, frame  # noqa: E402
 
 CASES = load_cases()
 INDEX = [json.loads(line) for line in (HERE.parents[1] / "fixtures/hard_cases.jsonl").read_text().splitlines()]
@@ -74,3 +75,29 @@ def test_no_case_passes_against_a_gateway_that_does_nothing(status, body):
     server.server_close()
     upstream.stop()
     assert passed == []
+
+
+def streams():
+    """(case, run, bytes) of every stream whose end is its finish: no errors among its events."""
+    for case in CASES:
+        for run in case["runs"]:
+            answers = run.get("upstream", {}).get("answers", [{}])
+            raw = b"".join(frame(i, run["provider"]) for i in answers[0].get("sse", []))
+            if raw and len(raw) < 20000 and b'"error"' not in raw and case["id"] not in ("H047", "H098"):
+                yield case, run, raw
+
+
+def test_a_stream_cut_anywhere_never_looks_whole(runner):
+    for case, run, raw in streams():
+        for at in range(3, len(raw), max(1, len(raw) // 6)):
+            for end in ("clean", "cut"):
+                part = raw[:at]
+                runner.upstream.load({"answers": [{"sse": [part.decode("utf-8", "surrogateescape")], "end": end}]})
+                answer = runner.send(run)
+                story = answer.story(run["client"])
+                where = f"{case['id']} {run['name']} {end} after {at} bytes: {answer}"
+                finished = re.search(rb'"(finish|stop)_reason":\s*"', part)
+                ends = int(story.get("done", story.get("stopped")))
+                assert answer.broken is None, where
+                assert ends == (0 if story["failed"] else 1), where
+                assert finished or story["failed"], where
