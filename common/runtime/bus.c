@@ -72,6 +72,8 @@ struct bus_peer {
     bool hello_seen[2]; /* by channel; WELCOME for a connecting one */
     char role[32], name[NAME_BYTES], provider[64], version[32], address[256];
     uint64_t epoch;
+    uint32_t session; /* the connecting side counts how often it greets anew; it travels as HELLO's
+                         and WELCOME's seq */
     uint64_t heard_us, pinged_us;
     uint32_t queued;
     void *user;
@@ -358,7 +360,8 @@ static void send_hello(struct bus_peer *link, enum channel channel)
                           .minor = PROTO_MINOR,
                           .provider = span_str(spec->provider),
                           .pid = (uint32_t)getpid()};
-    enum err e = send_on(link, channel, (struct header){0}, MESSAGE_HELLO, &hello);
+    enum err e =
+        send_on(link, channel, (struct header){.seq = link->session}, MESSAGE_HELLO, &hello);
     (void)e; /* nobody there yet: the next tick tries again */
 }
 
@@ -370,7 +373,8 @@ static void send_welcome(struct bus_peer *client, enum channel channel)
                               .version = span_str(TOLLGATE_VERSION),
                               .major = PROTO_MAJOR,
                               .minor = PROTO_MINOR};
-    enum err e = send_on(client, channel, (struct header){0}, MESSAGE_WELCOME, &welcome);
+    enum err e = send_on(client, channel, (struct header){.seq = client->session}, MESSAGE_WELCOME,
+                         &welcome);
     (void)e;
 }
 
@@ -432,7 +436,9 @@ static void peer_lost(struct bus_peer *peer, const char *why)
     drop_outbox(peer, CHANNEL_DATA);
     peer->user = NULL;
     peer->epoch = 0;
-    if (!peer->connecting)
+    if (peer->connecting)
+        peer->session++;
+    else
         forget_client(peer);
 }
 
@@ -488,8 +494,11 @@ static void on_hello(struct wire *wire, struct span id, const struct header *h,
         return;
     }
     struct bus_peer *peer = find_client(bus, id);
-    if (peer && peer->epoch != h->epoch) {
-        peer_lost(peer, "reborn");
+    if (peer && peer->epoch == h->epoch && h->seq < peer->session)
+        return; /* late: it has greeted anew since, on the other socket */
+    if (peer && (peer->epoch != h->epoch || peer->session != h->seq)) {
+        /* The same boot in a new session had given us up: it has ended what was between us. */
+        peer_lost(peer, peer->epoch != h->epoch ? "reborn" : "gave us up");
         peer = NULL;
     }
     if (!peer) {
@@ -500,6 +509,7 @@ static void on_hello(struct wire *wire, struct span id, const struct header *h,
         if (!peer)
             return;
         peer->epoch = h->epoch;
+        peer->session = h->seq;
         copy_name(peer->role, sizeof peer->role, hello->role);
         copy_name(peer->name, sizeof peer->name, hello->name);
         copy_name(peer->provider, sizeof peer->provider, hello->provider);
@@ -515,8 +525,12 @@ static void on_hello(struct wire *wire, struct span id, const struct header *h,
 static void on_welcome(struct bus_peer *link, enum channel channel, const struct header *h,
                        const struct welcome *welcome)
 {
-    if (link->epoch && link->epoch != h->epoch)
+    if (h->seq != link->session)
+        return; /* of a greeting before this one */
+    if (link->epoch && link->epoch != h->epoch) {
         peer_lost(link, "reborn");
+        return; /* it shall welcome the new session */
+    }
     link->epoch = h->epoch;
     link->hello_seen[channel] = true;
     copy_name(link->role, sizeof link->role, welcome->role);

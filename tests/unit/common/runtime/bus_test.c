@@ -318,6 +318,63 @@ static void another_major_version_is_refused_by_name(void **state)
     (void)zmq_ctx_term(context);
 }
 
+/* A client by hand: what a stopped server finds in its sockets when it goes on. */
+struct odd {
+    void *context, *sockets[2];
+};
+
+static void odd_open(struct odd *odd, const struct world *w)
+{
+    static const char *const suffixes[] = {".ctl", ""};
+    int zero = 0;
+    odd->context = zmq_ctx_new();
+    for (unsigned i = 0; i < 2; i++) {
+        char address[160];
+        odd->sockets[i] = zmq_socket(odd->context, ZMQ_DEALER);
+        (void)zmq_setsockopt(odd->sockets[i], ZMQ_LINGER, &zero, sizeof zero);
+        (void)zmq_setsockopt(odd->sockets[i], ZMQ_IDENTITY, "odd-1", 5);
+        (void)snprintf(address, sizeof address, "%s%s", w->address, suffixes[i]);
+        assert_int_equal(zmq_connect(odd->sockets[i], address), 0);
+    }
+}
+
+static void odd_greet(const struct odd *odd, unsigned socket, uint32_t session)
+{
+    char frame[256];
+    struct hello hello = {
+        .role = SPAN("edge"), .name = SPAN("odd"), .version = SPAN("1"), .major = PROTO_MAJOR};
+    struct header h = {.version = PROTO_MAJOR, .type = MESSAGE_HELLO, .epoch = 7, .seq = session};
+    codec_encode(&h, &hello, frame);
+    assert_true(zmq_send(odd->sockets[socket], frame, codec_size(MESSAGE_HELLO, &hello), 0) > 0);
+}
+
+static void odd_close(struct odd *odd)
+{
+    for (unsigned i = 0; i < 2; i++)
+        (void)zmq_close(odd->sockets[i]);
+    (void)zmq_ctx_term(odd->context);
+}
+
+/* It gave us up while we stood still: what we still run for it, it no longer knows. */
+static void a_client_that_greets_in_a_new_session_has_lost_the_old_one(void **state)
+{
+    struct world *w = *state;
+    struct odd odd;
+    odd_open(&odd, w);
+    odd_greet(&odd, 0, 1);
+    odd_greet(&odd, 1, 1);
+    AWAIT(w, w->server.ups == 1);
+    odd_greet(&odd, 0, 1); /* once more, because the WELCOME was slow */
+    odd_greet(&odd, 0, 2);
+    AWAIT(w, w->server.downs == 1);
+    assert_int_equal(w->server.ups, 1);
+    odd_greet(&odd, 1, 1); /* late */
+    odd_greet(&odd, 1, 2);
+    AWAIT(w, w->server.ups == 2);
+    assert_int_equal(w->server.downs, 1);
+    odd_close(&odd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +389,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_server_that_is_reborn_is_greeted_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_reborn_under_its_name_replaces_the_old_one, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_client_that_greets_in_a_new_session_has_lost_the_old_one,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_bind_on_a_held_address_is_refused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(sending_to_nobody_is_an_error_not_a_queue, setup, teardown),
