@@ -1,8 +1,9 @@
 """The SDK matrix: what the official SDKs do through the suite, feature by feature and provider by provider.
 
-A cell is a function (env, provider) → None that uses the SDK as its users do and checks what comes back. It declares
-what each provider gives: YES, or the status of the documented refusal. A refusal is asserted as strictly as a success:
-the SDK's typed error, its status and, where one is named, the parameter.
+A cell is a function (env, provider) that uses the SDK as its users do and checks what comes back. It declares what each
+provider gives: YES, the status of the documented refusal, or DROPPED: answered without, and x-tollgate-dropped says so. A
+refusal is asserted as strictly as a success: the SDK's typed error, its status, the parameter where one is named, and that
+the provider was not asked.
 """
 import asyncio
 import base64
@@ -22,6 +23,8 @@ from lib.suite import MODELS, ROOT, Suite, free_port
 
 PROVIDERS = ("openai", "anthropic", "replicate")
 YES = "yes"
+DROPPED = "dropped"
+WHOLE = "whole"  # the rest was fetched otherwise: the client gets all of it
 NONE = "-"  # the row has no meaning for this provider
 
 CHAT = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5", "replicate": "meta/meta-llama-3-8b-instruct"}
@@ -244,6 +247,18 @@ def _(env, p):
     assert answer.choices[0].logprobs.content[0].logprob < 0
 
 
+@openai_row("unknown members (extra_body)", anthropic=DROPPED, replicate=DROPPED)
+def _(env, p):
+    raw = env.openai.chat.completions.with_raw_response.create(model=CHAT[p], messages=user("marker"),
+                                                               extra_body={"future_member": {"a": BIG}})
+    assert "marker" in raw.parse().choices[0].message.content
+    if p == "openai":
+        assert env.upstream_body()["future_member"] == {"a": BIG} and "x-tollgate-dropped" not in raw.headers
+        return YES
+    assert raw.headers["x-tollgate-dropped"] == "future_member" and "future_member" not in env.upstream_body()
+    return DROPPED
+
+
 # ---- openai: tools ----
 
 def openai_answer_calls(env, p, message, history):
@@ -390,6 +405,13 @@ def _(env, p):
     env.openai.chat.completions.create(model=CHAT[p], messages=openai_picture(PIXEL_URL))
 
 
+@openai_row("a large max_completion_tokens without stream")
+def _(env, p):
+    answer = env.openai.chat.completions.create(model=CHAT[p], messages=user("marker"), max_completion_tokens=60000)
+    assert "marker" in answer.choices[0].message.content and answer.choices[0].finish_reason == "stop"
+    check_usage(answer.usage)
+
+
 @openai_row("file input (PDF)", replicate="400")
 def _(env, p):
     answer = env.openai.chat.completions.create(model=CHAT[p], messages=[{"role": "user", "content": [
@@ -399,16 +421,20 @@ def _(env, p):
     assert PDF in json.dumps(env.upstream_body())
 
 
-@openai_row("reasoning_effort")
+@openai_row("reasoning_effort", replicate=DROPPED)
 def _(env, p):
-    answer = env.openai.chat.completions.create(model=THINKER[p], reasoning_effort="low", messages=user("marker"),
-                                                max_completion_tokens=4000)
+    raw = env.openai.chat.completions.with_raw_response.create(
+        model=THINKER[p], reasoning_effort="low", messages=user("marker"), max_completion_tokens=4000)
+    answer = raw.parse()
     assert "marker" in answer.choices[0].message.content
+    if p == "replicate":
+        assert raw.headers["x-tollgate-dropped"] == "reasoning_effort"
+        return DROPPED
+    assert "x-tollgate-dropped" not in raw.headers
     if p == "openai":
         assert env.upstream_body()["reasoning_effort"] == "low"
-    elif p == "anthropic":
+    else:
         assert env.upstream_body()["thinking"] == {"type": "enabled", "budget_tokens": 1024}
-        assert answer.usage.completion_tokens_details.reasoning_tokens >= 0
         assert answer.choices[0].message.reasoning_content.startswith("Simulated thoughts")
 
 
@@ -461,6 +487,20 @@ def _(env, p):
             if c.finish_reason:
                 finishes[c.index] = c.finish_reason
     assert all(m in texts[i] for i, m in enumerate(prompts)) and finishes == {0: "stop", 1: "stop", 2: "stop"}
+
+
+@openai_row("completions, suffix", anthropic="400", replicate="400", param="suffix")
+def _(env, p):
+    model = "gpt-3.5-turbo-instruct" if p == "openai" else CHAT[p]  # the others of OpenAI are chat models
+    answer = env.openai.completions.create(model=model, prompt="marker", suffix="end", max_tokens=100)
+    assert "marker" in answer.choices[0].text and env.upstream_body()["suffix"] == "end"
+
+
+@openai_row("embeddings, dimensions and tokens", anthropic="404", replicate="404")
+def _(env, p):
+    answer = env.openai.embeddings.create(model=EMBEDDER[p], input=[[1, 2, 3], [4]], dimensions=8,
+                                          encoding_format="float")
+    assert [len(d.embedding) for d in answer.data] == [8, 8]
 
 
 @openai_row("embeddings, floats and base64", anthropic="404", replicate="404")
@@ -661,6 +701,28 @@ def _(env, p):
 def _(env, p):
     assert CHAT[p] in [m.id for m in env.anthropic.models.list()]
     assert env.anthropic.models.retrieve(CHAT[p]).type == "model"
+
+
+@anthropic_row("betas and unknown members (extra_body)", openai=DROPPED, replicate=DROPPED)
+def _(env, p):
+    raw = env.anthropic.beta.messages.with_raw_response.create(
+        model=CHAT[p], max_tokens=200, messages=user("marker"), betas=["future-2027-01-01"],
+        extra_body={"future_member": {"a": BIG}})
+    assert "marker" in text_of(raw.parse())
+    sent = env.upstream()[0]
+    if p == "anthropic":
+        assert env.upstream_body()["future_member"] == {"a": BIG} and "x-tollgate-dropped" not in raw.headers
+        assert "future-2027-01-01" in json.dumps(sent["headers"])
+        return YES
+    assert raw.headers["x-tollgate-dropped"] == "future_member" and "future" not in json.dumps(sent)
+    return DROPPED
+
+
+@anthropic_row("a large max_tokens without stream")
+def _(env, p):
+    answer = env.anthropic.messages.create(model=CHAT[p], max_tokens=60000, messages=user("marker"), timeout=60)
+    assert "marker" in text_of(answer) and answer.stop_reason == "end_turn"
+    check_tokens(answer.usage)
 
 
 # ---- anthropic: tools ----
@@ -879,31 +941,42 @@ def _(env, p):
     assert "marker-file" in text_of(answer) and PDF in json.dumps(env.upstream_body())
 
 
-@anthropic_row("thinking, both ways")
+@anthropic_row("thinking, both ways", replicate=DROPPED)
 def _(env, p):
     ask = {"model": THINKER[p], "max_tokens": 4000, "messages": user("marker [[sim reasoning]]"),
            "thinking": {"type": "enabled", "budget_tokens": 2000}}
-    answer = env.anthropic.messages.create(**ask)
+    raw = env.anthropic.messages.with_raw_response.create(**ask)
     with env.anthropic.messages.stream(**ask) as stream:
         final = stream.get_final_message()
-    for message in (answer, final):
+        headers = stream.response.headers
+    for message in (raw.parse(), final):
         assert "marker" in text_of(message)
-        thoughts = [b for b in message.content if b.type == "thinking"]
-        if p != "replicate":
-            assert thoughts[0].thinking.startswith("Simulated thoughts") and message.content[0].type == "thinking"
-        if p == "anthropic":
-            assert thoughts[0].signature
+        if p == "replicate":
+            assert [b.type for b in message.content] == ["text"]
+            continue
+        assert [b.type for b in message.content] == ["thinking", "text"]
+        assert message.content[0].thinking.startswith("Simulated thoughts")
+        assert p == "openai" or message.content[0].signature
+    dropped = raw.headers.get("x-tollgate-dropped")
+    assert headers.get("x-tollgate-dropped") == dropped == ("thinking" if p == "replicate" else None)
+    return DROPPED if dropped else YES
 
 
-@anthropic_row("adaptive thinking and effort")
+@anthropic_row("adaptive thinking and effort", replicate=DROPPED)
 def _(env, p):
     model = {**THINKER, "anthropic": "claude-opus-4-6"}[p]
-    answer = env.anthropic.messages.create(model=model, max_tokens=4000, messages=user("marker"),
-                                           thinking={"type": "adaptive"}, output_config={"effort": "low"})
+    raw = env.anthropic.messages.with_raw_response.create(
+        model=model, max_tokens=4000, messages=user("marker"), thinking={"type": "adaptive"},
+        output_config={"effort": "low"})
+    answer = raw.parse()
     assert "marker" in text_of(answer)
+    if p == "replicate":
+        assert raw.headers["x-tollgate-dropped"] == "thinking, output_config.effort"
+        return DROPPED
+    assert "x-tollgate-dropped" not in raw.headers
     if p == "anthropic":
         assert answer.content[0].type == "thinking" and answer.content[0].signature
-    elif p == "openai":
+    else:
         assert env.upstream_body()["reasoning_effort"] == "low"
 
 
@@ -925,7 +998,7 @@ def _(env, p):
             assert turn[0]["signature"] == first.content[0].signature and turn[0]["signature"]
 
 
-@anthropic_row("AsyncAnthropic: create, stream, tool_runner", replicate="400")
+@anthropic_row("AsyncAnthropic: create, stream, parse")
 def _(env, p):
     async def run():
         async with env.anthropic_async() as client:
@@ -936,13 +1009,23 @@ def _(env, p):
             async with client.messages.stream(model=CHAT[p], max_tokens=200, messages=user("marker-nine")) as stream:
                 final = await stream.get_final_message()
             assert "marker-nine" in text_of(final)
-            seen = []
+            parsed = await client.messages.parse(model=CHAT[p], max_tokens=200, output_format=Person,
+                                                 messages=user(PERSON_JSON))
+            assert parsed.parsed_output.name == "Ada"
+    asyncio.run(run())
 
-            @anthropic.beta_async_tool
-            async def weather(city: str) -> str:
-                """Weather of a city."""
-                seen.append(city)
-                return "warm"
+
+@anthropic_row("AsyncAnthropic: beta tool_runner", replicate="400")
+def _(env, p):
+    async def run():
+        seen = []
+
+        @anthropic.beta_async_tool
+        async def weather(city: str) -> str:
+            """Weather of a city."""
+            seen.append(city)
+            return "warm"
+        async with env.anthropic_async() as client:
             done = await client.beta.messages.tool_runner(model=CHAT[p], max_tokens=200, tools=[weather],
                                                           messages=user(ASK_ONE)).until_done()
             assert seen == ["Zürich"] and done.stop_reason == "end_turn"
@@ -1064,6 +1147,15 @@ def _(env, p):
     raise AssertionError("no error")
 
 
+@openai_row("the SDK's own retry, after what retry-after says")
+def _(env, p):
+    client = env.openai_with(max_retries=2)
+    words = f"[[sim status=429 retry-after=1 times=1 message='{time.monotonic_ns()}']]"
+    begun = time.monotonic()
+    answer = client.chat.completions.create(model=CHAT[p], messages=user(f"{words} marker"))
+    assert "marker" in answer.choices[0].message.content and time.monotonic() - begun >= 0.9
+
+
 @openai_row("APIConnectionError, APITimeoutError")
 def _(env, p):
     for error, options, words in ((openai.APIConnectionError, {"base_url": f"http://127.0.0.1:{free_port()}/v1"}, ""),
@@ -1075,6 +1167,34 @@ def _(env, p):
             assert type(e) is error, e
         else:
             raise AssertionError("no error")
+
+
+@openai_row("a stream that fails at once: a typed error")
+def _(env, p):
+    for words, status in (("status=429", 429), ("error=0", None)):
+        try:
+            env.openai.chat.completions.create(model=CHAT[p], stream=True, messages=user(f"x [[sim {words}]]"))
+        except openai.APIStatusError as e:
+            assert e.status_code == status or (status is None and e.status_code >= 500), e.status_code
+        else:
+            raise AssertionError("no error")
+
+
+CUT = "marker [[sim cut=1500 tokens=800 chunks=60 pace=1]]"
+CUT_BYTES = 4 * 800
+
+
+@openai_row("APIError when the provider hangs up in mid-stream", replicate=WHOLE)
+def _(env, p):
+    text = ""
+    try:
+        for chunk in env.openai.chat.completions.create(model=CHAT[p], stream=True, messages=user(CUT)):
+            text += chunk.choices[0].delta.content or ""
+    except openai.APIError as e:
+        assert not isinstance(e, openai.APIStatusError) and e.code == "upstream_closed", e.body
+        return YES
+    assert len(text) == CUT_BYTES  # a prediction is read again when its stream breaks
+    return WHOLE
 
 
 @openai_row("APIError in mid-stream")
@@ -1091,6 +1211,15 @@ def _(env, p):
     raise AssertionError("no error")
 
 
+@anthropic_row("the SDK's own retry, after what retry-after says")
+def _(env, p):
+    client = env.anthropic_with(max_retries=2)
+    words = f"[[sim status=429 retry-after=1 times=1 message='{time.monotonic_ns()}']]"
+    begun = time.monotonic()
+    answer = client.messages.create(model=CHAT[p], max_tokens=50, messages=user(f"{words} marker"))
+    assert "marker" in text_of(answer) and time.monotonic() - begun >= 0.9
+
+
 @anthropic_row("APIConnectionError, APITimeoutError")
 def _(env, p):
     for error, options, words in ((anthropic.APIConnectionError, {"base_url": f"http://127.0.0.1:{free_port()}"}, ""),
@@ -1102,6 +1231,30 @@ def _(env, p):
             assert type(e) is error, e
         else:
             raise AssertionError("no error")
+
+
+@anthropic_row("a stream that fails at once: a typed error")
+def _(env, p):
+    for words, status in (("status=429", 429), ("error=0", None)):
+        try:
+            with env.anthropic.messages.stream(model=CHAT[p], max_tokens=50, messages=user(f"x [[sim {words}]]")):
+                pass
+        except anthropic.APIStatusError as e:
+            assert e.status_code == status or (status is None and e.status_code >= 500), e.status_code
+        else:
+            raise AssertionError("no error")
+
+
+@anthropic_row("APIStatusError when the provider hangs up in mid-stream", replicate=WHOLE)
+def _(env, p):
+    try:
+        with env.anthropic.messages.stream(model=CHAT[p], max_tokens=2000, messages=user(CUT)) as stream:
+            final = stream.get_final_message()
+    except anthropic.APIError as e:
+        assert e.body["error"]["type"] == "api_error", e.body
+        return YES
+    assert len(text_of(final)) == CUT_BYTES
+    return WHOLE
 
 
 @anthropic_row("APIStatusError in mid-stream")
@@ -1152,14 +1305,17 @@ class Matrix:
     def _run(self, cell, provider):
         if cell.expected[provider] == NONE:
             return NONE
+        refused = cell.expected[provider].isdigit()
+        if refused:
+            self.env.suite.sim_reset()
         try:
-            cell.run(self.env, provider)
+            return cell.run(self.env, provider) or YES
         except (openai.APIStatusError, anthropic.APIStatusError) as e:
             if str(e.status_code) != cell.expected[provider]:
                 raise
             check_refusal(cell, e)
+            assert self.env.upstream() == [], "the provider was asked"
             return str(e.status_code)
-        return YES
 
 
 def check_refusal(cell, e):
