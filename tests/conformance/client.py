@@ -95,10 +95,6 @@ def _delta(story, delta):
 
 # ---- Anthropic messages ----
 
-ORDER = ("message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
-         "message_stop", "ping", "error")
-
-
 def messages_story(raw):
     story = {"message": None, "blocks": [], "stop_reasons": [], "usage": {}, "error": None, "stopped": Number(0),
              "order": [], "faults": []}

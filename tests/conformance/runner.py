@@ -143,12 +143,12 @@ class Runner:
         with socket.create_connection((host.host, host.port or 80), PATIENCE_S) as s:
             s.sendall(head.encode())
             first = s.recv(4096)
-            if b" 100 " in first.split(b"\r\n")[0]:
-                s.sendall(body)
-                first = first.partition(b"\r\n\r\n")[2]
-            else:
-                first = b"x-no-continue: 1\r\n" + first if "declare_bytes" not in run else first
-            return self._read_answer(s, first)
+            if "declare_bytes" in run:
+                return self._read_answer(s, first)
+            if b" 100 " not in first.split(b"\r\n")[0]:
+                return Answer(0, broken="no 100 Continue")
+            s.sendall(body)
+            return self._read_answer(s, first.partition(b"\r\n\r\n")[2])
 
     @staticmethod
     def _read_answer(s, got):
