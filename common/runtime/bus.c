@@ -75,6 +75,8 @@ struct bus_peer {
     uint32_t session; /* the connecting side counts how often it greets anew; it travels as HELLO's
                          and WELCOME's seq */
     uint64_t heard_us, pinged_us;
+    uint64_t doubt_us; /* a link, when our loop had stood still: the PING whose PONG must say that
+                          it still knows us; its data waits until then. 0 = no doubt */
     uint32_t queued;
     void *user;
     char id[ID_BYTES]; /* routing id at our ROUTERs */
@@ -436,10 +438,13 @@ static void peer_lost(struct bus_peer *peer, const char *why)
     drop_outbox(peer, CHANNEL_DATA);
     peer->user = NULL;
     peer->epoch = 0;
-    if (peer->connecting)
-        peer->session++;
-    else
+    if (!peer->connecting) {
         forget_client(peer);
+        return;
+    }
+    peer->session++;
+    peer->doubt_us = 0; /* what waits is read now, and is nobody's */
+    peer->wires[CHANNEL_DATA]->touched = true;
 }
 
 static struct bus_peer *find_client(struct bus *bus, struct span id)
@@ -561,11 +566,22 @@ static void on_ping(struct bus_peer *peer, const struct ping *ping)
     (void)e;
 }
 
+/* Its data is read (again) at the turn's end. */
+static void end_doubt(struct bus_peer *link)
+{
+    if (!link->doubt_us)
+        return;
+    link->doubt_us = 0;
+    link->wires[CHANNEL_DATA]->touched = true;
+}
+
 static void on_pong(struct bus_peer *peer, const struct pong *pong)
 {
     peer->queued = pong->queued;
     if (peer->connecting && peer->up && !pong->greeted)
         peer_lost(peer, "forgot us");
+    if (pong->sent_us == peer->doubt_us)
+        end_doubt(peer);
 }
 
 /* ---- receiving ---- */
@@ -696,6 +712,33 @@ static unsigned on_part(struct wire *wire, struct span id, zmq_msg_t *msg)
     return 1;
 }
 
+static uint64_t us_since(uint64_t then, uint64_t now)
+{
+    return now > then ? now - then : 0;
+}
+
+/* When our own loop stood still (a stopped process, a machine without time) nobody is judged by the
+ * silence. But peers may have given us up meanwhile, and what they had sent before, others may have
+ * done since: a link's data waits until the peer says that it still knows us. */
+static void look_for_stall(struct bus *bus)
+{
+    uint64_t now = clock_mono_us(loop_clock(bus->loop));
+    uint64_t still = us_since(bus->ticked_us, now);
+    if (still <= STALL_US)
+        return;
+    bus->ticked_us = now;
+    for (struct bus_peer *peer = bus->clients; peer; peer = peer->hh.next)
+        peer->heard_us = now;
+    for (struct bus_peer *link = bus->links; link; link = link->next) {
+        link->heard_us = now;
+        if (!link->up)
+            continue;
+        send_ping(link, now);
+        link->doubt_us = now;
+    }
+    log_warn("stood_still", LU64("ms", still / 1000));
+}
+
 /* Everything that is there. */
 static void drain(struct wire *wire)
 {
@@ -704,6 +747,9 @@ static void drain(struct wire *wire)
     size_t id_len = 0;
     bool first = true;
     wire->touched = false;
+    look_for_stall(wire->bus);
+    if (wire->link && wire->link->doubt_us && wire->channel == CHANNEL_DATA)
+        return;
     unsigned n = 0;
     for (;;) {
         if (n >= DRAIN_FRAMES && first) {
@@ -785,15 +831,13 @@ static void on_turn_end(void *ctx)
 
 /* ---- liveness ---- */
 
-static void tick_peer(struct bus_peer *peer, uint64_t now, bool stalled)
+static void tick_peer(struct bus_peer *peer, uint64_t now)
 {
-    if (stalled)
-        peer->heard_us = now;
-    if (peer->up && now - peer->heard_us > peer->bus->spec.peer_timeout_ms * 1000) {
+    if (peer->up && us_since(peer->heard_us, now) > peer->bus->spec.peer_timeout_ms * 1000) {
         peer_lost(peer, "silent");
         return;
     }
-    if (peer->up && now - peer->pinged_us >= PING_US) {
+    if (peer->up && us_since(peer->pinged_us, now) >= PING_US) {
         send_ping(peer, now);
     } else if (!peer->up && peer->connecting) {
         /* A WELCOME on both sockets makes it up; whatever was queued before is stale. */
@@ -807,19 +851,19 @@ static void tick_peer(struct bus_peer *peer, uint64_t now, bool stalled)
 static void on_tick(void *ctx)
 {
     struct bus *bus = ctx;
+    look_for_stall(bus);
     uint64_t now = loop_now_us(bus->loop);
-    bool stalled = now - bus->ticked_us > STALL_US;
     bus->ticked_us = now;
     loop_timer_start(bus->loop, &bus->tick, TICK_MS, on_tick, bus);
     for (struct bus_peer *link = bus->links; link; link = link->next)
-        tick_peer(link, now, stalled);
+        tick_peer(link, now);
     struct bus_peer *peer, *next;
     HASH_ITER(hh, bus->clients, peer, next)
     {
-        if (!peer->up && now - peer->heard_us > 10 * bus->spec.peer_timeout_ms * 1000)
+        if (!peer->up && us_since(peer->heard_us, now) > 10 * bus->spec.peer_timeout_ms * 1000)
             forget_client(peer); /* half a HELLO that never became whole */
         else
-            tick_peer(peer, now, stalled);
+            tick_peer(peer, now);
     }
 }
 

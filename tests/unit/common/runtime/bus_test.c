@@ -375,6 +375,97 @@ static void a_client_that_greets_in_a_new_session_has_lost_the_old_one(void **st
     odd_close(&odd);
 }
 
+/* A side in a loop of its own, whose time only moves when told. */
+struct apart {
+    struct clock_fake clock;
+    struct loop *loop;
+    struct side side;
+    struct bus_peer *link;
+};
+
+static void apart_open(struct apart *a, struct world *w, const char *role, const char *name)
+{
+    struct loop *together = w->loop;
+    clock_fake_init(&a->clock, 1000000, 0);
+    assert_int_equal(loop_create(&a->loop, &a->clock.clock), OK);
+    w->loop = a->loop;
+    open_side(w, &a->side, role, name);
+    w->loop = together;
+}
+
+static void apart_close(struct apart *a)
+{
+    bus_destroy(&a->side.bus);
+    loop_destroy(&a->loop);
+}
+
+static void apart_turn(struct apart *a, uint64_t ms)
+{
+    clock_fake_advance_ms(&a->clock, ms);
+    assert_int_equal(loop_turn(a->loop, 5), OK);
+}
+
+struct two {
+    struct apart server, client;
+};
+
+#define AWAIT_TWO(t, condition)                                                                    \
+    do {                                                                                           \
+        uint64_t until = clock_mono_ms(&clock_real) + 20000;                                       \
+        while (!(condition) && clock_mono_ms(&clock_real) < until) {                               \
+            apart_turn(&(t)->server, 10);                                                          \
+            apart_turn(&(t)->client, 10);                                                          \
+        }                                                                                          \
+        assert_true(condition);                                                                    \
+    } while (0)
+
+static void two_open(struct two *t, struct world *w)
+{
+    char address[160];
+    (void)snprintf(address, sizeof address, "%s-apart", w->address);
+    apart_open(&t->server, w, "broker", "broker-apart");
+    apart_open(&t->client, w, "worker", "worker-apart");
+    assert_int_equal(bus_bind(t->server.side.bus, address), OK);
+    assert_int_equal(bus_connect(t->client.side.bus, "broker", address, &t->client.link), OK);
+    AWAIT_TWO(t, t->client.side.peer && t->server.side.peer);
+    log_set_fd(-1);
+}
+
+static void two_close(struct two *t)
+{
+    log_set_fd(2);
+    apart_close(&t->client);
+    apart_close(&t->server);
+}
+
+static void one_that_stood_still_does_no_work_that_was_given_to_others_since(void **state)
+{
+    struct two t = {0};
+    two_open(&t, *state);
+    assert_int_equal(send_text(t.server.side.peer, 0, SPAN("stale")), OK);
+    while (t.server.side.downs == 0) /* the client is stopped: its time stands still, too */
+        apart_turn(&t.server, 200);
+    clock_fake_advance_ms(&t.client.clock, 3000);
+    AWAIT_TWO(&t, t.client.side.ups == 2 && t.server.side.ups == 2);
+    assert_int_equal(t.client.side.received, 0);
+    assert_int_equal(send_text(t.server.side.peer, 0, SPAN("fresh")), OK);
+    AWAIT_TWO(&t, t.client.side.received == 1);
+    assert_memory_equal(t.client.side.last, "fresh", 5);
+    two_close(&t);
+}
+
+static void one_that_stood_still_and_was_not_given_up_goes_on(void **state)
+{
+    struct two t = {0};
+    two_open(&t, *state);
+    assert_int_equal(send_text(t.server.side.peer, 0, SPAN("good")), OK);
+    apart_turn(&t.server, 10);
+    clock_fake_advance_ms(&t.client.clock, 3000);
+    AWAIT_TWO(&t, t.client.side.received == 1);
+    assert_int_equal(t.client.side.downs + t.server.side.downs, 0);
+    two_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +482,10 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_client_that_greets_in_a_new_session_has_lost_the_old_one,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            one_that_stood_still_does_no_work_that_was_given_to_others_since, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_that_stood_still_and_was_not_given_up_goes_on, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_second_bind_on_a_held_address_is_refused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(sending_to_nobody_is_an_error_not_a_queue, setup, teardown),
