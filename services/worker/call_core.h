@@ -8,7 +8,7 @@
 
 enum { CALL_COMMIT_MS = 10000, CALL_DEFAULT_MAX_RESPONSE = 64 << 20, CALL_MAX_EXCHANGES = 64 };
 
-/* What a path does with what the network did. NULL members: nothing. */
+/* What a path does with what the network did. NULL on_timer, cancel: nothing. */
 struct call_path {
     void (*on_head)(struct call *c, const struct exchange *x, unsigned status,
                     const struct upstream_headers *headers);
@@ -78,7 +78,7 @@ void call_finish(struct call *c);
 void call_commit(struct call *c);
 /* A 2xx stream has begun: commit after 10 s whatever comes (WIRE 10). */
 void call_expect_content(struct call *c);
-/* on_timer after this long. */
+/* on_timer after this long, not 0. */
 void call_poll_after(struct call *c, uint64_t ms);
 /* Keeps the id and model (strings or nothing) of the answer. */
 void call_note_answer(struct call *c, struct json id, struct json model);

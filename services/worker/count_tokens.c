@@ -93,22 +93,13 @@ static void put_message_part(struct json_writer *w, const struct part *p, bool a
 
 static bool is_message_part(const struct part *p)
 {
-    return p->kind == PART_TEXT || p->kind == PART_REFUSAL || p->kind == PART_IMAGE ||
-           p->kind == PART_DOCUMENT;
-}
-
-static void put_arguments(struct json_writer *w, const struct part *p)
-{
-    if (p->args_json.len)
-        jw_string(w, p->args_json);
-    else
-        jw_text(w, p->args_text);
+    return p->kind == PART_TEXT || p->kind == PART_IMAGE || p->kind == PART_DOCUMENT;
 }
 
 static void put_result_text(struct json_writer *w, const struct part_list *parts)
 {
     jw_string_begin(w);
-    for (size_t i = 0; parts && i < parts->count; i++)
+    for (size_t i = 0; i < parts->count; i++)
         jw_string_text(w, parts->items[i].text);
     jw_string_end(w);
 }
@@ -125,7 +116,7 @@ static void put_tool_item(struct json_writer *w, const struct part *p)
         jw_key(w, "name");
         jw_text(w, p->name_text);
         jw_key(w, "arguments");
-        put_arguments(w, p);
+        jw_string(w, p->args_json); /* an object always, as Anthropic's clients say it */
     } else {
         jw_key(w, "output");
         put_result_text(w, p->parts);
@@ -174,7 +165,7 @@ static void put_tools(struct json_writer *w, const struct neutral_request *r)
     jw_array(w);
     for (size_t i = 0; i < r->tool_count; i++) {
         const struct tool *t = &r->tools[i];
-        if (t->server || t->custom)
+        if (t->server)
             continue;
         jw_object(w);
         jw_key(w, "type");
@@ -186,7 +177,7 @@ static void put_tools(struct json_writer *w, const struct neutral_request *r)
             jw_text(w, t->description_text);
         }
         jw_key(w, "parameters");
-        jw_raw(w, t->schema_json.len ? t->schema_json : SPAN("{\"type\":\"object\"}"));
+        jw_raw(w, t->schema_json);
         jw_object_end(w);
     }
     jw_array_end(w);
@@ -281,7 +272,7 @@ static void on_bytes(struct call *c, const struct exchange *x, struct span bytes
     (void)x;
     struct count_tokens *t = state_of(c);
     bool gathers = t->answer.mode == ANSWER_ERROR || t->answer.mode == ANSWER_WHOLE;
-    if (gathers && upstream_answer_gather(&t->answer, bytes) && t->answer.mode == ANSWER_WHOLE)
+    if (gathers && upstream_answer_gather(&t->answer, bytes))
         call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
 }
 

@@ -2,6 +2,8 @@
  * provider → neutral events → writer. */
 #include "services/worker/translation.h"
 
+#include <assert.h>
+
 #include "services/worker/fault.h"
 
 enum { REPEAT_AFTER_MS = 1000 };
@@ -89,7 +91,7 @@ static struct lane *find_lane(struct call *c, const struct exchange *x)
  * us. */
 static enum answer_mode mode_of(const struct lane *l)
 {
-    return l->current && l->answered == l->current ? l->answer.mode : ANSWER_NONE;
+    return l->answered == l->current ? l->answer.mode : ANSWER_NONE;
 }
 
 /* A lane that has ended makes room for one that waits. */
@@ -149,7 +151,7 @@ static void on_bytes(struct call *c, const struct exchange *x, struct span bytes
     } else {
         e = upstream_answer_gather(&l->answer, bytes);
     }
-    if (e && l->answer.mode != ANSWER_ERROR)
+    if (e)
         call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
     go_on(c);
 }
@@ -331,11 +333,7 @@ enum err translation_start(struct call *c, struct json body, struct fault *fault
         return ERR_NOMEM;
     t->call = c;
     t->api = api_find(c->spec.api);
-    if (!t->api) {
-        fault_set(fault_out, ERROR_BAD_REQUEST,
-                  "this protocol is not offered for this model's provider", "model");
-        return ERR_INVALID;
-    }
+    assert(t->api); /* call.c starts no other */
     enum err e = translation_read(t, body, fault_out);
     if (e)
         return e;

@@ -8,16 +8,20 @@ static void write_event(struct translation *t, const struct neutral_event *e)
     t->api->write(t->writer, e);
 }
 
+/* The edge's estimate where it made one. */
+static uint64_t guess_input(const struct call *c)
+{
+    return c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
+}
+
 struct answer_writer *translation_make_writer(struct translation *t)
 {
     struct call *c = t->call;
-    uint64_t guess =
-        c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
     struct answer_options options = {.arena = &c->arena,
                                      .out = &c->out,
                                      .request = &t->request,
                                      .created_s = c->spec.now_s,
-                                     .input_tokens = guess,
+                                     .input_tokens = guess_input(c),
                                      .request_id = c->spec.request_id,
                                      .model = c->spec.target_model};
     return t->api->writer_create(&options);
@@ -74,18 +78,11 @@ static void note_answer(struct call *c, const struct neutral_event *e)
     buf_free(&text);
 }
 
-/* A START without counts may come with all of them zero. */
-static bool is_known(const struct usage *u)
-{
-    return u->input || u->cached || u->cache_write || u->output || u->reasoning;
-}
-
 static void on_start(struct lane *l, const struct neutral_event *e)
 {
     struct translation *t = l->owner;
     note_answer(t->call, e);
-    if (is_known(&e->usage))
-        merge_usage(l, &e->usage);
+    merge_usage(l, &e->usage);
     if (t->begun)
         return;
     t->begun = true;
@@ -98,9 +95,7 @@ static void end_answer(struct translation *t)
     struct call *c = t->call;
     sum_usage(t);
     struct neutral_event usage = {.kind = EVENT_USAGE, .usage = c->usage};
-    uint64_t guess =
-        c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
-    (void)usage_complete(&usage.usage, guess, estimate_tokens(c->text_bytes));
+    (void)usage_complete(&usage.usage, guess_input(c), estimate_tokens(c->text_bytes));
     write_event(t, &usage);
     write_event(t, &(struct neutral_event){.kind = EVENT_END, .usage = USAGE_NONE});
     call_finish(c);
@@ -109,8 +104,6 @@ static void end_answer(struct translation *t)
 static void end_lane(struct lane *l)
 {
     struct translation *t = l->owner;
-    if (l->ended)
-        return;
     l->ended = true;
     l->wait_ms = 0;
     if (++t->ended_count == t->lane_count)
@@ -151,10 +144,6 @@ void translation_emit(void *ctx, const struct neutral_event *e)
     struct lane *l = ctx;
     if (l->ended || l->owner->call->state != CALL_RUNNING)
         return;
-    if (e->kind == EVENT_ERROR) {
-        call_fail(l->owner->call, &e->fault);
-        return;
-    }
     switch (e->kind) {
     case EVENT_START:
         on_start(l, e);
@@ -185,6 +174,7 @@ void translation_emit(void *ctx, const struct neutral_event *e)
         end_lane(l);
         break;
     case EVENT_ERROR:
+        call_fail(l->owner->call, &e->fault);
         break;
     }
 }
@@ -192,10 +182,8 @@ void translation_emit(void *ctx, const struct neutral_event *e)
 void translation_answer_empty(struct translation *t)
 {
     struct call *c = t->call;
-    uint64_t guess =
-        c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
     struct usage usage = USAGE_NONE;
-    (void)usage_complete(&usage, guess, 0);
+    (void)usage_complete(&usage, guess_input(c), 0);
     const struct neutral_event events[] = {
         {.kind = EVENT_START, .usage = usage},
         {.kind = EVENT_USAGE, .usage = usage},

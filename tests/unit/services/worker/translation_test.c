@@ -29,6 +29,8 @@ static enum err build_request(struct provider_call *pc, struct fault *fault_out)
     pc->next = new_exchange(pc, "POST", "/ask");
     pc->next->expects_stream = r->stream;
     struct span prompt = r->turn_count ? r->turns[0].parts.items[0].text : SPAN_NONE;
+    if (span_is(prompt, "bad"))
+        return ERR_INVALID; /* and no word why */
     pc->next->body =
         arena_printf(pc->arena, "max=%lld temperature=%.*s prompt=%.*s", (long long)r->max_out,
                      SPAN_ARG(r->temperature_json), SPAN_ARG(prompt));
@@ -78,6 +80,16 @@ static enum err do_word(struct provider_call *pc, struct span word)
         emit(pc, (struct neutral_event){
                      .kind = EVENT_ERROR,
                      .fault = {.error_class = ERROR_UPSTREAM_OVERLOADED, .message = arg}});
+    else if (span_is(verb, "refuse"))
+        emit(pc, (struct neutral_event){.kind = EVENT_REFUSAL, .text = arg, .usage = USAGE_NONE});
+    else if (span_is(verb, "detach")) {
+        pc->next = new_exchange(pc, "POST", "/aside");
+        pc->next->detached = true;
+    } else if (span_is(verb, "follow")) {
+        pc->next = new_exchange(pc, "GET", "/follow");
+        pc->next->repeatable = pc->next->expects_stream = true;
+    } else if (span_is(verb, "full"))
+        return ERR_NOMEM;
     else if (span_is(verb, "look")) {
         pc->next = new_exchange(pc, "GET", "/look");
         pc->next->repeatable = true;
@@ -737,6 +749,9 @@ static void a_count_request_holds_every_kind_of_part(void **state)
             "plain\",\"data\":\"plain\"}},"
             "{\"type\":\"document\",\"source\":{\"type\":\"url\",\"url\":\"https://x.test/"
             "a.pdf\"}},"
+            "{\"type\":\"document\",\"source\":{\"type\":\"base64\",\"media_type\":"
+            "\"application/"
+            "pdf\",\"data\":\"AA==\"}},{\"type\":\"mid_conv_system\",\"content\":\"s\"},"
             "{\"type\":\"document\",\"title\":\"t.pdf\",\"source\":{\"type\":\"base64\",\"media_"
             "type\":"
             "\"application/pdf\",\"data\":\"JVBERi0=\"}}]},"
@@ -749,6 +764,8 @@ static void a_count_request_holds_every_kind_of_part(void **state)
     static const char *const expected[] = {
         "{\"type\":\"input_image\",\"image_url\":\"https://x.test/a.png\"}",
         "{\"type\":\"input_text\",\"text\":\"plain\"}",
+        "\"filename\":\"document.pdf\"",
+        "{\"role\":\"developer\",\"content\":[{\"type\":\"input_text\",\"text\":\"s\"}]}",
         "{\"type\":\"input_file\",\"file_url\":\"https://x.test/a.pdf\"}",
         "{\"type\":\"input_file\",\"filename\":\"t.pdf\",\"file_data\":\"data:application/"
         "pdf;base64,JVBERi0=\"}",
@@ -866,6 +883,297 @@ static void a_stream_that_waits_and_holds_is_committed_first(void **state)
     driver_done(&d);
 }
 
+static void what_is_said_behind_the_end_is_not_heard(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}");
+    driver_stream_head(&d, 0);
+    driver_text(&d, 0,
+                "data: ping start:1 ping text: text:A in:1 out:1 stop end text:B wait:5\n\n");
+    driver_text(&d, 0, "data: text:C\n\n");
+    driver_text(&d, 0, "data: end look\n\n");
+    driver_end(&d, 0);
+    driver_fail(&d, 0, ERROR_UPSTREAM_RESET);
+    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    assert_int_equal(d.sent_count, 2);
+    assert_int_equal(d.wait_ms, 0);
+    driver_answer(&d, 1, 200, PLAIN, "start:2 text:D in:1 out:1 stop end look detach");
+    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_true(driver_output_has(&d, "\"text\":\"A\""));
+    assert_false(driver_output_has(&d, "B") || driver_output_has(&d, "C"));
+    assert_int_equal(d.sent_count, 3);
+    assert_true(span_is(d.sent[2]->path, "/aside"));
+    driver_done(&d);
+}
+
+static void the_first_failure_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words;
+        unsigned error_class;
+    } cases[] = {
+        {"error:first nonsense", ERROR_UPSTREAM_OVERLOADED},
+        {"error:first wait:5", ERROR_UPSTREAM_OVERLOADED},
+        {"error:first error:second", ERROR_UPSTREAM_OVERLOADED},
+        {"start:1 full", ERROR_INTERNAL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
+        driver_answer(&d, 0, 200, PLAIN, cases[i].words);
+        assert_int_equal(call_state(d.call), CALL_FAILED);
+        assert_int_equal(call_fault(d.call)->error_class, cases[i].error_class);
+        assert_int_equal(d.wait_ms, 0);
+        driver_done(&d);
+    }
+    struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
+    driver_fail(&d, 0, ERROR_NONE);
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_ERROR);
+    driver_done(&d);
+}
+
+static void the_last_event_needs_no_empty_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *last;
+        enum call_state state;
+        size_t sent;
+    } cases[] = {
+        {"data: stop end\n", CALL_DONE, 1},
+        {"data: look\n", CALL_RUNNING, 2},
+        {"data: error:x\n", CALL_FAILED, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"stream\":true}");
+        driver_stream_head(&d, 0);
+        driver_text(&d, 0, "data: start:abc text:Hi in:1 out:1\n\n");
+        driver_text(&d, 0, cases[i].last);
+        driver_end(&d, 0);
+        assert_int_equal(d.sent_count, cases[i].sent);
+        if (call_state(d.call) != cases[i].state)
+            fail_msg("%s", cases[i].last);
+        driver_done(&d);
+    }
+}
+
+static void a_stream_that_may_be_read_again_is_for_the_provider_to_judge(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"stream\":true}");
+    driver_stream_head(&d, 0);
+    driver_text(&d, 0, "data: start:abc text:Hi\n\ndata: follow\n\n");
+    assert_int_equal(d.sent_count, 2);
+    driver_stream_head(&d, 1); /* committed: nothing to hold any more */
+    driver_text(&d, 1, "data: refuse:no\n\n");
+    driver_fail(&d, 1, ERROR_UPSTREAM_RESET);
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+    driver_done(&d);
+    /* before its head it is no answer yet, and a stream is not asked for twice */
+    d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"stream\":true}");
+    driver_answer(&d, 0, 201, PLAIN, "follow");
+    driver_fail(&d, 1, ERROR_UPSTREAM_RESET);
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_RESET);
+    driver_done(&d);
+}
+
+static void a_look_that_can_never_work_is_not_repeated(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
+    driver_answer(&d, 0, 201, PLAIN, "look");
+    driver_answer(&d, 1, 400, PLAIN, "bad");
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_BAD_REQUEST);
+    driver_done(&d);
+}
+
+static void what_nobody_waits_for_is_not_listened_to(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"stream\":true}");
+    driver_stream_head(&d, 0);
+    driver_text(&d, 0, "data: start:abc text:Hi detach\n\n");
+    assert_int_equal(d.sent_count, 2);
+    driver_answer(&d, 1, 500, PLAIN, "boom");
+    driver_fail(&d, 1, ERROR_UPSTREAM_RESET);
+    driver_text(&d, 0, "data: in:1 out:1 stop end\n\n");
+    assert_int_equal(call_state(d.call), CALL_DONE);
+    driver_done(&d);
+}
+
+static void a_poll_may_come_before_the_commit(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"stream\":true}");
+    driver_stream_head(&d, 0);
+    driver_text(&d, 0, "data: start:abc wait:250\n\n");
+    assert_int_equal(d.wait_ms, 250);
+    driver_timer(&d, 250);
+    assert_false(call_committed(d.call));
+    assert_int_equal(d.sent_count, 2);
+    assert_int_equal(d.wait_ms, 9750);
+    driver_timer(&d, 10000);
+    assert_true(call_committed(d.call));
+    driver_done(&d);
+}
+
+static void a_provider_without_a_timer_is_left_alone(void **state)
+{
+    (void)state;
+    static struct provider still;
+    struct driver d;
+    still = fake;
+    still.on_timer = NULL;
+    still.cancel = NULL;
+    driver_init(&d, &still, API_OPENAI_CHAT, "/x");
+    assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
+    driver_answer(&d, 0, 201, PLAIN, "wait:250");
+    driver_timer(&d, 250);
+    assert_int_equal(d.sent_count, 1);
+    call_cancel(d.call);
+    driver_pump(&d);
+    assert_int_equal(d.sent_count, 1);
+    driver_done(&d);
+}
+
+static void a_late_prompt_that_cannot_be_sent_fails_the_call(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_COMPLETIONS,
+                              "{\"model\":\"m\",\"prompt\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\","
+                              "\"7\",\"8\",\"bad\"]}");
+    assert_int_equal(d.sent_count, 8);
+    driver_answer(&d, 0, 200, PLAIN, "start:1 text:A in:1 out:1 stop end");
+    assert_int_equal(call_state(d.call), CALL_FAILED);
+    driver_done(&d);
+    init(&d, API_OPENAI_COMPLETIONS);
+    assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"prompt\":\"bad\"}"), ERR_INVALID);
+    assert_int_equal(d.fault.error_class, ERROR_INTERNAL);
+    driver_done(&d);
+}
+
+static void one_lane_that_waited_too_long_ends_all(void **state)
+{
+    (void)state;
+    struct driver d = started(API_OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}");
+    driver_answer(&d, 0, 201, PLAIN, "wait:250");
+    driver_answer(&d, 1, 201, PLAIN, "wait:250");
+    driver_timer(&d, 60001);
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_DEADLINE);
+    assert_int_equal(d.sent_count, 2);
+    driver_done(&d);
+}
+
+static void a_cap_is_shared_by_the_prompts(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t cap;
+        const char *body, *starts;
+    } cases[] = {
+        {1, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}", "max=1 "},
+        {10, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}", "max=5 "},
+        {UINT64_MAX, "{\"model\":\"m\",\"prompt\":\"a\",\"max_tokens\":7}", "max=7 "},
+        {0, "{\"model\":\"m\",\"prompt\":\"a\"}", "max=1000 "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d;
+        init(&d, API_OPENAI_COMPLETIONS);
+        d.spec.output_cap = cases[i].cap;
+        assert_int_equal(driver_start(&d, cases[i].body), OK);
+        if (!span_starts(d.sent[0]->body, cases[i].starts))
+            fail_msg("%.*s", SPAN_ARG(d.sent[0]->body));
+        driver_done(&d);
+    }
+}
+
+static void an_answer_assembled_beyond_its_bound_is_an_error(void **state)
+{
+    (void)state;
+    struct driver d;
+    struct buf event = {0};
+    buf_append_str(&event, "data: text:");
+    for (size_t i = 0; i < 2000; i++)
+        buf_append_str(&event, "0123456789");
+    buf_append_str(&event, "\n\n");
+    buf_append_char(&event, 0);
+    init(&d, API_OPENAI_CHAT);
+    d.spec.max_response = 100000;
+    assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
+    driver_stream_head(&d, 0);
+    driver_text(&d, 0, "data: start:abc\n\n");
+    for (size_t i = 0; i < 65; i++)
+        driver_text(&d, 0, event.data);
+    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    driver_text(&d, 0, "data: stop end\n\n");
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    driver_done(&d);
+    buf_free(&event);
+}
+
+static void a_client_that_leaves_at_once_costs_nothing(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_OPENAI_CHAT);
+    buf_append_str(&d.body, "{" MESSAGES "}");
+    d.spec.body = buf_span(&d.body);
+    d.spec.provider = &(const struct provider){.name = "fake", .build_request = build_request};
+    assert_int_equal(call_create(&d.call, &d.spec, &d.arena, &d.fault), OK);
+    call_cancel(d.call);
+    assert_null(call_next(d.call));
+    assert_int_equal(call_wait_ms(d.call), 0);
+    driver_done(&d);
+}
+
+static void a_protocol_nobody_speaks_is_refused(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_COUNT);
+    assert_int_equal(driver_start(&d, "{" MESSAGES "}"), ERR_INVALID);
+    assert_int_equal(d.fault.error_class, ERROR_NOT_FOUND);
+    driver_done(&d);
+}
+
+static void a_count_has_its_bounds(void **state)
+{
+    (void)state;
+    static const struct provider openai = {.name = "openai", .map_error = map_error};
+    static const struct {
+        const char *base_url;
+        uint64_t max_response;
+        unsigned error_class;
+    } cases[] = {
+        {"https://api.openai.com/v1", 5, ERROR_UPSTREAM_PROTOCOL},
+        {"https://compatible.test/v1", 0, ERROR_NONE}, /* estimated here */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d;
+        driver_init(&d, &openai, API_ANTHROPIC_COUNT_TOKENS, "/messages/count_tokens");
+        d.spec.base_url = span_str(cases[i].base_url);
+        d.spec.max_response = cases[i].max_response;
+        assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
+        assert_int_equal(d.sent_count, cases[i].error_class != ERROR_NONE);
+        if (d.sent_count) {
+            driver_head(&d, 0, 200, PLAIN);
+            driver_text(&d, 0, "{\"input_tokens\":123}");
+            driver_text(&d, 0, "late");
+        }
+        assert_int_equal(call_fault(d.call)->error_class, cases[i].error_class);
+        driver_done(&d);
+    }
+    struct driver d;
+    driver_init(&d, &openai, API_ANTHROPIC_COUNT_TOKENS, "/messages/count_tokens");
+    d.spec.base_url = SPAN("https://api.openai.com/v1");
+    assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
+    driver_head(&d, 0, 200, "content-type: text/event-stream\n");
+    driver_text(&d, 0, "data: {}\n\n");
+    driver_end(&d, 0);
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    driver_done(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -905,6 +1213,21 @@ int main(void)
         cmocka_unit_test(several_lanes_wait_each_for_itself),
         cmocka_unit_test(a_lane_that_ended_needs_no_cancelling),
         cmocka_unit_test(a_stream_that_waits_and_holds_is_committed_first),
+        cmocka_unit_test(what_is_said_behind_the_end_is_not_heard),
+        cmocka_unit_test(the_first_failure_counts),
+        cmocka_unit_test(the_last_event_needs_no_empty_line),
+        cmocka_unit_test(a_stream_that_may_be_read_again_is_for_the_provider_to_judge),
+        cmocka_unit_test(a_look_that_can_never_work_is_not_repeated),
+        cmocka_unit_test(what_nobody_waits_for_is_not_listened_to),
+        cmocka_unit_test(a_poll_may_come_before_the_commit),
+        cmocka_unit_test(a_provider_without_a_timer_is_left_alone),
+        cmocka_unit_test(a_late_prompt_that_cannot_be_sent_fails_the_call),
+        cmocka_unit_test(one_lane_that_waited_too_long_ends_all),
+        cmocka_unit_test(a_cap_is_shared_by_the_prompts),
+        cmocka_unit_test(an_answer_assembled_beyond_its_bound_is_an_error),
+        cmocka_unit_test(a_client_that_leaves_at_once_costs_nothing),
+        cmocka_unit_test(a_protocol_nobody_speaks_is_refused),
+        cmocka_unit_test(a_count_has_its_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
