@@ -6,6 +6,8 @@
 #include "services/worker/fault.h"
 #include "services/worker/host.h"
 
+enum { KEPT_NODES = 256 }; /* of a request's JSON, for its answer */
+
 /* ---- what paths ask for ---- */
 
 void call_send(struct call *c, struct exchange *x)
@@ -86,7 +88,7 @@ void call_expect_content(struct call *c)
 
 void call_poll_after(struct call *c, uint64_t ms)
 {
-    c->poll_ms = ms ? ms : 1;
+    c->poll_ms = ms;
     c->timer_changed = true;
 }
 
@@ -226,7 +228,8 @@ enum err call_create(struct call **out, const struct call_spec *spec, struct are
     if (e == OK)
         e = start(c, fault_out);
     /* the tape of a large body is larger than the body: not kept while an answer streams */
-    json_doc_free(&c->doc);
+    if (c->stream || c->doc.cap > KEPT_NODES)
+        json_doc_free(&c->doc);
     if (e) {
         if (fault_out->error_class == ERROR_NONE)
             fault_set(fault_out, ERROR_INTERNAL, "the request could not be prepared", NULL);
@@ -243,7 +246,7 @@ void call_destroy(struct call **call)
     struct call *c = *call;
     if (!c)
         return;
-    if (c->path && c->path->destroy)
+    if (c->path)
         c->path->destroy(c);
     json_doc_free(&c->doc);
     buf_free(&c->out);
@@ -344,7 +347,7 @@ void call_on_timer(struct call *c, uint64_t waited_ms)
 
 void call_cancel(struct call *c)
 {
-    if (c->state != CALL_RUNNING || c->cancelled)
+    if (c->state != CALL_RUNNING)
         return;
     c->cancelled = true;
     if (c->path->cancel)
