@@ -6,7 +6,12 @@
 
 #include "common/base/log.h"
 
-enum { SERIES_MAX = 8192, KEY_MAX = 512, FLUSH_MS = 1000 };
+enum {
+    SERIES_MAX = 8192,
+    KEY_MAX = 512,
+    FLUSH_MS = 1000,
+    ALL_GAUGES_EVERY = 10 /* flushes; what was on its way when the peer was lost is lost */
+};
 
 struct series {
     UT_hash_handle hh;
@@ -26,6 +31,7 @@ struct metric_client {
     struct loop_timer timer;
     uint64_t peer_epoch; /* of the metrics daemon that has our gauges */
     uint64_t dropped;
+    unsigned flushes;
 };
 
 static size_t make_key(enum metric_id id, const struct span *labels, char *key)
@@ -133,7 +139,8 @@ void metric_flush(struct metric_client *m)
     struct series *s, *next;
     if (!m || !bus_peer_up(m->peer))
         return; /* what happens meanwhile adds up here */
-    bool reborn = m->peer_epoch != bus_peer_epoch(m->peer);
+    bool all_gauges =
+        m->peer_epoch != bus_peer_epoch(m->peer) || ++m->flushes % ALL_GAUGES_EVERY == 0;
     m->peer_epoch = bus_peer_epoch(m->peer);
     if (m->dropped) {
         uint64_t dropped = m->dropped;
@@ -143,7 +150,7 @@ void metric_flush(struct metric_client *m)
     HASH_ITER(hh, m->table, s, next)
     {
         bool gauge = metric_info(s->id)->kind == METRIC_GAUGE;
-        if ((s->dirty || (reborn && gauge)) && !send_series(m, s))
+        if ((s->dirty || (all_gauges && gauge)) && !send_series(m, s))
             return;
     }
 }
