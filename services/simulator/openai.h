@@ -13,6 +13,8 @@ bool openai_common(struct ask *ask);
 void openai_chat(struct ask *ask);
 /* Fills ask->text and ask->marker too; false when refused. */
 bool openai_chat_read(struct ask *ask, struct question *q);
+/* The deprecated pair, functions and function_call: one call at most, without an id. */
+bool openai_is_legacy(const struct ask *ask);
 void openai_completions(struct ask *ask);
 void openai_embeddings(struct ask *ask);
 /* prompt_tokens … total_tokens as chat has them. */

@@ -26,6 +26,20 @@ static void call_id(const struct ask *ask, unsigned index, unsigned choice, char
     (void)snprintf(out, 48, "call_sim%llu_%u_%u", (unsigned long long)ask->id, choice, index);
 }
 
+/* name.data NULL: only more arguments. */
+static void write_function_call(struct json_writer *w, struct span name, struct span args)
+{
+    jw_key(w, "function_call");
+    jw_object(w);
+    if (name.data) {
+        jw_key(w, "name");
+        jw_string(w, name);
+    }
+    jw_key(w, "arguments");
+    jw_string(w, args);
+    jw_object_end(w);
+}
+
 static void write_calls(struct ask *ask, struct json_writer *w, const struct answer *a,
                         unsigned choice)
 {
@@ -86,6 +100,8 @@ static bool is_refusal(const struct ask *ask)
 
 static const char *finish_word(const struct ask *ask, const struct answer *a)
 {
+    if (openai_is_legacy(ask) && a->call_count && !ask->fault.finish[0])
+        return "function_call";
     return is_refusal(ask) ? "stop" : openai_finish(ask, a);
 }
 
@@ -116,7 +132,9 @@ static void write_choice(struct ask *ask, struct json_writer *w, const struct an
     jw_key(w, "annotations");
     jw_array(w);
     jw_array_end(w);
-    if (a->call_count)
+    if (a->call_count && openai_is_legacy(ask))
+        write_function_call(w, a->calls[0].name, a->calls[0].args);
+    else if (a->call_count)
         write_calls(ask, w, a, index);
     jw_object_end(w);
     jw_key(w, "logprobs");
@@ -262,12 +280,26 @@ static void stream_call(struct chunks *c, const struct tool_use *call, unsigned 
     }
 }
 
+static void stream_function_call(struct chunks *c, const struct tool_use *call, unsigned choice)
+{
+    size_t at = 0;
+    for (bool first = true; first || at < call->args.len; first = false) {
+        struct json_writer *w = chunk_begin(c, choice);
+        write_function_call(w, first ? call->name : SPAN_NONE,
+                            first ? SPAN("") : answer_piece(c->ask, call->args, &at));
+        chunk_end(c, SPAN_NONE, NULL);
+        reply_mark(c->ask->reply);
+    }
+}
+
 static bool stream_choice(struct chunks *c, const struct answer *a, unsigned choice)
 {
     stream_role(c, a, choice);
     if (a->thinking.len && !stream_text(c, "reasoning_content", a->thinking, choice))
         return false;
-    for (unsigned i = 0; i < a->call_count; i++)
+    if (a->call_count && openai_is_legacy(c->ask))
+        stream_function_call(c, &a->calls[0], choice);
+    for (unsigned i = 0; i < a->call_count && !openai_is_legacy(c->ask); i++)
         stream_call(c, &a->calls[i], i, choice);
     if (!stream_text(c, is_refusal(c->ask) ? "refusal" : "content", a->text, choice))
         return false;

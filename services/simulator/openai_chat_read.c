@@ -143,6 +143,26 @@ static struct span content_text(struct ask *ask, struct json content)
     return copy;
 }
 
+bool openai_is_legacy(const struct ask *ask)
+{
+    return json_type(json_get(ask->body, "functions")) == JSON_ARRAY;
+}
+
+static void read_functions(struct ask *ask, struct question *q)
+{
+    struct json choice = json_get(ask->body, "function_call");
+    for (struct json_iter i = json_iter(json_get(ask->body, "functions")); json_next(&i);)
+        question_add_tool(ask, q, json_string(json_get(i.value, "name"), &ask->sim->arena),
+                          json_get(i.value, "parameters"));
+    q->one_call = true;
+    if (json_is(choice, "none"))
+        q->mode = TOOLS_NONE;
+    if (json_type(choice) != JSON_OBJECT)
+        return;
+    q->mode = TOOLS_NAMED;
+    q->named = json_string(json_get(choice, "name"), &ask->sim->arena);
+}
+
 static void read_tools(struct ask *ask, struct question *q)
 {
     struct json tools = json_get(ask->body, "tools"), choice = json_get(ask->body, "tool_choice");
@@ -187,8 +207,12 @@ bool openai_chat_read(struct ask *ask, struct question *q)
         if (json_is(json_get(last, "role"), "user"))
             ask->text = content_text(ask, json_get(last, "content"));
     }
-    *q = (struct question){.after_result = json_is(json_get(last, "role"), "tool")};
-    read_tools(ask, q);
+    *q = (struct question){.after_result = json_is(json_get(last, "role"), "tool") ||
+                                           json_is(json_get(last, "role"), "function")};
+    if (openai_is_legacy(ask))
+        read_functions(ask, q);
+    else
+        read_tools(ask, q);
     read_format(ask, q);
     if (json_i64(json_get(ask->body, "max_completion_tokens"), &most) ||
         json_i64(json_get(ask->body, "max_tokens"), &most))
