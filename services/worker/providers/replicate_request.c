@@ -209,7 +209,7 @@ static enum err check(struct replicate_builder *b)
                                 "logprobs");
     if (b->r->tool_count)
         return replicate_refuse(b, ERROR_UNSUPPORTED_PARAMETER, "This model knows no tools.",
-                                "tools");
+                                b->r->legacy_functions ? "functions" : "tools");
     return OK;
 }
 
