@@ -308,6 +308,26 @@ def _(env, p):
     assert calls("none") == []
 
 
+@openai_row("functions and function_call (deprecated)", replicate="400", param="functions")
+def _(env, p):
+    functions = [t["function"] for t in OPENAI_TOOLS]
+    first = env.openai.chat.completions.create(model=CHAT[p], messages=user(ASK_ONE), functions=functions)
+    call = first.choices[0].message.function_call
+    assert first.choices[0].finish_reason == "function_call" and call.name == "weather"
+    name, args = "", ""
+    for chunk in env.openai.chat.completions.create(model=CHAT[p], messages=user(ASK_ONE), functions=functions,
+                                                    stream=True):
+        delta = chunk.choices[0].delta
+        if delta.function_call:
+            name += delta.function_call.name or ""
+            args += delta.function_call.arguments or ""
+    assert name == "weather" and json.loads(args) == json.loads(call.arguments) == {"city": "Zürich"}
+    second = env.openai.chat.completions.create(model=CHAT[p], functions=functions, messages=[
+        *user(ASK_ONE), first.choices[0].message.model_dump(exclude_none=True),
+        {"role": "function", "name": "weather", "content": "warm"}])
+    assert second.choices[0].finish_reason == "stop" and second.choices[0].message.content
+
+
 @openai_row("tools, stream helper accumulates", replicate="400", param="tools")
 def _(env, p):
     with env.openai.chat.completions.stream(model=CHAT[p], messages=user(ASK_TWO), tools=OPENAI_TOOLS) as stream:
