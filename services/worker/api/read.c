@@ -80,10 +80,9 @@ enum err read_integer(struct reader *r, const struct where *at, struct json v, i
     if (json_type(v) != JSON_NUMBER)
         return read_wrong_type(r, at, v, "an integer");
     if (!json_i64(v, out))
-        return read_fault(r, at, ERROR_INVALID_VALUE, "'%s' must be an integer.",
-                          at->name ? at->name : "value");
+        return read_fault(r, at, ERROR_INVALID_VALUE, "'%s' must be an integer.", at->name);
     if (*out < min || *out > max) {
-        const char *name = at->name ? at->name : "value";
+        const char *name = at->name;
         if (max == INT64_MAX)
             return read_fault(r, at, ERROR_INVALID_VALUE, "'%s' must be at least %lld.", name,
                               (long long)min);

@@ -60,6 +60,11 @@ static const struct filter_case cases[] = {
     {"an escaped backslash is not a newline", {"\\n"}, "a\\\\nb", "a\\\\nb", false},
     {"a lone surrogate passes", {"\\n"}, "a\\ud83dx", "a\\ud83dx", false},
     {"a quote", {"\\\""}, "say \\\"x", "say ", true},
+    {"a later one that comes behind", {"a", "bb"}, "xabb", "x", true},
+    {"half a pair and plain letters", {"END"}, "a\\ud83dbcdefgh", "a\\ud83dbcdefgh", false},
+    {"half a pair and another escape", {"END"}, "a\\ud83d\\nbcdef", "a\\ud83d\\nbcdef", false},
+    {"half a pair and no other half", {"END"}, "a\\ud83d\\u0041b", "a\\ud83d\\u0041b", false},
+    {"a pair at the end", {"END"}, "a\\ud83d\\ude00", "a\\ud83d\\ude00", false},
     {"an empty stop is none", {""}, "abc", "abc", false},
 };
 
@@ -150,6 +155,51 @@ static void what_is_held_back_goes_before_the_next_event(void **state)
     arena_free(&arena);
 }
 
+static void what_is_cut_within_an_escape_does_no_harm(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "", "\\", "a\\", "\\u", "\\u00e", "a\\ud83d", "\\ud83d\\", "\\ud83d\\ude0", "\\ud83d\\u"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct arena arena;
+        struct log log = {0};
+        arena_init(&arena, 0);
+        struct stop_filter f = make(&arena, &(struct filter_case){.stops = {"END"}});
+        struct neutral_event text = {.kind = EVENT_TEXT, .text = span_str(texts[i])};
+        stop_filter_feed(&f, &text, on_event, &log);
+        stop_filter_feed(&f, &(struct neutral_event){.kind = EVENT_END}, on_event, &log);
+        assert_true(span_is(buf_span(&log.text), texts[i]));
+        buf_free(&log.text);
+        buf_free(&log.order);
+        arena_free(&arena);
+    }
+}
+
+static void without_memory_text_passes_rather_than_none(void **state)
+{
+    (void)state;
+    unsigned refused = 0;
+    for (size_t bytes = 16; bytes < 1024; bytes += 16) {
+        struct arena arena;
+        struct log log = {0};
+        struct stop_filter f;
+        arena_init(&arena, bytes);
+        bool ready =
+            stop_filter_init(&f, &arena, 2) == OK && stop_filter_add(&f, SPAN("END")) == OK;
+        refused += !ready;
+        if (ready) {
+            struct neutral_event text = {.kind = EVENT_TEXT, .text = SPAN("one EN")};
+            stop_filter_feed(&f, &text, on_event, &log);
+            stop_filter_feed(&f, &(struct neutral_event){.kind = EVENT_END}, on_event, &log);
+            assert_true(span_is(buf_span(&log.text), "one EN"));
+        }
+        buf_free(&log.text);
+        buf_free(&log.order);
+        arena_free(&arena);
+    }
+    assert_true(refused > 0);
+}
+
 static void nothing_passes_behind_the_stop(void **state)
 {
     (void)state;
@@ -174,6 +224,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_cut_at_the_first_sequence_however_it_comes),
         cmocka_unit_test(what_is_held_back_goes_before_the_next_event),
+        cmocka_unit_test(what_is_cut_within_an_escape_does_no_harm),
+        cmocka_unit_test(without_memory_text_passes_rather_than_none),
         cmocka_unit_test(nothing_passes_behind_the_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

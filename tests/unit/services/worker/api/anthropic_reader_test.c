@@ -341,6 +341,24 @@ static void a_full_arena_is_said_and_never_a_crash(void **state)
         "'tools':[{'name':'f','input_schema':{},'x':1}]}");
 }
 
+static void a_full_arena_is_said_at_every_kind_of_block(void **state)
+{
+    (void)state;
+    test_read_bounded(
+        &api_anthropic_messages,
+        "{'max_tokens':5,'messages':[{'role':'user','content':[{'type':'text','text':'a'}]},{'role'"
+        ":'user','content':[{'type':'image','source':{'type':'url','url':'https://"
+        "x'}}]},{'role':'user','content':[{'type':'document','source':{'type':'text','media_type':'"
+        "text/"
+        "plain','data':'b'}}]},{'role':'user','content':[{'type':'tool_result','tool_use_id':'t'}]}"
+        ",{'role':'user','content':[{'type':'search_result','source':'s','title':'t','content':[{'"
+        "type':'text','text':'x'}]}]},{'role':'user','content':[{'type':'new'}]},{'role':'"
+        "assistant','content':[{'type':'thinking','thinking':'t','signature':'s'}]},{'role':'user',"
+        "'content':[{'type':'document','source':{'type':'content','content':[{'type':'image','"
+        "source':{'type':'url','url':'https://"
+        "x'}}]}}]},{'role':'user','content':[{'type':'mid_conv_system','content':'s'}]}]}");
+}
+
 static void rarer_forms_are_read_too(void **state)
 {
     (void)state;
@@ -403,6 +421,7 @@ int main(void)
         cmocka_unit_test(tools_and_their_choice_are_read),
         cmocka_unit_test(no_truncated_or_changed_body_does_harm),
         cmocka_unit_test(a_full_arena_is_said_and_never_a_crash),
+        cmocka_unit_test(a_full_arena_is_said_at_every_kind_of_block),
         cmocka_unit_test(rarer_forms_are_read_too),
         cmocka_unit_test(there_is_an_end_to_messages_and_tools),
     };

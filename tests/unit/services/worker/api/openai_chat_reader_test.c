@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 #include "common/base/buf.h"
@@ -531,6 +532,44 @@ static void a_full_arena_is_said_and_never_a_crash(void **state)
         test_read_bounded(&api_openai_chat, bodies[i]);
 }
 
+static void a_full_arena_is_said_at_every_kind_of_part(void **state)
+{
+    (void)state;
+    test_read_bounded(
+        &api_openai_chat,
+        "{'messages':[{'role':'user','content':'a'},{'role':'user','content':[{'type':'text','text'"
+        ":'a'}]},{'role':'user','content':[{'type':'image_url','image_url':{'url':'https://"
+        "x','detail':'auto'}}]},{'role':'user','content':[{'type':'image_url','image_url':{'url':'"
+        "https://x/"
+        "a.pdf','detail':'low'}}]},{'role':'user','content':[{'type':'file','file':{'file_data':'"
+        "data:application/"
+        "pdf;base64,AA'}}]},{'role':'user','content':[{'type':'image_url','image_url':{'url':'data:"
+        "text/"
+        "plain,hello'}}]},{'role':'user','content':[{'type':'image_url','image_url':{'url':'data:"
+        "text/"
+        "plain,'}}]},{'role':'assistant','content':[{'type':'refusal','refusal':'r'}]},{'role':'"
+        "assistant','refusal':'r'},{'role':'assistant','thinking_blocks':[{'type':'thinking','"
+        "thinking':'t','signature':'s'}]},{'role':'assistant','thinking_blocks':[{'type':'redacted_"
+        "thinking','data':'d'}]},{'role':'assistant','reasoning_content':'t'},{'role':'assistant','"
+        "tool_calls':[{'id':'c','type':'function','function':{'name':'f','arguments':'{}'}}]},{'"
+        "role':'tool','tool_call_id':'c','content':'1'},{'role':'system','content':'s'}]}");
+}
+
+static void a_tools_name_is_of_few_characters(void **state)
+{
+    (void)state;
+    for (const char *c = "/:@[`{ .,"; *c; c++) {
+        char body[256];
+        (void)snprintf(body, sizeof body,
+                       "{'messages':[{'role':'user','content':'q'}],'tools':[{'type':'function',"
+                       "'function':{'name':'aZ09_-%c'}}]}",
+                       *c);
+        char *got = test_read(&api_openai_chat, body);
+        assert_string_equal(got, "INVALID_VALUE tools[0].function.name");
+        free(got);
+    }
+}
+
 static void rarer_forms_are_read_too(void **state)
 {
     (void)state;
@@ -618,6 +657,8 @@ int main(void)
         cmocka_unit_test(invented_names_stay_harmless),
         cmocka_unit_test(no_truncated_or_changed_body_does_harm),
         cmocka_unit_test(a_full_arena_is_said_and_never_a_crash),
+        cmocka_unit_test(a_full_arena_is_said_at_every_kind_of_part),
+        cmocka_unit_test(a_tools_name_is_of_few_characters),
         cmocka_unit_test(rarer_forms_are_read_too),
         cmocka_unit_test(there_is_an_end_to_messages_and_open_calls),
     };
