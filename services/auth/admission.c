@@ -69,6 +69,24 @@ static bool refuse_key(struct verdict *v, const struct key *key, uint64_t wall_m
     return false;
 }
 
+/* In the words that any other response gets that is not there. */
+static bool refuse_response(const struct admission *a, struct verdict *v, const struct key *key,
+                            const struct authorize *ask)
+{
+    bool by_id = ask->model.len == 0;
+    if (!a->responses || !responses_is_foreign(a->responses, ask->response_id, key->is.id))
+        return false;
+    (void)snprintf(v->message, sizeof v->message, "%s with id '%.*s' not found.",
+                   by_id ? "Response" : "Previous response",
+                   SPAN_ARG(span_first(ask->response_id, 150)));
+    deny(v, key, by_id ? ERROR_NOT_FOUND : ERROR_BAD_REQUEST, v->message);
+    if (!by_id) {
+        v->deny.code = SPAN("previous_response_not_found");
+        v->deny.param = SPAN("previous_response_id");
+    }
+    return true;
+}
+
 static bool refuse_model(struct verdict *v, const struct key *key, struct span model)
 {
     if (key_may_use(key, model))
@@ -226,6 +244,8 @@ void admission_decide(struct admission *a, const struct asker *who, const struct
     out->deny = (struct deny){0};
     struct key *key = keys_find_digest(a->keys, ask->key_digest);
     if (refuse_key(out, key, now.wall_ms))
+        return;
+    if (refuse_response(a, out, key, ask))
         return;
     if (ask->model.len == 0) { /* /v1/models: a valid key is all it takes */
         allow_key(a, out, key, now.wall_ms);

@@ -8,13 +8,15 @@
 #include "proto/message.h"
 #include "services/auth/holds.h"
 #include "services/auth/lease.h"
+#include "services/auth/responses.h"
 
 struct admission {
     struct keys *keys;
     struct limits *limits;
     struct leases *leases;
     struct holds *holds;
-    struct metric_client *metrics; /* may be NULL */
+    const struct responses *responses; /* may be NULL */
+    struct metric_client *metrics;     /* may be NULL */
     const struct config *config;
     struct limit **model_limits; /* by index into config->models; NULL entries: none */
     bool store_down;             /* nothing new may be spent that could not be booked */

@@ -207,6 +207,13 @@ static enum err on_stored_slot(void *ctx, const struct store_slot *slot)
     return ledger_on_slot(&a->ledger, slot, now.now_ns, now.wall_ms);
 }
 
+static enum err on_stored_response(void *ctx, struct span id, struct span key_id, uint64_t made_ms)
+{
+    struct auth *a = ctx;
+    responses_remember(&a->responses, id, key_id, made_ms);
+    return OK;
+}
+
 /* A row that stays behind when this fails goes by its due time. */
 static void forget_slot(void *ctx, const struct request_id *id)
 {
@@ -265,6 +272,7 @@ static void connect_parts(struct auth *a)
     a->admission.holds = a->ledger.holds = &a->holds;
     a->admission.metrics = a->ledger.metrics = a->d->metrics;
     a->admission.limits = &a->limits;
+    a->admission.responses = &a->responses;
     a->ledger.prices = &a->prices;
     a->ledger.config = a->d->config;
     a->ledger.submit = submit;
@@ -274,8 +282,8 @@ static void connect_parts(struct auth *a)
 static enum err start_store(struct auth *a)
 {
     struct store *store = NULL;
-    const struct store_visitor load = {a, on_stored_key, on_stored_limit, on_stored_waiting,
-                                       on_stored_slot};
+    const struct store_visitor load = {
+        a, on_stored_key, on_stored_limit, on_stored_waiting, on_stored_slot, on_stored_response};
     enum err e = open_store(a, &store);
     if (e)
         return e;
@@ -327,6 +335,7 @@ void auth_stop(struct auth *a)
     }
     admission_free(&a->admission);
     holds_free(&a->holds);
+    responses_free(&a->responses);
     leases_free(&a->leases);
     keys_destroy(&a->keys);
     limits_free(&a->limits);

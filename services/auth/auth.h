@@ -14,6 +14,7 @@ struct auth {
     struct limits limits;
     struct leases leases;
     struct holds holds;
+    struct responses responses;
     struct keys *keys;
     struct prices prices;
     struct admission admission;

@@ -1,5 +1,6 @@
 /* tollgate-auth: who may ask, how much, and what it came to. Owns keys, limits and the ledger. */
 #include "common/base/log.h"
+#include "proto/api.h"
 #include "services/auth/auth.h"
 #include "services/auth/client.h"
 
@@ -74,9 +75,12 @@ static void on_settle(void *self, struct bus_peer *from, const struct bus_messag
     struct auth *a = self;
     struct client *c = client_of(from);
     struct moment now = auth_now(a);
+    const struct settle *settle = &m->body->settle;
+    if (settle->api == API_OPENAI_RESPONSES)
+        responses_remember(&a->responses, settle->upstream_id, settle->key_id, settle->started_ms);
     if (c)
-        drop_unless(ledger_on_settle(&a->ledger, &m->header, &m->body->settle, now.now_ns,
-                                     now.wall_ms, client_hold(c)),
+        drop_unless(ledger_on_settle(&a->ledger, &m->header, settle, now.now_ns, now.wall_ms,
+                                     client_hold(c)),
                     c);
 }
 

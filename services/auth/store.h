@@ -99,6 +99,8 @@ struct store_visitor {
     /* waiting rows: their request's id and what would be booked */
     enum err (*on_waiting)(void *ctx, const struct store_usage *usage);
     enum err (*on_slot)(void *ctx, const struct store_slot *slot);
+    /* the latest stored responses, newest first, and who made them; may be NULL */
+    enum err (*on_response)(void *ctx, struct span id, struct span key_id, uint64_t made_ms);
 };
 
 struct store {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "proto/api.h"
 
 static const char *const sql_texts[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -255,6 +256,11 @@ static enum err on_slot_row(sqlite3_stmt *q, const struct store_visitor *v)
     return v->on_slot(v->ctx, &slot);
 }
 
+static enum err on_response_row(sqlite3_stmt *q, const struct store_visitor *v)
+{
+    return v->on_response(v->ctx, sql_column(q, 0), sql_column(q, 1), sql_column_u64(q, 2));
+}
+
 static enum err each_row(struct store_sqlite *s, const char *text, const struct store_visitor *v,
                          enum err (*row)(sqlite3_stmt *, const struct store_visitor *))
 {
@@ -291,6 +297,12 @@ static enum err load(struct store *store, const struct store_visitor *v)
     if (!e)
         e = each_row(s, "SELECT id,key_id,owner,due_wall_ms,charged_tokens FROM slots", v,
                      on_slot_row);
+    _Static_assert(API_OPENAI_RESPONSES == 4, "the index and the query below say 4");
+    if (!e && v->on_response)
+        e = each_row(s,
+                     "SELECT upstream_id,key_id,started_ms FROM usage INDEXED BY usage_responses"
+                     " WHERE api=4 ORDER BY started_ms DESC LIMIT 65536",
+                     v, on_response_row);
     return e;
 }
 

@@ -41,6 +41,7 @@ static const char schema[] =
     "CREATE INDEX IF NOT EXISTS usage_open ON usage(id, attempt) WHERE state <> 0;" /* few, so
                                                                          looking there costs little
                                                                        */
+    "CREATE INDEX IF NOT EXISTS usage_responses ON usage(started_ms) WHERE api = 4;"
     "CREATE TABLE IF NOT EXISTS usage_daily(day INTEGER NOT NULL, key_id TEXT NOT NULL, model TEXT "
     "NOT NULL,"
     " provider TEXT NOT NULL, key_name TEXT NOT NULL, requests INTEGER NOT NULL, estimated INTEGER "

@@ -50,6 +50,7 @@ static bool send_authorize(struct client_request *r)
         .input_tokens = r->input_tokens,
         .output_tokens = r->output_tokens,
         .api = r->to.api,
+        .response_id = r->response_id,
         .lease_ended = ended,
         .lease_used = use.requests,
         .lease_used_tokens = use.tokens,
@@ -63,7 +64,9 @@ static bool send_authorize(struct client_request *r)
 void admission_ask(struct client_request *r)
 {
     struct edge *e = r->edge;
-    if (try_lease(r))
+    /* Whose a stored response is, auth knows best. */
+    bool ask_first = r->response_id.len && bus_peer_up(e->d->auth);
+    if (!ask_first && try_lease(r))
         return;
     uint64_t now = edge_now_ms(e);
     uint64_t since = now;
@@ -118,6 +121,8 @@ void admission_on_deny(struct edge *e, const struct bus_message *m)
     struct failure f = {
         .error_class = d->error_class,
         .message = d->message.len ? d->message : SPAN("The request is not allowed."),
+        .code = d->code,
+        .param = d->param,
         .retry_after_ms = d->retry_after_ms,
     };
     request_fail(r, &f, NULL);

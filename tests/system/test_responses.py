@@ -133,6 +133,22 @@ def test_a_broker_that_has_forgotten_searches(suite, ann):
         assert r.status_code == 200, r.text
 
 
+def test_ownership_outlives_every_memory(suite, ann, bob):
+    made = make(suite, ann, "for ann alone")
+    wait_for(lambda: any(r["upstream_id"] == made["id"] for r in
+                         json.loads(suite.ctl("usage", "--requests", "--json").stdout)), "it is in the ledger")
+    for name in ("broker-1", "worker-openai-1", "worker-openai-2", "auth"):
+        suite.daemons[name].stop()
+    for name in ("auth", "broker-1", "worker-openai-1", "worker-openai-2"):
+        suite.daemons[name].start()
+    path = f"/v1/responses/{made['id']}"
+    mine = wait_for(lambda: (lambda r: r.status_code != 503 and r)(ask(suite, ann, "GET", path)), "all are back")
+    assert mine.status_code == 200, mine.text
+    assert ask(suite, bob, "GET", path).status_code == 404
+    on = {"model": "gpt-4o-mini", "input": "go on", "previous_response_id": made["id"]}
+    assert ask(suite, bob, "POST", "/v1/responses", on).status_code == 400
+
+
 def test_each_response_is_one_row_with_the_upstream_s_tokens(suite):
     key = suite.create_key(name="carl")
     used = [make(suite, key, f"row {i}")["usage"] for i in range(5)]

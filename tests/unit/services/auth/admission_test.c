@@ -318,6 +318,37 @@ static void a_decision_takes_about_a_microsecond(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void a_stored_response_is_for_the_key_that_made_it(void **state)
+{
+    struct fixture *f = *state;
+    struct responses responses = {0};
+    give_key(f, (struct key_attributes){0});
+    responses_remember(&responses, SPAN("resp_mine"), f->key->is.id, 1);
+    responses_remember(&responses, SPAN("resp_other"), SPAN("key_other"), 1);
+    f->admission.responses = &responses;
+    static const struct {
+        const char *id, *model;
+        enum error_class why;
+    } cases[] = {
+        {"resp_mine", "", ERROR_NONE},       {"resp_mine", "gpt-5", ERROR_NONE},
+        {"resp_unknown", "", ERROR_NONE},    {"", "gpt-5", ERROR_NONE},
+        {"resp_other", "", ERROR_NOT_FOUND}, {"resp_other", "gpt-5", ERROR_BAD_REQUEST},
+    };
+    struct asker who = {&f->edge, 1, 1};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct header h = fresh(f);
+        struct authorize m = {.key_digest = span_of(f->digest, SHA256_BYTES),
+                              .model = span_str(cases[i].model),
+                              .response_id = span_str(cases[i].id)};
+        admission_decide(&f->admission, &who, &h, &m, f->now, &f->verdict);
+        assert_int_equal(f->verdict.allowed, cases[i].why == ERROR_NONE);
+        if (!f->verdict.allowed)
+            assert_int_equal(f->verdict.deny.error_class, cases[i].why);
+    }
+    f->admission.responses = NULL;
+    responses_free(&responses);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +368,7 @@ int main(void)
         TEST(leases_come_with_the_answer_but_never_for_concurrency),
         TEST(a_reported_lease_is_taken_back_before_deciding),
         TEST(a_new_configuration_keeps_what_is_owed),
+        TEST(a_stored_response_is_for_the_key_that_made_it),
         TEST(a_decision_takes_about_a_microsecond),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

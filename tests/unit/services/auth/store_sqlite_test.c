@@ -9,6 +9,7 @@
 
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "proto/api.h"
 #include "services/auth/store.h"
 
 struct fixture {
@@ -138,6 +139,7 @@ static void another_pepper_is_refused(void **state)
 
 struct seen {
     unsigned keys, limits, waiting, slots;
+    unsigned responses;
 };
 
 static enum err see_key(void *ctx, const struct key_attributes *a)
@@ -179,11 +181,42 @@ static enum err see_slot(void *ctx, const struct store_slot *slot)
     return OK;
 }
 
+/* Newest first. */
+static enum err see_response(void *ctx, struct span id, struct span key_id, uint64_t made_ms)
+{
+    static const char *const ids[] = {"resp_9", "resp_8"};
+    struct seen *seen = ctx;
+    assert_in_range(seen->responses, 0, 1);
+    assert_true(span_is(id, ids[seen->responses]));
+    assert_true(span_is(key_id, "key_1"));
+    assert_int_equal(made_ms, 5 * 86400000 + 9 - seen->responses);
+    seen->responses++;
+    return OK;
+}
+
+static void stored_responses_come_back_newest_first(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen = {0};
+    const struct store_visitor visitor = {&seen,       see_key,  see_limit,
+                                          see_waiting, see_slot, see_response};
+    struct store_op ops[3] = {settle_op(7, 5), settle_op(8, 5), settle_op(9, 5)};
+    ops[0].usage.upstream_id = SPAN("chatcmpl_7"); /* of another protocol */
+    ops[1].usage.upstream_id = SPAN("resp_8");
+    ops[2].usage.upstream_id = SPAN("resp_9");
+    ops[1].usage.api = ops[2].usage.api = API_OPENAI_RESPONSES;
+    assert_int_equal(store_apply(f->store, ops, 3), OK);
+    reopen(f);
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(seen.responses, 2);
+}
+
 static void slots_come_back_until_they_are_forgotten(void **state)
 {
     struct fixture *f = *state;
     struct seen seen = {0};
-    const struct store_visitor visitor = {&seen, see_key, see_limit, see_waiting, see_slot};
+    const struct store_visitor visitor = {&seen,       see_key,  see_limit,
+                                          see_waiting, see_slot, see_response};
     struct store_op put = {.kind = STORE_SLOT_PUT};
     put.slot = (struct store_slot){.id = {.bytes = {[3] = 33}},
                                    .key_id = SPAN("key_1"),
@@ -222,7 +255,8 @@ static void keys_limits_and_waiting_rows_come_back_at_the_next_start(void **stat
     ops[4].settles = true;
     assert_int_equal(store_apply(f->store, ops, 5), OK);
     reopen(f);
-    const struct store_visitor visitor = {&seen, see_key, see_limit, see_waiting, see_slot};
+    const struct store_visitor visitor = {&seen,       see_key,  see_limit,
+                                          see_waiting, see_slot, see_response};
     assert_int_equal(store_load(f->store, &visitor), OK);
     assert_int_equal(seen.keys, 1);
     assert_int_equal(seen.limits, 1);
@@ -419,6 +453,7 @@ int main(void)
         TEST(files_are_for_their_owner_only),
         TEST(a_second_auth_is_refused_and_postgresql_named),
         TEST(another_pepper_is_refused),
+        TEST(stored_responses_come_back_newest_first),
         TEST(slots_come_back_until_they_are_forgotten),
         TEST(keys_limits_and_waiting_rows_come_back_at_the_next_start),
         TEST(a_batch_is_written_whole_or_not_at_all),
