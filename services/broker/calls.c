@@ -322,7 +322,9 @@ void calls_on_request(struct calls *c, struct edge *from, const struct bus_messa
     if (!route)
         return;
     struct call *call = NULL;
-    if (m->frame.len <= c->rules.body_memory_max - c->body_bytes)
+    /* a reload may have lowered the bound below what is held */
+    if (c->body_bytes <= c->rules.body_memory_max &&
+        m->frame.len <= c->rules.body_memory_max - c->body_bytes)
         call = create(c, from, m, route, now_us);
     if (call) {
         call->by_id = is_by_id(&m->body->request);

@@ -676,6 +676,21 @@ static void running_requests_survive_a_reload(void **state)
     calls_edge_down(w->calls, &e, world_now(w));
 }
 
+static void a_memory_bound_lowered_below_what_is_held_still_bounds(void **state)
+{
+    struct world *w = *state;
+    struct edge *e = world_edge(w, EDGE);
+    world_worker(w, "openai", W1, 1000);
+    world_request(w, e, 1, "k", "plain", 0);
+    world_expect(w, MESSAGE_DISPATCH, W1, 1);
+    struct calls_rules rules = {
+        .retry = {.max_attempts = 1}, .queue_max = 10, .body_memory_max = 1};
+    calls_reconfigure(w->calls, &rules, w->router);
+    world_request(w, e, 2, "k", "plain", 0);
+    expect_fail(w, EDGE, 2, ERROR_OVERLOADED);
+    calls_edge_down(w->calls, &e, world_now(w));
+}
+
 /* Whatever happens in whatever order: every request that was not cancelled gets exactly one
  * terminal frame. */
 static void every_request_ends_exactly_once_in_a_storm_of_everything(void **state)
@@ -754,6 +769,7 @@ int main(void)
         TEST(a_request_may_wait_for_several_providers_and_leaves_all_queues_at_once),
         TEST(refusals_say_why),
         TEST(bodies_beyond_the_memory_bound_are_refused),
+        TEST(a_memory_bound_lowered_below_what_is_held_still_bounds),
         TEST(nobody_coming_is_503_after_the_grace_and_a_worker_in_time_is_none),
         TEST(after_the_grace_a_fallback_answers),
         TEST(a_busy_queue_gives_up_at_its_timeout_and_at_the_deadline),
