@@ -6,6 +6,7 @@ enum { BUCKETS = 4096, MAX_PEERS = 16, MAX_CANCELLED = 1024, CANCEL_KEPT_MS = 30
 
 struct cancelled {
     struct request_id id;
+    uint8_t attempt; /* 0 = all */
     uint64_t until_ms;
 };
 
@@ -120,13 +121,21 @@ static void remember_cancel(struct jobs *j, const struct header *h)
     uint64_t left =
         h->deadline_ms && h->deadline_ms < CANCEL_KEPT_MS ? h->deadline_ms : CANCEL_KEPT_MS;
     struct cancelled *c = &j->cancelled[j->cancelled_next];
-    *c = (struct cancelled){h->id, loop_now_ms(j->env.loop) + left};
+    *c = (struct cancelled){h->id, h->attempt, loop_now_ms(j->env.loop) + left};
     j->cancelled_next = (j->cancelled_next + 1) % MAX_CANCELLED;
     if (j->cancelled_count < MAX_CANCELLED)
         j->cancelled_count++;
 }
 
-static bool was_cancelled(struct jobs *j, const struct request_id *id)
+/* A CANCEL says which attempt it means: a late one must not end the attempt after it, whose end its
+ * broker would wait for. */
+static bool means(const struct request_id *id, uint8_t cancelled, uint8_t attempt,
+                  const struct request_id *other)
+{
+    return (cancelled == 0 || attempt <= cancelled) && request_id_equals(id, other);
+}
+
+static bool was_cancelled(struct jobs *j, const struct header *h)
 {
     uint64_t now = loop_now_ms(j->env.loop);
     /* the oldest ones that have expired go */
@@ -139,7 +148,7 @@ static bool was_cancelled(struct jobs *j, const struct request_id *id)
     for (uint32_t i = 1; i <= j->cancelled_count; i++) {
         const struct cancelled *c =
             &j->cancelled[(j->cancelled_next + MAX_CANCELLED - i) % MAX_CANCELLED];
-        if (c->until_ms > now && request_id_equals(&c->id, id))
+        if (c->until_ms > now && means(&c->id, c->attempt, h->attempt, &h->id))
             return true;
     }
     return false;
@@ -155,7 +164,7 @@ void jobs_dispatch(struct jobs *j, struct setup *setup, struct bus_peer *from,
         return;
     if (old)
         job_cancel(old);
-    if (was_cancelled(j, &m->header.id))
+    if (was_cancelled(j, &m->header))
         return;
     if (j->running >= limit) {
         job_refuse(&j->env, from, m, ERROR_WORKER_REFUSED,
@@ -172,9 +181,9 @@ void jobs_dispatch(struct jobs *j, struct setup *setup, struct bus_peer *from,
 void jobs_cancel(struct jobs *j, const struct bus_message *m)
 {
     struct job *job = find(j, &m->header.id);
-    if (job)
+    if (job && means(job_id(job), m->header.attempt, job_attempt(job), &m->header.id))
         job_cancel(job);
-    else
+    else if (!job)
         remember_cancel(j, &m->header);
 }
 

@@ -521,6 +521,21 @@ static void the_same_attempt_runs_once_and_a_later_one_replaces_it(void **state)
     (void)close(fd);
 }
 
+static void a_late_cancel_of_an_attempt_leaves_the_next_one_alone(void **state)
+{
+    struct world *w = *state;
+    union message_body body = {.dispatch = chat(ASK)};
+    struct bus_message second = {.header = header_of(1, 2), .body = &body};
+    struct bus_message late = {.header = header_of(1, 1)};
+    jobs_cancel(w->jobs, &late); /* of one that has ended */
+    jobs_dispatch(w->jobs, w->setup, peer(0), &second, LIMIT);
+    assert_int_equal(jobs_running(w->jobs), 1);
+    jobs_cancel(w->jobs, &late);
+    assert_int_equal(jobs_running(w->jobs), 1);
+    jobs_cancel(w->jobs, &second);
+    assert_int_equal(jobs_running(w->jobs), 0);
+}
+
 static void beyond_the_limit_it_refuses(void **state)
 {
     struct world *w = *state;
@@ -692,6 +707,7 @@ int main(void)
         CASE(a_deadline_ends_it),
         CASE(silence_is_a_timeout_after_the_models_time),
         CASE(the_same_attempt_runs_once_and_a_later_one_replaces_it),
+        CASE(a_late_cancel_of_an_attempt_leaves_the_next_one_alone),
         CASE(beyond_the_limit_it_refuses),
         CASE(a_stream_nobody_takes_is_stopped),
         CASE(jobs_keep_the_setup_they_began_with),
