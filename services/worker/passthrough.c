@@ -323,7 +323,7 @@ static void on_bytes(struct call *c, const struct exchange *x, struct span bytes
         return;
     enum err e = p->answer.mode == ANSWER_EVENTS ? sse_feed(&p->answer.sse, bytes, on_event, c)
                                                  : upstream_answer_gather(&p->answer, bytes);
-    if (e && p->answer.mode != ANSWER_ERROR)
+    if (e)
         call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
 }
 

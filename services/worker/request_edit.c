@@ -234,6 +234,12 @@ static void put_include_usage(struct splice *s, struct json body, struct request
     facts->forced_usage = true;
 }
 
+/* Elsewhere a client's `stream` is one more member nobody knows. */
+static bool has_streams(enum api api)
+{
+    return api != API_OPENAI_EMBEDDINGS && api != API_ANTHROPIC_COUNT_TOKENS;
+}
+
 static void take_out(const struct request_edit *e, struct splice *s, struct json body,
                      struct request_facts *facts)
 {
@@ -255,7 +261,8 @@ enum err request_edit_native(const struct request_edit *e, struct json body, str
     struct splice s;
     splice_init(&s, body.doc->text);
     *facts_out = (struct request_facts){0};
-    (void)json_bool(json_get(body, "stream"), &facts_out->stream);
+    if (has_streams(e->api))
+        (void)json_bool(json_get(body, "stream"), &facts_out->stream);
 
     struct buf model = {0};
     json_append_string(&model, e->target_model);

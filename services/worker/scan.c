@@ -173,8 +173,6 @@ static void scan_anthropic_event(struct scan *s, struct json v, struct span name
         r->content = true;
     } else if (span_is(type, "message_stop")) {
         r->terminal = true;
-    } else if (span_is(type, "error")) {
-        r->is_error = true;
     } else if (!span_is(type, "ping")) {
         scan_block(s, delta);
         scan_block(s, json_get(v, "content_block"));
@@ -214,9 +212,7 @@ static void scan_responses_event(struct scan *s, struct json v, struct span name
     struct json response = json_get(v, "response");
     if (json_type(response) == JSON_OBJECT)
         scan_response_object(s, response, r);
-    if (span_is(type, "error")) {
-        r->is_error = true;
-    } else if (span_is(type, "response.failed")) {
+    if (span_is(type, "response.failed")) {
         r->terminal = r->failed = true;
     } else if (span_is(type, "response.completed") || span_is(type, "response.incomplete") ||
                span_is(type, "response.cancelled")) {

@@ -186,6 +186,32 @@ static void an_answer_that_does_not_fit_is_refused(void **state)
     }
 }
 
+static void what_is_no_request_is_not_joined(void **state)
+{
+    (void)state;
+    const struct embeddings_part parts[] = {{.body = SPAN("{\"input\":\"a\"}"), .inputs = 1},
+                                            {.body = SPAN("oops"), .inputs = 1},
+                                            {.body = SPAN("{\"input\":\"b\"}"), .inputs = 1}};
+    struct buf out = {0};
+    assert_int_not_equal(embeddings_join(parts, 3, &out), OK);
+    assert_int_equal(out.len, 0);
+    assert_int_not_equal(embeddings_join(&parts[1], 1, &out), OK);
+    buf_free(&out);
+}
+
+static void nothing_shared_is_nothing(void **state)
+{
+    (void)state;
+    struct embeddings_part none = {.body = SPAN("{}"), .inputs = 0};
+    struct embeddings_share share;
+    assert_int_equal(
+        embeddings_split(&none, 1, SPAN("{\"data\":[],\"usage\":{\"prompt_tokens\":3}}"), &share),
+        OK);
+    assert_int_equal(share.tokens, 0);
+    buf_free(&share.body);
+    assert_int_equal(embeddings_portion(7, 1, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +222,8 @@ int main(void)
         cmocka_unit_test(an_answer_is_taken_apart_by_index),
         cmocka_unit_test(shares_always_sum_up),
         cmocka_unit_test(an_answer_that_does_not_fit_is_refused),
+        cmocka_unit_test(what_is_no_request_is_not_joined),
+        cmocka_unit_test(nothing_shared_is_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

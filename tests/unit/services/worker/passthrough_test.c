@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "services/worker/synthesize.h"
 #include "unit/services/worker/call_driver.h"
 
 /* A provider that speaks everything, and maps an error by its own `class` member or its status. */
@@ -255,12 +256,14 @@ static void only_headers_of_the_protocol_are_forwarded(void **state)
     struct driver d;
     init(&d, API_ANTHROPIC_MESSAGES);
     d.spec.path = SPAN("/messages?beta=true");
-    d.spec.headers = SPAN("anthropic-beta: a,b\nx-stainless-os: Linux\nAnthropic-Version: "
+    d.spec.headers = SPAN("anthropic-beta: a,b\nx-stainless-os: Linux\nAnthropic-User-Profile-Id: "
+                          "u\nAnthropic-Version: "
                           "2023-06-01\nopenai-beta: x\n");
     assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
     assert_true(span_is(d.sent[0]->path, "/messages?beta=true"));
-    assert_true(
-        span_is(d.sent[0]->headers, "anthropic-beta: a,b\nAnthropic-Version: 2023-06-01\n"));
+    assert_true(span_is(
+        d.sent[0]->headers,
+        "anthropic-beta: a,b\nAnthropic-User-Profile-Id: u\nAnthropic-Version: 2023-06-01\n"));
     assert_string_equal(d.sent[0]->method, "POST");
     driver_done(&d);
 }
@@ -1087,6 +1090,10 @@ static void events_may_have_their_type_in_the_name_only(void **state)
     assert_int_equal(call_state(d.call), CALL_DONE);
     driver_done(&d);
     d = streaming(API_OPENAI_RESPONSES, not_asked);
+    driver_text(&d, 0, "event: response.incomplete\ndata: {\"response\":{}}\n\n");
+    assert_int_equal(call_state(d.call), CALL_DONE);
+    driver_done(&d);
+    d = streaming(API_OPENAI_RESPONSES, not_asked);
     driver_text(&d, 0, "event: response.failed\ndata: {\"response\":{}}\n\n");
     assert_int_equal(call_state(d.call), CALL_FAILED);
     driver_done(&d);
@@ -1107,6 +1114,116 @@ static void a_stream_nobody_asked_for_is_refused(void **state)
     driver_end(&d, 0);
     assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
     driver_done(&d);
+}
+
+/* `stream` says nothing where there are no streams. */
+static void a_protocol_without_streams_gives_none(void **state)
+{
+    (void)state;
+    static const struct {
+        enum api api;
+        const char *body, *answer;
+    } cases[] = {
+        {API_OPENAI_EMBEDDINGS, "{\"model\":\"m\",\"input\":\"x\",\"stream\":true}",
+         "{\"object\":\"list\",\"data\":[],\"usage\":{\"prompt_tokens\":3,\"total_tokens\":3}}"},
+        {API_ANTHROPIC_COUNT_TOKENS, "{\"model\":\"m\",\"messages\":[],\"stream\":true}",
+         "{\"input_tokens\":5}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d;
+        init(&d, cases[i].api);
+        assert_int_equal(driver_start(&d, cases[i].body), OK);
+        assert_false(call_is_stream(d.call));
+        expect_request(&d, cases[i].body);
+        driver_answer(&d, 0, 200, JSON_TYPE, cases[i].answer);
+        assert_int_equal(call_state(d.call), CALL_DONE);
+        assert_true(driver_output_is(&d, cases[i].answer));
+        driver_done(&d);
+    }
+}
+
+static void an_event_that_is_no_object_is_a_protocol_error(void **state)
+{
+    (void)state;
+    struct driver d = streaming(API_OPENAI_CHAT, asked);
+    driver_text(&d, 0, HI "data: [1]\n\n");
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    driver_done(&d);
+}
+
+static void only_2xx_and_plain_bytes_are_answers(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_OPENAI_CHAT);
+    assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
+    driver_answer(&d, 0, 199, JSON_TYPE, "{}");
+    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_ERROR);
+    driver_done(&d);
+    init(&d, API_OPENAI_EMBEDDINGS);
+    assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
+    driver_answer(&d, 0, 200, "content-encoding: Identity\n" JSON_TYPE,
+                  "{\"data\":[],\"usage\":{\"total_tokens\":3}}");
+    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(call_result(d.call)->usage.output, 0);
+    assert_true(call_result(d.call)->estimated);
+    driver_done(&d);
+}
+
+/* WIRE 18: legacy completions go as they are only to models that speak them. */
+static void completions_are_native_where_the_model_speaks_them(void **state)
+{
+    (void)state;
+    static const struct config_model silent = {0}, chat = {.completions = "chat"};
+    static const struct {
+        const struct config_model *config;
+        const char *model, *path;
+    } cases[] = {
+        {NULL, "gpt-4o", "/chat/completions"},  {&silent, "gpt-4o", "/chat/completions"},
+        {&chat, "gpt-4o", "/chat/completions"}, {&native_completions, "gpt-4o", "/completions"},
+        {NULL, "babbage-002", "/completions"},
+    };
+    struct model_table *table;
+    struct buf error = {0};
+    assert_int_equal(model_table_load(SOURCE_DIR "/share/models.json", &table, &error), OK);
+    buf_free(&error);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d;
+        driver_init(&d, &provider_openai, API_OPENAI_COMPLETIONS, "/completions");
+        d.spec.model_config = cases[i].config;
+        d.spec.target_model = span_str(cases[i].model);
+        d.spec.table = table;
+        assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"prompt\":\"x\"}"), OK);
+        if (!span_is(d.sent[0]->path, cases[i].path))
+            fail_msg("%s: %.*s", cases[i].model, SPAN_ARG(d.sent[0]->path));
+        driver_done(&d);
+    }
+    model_table_destroy(&table);
+}
+
+static void a_synthesised_stream_needs_a_protocol_with_streams(void **state)
+{
+    (void)state;
+    static const struct {
+        enum api api;
+        const char *body, *out;
+    } cases[] = {
+        {API_OPENAI_EMBEDDINGS, "{}", NULL},
+        {API_OPENAI_CHAT, "{\"choices\":[],\"usage\":null}", DONE},
+        {API_OPENAI_COMPLETIONS, "{\"choices\":[],\"usage\":null}",
+         "data: {\"choices\":[]}\n\n" DONE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct json_doc doc = {0};
+        struct buf out = {0};
+        assert_int_equal(json_parse(&doc, span_str(cases[i].body), JSON_DEPTH_UPSTREAM), OK);
+        enum err e = synthesize_stream(cases[i].api, json_root(&doc), true, &out);
+        assert_int_equal(e, cases[i].out ? OK : ERR_INVALID);
+        if (cases[i].out && !span_is(buf_span(&out), cases[i].out))
+            fail_msg("%.*s", SPAN_ARG(buf_span(&out)));
+        buf_free(&out);
+        json_doc_free(&doc);
+    }
 }
 
 static void a_deleted_response_may_have_no_body(void **state)
@@ -1211,6 +1328,11 @@ int main(void)
         cmocka_unit_test(an_empty_finish_reason_is_none),
         cmocka_unit_test(events_may_have_their_type_in_the_name_only),
         cmocka_unit_test(a_stream_nobody_asked_for_is_refused),
+        cmocka_unit_test(a_protocol_without_streams_gives_none),
+        cmocka_unit_test(an_event_that_is_no_object_is_a_protocol_error),
+        cmocka_unit_test(only_2xx_and_plain_bytes_are_answers),
+        cmocka_unit_test(completions_are_native_where_the_model_speaks_them),
+        cmocka_unit_test(a_synthesised_stream_needs_a_protocol_with_streams),
         cmocka_unit_test(a_deleted_response_may_have_no_body),
         cmocka_unit_test(an_error_event_of_responses_is_a_failure),
         cmocka_unit_test(a_client_that_leaves_ends_the_call),
