@@ -30,6 +30,7 @@ struct writer {
     bool due; /* what is filling has waited long enough */
     pthread_t thread;
     bool thread_started;
+    bool closed;          /* takes no more */
     pthread_mutex_t lock; /* guards the three below */
     pthread_cond_t wake;
     bool work, stop;
@@ -109,6 +110,13 @@ static void batch_clear(struct batch *b)
     arena_reset(&b->arena);
 }
 
+static void report(struct writer *w, struct batch *b, enum err result)
+{
+    for (size_t i = 0; i < b->count; i++)
+        w->fn(w->ctx, &b->ops[i], result);
+    batch_clear(b);
+}
+
 static void on_done(void *ctx, uint32_t events)
 {
     struct writer *w = ctx;
@@ -120,9 +128,7 @@ static void on_done(void *ctx, uint32_t events)
     enum err result = w->result;
     (void)pthread_mutex_unlock(&w->lock);
     /* Still busy: what the results submit goes to the other batch. */
-    for (size_t i = 0; i < w->writing->count; i++)
-        w->fn(w->ctx, &w->writing->ops[i], result);
-    batch_clear(w->writing);
+    report(w, w->writing, result);
     w->busy = false;
     on_turn_end(w);
 }
@@ -160,17 +166,26 @@ enum err writer_create(struct writer **out, struct loop *loop, struct store *sto
 
 static void finish(struct writer *w)
 {
-    enum { WAIT_MS = 100, LONGEST_MS = 10000 };
-    for (int waited = 0; (w->busy || w->filling->count) && waited < LONGEST_MS; waited += WAIT_MS) {
+    enum { WAIT_MS = 100, TAKES_MS = 500, LONGEST_MS = 10000 };
+    /* by the clock: in a busy loop a turn takes no time */
+    uint64_t began_ms = clock_mono_ms(&clock_real), now_ms = began_ms;
+    for (; (w->busy || w->filling->count) && now_ms < began_ms + LONGEST_MS;
+         now_ms = clock_mono_ms(&clock_real)) {
+        w->closed = now_ms > began_ms + TAKES_MS; /* or it would never end */
         hand_over(w);
         if (loop_turn(w->loop, WAIT_MS))
             break;
     }
+    w->closed = true;
     (void)pthread_mutex_lock(&w->lock);
     w->stop = true;
     (void)pthread_cond_signal(&w->wake);
     (void)pthread_mutex_unlock(&w->lock);
     (void)pthread_join(w->thread, NULL);
+    /* A disk that was slower: what waits for an answer gets one. */
+    if (w->busy)
+        report(w, w->writing, w->result);
+    report(w, w->filling, ERR_CLOSED);
 }
 
 void writer_destroy(struct writer **out)
@@ -238,6 +253,8 @@ static bool is_urgent(enum store_op_kind kind)
 enum err writer_submit(struct writer *w, const struct store_op *op)
 {
     struct batch *b = w->filling;
+    if (w->closed)
+        return ERR_CLOSED;
     if (b->count == WRITER_QUEUE_MAX)
         return ERR_AGAIN;
     if (b->count == b->cap) {

@@ -22,9 +22,11 @@ typedef void (*writer_result_fn)(void *ctx, struct store_op *op, enum err result
 /* Takes the store: closed by writer_destroy. */
 enum err writer_create(struct writer **out, struct loop *loop, struct store *store,
                        writer_result_fn fn, void *ctx) NODISCARD;
-/* Finishes what was submitted, results and all, then ends the thread. */
+/* Finishes what was submitted, results and all, then ends the thread. What a disk has not taken in
+ * 10 s gets ERR_CLOSED. */
 void writer_destroy(struct writer **w);
-/* Copies the operation and what its spans show. ERR_AGAIN: too much is waiting. */
+/* Copies the operation and what its spans show. ERR_AGAIN: too much is waiting.
+ * ERR_CLOSED: in the end of writer_destroy. */
 enum err writer_submit(struct writer *w, const struct store_op *op) NODISCARD;
 size_t writer_waiting(const struct writer *w);
 

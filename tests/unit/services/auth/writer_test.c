@@ -209,6 +209,36 @@ static void destroying_finishes_what_was_submitted(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+struct keep_busy {
+    struct loop_hook hook;
+    struct loop *loop;
+    struct fixture *f;
+    unsigned turns;
+};
+
+/* Turns take no time: somebody always has more to do. The disk answers after many of them. */
+static void on_busy_turn(void *ctx)
+{
+    struct keep_busy *k = ctx;
+    loop_again(k->loop);
+    if (++k->turns == 1000)
+        (void)pthread_mutex_unlock(&k->f->store.gate);
+}
+
+static void in_a_busy_loop_the_end_waits_for_the_disk_all_the_same(void **state)
+{
+    struct fixture *f = *state;
+    struct keep_busy k = {.loop = f->loop, .f = f};
+    (void)pthread_mutex_lock(&f->store.gate);
+    submit(f, 0, 3);
+    k.hook = (struct loop_hook){.fn = on_busy_turn, .ctx = &k};
+    loop_hook_turn_end(f->loop, &k.hook);
+    writer_destroy(&f->writer);
+    loop_hook_remove(f->loop, &k.hook);
+    assert_int_equal(f->results, 3);
+    assert_int_equal(f->failed, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +250,7 @@ int main(void)
         TEST(a_failure_is_told_for_every_operation),
         TEST(the_queue_is_bounded),
         TEST(destroying_finishes_what_was_submitted),
+        TEST(in_a_busy_loop_the_end_waits_for_the_disk_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
