@@ -183,15 +183,17 @@ static void say_whole_args(struct provider_call *pc, struct openai_state *s, uin
         out_tool_args(pc, &s->out, slot, json_text(args));
 }
 
-static void say_whole_call(struct provider_call *pc, struct openai_state *s, struct span id_text,
-                           struct json function)
+/* More calls than can be kept are an error, as in a stream: never an answer that lacks some. */
+static enum err say_whole_call(struct provider_call *pc, struct openai_state *s,
+                               struct span id_text, struct json function)
 {
     if (!openai_make_tools(pc, s) || s->tool_count == OPENAI_MAX_TOOL_CALLS)
-        return;
+        return ERR_TOO_BIG;
     uint32_t slot = (uint32_t)s->tool_count++;
     s->tools[slot].begun = true;
     out_tool_begin(pc, &s->out, slot, id_text, json_text(json_get(function, "name")));
     say_whole_args(pc, s, slot, json_get(function, "arguments"));
+    return OK;
 }
 
 static void say_thinking_blocks(struct provider_call *pc, struct openai_state *s,
@@ -205,8 +207,9 @@ static void say_thinking_blocks(struct provider_call *pc, struct openai_state *s
     }
 }
 
-static void say_message(struct provider_call *pc, struct openai_state *s, struct json message)
+static enum err say_message(struct provider_call *pc, struct openai_state *s, struct json message)
 {
+    enum err e = OK;
     struct json blocks = json_get(message, "thinking_blocks");
     if (json_type(blocks) == JSON_ARRAY && json_count(blocks))
         say_thinking_blocks(pc, s, blocks);
@@ -216,10 +219,13 @@ static void say_message(struct provider_call *pc, struct openai_state *s, struct
     openai_say_refusal(pc, s, json_get(message, "refusal"));
     struct json calls = json_get(message, "tool_calls"),
                 legacy = json_get(message, "function_call");
-    for (struct json_iter i = json_iter(calls); json_type(calls) == JSON_ARRAY && json_next(&i);)
-        say_whole_call(pc, s, json_text(json_get(i.value, "id")), json_get(i.value, "function"));
-    if (json_type(legacy) == JSON_OBJECT)
-        say_whole_call(pc, s, SPAN_NONE, legacy);
+    struct json_iter i = json_iter(calls);
+    while (!e && json_type(calls) == JSON_ARRAY && json_next(&i))
+        e = say_whole_call(pc, s, json_text(json_get(i.value, "id")),
+                           json_get(i.value, "function"));
+    if (!e && json_type(legacy) == JSON_OBJECT)
+        e = say_whole_call(pc, s, SPAN_NONE, legacy);
+    return e;
 }
 
 static enum err parse_whole(struct provider_call *pc, struct openai_state *s, struct json root,
@@ -244,9 +250,10 @@ static enum err parse_whole(struct provider_call *pc, struct openai_state *s, st
     openai_note_stop(pc, s, choice);
     out_start(pc, &s->out, json_text(json_get(root, "id")), json_text(json_get(root, "model")),
               &s->usage);
-    say_message(pc, s, message);
-    openai_finish(pc, s);
-    return OK;
+    enum err e = say_message(pc, s, message);
+    if (!e)
+        openai_finish(pc, s);
+    return e;
 }
 
 enum err openai_parse_response(struct provider_call *pc, const struct exchange *x, struct span body)

@@ -80,6 +80,9 @@ static const struct status_case statuses[] = {
      ERROR_UPSTREAM_NOT_FOUND},
     {200, "{\"error\":{\"type\":\"new_word\"}}", ERROR_UPSTREAM_ERROR},
     {200, "{\"error\":\"text\"}", ERROR_UPSTREAM_ERROR},
+    {200, "{\"error\":{\"message\":\"m\",\"code\":399}}", ERROR_UPSTREAM_ERROR},
+    {200, "{\"error\":{\"message\":\"m\",\"code\":600}}", ERROR_UPSTREAM_ERROR},
+    {400, "{\"error\":{\"message\":\"m\",\"code\":\"insufficient_quota\"}}", ERROR_UPSTREAM_QUOTA},
 };
 
 static void statuses_and_words_become_classes(void **state)
@@ -118,6 +121,8 @@ static void the_message_is_found_in_every_shape(void **state)
          "{\"detail\":[{\"loc\":[\"body\",\"input\",0],\"msg\":\"field "
          "required\"},{\"msg\":\"no\"}]}",
          "body.input.0: field required; no"},
+        {422, "{\"message\":\"\",\"detail\":[],\"title\":\"t\"}", "t"},
+        {422, "{\"detail\":[{\"loc\":[],\"msg\":7},{\"loc\":[\"a\"],\"msg\":\"m\"}]}", " ; a: m"},
         {502, "<html><h1>Bad Gateway</h1></html>", "The provider answered with status 502."},
         {500, "", "The provider answered with status 500."},
         {200, "{\"error\":{}}", "The provider answered with an error."},

@@ -254,6 +254,14 @@ static void every_answer_becomes_its_events(void **state)
          "{\"id\":\"c1\",\"model\":\"gpt-x\",\"choices\":[{\"message\":{\"content\":\"a\xff\"},"
          "\"finish_reason\":\"stop\"}]}",
          START "TEXT a\xef\xbf\xbd\n" NO_COUNTS "STOP end\nEND\n"},
+        {"an error that is none",
+         "{\"id\":\"c1\",\"model\":\"gpt-x\",\"error\":false,\"choices\":[{\"message\":{"
+         "\"content\":"
+         "\"x\"},\"finish_reason\":\"stop\"}]}",
+         START "TEXT x\n" NO_COUNTS "STOP end\nEND\n"},
+        {"an error that is true", "{\"error\":true}",
+         "ERROR upstream_error The provider answered with an error.\n"},
+        {"an error as a detail", "{\"detail\":\"m\"}", "ERROR upstream_error m\n"},
         {"no choices", "{\"id\":\"c1\",\"choices\":[]}", "INVALID\n"},
         {"a list", "[]", "INVALID\n"},
         {"HTML", "<html>", "INVALID\n"},
@@ -309,6 +317,26 @@ static int leave(void **state)
     return 0;
 }
 
+static void more_calls_than_can_be_kept_end_the_answer(void **state)
+{
+    (void)state;
+    for (int calls = 128; calls <= 129; calls++) {
+        struct buf in = {0};
+        struct rig r;
+        buf_append_str(&in, "{\"id\":\"c\",\"choices\":[{\"message\":{\"tool_calls\":[");
+        for (int i = 0; i < calls; i++)
+            buf_printf(&in, "%s{\"id\":\"i%d\",\"function\":{\"name\":\"f\"}}", i ? "," : "", i);
+        buf_append_str(&in, "]},\"finish_reason\":\"tool_calls\"}]}");
+        buf_append_char(&in, 0);
+        rig_init(&r, &provider_openai, "gpt-4o");
+        assert_int_equal(rig_build(&r, API_ANTHROPIC_MESSAGES, SPAN(ASK)), OK);
+        assert_int_equal(rig_answer(&r, in.data), calls == 128 ? OK : ERR_TOO_BIG);
+        assert_int_equal(r.ends, calls == 128);
+        buf_free(&in);
+        rig_free(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +344,7 @@ int main(void)
         cmocka_unit_test(every_answer_becomes_its_events),
         cmocka_unit_test(a_body_that_was_cut_is_no_answer),
         cmocka_unit_test(too_many_tool_calls_end_the_answer),
+        cmocka_unit_test(more_calls_than_can_be_kept_end_the_answer),
     };
     return cmocka_run_group_tests(tests, NULL, leave);
 }
