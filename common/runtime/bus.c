@@ -27,7 +27,8 @@ enum {
     PING_US = 250 * 1000,
     PEER_TIMEOUT_MS = 1200,
     STALL_US = 1000 * 1000, /* our own loop stood still: judge nobody by it */
-    RETRY_MS = 5,           /* a batch that met the high-water mark */
+    SOON_MS = 4,
+    RETRY_MS = 5, /* a batch that met the high-water mark */
     HWM_BATCHES = 10000,
     MAX_CONTROL_BYTES = 64 * 1024,
     MAX_DATA_BYTES = 80 * 1024 * 1024,
@@ -82,7 +83,7 @@ struct bus_peer {
     char id[ID_BYTES]; /* routing id at our ROUTERs */
     size_t id_len;
     struct outbox out[2];
-    bool dirty;
+    bool dirty, urgent; /* something waits; some of it for the end of this turn only */
     struct bus_peer *next_dirty;
     UT_hash_handle hh;     /* clients, by id */
     struct bus_peer *next; /* links */
@@ -102,7 +103,8 @@ struct bus {
     struct bus_peer *links;
     struct bus_peer *dirty;
     struct bus_peer *dead; /* freed at the end of the turn: a handler may still hold one */
-    struct loop_timer tick, retry;
+    struct loop_timer tick, retry, soon;
+    bool soon_is_now;
     struct loop_hook flush_hook;
     uint64_t ticked_us;
     uint64_t dropped;
@@ -213,7 +215,19 @@ static void on_retry(void *ctx)
     (void)ctx; /* waking the loop is enough: the turn's end flushes */
 }
 
-void bus_flush(struct bus *bus)
+static void on_soon(void *ctx)
+{
+    struct bus *bus = ctx;
+    bus->soon_is_now = true; /* at the turn's end */
+}
+
+/* What may wait does so while the peer is there and nothing else leaves for it. */
+static bool may_wait(const struct bus_peer *peer)
+{
+    return peer->up && !peer->urgent && !peer->bus->soon_is_now;
+}
+
+static void flush(struct bus *bus, bool all)
 {
     struct bus_peer *list = bus->dirty;
     bus->dirty = NULL;
@@ -221,6 +235,13 @@ void bus_flush(struct bus *bus)
         struct bus_peer *peer = list;
         list = peer->next_dirty;
         peer->dirty = false;
+        if (!all && may_wait(peer)) {
+            mark_dirty(peer);
+            if (!loop_timer_running(&bus->soon))
+                loop_timer_start(bus->loop, &bus->soon, SOON_MS, on_soon, bus);
+            continue;
+        }
+        peer->urgent = false;
         bool again = false;
         bool there = flush_channel(peer, CHANNEL_CONTROL, &again);
         there = flush_channel(peer, CHANNEL_DATA, &again) && there;
@@ -228,10 +249,16 @@ void bus_flush(struct bus *bus)
             peer_lost(peer, "unreachable");
         if (again) {
             mark_dirty(peer);
+            peer->urgent = true;
             if (!loop_timer_running(&bus->retry))
                 loop_timer_start(bus->loop, &bus->retry, RETRY_MS, on_retry, bus);
         }
     }
+}
+
+void bus_flush(struct bus *bus)
+{
+    flush(bus, true);
 }
 
 /* Makes room for one more frame by flushing a full batch. An error: it can't be sent. */
@@ -252,6 +279,7 @@ static char *outbox_frame(struct bus_peer *to, enum channel channel, size_t byte
     struct outbox *out = &to->out[channel];
     char *at = NULL;
     *e_out = make_room(to, channel, bytes);
+    to->urgent = true;
     if (!*e_out && bytes < SMALL_FRAME_BYTES) {
         char *start = buf_reserve(&out->bundle, BUNDLE_HEAD_BYTES + LENGTH_BYTES + bytes);
         if (start) {
@@ -302,6 +330,15 @@ enum err bus_send(struct bus_peer *to, struct header h, enum message_type type, 
     return send_on(to, message_info(type)->channel, h, type, message);
 }
 
+enum err bus_send_soon(struct bus_peer *to, struct header h, enum message_type type,
+                       const void *message)
+{
+    bool urgent = to->urgent;
+    enum err e = bus_send(to, h, type, message);
+    to->urgent = urgent;
+    return e;
+}
+
 static enum err forward_copy(struct bus_peer *to, enum channel channel, const struct header *h,
                              struct span frame)
 {
@@ -322,6 +359,7 @@ static enum err forward_part(struct bus_peer *to, enum channel channel, const st
     struct outbox *out = &to->out[channel];
     size_t bytes = zmq_msg_size(msg);
     enum err e = make_room(to, channel, bytes);
+    to->urgent = true;
     if (!e)
         e = close_bundle(out);
     if (e) {
@@ -812,7 +850,7 @@ static void free_dead(struct bus *bus)
 static void on_turn_end(void *ctx)
 {
     struct bus *bus = ctx;
-    bus_flush(bus);
+    flush(bus, false);
     for (struct wire *wire = bus->wires; wire; wire = wire->next) {
         if (!wire->touched)
             continue;
@@ -821,7 +859,8 @@ static void on_turn_end(void *ctx)
             loop_again(bus->loop), drain(wire);
     }
     if (bus->dirty)
-        bus_flush(bus);
+        flush(bus, false);
+    bus->soon_is_now = false;
     for (struct wire *wire = bus->wires; wire; wire = wire->next) {
         if (wire->touched)
             loop_again(bus->loop);
@@ -1048,6 +1087,7 @@ void bus_destroy(struct bus **pointer)
     bus_flush(bus);
     loop_timer_stop(bus->loop, &bus->tick);
     loop_timer_stop(bus->loop, &bus->retry);
+    loop_timer_stop(bus->loop, &bus->soon);
     loop_hook_remove(bus->loop, &bus->flush_hook);
     while (bus->wires) {
         struct wire *wire = bus->wires;

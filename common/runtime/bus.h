@@ -63,6 +63,10 @@ enum err bus_connect(struct bus *bus, const char *role, const char *address,
  * the peer is down; ERR_AGAIN at the high-water mark (a dead peer or a bug). */
 enum err bus_send(struct bus_peer *to, struct header h, enum message_type type,
                   const void *message);
+/* The same for what nobody waits for: it may be held back for a few milliseconds, so that the other
+ * end wakes once for many. It never changes places with what is sent to that peer after it. */
+enum err bus_send_soon(struct bus_peer *to, struct header h, enum message_type type,
+                       const void *message);
 /* The same message to another peer without copying or encoding; `h` replaces its header (type
  * kept). Once per message; m->frame and m->body stay readable until the handler returns. */
 enum err bus_forward(struct bus_peer *to, struct header h, const struct bus_message *m);

@@ -12,7 +12,7 @@ static enum err send_release(void *ctx, const struct request_id *id, const struc
 {
     struct edge *e = ctx;
     struct header h = {.id = *id};
-    return bus_send(e->d->auth, h, MESSAGE_RELEASE, r);
+    return bus_send_soon(e->d->auth, h, MESSAGE_RELEASE, r);
 }
 
 /* ---- configuration ---- */

@@ -45,7 +45,7 @@ static void on_upkeep(void *ctx)
 static enum err send_settle(void *ctx, struct header h, const struct settle *m)
 {
     const struct worker *w = ctx;
-    return bus_send(w->d->auth, h, MESSAGE_SETTLE, m);
+    return bus_send_soon(w->d->auth, h, MESSAGE_SETTLE, m);
 }
 
 static enum err send_to_broker(void *ctx, struct bus_peer *to, struct header h,

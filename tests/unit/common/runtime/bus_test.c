@@ -191,6 +191,29 @@ static void frames_of_all_sizes_keep_their_order(void **state)
     assert_int_equal(bus_dropped(w->client.bus) + bus_dropped(w->server.bus), 0);
 }
 
+static void what_may_wait_arrives_soon_and_in_its_place(void **state)
+{
+    struct world *w = *state;
+    struct data data = {.bytes = SPAN("x")};
+    open_client(w);
+    AWAIT(w, w->client.peer && w->server.peer);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(
+            bus_send_soon(w->client.peer, (struct header){.seq = i}, MESSAGE_DATA, &data), OK);
+    AWAIT(w, w->server.received == 3); /* by themselves */
+    for (uint32_t i = 3; i < 200; i++) {
+        if (i % 3)
+            assert_int_equal(
+                bus_send_soon(w->client.peer, (struct header){.seq = i}, MESSAGE_DATA, &data), OK);
+        else
+            assert_int_equal(send_text(w->client.peer, i, SPAN("now")), OK);
+        if (i % 10 == 0)
+            turn(w);
+    }
+    AWAIT(w, w->server.received == 200);
+    assert_true(w->server.in_order);
+}
+
 static void a_bundle_cut_anywhere_harms_nobody(void **state)
 {
     struct world *w = *state;
@@ -475,6 +498,8 @@ int main(void)
             teardown),
         cmocka_unit_test_setup_teardown(a_large_message_arrives_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(frames_of_all_sizes_keep_their_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_may_wait_arrives_soon_and_in_its_place, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_bundle_cut_anywhere_harms_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_that_ends_is_noticed_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_server_that_is_reborn_is_greeted_anew, setup, teardown),
