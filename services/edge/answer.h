@@ -25,9 +25,9 @@ void answer_init(struct client *c, struct edge *e, struct http_exchange *x, enum
 struct failure {
     unsigned error_class;
     struct span message;
-    struct span code, param; /* empty = the class's own, none */
-    uint64_t retry_after_ms; /* 0 = the class's own */
-    bool final;              /* no retry can help, whatever the class */
+    struct span code, param;  /* empty = the class's own, none */
+    uint64_t retry_after_ms;  /* 0 = the class's own */
+    bool final;               /* no retry can help, whatever the class */
     struct span details_json; /* error.details of an Anthropic answer */
 };
 

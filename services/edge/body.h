@@ -10,7 +10,7 @@
 enum { MODEL_MAX_BYTES = 256, RESPONSE_ID_MAX_BYTES = 512, CHOICES_MAX = 128 };
 
 struct body {
-    struct span model; /* decoded; empty when the client named none */
+    struct span model;                /* decoded; empty when the client named none */
     struct span previous_response_id; /* decoded; of a stored response that this one continues */
     bool stream;
     bool has_cap;

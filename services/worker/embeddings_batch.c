@@ -190,7 +190,8 @@ static void append_usage(struct json_writer *w, struct json usage, const struct 
     jw_object(w);
     for (size_t i = 0; i < 2; i++) {
         uint64_t total = count_of(usage, shared[i]);
-        uint64_t part = embeddings_portion(total, v->after, v->sum) - embeddings_portion(total, v->before, v->sum);
+        uint64_t part = embeddings_portion(total, v->after, v->sum) -
+                        embeddings_portion(total, v->before, v->sum);
         jw_key(w, shared[i]);
         jw_u64(w, part);
         if (i == 0)
