@@ -165,7 +165,9 @@ class Suite:
                                   [i.replace("{sim}", base) for i in v] if isinstance(v, list) else v)
                               for k, v in p.items()} for n, p in self.providers.items()})
         config = {"default_model": next(iter(self.models), None), "providers": providers, "models": self.models,
-                  "bus": {"brokers": [f"ipc://{self.run_dir}/broker-{i + 1}" for i in range(self.broker_count)]},
+                  # a machine that does five things at once may let a live daemon wait for a second or two
+                  "bus": {"brokers": [f"ipc://{self.run_dir}/broker-{i + 1}" for i in range(self.broker_count)],
+                          "peer_timeout": "10s"},
                   "metrics": {"port": self.metrics_port}, "edge": {"address": "127.0.0.1", "port": self.ports[0]}}
         for section, values in self.options.items():
             config.setdefault(section, {}).update(values)
