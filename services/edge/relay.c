@@ -31,16 +31,24 @@ static struct bus_peer *send_to_a_broker(struct client_request *r, const struct 
     return NULL;
 }
 
+/* None would let nothing through, and several too large ones would not fit what the server holds of
+ * one stream. */
+static uint32_t stream_window(const struct edge *e)
+{
+    enum { LEAST = 16 << 10, MOST = 2 << 20 };
+    uint64_t bytes = edge_options(e)->edge_stream_window;
+    return bytes < LEAST ? LEAST : bytes > MOST ? MOST : (uint32_t)bytes;
+}
+
 /* The body stays until something of an answer is there: a broker may yet hand the request back. */
 static bool send_request(struct client_request *r)
 {
-    uint32_t window = (uint32_t)edge_options(r->edge)->edge_stream_window;
     struct request message = {
         .api = r->to.api,
         .model = r->model,
         .key_id = r->key_id,
         .key_name = r->key_name,
-        .credit = r->stream ? window : 0,
+        .credit = r->stream ? stream_window(r->edge) : 0,
         .input_tokens = r->input_tokens,
         .method = http_method(r->to.x),
         .path = target_of(r),

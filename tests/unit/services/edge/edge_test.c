@@ -485,6 +485,24 @@ static void credit_comes_back_as_the_client_reads(void **state)
     client_close(&c);
 }
 
+/* One of none would let nothing through; a huge one would lose bytes of a slow reader's stream. */
+static void a_window_beyond_all_measure_is_put_right(void **state)
+{
+    static const struct {
+        uint64_t window, credit;
+    } cases[] = {{0, 16 << 10}, {(uint64_t)1 << 32, 2 << 20}, {100000, 100000}};
+    struct suite *s = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct suite_client c;
+        s->config->options.edge_stream_window = cases[i].window;
+        struct suite_peer *broker = start_stream(s, &c, CHAT);
+        assert_int_equal(broker->seen[MESSAGE_REQUEST].number[1], cases[i].credit);
+        broker->seen[MESSAGE_REQUEST].count = 0;
+        client_close(&c);
+        SUITE_UNTIL(s, s->edge.request_count == 0);
+    }
+}
+
 /* ---- departures, deadlines, brokers ---- */
 
 static void a_client_that_leaves_cancels_its_request(void **state)
@@ -753,6 +771,7 @@ int main(void)
         TEST(a_late_first_content_does_not_hold_the_status_for_ever),
         TEST(a_silent_stream_is_kept_alive),
         TEST(credit_comes_back_as_the_client_reads),
+        TEST(a_window_beyond_all_measure_is_put_right),
         TEST(a_client_that_leaves_cancels_its_request),
         TEST(a_client_that_leaves_while_auth_thinks_is_released),
         TEST(the_models_deadline_ends_a_request),
