@@ -765,16 +765,21 @@ static void look_for_stall(struct bus *bus)
     if (still <= STALL_US)
         return;
     bus->ticked_us = now;
-    for (struct bus_peer *peer = bus->clients; peer; peer = peer->hh.next)
+    bool alone = true; /* as while a daemon starts */
+    for (struct bus_peer *peer = bus->clients; peer; peer = peer->hh.next) {
         peer->heard_us = now;
+        alone = false;
+    }
     for (struct bus_peer *link = bus->links; link; link = link->next) {
         link->heard_us = now;
         if (!link->up)
             continue;
         send_ping(link, now);
         link->doubt_us = now;
+        alone = false;
     }
-    log_warn("stood_still", LU64("ms", still / 1000));
+    if (!alone)
+        log_warn("stood_still", LU64("ms", still / 1000));
 }
 
 /* Everything that is there. */
