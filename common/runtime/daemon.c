@@ -317,7 +317,10 @@ static const char *own_address(const struct life *life)
     if (strcmp(life->spec->role, "metrics") == 0)
         return o->bus_metrics;
     for (size_t i = 0; i < o->bus_brokers.count; i++) {
-        if (strstr(o->bus_brokers.items[i], life->name))
+        struct span address = span_str(o->bus_brokers.items[i]);
+        size_t n = strlen(life->name);
+        if (address.len > n && span_ends(address, life->name) &&
+            address.data[address.len - n - 1] == '/')
             return o->bus_brokers.items[i];
     }
     return o->bus_brokers.count ? o->bus_brokers.items[0] : "";

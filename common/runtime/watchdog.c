@@ -8,7 +8,7 @@
 
 #include "common/base/log.h"
 
-enum { LOOKS = 4 };
+enum { LOOKS = 4, LEAST_MS = 1000 };
 
 struct watchdog {
     struct loop *loop;
@@ -55,7 +55,7 @@ enum err watchdog_start(struct loop *loop, uint64_t limit_ms)
     if (limit_ms == 0)
         return OK;
     w.loop = loop;
-    w.limit_ms = limit_ms;
+    w.limit_ms = limit_ms < LEAST_MS ? LEAST_MS : limit_ms;
     on_feed(&w);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
