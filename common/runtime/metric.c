@@ -152,6 +152,10 @@ void metric_flush(struct metric_client *m)
         bool gauge = metric_info(s->id)->kind == METRIC_GAUGE;
         if ((s->dirty || (all_gauges && gauge)) && !send_series(m, s))
             return;
+        if (gauge && s->value == METRIC_GONE) { /* said: make room for others */
+            HASH_DEL(m->table, s);
+            free(s);
+        }
     }
 }
 

@@ -118,6 +118,27 @@ static void a_gauge_that_does_not_change_is_said_again_now_and_then(void **state
     assert_int_equal(w->counted, 1);
 }
 
+/* Workers have random names: those that came and went must not use up the table for ever. */
+static void gauges_that_are_gone_leave_room_for_others(void **state)
+{
+    struct world *w = *state;
+    char name[32];
+    AWAIT(w, bus_peer_up(w->link));
+    for (unsigned i = 0; i < 9000; i++) {
+        (void)snprintf(name, sizeof name, "worker-%u", i);
+        const struct span *labels = METRIC_LABELS(SPAN("openai"), span_str(name));
+        metric_set(w->metrics, METRIC_WORKER_SLOTS, labels, 1);
+        metric_set(w->metrics, METRIC_WORKER_SLOTS, labels, METRIC_GONE);
+        if (i % 500 == 0) {
+            metric_flush(w->metrics);
+            turn(w);
+        }
+    }
+    metric_flush(w->metrics);
+    metric_set(w->metrics, METRIC_QUEUE_DEPTH, NULL, 3);
+    AWAIT(w, w->gauge == 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +146,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_gauge_that_does_not_change_is_said_again_now_and_then,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(gauges_that_are_gone_leave_room_for_others, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
