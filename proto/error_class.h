@@ -15,7 +15,7 @@ enum error_class {
 };
 
 struct error_info {
-    const char *name; /* lower case, for logs and metric labels */
+    const char *name; /* as in errors.def, for logs and metric labels */
     unsigned openai_status;
     const char *openai_type;
     const char *openai_code;

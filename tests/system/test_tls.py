@@ -51,7 +51,7 @@ def test_a_renewed_certificate_is_served_and_no_stream_is_cut(tmp_path):
         # a file that is no certificate leaves the last one in force
         (folder / "cert.pem").write_text("nothing")
         suite.daemons["edge-1"].signal(signal.SIGHUP)
-        wait_for(lambda: "tls_cert" in suite.daemons["edge-1"].log or "tls" in suite.daemons["edge-1"].log, "the complaint")
+        wait_for(lambda: "event=tls_not_renewed" in suite.daemons["edge-1"].log, "the complaint")
         assert ssl.get_server_certificate(("127.0.0.1", suite.ports[0])).strip() == second.strip()
 
 
