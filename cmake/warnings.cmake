@@ -1,4 +1,4 @@
-# The one list of compiler flags (HOUSE.md "Tools" and RELIABILITY.md 4 "Build").
+# The one list of compiler flags.
 add_library(tollgate_flags INTERFACE)
 target_compile_options(tollgate_flags INTERFACE
     -std=gnu11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes

@@ -3,8 +3,8 @@
 #ifndef COMMON_RUNTIME_DAEMON_H
 #define COMMON_RUNTIME_DAEMON_H
 
-#include "common/runtime/bus.h"
-#include "common/runtime/config.h"
+#include "common/runtime/bus/bus.h"
+#include "common/runtime/config/config.h"
 #include "common/runtime/metric.h"
 
 /* What daemon_main hands to a daemon; valid from start to stop. */

@@ -3,7 +3,7 @@
 #ifndef COMMON_RUNTIME_METRIC_H
 #define COMMON_RUNTIME_METRIC_H
 
-#include "common/runtime/bus.h"
+#include "common/runtime/bus/bus.h"
 #include "proto/metric_id.h"
 
 struct metric_client;

@@ -7,7 +7,7 @@
 
 #include "common/base/log.h"
 #include "services/auth/client.h"
-#include "services/auth/pepper.h"
+#include "services/auth/keys/pepper.h"
 
 enum {
     TICK_MS = 100,  /* limiter state is at most that old after a crash */

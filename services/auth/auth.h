@@ -4,10 +4,10 @@
 #define SERVICES_AUTH_AUTH_H
 
 #include "common/runtime/daemon.h"
-#include "services/auth/admin.h"
-#include "services/auth/admission.h"
-#include "services/auth/ledger.h"
-#include "services/auth/writer.h"
+#include "services/auth/admin/admin.h"
+#include "services/auth/limits/admission.h"
+#include "services/auth/ledger/ledger.h"
+#include "services/auth/ledger/writer.h"
 
 struct auth {
     struct daemon *d;

@@ -3,7 +3,7 @@
 #ifndef SERVICES_AUTH_CLIENT_H
 #define SERVICES_AUTH_CLIENT_H
 
-#include "common/runtime/bus.h"
+#include "common/runtime/bus/bus.h"
 
 struct client {
     struct bus_peer *peer; /* NULL once it is gone */

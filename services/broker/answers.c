@@ -4,7 +4,7 @@
 #include "common/base/log.h"
 #include "proto/api.h"
 #include "proto/error_class.h"
-#include "services/broker/call.h"
+#include "services/broker/request.h"
 
 enum { DATA_PER_CANCEL = 64 };
 

@@ -2,7 +2,7 @@
  * Holds the queue, the slots, the breakers and the retries; reads no body, talks to no provider,
  * writes nothing to disk. */
 #include "common/base/log.h"
-#include "services/broker/host.h"
+#include "services/broker/timers.h"
 #include "services/broker/peers.h"
 #include "services/broker/rules.h"
 

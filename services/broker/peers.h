@@ -3,7 +3,7 @@
 #define SERVICES_BROKER_PEERS_H
 
 #include "common/runtime/metric.h"
-#include "services/broker/calls.h"
+#include "services/broker/requests.h"
 
 /* NULL when the peer is something else. */
 struct edge *peer_edge(const struct bus_peer *peer);

@@ -4,7 +4,7 @@
 #define SERVICES_BROKER_REPORT_H
 
 #include "common/runtime/metric.h"
-#include "services/broker/calls.h"
+#include "services/broker/requests.h"
 
 void report_all(struct metric_client *m, const struct calls *c, const struct workers *ws);
 /* A worker has left: its series go too. */

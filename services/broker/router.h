@@ -4,7 +4,7 @@
 #ifndef SERVICES_BROKER_ROUTER_H
 #define SERVICES_BROKER_ROUTER_H
 
-#include "common/runtime/config.h"
+#include "common/runtime/config/config.h"
 #include "services/broker/breaker.h"
 #include "services/broker/workers.h"
 

@@ -2,7 +2,7 @@
 #ifndef SERVICES_BROKER_RULES_H
 #define SERVICES_BROKER_RULES_H
 
-#include "services/broker/calls.h"
+#include "services/broker/requests.h"
 
 struct calls_rules rules_from(const struct config_options *o);
 

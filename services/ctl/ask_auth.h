@@ -3,7 +3,7 @@
 #define SERVICES_CTL_ASK_AUTH_H
 
 #include "common/base/json.h"
-#include "services/ctl/place.h"
+#include "services/ctl/paths.h"
 
 struct answer {
     struct buf text;

@@ -1,6 +1,6 @@
 #include "services/ctl/ask_metrics.h"
 
-#include "common/runtime/bus.h"
+#include "common/runtime/bus/bus.h"
 #include "services/ctl/knock.h"
 
 struct asking {

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "services/ctl/place.h"
+#include "services/ctl/paths.h"
 
 /* A key that is not in the environment here may well be in the worker's: a note, not an error. */
 static void note_unset(const struct config_provider *p, const char *text)

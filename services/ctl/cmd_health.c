@@ -6,7 +6,7 @@
 #include "common/base/log.h"
 #include "services/ctl/ask_metrics.h"
 #include "services/ctl/knock.h"
-#include "services/ctl/place.h"
+#include "services/ctl/paths.h"
 
 enum { HEALTH_TIMEOUT_MS = 3000 };
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "common/base/model_file.h"
-#include "services/ctl/place.h"
+#include "services/ctl/paths.h"
 #include "services/ctl/sheet.h"
 
 /* One target of one model. */

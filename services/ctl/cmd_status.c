@@ -5,7 +5,7 @@
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "services/ctl/ask_metrics.h"
-#include "services/ctl/place.h"
+#include "services/ctl/paths.h"
 #include "services/ctl/sheet.h"
 
 enum { STATUS_TIMEOUT_MS = 3000 };

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/buf.h"
-#include "common/runtime/bus.h"
+#include "common/runtime/bus/bus.h"
 
 void knock_name(char out[KNOCK_NAME_BYTES])
 {

@@ -2,7 +2,7 @@
 #ifndef SERVICES_CTL_SUITE_H
 #define SERVICES_CTL_SUITE_H
 
-#include "services/ctl/place.h"
+#include "services/ctl/paths.h"
 #include "services/ctl/supervisor.h"
 
 enum { SUITE_SECRETS_MAX = 64 };

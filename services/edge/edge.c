@@ -1,10 +1,10 @@
 #include "services/edge/edge.h"
 
 #include "common/base/log.h"
-#include "services/edge/admission.h"
-#include "services/edge/front.h"
-#include "services/edge/relay.h"
-#include "services/edge/status.h"
+#include "services/edge/request/authorize.h"
+#include "services/edge/http/handlers.h"
+#include "services/edge/request/relay.h"
+#include "services/edge/status/status.h"
 
 enum { TICK_MS = 250 };
 

@@ -6,9 +6,9 @@
 #include "common/base/json.h"
 #include "common/http/http.h"
 #include "common/runtime/daemon.h"
-#include "services/edge/cidr.h"
-#include "services/edge/leases.h"
-#include "services/edge/releases.h"
+#include "services/edge/http/cidr.h"
+#include "services/edge/leases/leases.h"
+#include "services/edge/leases/releases.h"
 
 struct client_request;
 

@@ -2,10 +2,10 @@
  * streams; asks auth who may, hands requests to a broker, gives answers back. Never sees a
  * provider's key, never interprets a prompt. */
 #include "common/runtime/daemon.h"
-#include "services/edge/admission.h"
+#include "services/edge/request/authorize.h"
 #include "services/edge/edge.h"
-#include "services/edge/relay.h"
-#include "services/edge/status.h"
+#include "services/edge/request/relay.h"
+#include "services/edge/status/status.h"
 
 static enum err start(void *self, struct daemon *d)
 {

@@ -2,7 +2,7 @@
 #ifndef SERVICES_WORKER_REPORT_H
 #define SERVICES_WORKER_REPORT_H
 
-#include "services/worker/jobs.h"
+#include "services/worker/attempt/attempts.h"
 
 /* m may be NULL. */
 void report_gauges(struct metric_client *m, const struct setup *setup, const struct jobs *jobs,

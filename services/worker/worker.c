@@ -3,7 +3,7 @@
 #include "common/base/log.h"
 #include "common/base/model_file.h"
 #include "services/worker/report.h"
-#include "services/worker/schema_cache.h"
+#include "services/worker/providers/replicate/schema_cache.h"
 
 enum { UPKEEP_MS = 100 };
 

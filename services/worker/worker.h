@@ -3,7 +3,7 @@
 #define SERVICES_WORKER_WORKER_H
 
 #include "common/runtime/daemon.h"
-#include "services/worker/jobs.h"
+#include "services/worker/attempt/attempts.h"
 #include "services/worker/slots.h"
 
 struct worker {

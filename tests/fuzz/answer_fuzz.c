@@ -1,7 +1,7 @@
 /* Any order of events through each writer: a stream's data lines are JSON and its end comes at most
  * once and last, an Anthropic stream's blocks never overlap, and one answer is one JSON value. */
 #include "fuzz/fuzz.h"
-#include "services/worker/api_ops.h"
+#include "services/worker/neutral/api_ops.h"
 
 static struct json_doc doc;
 

@@ -1,7 +1,7 @@
 /* A client's body through each reader (the first byte says which): refused with a fault, or read in
  * at most 16 times its size, into pieces of JSON that are whole. */
 #include "fuzz/fuzz.h"
-#include "services/worker/api_ops.h"
+#include "services/worker/neutral/api_ops.h"
 
 static struct json_doc piece_doc;
 

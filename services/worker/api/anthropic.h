@@ -3,7 +3,7 @@
 #define SERVICES_WORKER_API_ANTHROPIC_H
 
 #include "services/worker/api/read.h"
-#include "services/worker/api_ops.h"
+#include "services/worker/neutral/api_ops.h"
 
 /* member_fns; `into` is the request. */
 enum err anthropic_read_messages(struct reader *r, const struct where *at, struct json v,

@@ -5,7 +5,7 @@
 #ifndef SERVICES_WORKER_API_READ_H
 #define SERVICES_WORKER_API_READ_H
 
-#include "services/worker/neutral.h"
+#include "services/worker/neutral/neutral.h"
 
 struct reader {
     struct neutral_request *out;

@@ -4,7 +4,7 @@
 #define SERVICES_WORKER_API_WRITER_H
 
 #include "services/worker/api/rope.h"
-#include "services/worker/api_ops.h"
+#include "services/worker/neutral/api_ops.h"
 
 /* The first member of every writer. */
 struct answer_writer {

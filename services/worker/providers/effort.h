@@ -2,7 +2,7 @@
 #ifndef SERVICES_WORKER_PROVIDERS_EFFORT_H
 #define SERVICES_WORKER_PROVIDERS_EFFORT_H
 
-#include "services/worker/neutral.h"
+#include "services/worker/neutral/neutral.h"
 
 /* OpenAI's word for it (WIRE 14): the client's own, "none" for thinking switched off, or by the
  * size of a budget. Empty when nothing is said. */

@@ -1,8 +1,8 @@
 #include "services/worker/providers/error_map.h"
 
-#include "services/worker/mask.h"
+#include "services/worker/providers/mask.h"
 #include "services/worker/providers/out.h"
-#include "services/worker/retry_after.h"
+#include "services/worker/providers/retry_after.h"
 
 /* ---- reading ---- */
 

@@ -3,7 +3,7 @@
 #ifndef SERVICES_WORKER_PROVIDERS_ERROR_MAP_H
 #define SERVICES_WORKER_PROVIDERS_ERROR_MAP_H
 
-#include "services/worker/provider.h"
+#include "services/worker/neutral/provider.h"
 
 /* What the body says; bytes in the arena, empty where it does not. */
 struct upstream_error {

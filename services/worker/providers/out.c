@@ -1,6 +1,6 @@
 #include "services/worker/providers/out.h"
 
-#include "services/worker/fault.h"
+#include "services/worker/neutral/fault.h"
 
 void out_event(struct provider_call *pc, struct out *o, const struct neutral_event *e)
 {

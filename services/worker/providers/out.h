@@ -3,8 +3,8 @@
 #ifndef SERVICES_WORKER_PROVIDERS_OUT_H
 #define SERVICES_WORKER_PROVIDERS_OUT_H
 
-#include "services/worker/provider.h"
-#include "services/worker/stop_filter.h"
+#include "services/worker/neutral/provider.h"
+#include "services/worker/providers/stop_filter.h"
 
 /* First member of every provider's state. */
 struct out {

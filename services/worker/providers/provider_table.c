@@ -1,5 +1,5 @@
 /* The providers there are. */
-#include "services/worker/provider.h"
+#include "services/worker/neutral/provider.h"
 
 const struct provider *const provider_all[] = {&provider_openai, &provider_anthropic,
                                                &provider_replicate, NULL};

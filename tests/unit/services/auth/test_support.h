@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "common/runtime/config.h"
-#include "services/auth/keys.h"
+#include "common/runtime/config/config.h"
+#include "services/auth/keys/keys.h"
 
 #define SECOND ((uint64_t)1000000000)
 #define START (1000 * SECOND) /* where fake monotonic time begins */

@@ -1,4 +1,4 @@
-#include "test_world.h"
+#include "unit/services/broker/test_world.h"
 
 #include "services/broker/due.h"
 

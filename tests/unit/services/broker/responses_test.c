@@ -1,5 +1,5 @@
 /* Requests about stored responses: where they go, whom they are for. */
-#include "test_world.h"
+#include "unit/services/broker/test_world.h"
 
 #include "proto/error_class.h"
 

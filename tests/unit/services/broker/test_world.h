@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
-#include "services/broker/calls.h"
+#include "services/broker/requests.h"
 
 /* Owned by the caller; fails the test when the text is no good configuration. */
 struct config *test_config(const char *yaml);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "common/runtime/config.h"
+#include "common/runtime/config/config.h"
 #include "services/ctl/demo.h"
 
 static const struct demo_ports ports = {4000, 9464, 4010};

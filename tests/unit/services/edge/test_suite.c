@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "services/edge/admission.h"
-#include "services/edge/relay.h"
-#include "services/edge/status.h"
+#include "services/edge/request/authorize.h"
+#include "services/edge/request/relay.h"
+#include "services/edge/status/status.h"
 
 static const char yaml[] =
     "default_model: gpt-4\n"

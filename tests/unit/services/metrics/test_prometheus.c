@@ -1,4 +1,4 @@
-#include "test_prometheus.h"
+#include "unit/services/metrics/test_prometheus.h"
 
 #include <ctype.h>
 #include <math.h>

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#include "services/worker/call.h"
+#include "services/worker/pipeline/pipeline.h"
 
 enum { DRIVER_MAX_SENT = 64 };
 

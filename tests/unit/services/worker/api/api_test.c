@@ -6,7 +6,7 @@
 #include "services/worker/api/args_scan.h"
 #include "services/worker/api/data_url.h"
 #include "services/worker/api/rope.h"
-#include "services/worker/api_ops.h"
+#include "services/worker/neutral/api_ops.h"
 
 static void only_translated_apis_have_a_reader_and_a_writer(void **state)
 {

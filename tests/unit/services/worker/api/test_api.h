@@ -3,7 +3,7 @@
 #ifndef TESTS_UNIT_SERVICES_WORKER_API_TEST_API_H
 #define TESTS_UNIT_SERVICES_WORKER_API_TEST_API_H
 
-#include "services/worker/api_ops.h"
+#include "services/worker/neutral/api_ops.h"
 
 /* Reads a body with single quotes for double ones. *dump_out: the neutral form in lines, or "class
  * param". The caller frees it. */

@@ -1,5 +1,5 @@
 /* What a translation leaves out is named, in the client's own words. */
-#include "test_rig.h"
+#include "unit/services/worker/providers/test_rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "services/worker/schema_cache.h"
+#include "services/worker/providers/replicate/schema_cache.h"
 
 #define LLAMA "meta/meta-llama-3-8b-instruct"
 #define HI "\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"

@@ -1,5 +1,5 @@
 /* Upstream errors as our classes (WIRE 20, 21; H080, H097, H117, H120 to H127; golden error_*). */
-#include "test_rig.h"
+#include "unit/services/worker/providers/test_rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

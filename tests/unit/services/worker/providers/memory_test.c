@@ -1,6 +1,6 @@
 /* A request that does not fit into its memory is refused or ended, wherever that happens; never a
  * crash, never an answer with a hole in it that ends as if it were whole. */
-#include "test_rig.h"
+#include "unit/services/worker/providers/test_rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "services/worker/schema_cache.h"
+#include "services/worker/providers/replicate/schema_cache.h"
 
 enum { MOST_BYTES = 40000, STEP = 16 };
 

@@ -1,4 +1,4 @@
-#include "test_rig.h"
+#include "unit/services/worker/providers/test_rig.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -3,8 +3,8 @@
 #ifndef TESTS_UNIT_SERVICES_WORKER_PROVIDERS_TEST_RIG_H
 #define TESTS_UNIT_SERVICES_WORKER_PROVIDERS_TEST_RIG_H
 
-#include "services/worker/api_ops.h"
-#include "services/worker/provider.h"
+#include "services/worker/neutral/api_ops.h"
+#include "services/worker/neutral/provider.h"
 
 struct rig {
     struct arena arena;

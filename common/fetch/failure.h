@@ -1,0 +1,18 @@
+/* What a libcurl failure means for a request (WIRE 20). */
+#ifndef COMMON_FETCH_FAILURE_H
+#define COMMON_FETCH_FAILURE_H
+
+#include <curl/curl.h>
+
+#include "proto/error_class.h"
+
+struct upstream_failure {
+    unsigned error_class;
+    struct span message; /* static; names no address */
+};
+
+/* sent: bytes of the request left us; headed: the answer's head had come; os_errno: of the failed
+ * call, or 0. */
+struct upstream_failure upstream_failure_of(CURLcode code, bool sent, bool headed, long os_errno);
+
+#endif

@@ -1,0 +1,88 @@
+/* HTTP to the upstreams: the only user of libcurl. Requests are spread over several multi handles
+ * (PERFORMANCE rule 7), sockets stay registered in the daemon's epoll between requests (rule 6),
+ * easy handles are reused.
+ *
+ * One call of upstream_start is one request on the wire: a POST is never sent again by itself
+ * (RELIABILITY fact 9), redirects are not followed, no proxy, .netrc or credentials come from the
+ * environment, only http and https are spoken, and the address is looked at when the socket is
+ * made. */
+#ifndef COMMON_FETCH_FETCH_H
+#define COMMON_FETCH_FETCH_H
+
+#include "common/base/buf.h"
+#include "common/base/secret.h"
+#include "common/fetch/headers.h"
+#include "common/runtime/loop.h"
+
+struct upstream;
+struct upstream_origin;  /* one base URL with one key */
+struct upstream_request; /* one request on its way */
+
+struct upstream_options {
+    uint32_t shards;
+    uint32_t max_connections; /* kept open, over all shards */
+    uint64_t connect_timeout_ms;
+    uint64_t max_response_bytes; /* of an answer that is no event stream */
+    bool http2;                  /* offer it to https upstreams */
+};
+
+enum err upstream_create(struct upstream **out, struct loop *loop,
+                         const struct upstream_options *options) NODISCARD;
+/* Cancels what runs without telling anybody, closes all connections. Origins may outlive it. */
+void upstream_destroy(struct upstream **u);
+uint32_t upstream_running(const struct upstream *u);
+
+struct upstream_origin_spec {
+    struct span base_url;            /* "https://api.openai.com/v1" */
+    const struct secret *key_header; /* "Authorization: Bearer …"; borrowed; NULL = none */
+    const struct span
+        *default_headers; /* "name: value", unless the request carries that name itself */
+    size_t default_header_count;
+    const char *ca_file, *proxy; /* NULL = the system's, none */
+    bool private_network;        /* http and addresses that are not public are fine */
+};
+
+/* ERR_INVALID: not a URL that can be used; ERR_DENIED: http, and not private. */
+enum err upstream_origin_create(const struct upstream_origin_spec *spec,
+                                struct upstream_origin **out) NODISCARD;
+/* None of its requests may be running. Takes NULL, nulls. */
+void upstream_origin_destroy(struct upstream_origin **origin);
+
+/* What a request hears: on_head once, on_bytes any number of times, then on_end or on_failure, and
+ * the request is gone when that is called. Each may start and cancel requests, this one included.
+ */
+struct upstream_handler {
+    void (*on_head)(void *ctx, unsigned status, const struct upstream_headers *headers);
+    void (*on_bytes)(void *ctx, struct span bytes);
+    void (*on_end)(void *ctx);
+    /* error_class: one of ERROR_UPSTREAM_…; sent: bytes of the request may have reached the
+     * upstream. */
+    void (*on_failure)(void *ctx, unsigned error_class, struct span message, bool sent);
+};
+
+struct upstream_spec {
+    struct upstream_origin *origin;
+    const char *method; /* "POST", "GET", "DELETE" */
+    struct span path;   /* behind the origin's base URL */
+    struct span url; /* or a whole URL: the key goes there only within the same site over https, or
+                        to the origin's own scheme, host and port */
+    struct span headers; /* "name: value\n" lines, copied */
+    struct span body;    /* must outlive the request */
+    bool accept_stream;
+    uint64_t first_byte_ms; /* until the first byte of the answer's body */
+    uint64_t idle_ms;       /* between two reads after it, while not paused */
+    const struct upstream_handler *handler;
+    void *ctx;
+};
+
+enum err upstream_start(struct upstream *u, const struct upstream_spec *spec,
+                        struct upstream_request **out) NODISCARD;
+/* Ends it at once; nothing is heard of it again. Takes NULL, nulls. */
+void upstream_cancel(struct upstream_request **request);
+/* Stops reading (at most one more read's bytes are kept), and goes on. */
+void upstream_pause(struct upstream_request *request);
+void upstream_resume(struct upstream_request *request);
+/* Bytes of the request may have reached the upstream. */
+bool upstream_sent(const struct upstream_request *request);
+
+#endif

@@ -1,0 +1,148 @@
+#include "common/fetch/origin.h"
+
+#include <stdlib.h>
+
+#include "common/base/crypto.h"
+
+enum { MAX_URL = 4096 };
+
+/* Scheme, host and port: up to the first '/' behind "://". 0 when it is no such URL, or has user
+ * info, a fragment, a blank or a control byte. */
+static size_t authority_length(struct span url)
+{
+    size_t scheme = span_starts(url, "https://") ? 8 : span_starts(url, "http://") ? 7 : 0;
+    if (!scheme || url.len > MAX_URL)
+        return 0;
+    for (size_t i = 0; i < url.len; i++) {
+        unsigned char c = (unsigned char)url.data[i];
+        if (c <= 0x20 || c >= 0x7f || c == '#' || c == '\\')
+            return 0;
+    }
+    struct span rest = span_skip(url, scheme);
+    size_t host = 0;
+    while (host < rest.len && rest.data[host] != '/' && rest.data[host] != '?')
+        host++;
+    struct span authority = span_first(rest, host);
+    if (host == 0 || span_find(authority, '@') < host)
+        return 0;
+    return scheme + host;
+}
+
+bool origin_allows_url(const struct upstream_origin *o, struct span url)
+{
+    return authority_length(url) != 0 && (span_starts(url, "https://") || o->private_network);
+}
+
+/* "https://api.replicate.com" → ".replicate.com"; empty when the host has fewer than three labels.
+ */
+static struct span parent_domain(struct span authority)
+{
+    struct span host = span_skip(authority, strlen("https://"));
+    size_t dot = span_find(host, '.');
+    struct span parent = span_skip(host, dot);
+    return parent.len > 1 && span_find(span_skip(parent, 1), '.') < parent.len - 1 ? parent
+                                                                                   : SPAN_NONE;
+}
+
+bool origin_trusts_url(const struct upstream_origin *o, struct span url)
+{
+    size_t n = authority_length(url);
+    struct span own = span_first(o->base_url, o->authority_len), its = span_first(url, n);
+    if (n == 0)
+        return false;
+    if (its.len == own.len && strncasecmp(its.data, own.data, own.len) == 0)
+        return true;
+    if (!o->https || !span_starts(url, "https://"))
+        return false;
+    struct span parent = parent_domain(own);
+    if (parent.len == 0 || its.len <= parent.len + strlen("https://"))
+        return false;
+    return strncasecmp(its.data + its.len - parent.len, parent.data, parent.len) == 0;
+}
+
+static bool push(struct upstream_origin *o, struct curl_slist **head, char *line)
+{
+    struct curl_slist *node = ARENA_NEW(&o->arena, struct curl_slist);
+    if (!node || !line)
+        return false;
+    node->data = line;
+    node->next = *head;
+    *head = node;
+    return true;
+}
+
+static bool push_text(struct upstream_origin *o, const char *line)
+{
+    return push(o, &o->common, arena_strdup(&o->arena, span_str(line)));
+}
+
+static enum err add_headers(struct upstream_origin *o, const struct upstream_origin_spec *spec)
+{
+    if (spec->default_header_count > ORIGIN_MAX_DEFAULTS)
+        return ERR_TOO_BIG;
+    for (size_t i = 0; i < spec->default_header_count; i++) {
+        char *line = arena_strdup(&o->arena, spec->default_headers[i]);
+        if (!line)
+            return ERR_NOMEM;
+        o->defaults[o->default_count++] = line;
+    }
+    /* "Expect:" without a value keeps curl from asking for 100-continue. */
+    if (!push_text(o, "Expect:") || !push_text(o, "Accept-Encoding: identity") ||
+        !push_text(o, "User-Agent: tollgate/" TOLLGATE_VERSION))
+        return ERR_NOMEM;
+    o->with_key = o->common;
+    if (!spec->key_header)
+        return OK;
+    /* curl's list is not const, but only read: the secret stays where it is, not copied */
+    union {
+        const char *from;
+        char *to;
+    } key = {.from = secret_reveal(spec->key_header).data};
+    return push(o, &o->with_key, key.to) ? OK : ERR_NOMEM;
+}
+
+static const char *keep(struct upstream_origin *o, const char *text)
+{
+    return text && *text ? arena_strdup(&o->arena, span_str(text)) : NULL;
+}
+
+enum err upstream_origin_create(const struct upstream_origin_spec *spec,
+                                struct upstream_origin **out)
+{
+    *out = NULL;
+    struct span url = spec->base_url;
+    while (span_ends(url, "/"))
+        url.len--;
+    size_t authority = authority_length(url);
+    if (!authority || span_find(url, '?') < url.len)
+        return ERR_INVALID;
+    if (!span_starts(url, "https://") && !spec->private_network)
+        return ERR_DENIED;
+    struct upstream_origin *o = calloc(1, sizeof *o);
+    if (!o)
+        return ERR_NOMEM;
+    arena_init(&o->arena, 1 << 20);
+    o->base_url = arena_copy(&o->arena, url);
+    o->authority_len = authority;
+    o->https = span_starts(url, "https://");
+    o->private_network = spec->private_network;
+    o->ca_file = keep(o, spec->ca_file);
+    o->proxy = keep(o, spec->proxy);
+    enum err err = o->base_url.data ? add_headers(o, spec) : ERR_NOMEM;
+    if (err == OK)
+        *out = o;
+    else
+        upstream_origin_destroy(&o);
+    return err;
+}
+
+void upstream_origin_destroy(struct upstream_origin **origin)
+{
+    if (!*origin)
+        return;
+    for (size_t i = 0; i < (*origin)->default_count; i++) /* configured ones may hold a secret */
+        crypto_wipe((*origin)->defaults[i], strlen((*origin)->defaults[i]));
+    arena_free(&(*origin)->arena);
+    free(*origin);
+    *origin = NULL;
+}

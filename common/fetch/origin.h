@@ -1,0 +1,30 @@
+/* One base URL with one key, prepared once: header fields as list nodes that requests share. Inside
+ * of upstream.c's business; nobody else includes it. */
+#ifndef COMMON_FETCH_ORIGIN_H
+#define COMMON_FETCH_ORIGIN_H
+
+#include <curl/curl.h>
+
+#include "common/base/arena.h"
+#include "common/fetch/fetch.h"
+
+enum { ORIGIN_MAX_DEFAULTS = 32 };
+
+struct upstream_origin {
+    struct arena arena;
+    struct span base_url; /* NUL-terminated, no slash at its end */
+    size_t authority_len; /* of base_url: scheme://host:port */
+    const char *ca_file, *proxy;
+    bool https, private_network;
+    uint64_t serial; /* given at its first use: addresses are used again, serials are not */
+    struct curl_slist *common;   /* on every request */
+    struct curl_slist *with_key; /* the key in front of them */
+    char *defaults[ORIGIN_MAX_DEFAULTS];
+    size_t default_count;
+};
+
+/* May this URL be asked at all, and may it carry the key? (WIRE 24) */
+bool origin_allows_url(const struct upstream_origin *o, struct span url);
+bool origin_trusts_url(const struct upstream_origin *o, struct span url);
+
+#endif

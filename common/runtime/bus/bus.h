@@ -1,0 +1,94 @@
+/* Messages between daemons: ZeroMQ sockets, HELLO with versions, liveness, batches.
+ *
+ * A binding daemon (broker, auth, metrics) has two ROUTERs, one for control and one for data; a
+ * connecting one has two DEALERs per peer with one routing id (name + boot). Addresses name the
+ * data socket: "ipc:///run/tollgate/broker-1" (control at "….ctl") or "tcp://host:5571" (control at
+ * the next port).
+ *
+ * What is built in: drain to EAGAIN, one message per peer and turn (≤ 64 frames, ≤ 256 KiB; small
+ * frames bundled into one part),
+ * ROUTER_MANDATORY, IMMEDIATE, LINGER 0, own PING/PONG every 250 ms (a killed peer is noticed by
+ * the next ping, a hung one after 1.2 s of silence), flock before an ipc bind, the peer's epoch
+ * checked on every frame (PERFORMANCE rules 1, 2, 5; RELIABILITY facts 1 to 4, 12). */
+#ifndef COMMON_RUNTIME_BUS_BUS_H
+#define COMMON_RUNTIME_BUS_BUS_H
+
+#include "common/base/err.h"
+#include "common/runtime/loop.h"
+#include "proto/message.h"
+
+struct bus;
+/* The other end of a link: for a connecting daemon the server it named; for a binding one a greeted
+ * client. Valid from on_peer_up until on_peer_down returns (a configured server peer: until
+ * bus_destroy). */
+struct bus_peer;
+
+/* A received message; all of it is a view that ends when the handler returns. */
+struct bus_message {
+    struct header header;
+    const union message_body *body; /* decoded */
+    struct span frame;              /* header + payload, as it came */
+    void *zmq_msg_;                 /* bus.c's own */
+};
+
+typedef void (*bus_handler)(void *ctx, struct bus_peer *from, const struct bus_message *m);
+
+struct bus_spec {
+    const char *role;     /* "edge" */
+    const char *name;     /* "edge-1": unique in the suite, copied */
+    const char *provider; /* workers; else NULL */
+    void *ctx;            /* passed to everything below */
+    const bus_handler
+        *handlers; /* MESSAGE_TYPES entries by type; NULL ones are counted and ignored */
+    void (*on_peer_up)(void *ctx, struct bus_peer *peer);   /* greeted, versions fit */
+    void (*on_peer_down)(void *ctx, struct bus_peer *peer); /* silent, refused, gone or reborn */
+    uint64_t peer_timeout_ms; /* silence after which a peer counts as hung; 0 = 1200 */
+    /* brokers: what PONG reports; may be NULL */
+    uint32_t (*queued)(void *ctx);
+};
+
+/* The spec is copied. */
+enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *spec) NODISCARD;
+/* Flushes what it can, closes sockets. */
+void bus_destroy(struct bus **bus);
+
+/* ERR_EXISTS when another live process holds the address (fact 4). */
+enum err bus_bind(struct bus *bus, const char *address) NODISCARD;
+/* Keeps trying for ever; on_peer_up tells. The peer object exists from here on. */
+enum err bus_connect(struct bus *bus, const char *role, const char *address,
+                     struct bus_peer **out) NODISCARD;
+
+/* Encodes and queues for the end of the turn. h: id, attempt, seq, flags, deadline_ms are the
+ * caller's; type, epoch and version are set here. The channel is the message's own. ERR_CLOSED when
+ * the peer is down; ERR_AGAIN at the high-water mark (a dead peer or a bug). */
+enum err bus_send(struct bus_peer *to, struct header h, enum message_type type,
+                  const void *message);
+/* The same for what nobody waits for: it may be held back for a few milliseconds, so that the other
+ * end wakes once for many. It never changes places with what is sent to that peer after it. */
+enum err bus_send_soon(struct bus_peer *to, struct header h, enum message_type type,
+                       const void *message);
+/* The same message to another peer without copying or encoding; `h` replaces its header (type
+ * kept). Once per message; m->frame and m->body stay readable until the handler returns. */
+enum err bus_forward(struct bus_peer *to, struct header h, const struct bus_message *m);
+/* Sends what is queued now rather than at the end of the turn. */
+void bus_flush(struct bus *bus);
+
+bool bus_peer_up(const struct bus_peer *peer);
+const char *bus_peer_role(const struct bus_peer *peer); /* from HELLO / WELCOME; "" before */
+const char *bus_peer_name(const struct bus_peer *peer);
+const char *bus_peer_provider(const struct bus_peer *peer); /* "" unless a worker */
+const char *bus_peer_version(const struct bus_peer *peer);
+uint64_t bus_peer_epoch(const struct bus_peer *peer);
+uint32_t bus_peer_queued(const struct bus_peer *peer);     /* from its last PONG */
+const char *bus_peer_address(const struct bus_peer *peer); /* "" for clients of ours */
+/* A pointer of the daemon's own, NULL at first (and again after on_peer_down). */
+void *bus_peer_user(const struct bus_peer *peer);
+void bus_peer_set_user(struct bus_peer *peer, void *user);
+
+/* for (p = bus_next_peer(bus, NULL); p; p = bus_next_peer(bus, p)): those that are up. */
+struct bus_peer *bus_next_peer(struct bus *bus, struct bus_peer *after);
+uint64_t bus_epoch(const struct bus *bus); /* ours */
+/* Messages that could not be queued or delivered so far. */
+uint64_t bus_dropped(const struct bus *bus);
+
+#endif

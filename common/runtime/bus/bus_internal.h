@@ -1,0 +1,140 @@
+/* What the parts of the bus share: bus_send.c, bus_peers.c, bus_receive.c, bus_sockets.c and bus.c.
+ * Nobody else's. */
+#ifndef COMMON_RUNTIME_BUS_BUS_INTERNAL_H
+#define COMMON_RUNTIME_BUS_BUS_INTERNAL_H
+
+#include "common/runtime/bus/bus.h"
+
+#include <czmq.h>
+#include <uthash.h>
+#include <zmq.h>
+
+#include "common/base/buf.h"
+#include "proto/codec.h"
+
+enum {
+    BATCH_FRAMES = 64,
+    BATCH_BYTES = 256 * 1024,
+    SMALL_FRAME_BYTES = 8 * 1024, /* smaller ones travel in a bundle */
+    KEPT_BUNDLE_BYTES = 64 * 1024,
+    DRAIN_FRAMES = 4096, /* one socket's share of a turn */
+    TICK_MS = 100,
+    PING_US = 250 * 1000,
+    PEER_TIMEOUT_MS = 1200,
+    STALL_US = 1000 * 1000, /* our own loop stood still: judge nobody by it */
+    SOON_MS = 4,
+    RETRY_MS = 5, /* a batch that met the high-water mark */
+    HWM_BATCHES = 10000,
+    MAX_CONTROL_BYTES = 64 * 1024,
+    MAX_DATA_BYTES = 80 * 1024 * 1024,
+    GOODBYE_LINGER_MS = 100,
+    NAME_BYTES = 96,
+    ID_BYTES = 120
+};
+
+/* One ZeroMQ socket in the loop. */
+struct wire {
+    struct bus *bus;
+    struct bus_peer *link; /* a DEALER's peer; NULL for a ROUTER */
+    zsock_t *zsock;
+    void *handle;
+    enum channel channel;
+    struct loop_watch *watch;
+    bool touched; /* sent on since it was last drained: its readiness may have been eaten
+                     (edge-triggered ZMQ_FD) */
+    struct wire *next;
+};
+
+/* A part of a ZeroMQ message is a frame, or a bundle of small ones: this byte, which is no version,
+ * then each frame behind its length (32 bit, little-endian). A frame of its own costs ZeroMQ about
+ * a microsecond over all threads, and it writes parts that come together in pieces of 8 KiB. */
+enum { BUNDLE_MARK = 0xb0, BUNDLE_HEAD_BYTES = 1, LENGTH_BYTES = 4 };
+
+/* Frames of one peer and channel waiting for the end of the turn. */
+struct outbox {
+    zmq_msg_t parts[BATCH_FRAMES];
+    unsigned part_count;
+    struct buf bundle; /* open: becomes the last part */
+    unsigned bundled;
+    unsigned count; /* frames in all */
+    size_t bytes;
+};
+
+struct bus_peer {
+    struct bus *bus;
+    struct wire *wires[2]; /* by channel: own DEALERs, or the binding's ROUTERs */
+    bool connecting;       /* we connect to it; else it is a client of our binding */
+    bool up;
+    bool hello_seen[2]; /* by channel; WELCOME for a connecting one */
+    char role[32], name[NAME_BYTES], provider[64], version[32], address[256];
+    uint64_t epoch;
+    uint32_t session; /* the connecting side counts how often it greets anew; it travels as HELLO's
+                         and WELCOME's seq */
+    uint64_t heard_us, pinged_us;
+    uint64_t doubt_us; /* a link, when our loop had stood still: the PING whose PONG must say that
+                          it still knows us; its data waits until then. 0 = no doubt */
+    uint32_t queued;
+    void *user;
+    char id[ID_BYTES]; /* routing id at our ROUTERs */
+    size_t id_len;
+    struct outbox out[2];
+    bool dirty, urgent; /* something waits; some of it for the end of this turn only */
+    struct bus_peer *next_dirty;
+    UT_hash_handle hh;     /* clients, by id */
+    struct bus_peer *next; /* links */
+    struct bus_peer *next_dead;
+};
+
+struct bus {
+    struct loop *loop;
+    struct bus_spec spec;
+    char name[NAME_BYTES];
+    char id[ID_BYTES];
+    uint64_t epoch;
+    struct wire *wires;
+    struct wire *bound[2];
+    int lock_fd;
+    struct bus_peer *clients; /* uthash */
+    struct bus_peer *links;
+    struct bus_peer *dirty;
+    struct bus_peer *dead; /* freed at the end of the turn: a handler may still hold one */
+    struct loop_timer tick, retry, soon;
+    bool soon_is_now;
+    struct loop_hook flush_hook;
+    uint64_t ticked_us;
+    uint64_t dropped;
+};
+
+/* bus_send.c */
+void bus_drop_outbox(struct bus_peer *peer, enum channel channel);
+void bus_send_all(struct bus *bus, bool all);
+enum err bus_send_on(struct bus_peer *to, enum channel channel, struct header h,
+                     enum message_type type, const void *message);
+void bus_send_hello(struct bus_peer *link, enum channel channel);
+void bus_send_welcome(struct bus_peer *client, enum channel channel);
+void bus_send_stranger(struct wire *wire, struct span id, enum message_type type,
+                       const void *message);
+
+/* bus_peers.c */
+void bus_copy_name(char *out, size_t size, struct span s);
+void bus_peer_lost(struct bus_peer *peer, const char *why);
+struct bus_peer *bus_find_client(struct bus *bus, struct span id);
+void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
+                  const struct hello *hello);
+void bus_on_welcome(struct bus_peer *link, enum channel channel, const struct header *h,
+                    const struct welcome *welcome);
+void bus_send_ping(struct bus_peer *peer, uint64_t now_us);
+struct pong bus_make_pong(struct bus *bus, const struct ping *ping, bool greeted);
+void bus_on_ping(struct bus_peer *peer, const struct ping *ping);
+void bus_on_pong(struct bus_peer *peer, const struct pong *pong);
+void bus_on_tick(void *ctx);
+
+/* bus_receive.c */
+uint64_t bus_us_since(uint64_t then, uint64_t now);
+void bus_look_for_stall(struct bus *bus);
+void bus_drain(struct wire *wire);
+void bus_on_wire(void *ctx, uint32_t events);
+void bus_free_peer(struct bus_peer *peer);
+void bus_on_turn_end(void *ctx);
+
+#endif

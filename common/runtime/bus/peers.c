@@ -1,0 +1,230 @@
+/* Peers: greeting with versions, liveness, departure. */
+#include "common/runtime/bus/bus_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/log.h"
+
+void bus_copy_name(char *out, size_t size, struct span s)
+{
+    size_t n = s.len < size - 1 ? s.len : size - 1;
+    for (size_t i = 0; i < n; i++)
+        out[i] = s.data[i] > ' ' && s.data[i] < 0x7f ? s.data[i] : '?';
+    out[n] = '\0';
+}
+
+static void peer_up(struct bus_peer *peer)
+{
+    peer->up = true;
+    log_info("peer_up", LSTR("peer_role", peer->role), LSTR("peer", peer->name),
+             LSTR("version", peer->version));
+    if (peer->bus->spec.on_peer_up)
+        peer->bus->spec.on_peer_up(peer->bus->spec.ctx, peer);
+}
+
+static void forget_client(struct bus_peer *peer)
+{
+    HASH_DEL(peer->bus->clients, peer);
+    peer->next_dead = peer->bus->dead;
+    peer->bus->dead = peer;
+}
+
+void bus_peer_lost(struct bus_peer *peer, const char *why)
+{
+    bool was_up = peer->up;
+    peer->up = false;
+    peer->hello_seen[0] = peer->hello_seen[1] = false;
+    if (was_up) {
+        /* One that says goodbye is no trouble. */
+        log_write(strcmp(why, "stopped") == 0 ? LEVEL_INFO : LEVEL_WARN, "peer_down",
+                  LSTR("peer_role", peer->role), LSTR("peer", peer->name), LSTR("why", why),
+                  LOG_END_);
+        if (peer->bus->spec.on_peer_down)
+            peer->bus->spec.on_peer_down(peer->bus->spec.ctx, peer);
+    }
+    bus_drop_outbox(peer, CHANNEL_CONTROL);
+    bus_drop_outbox(peer, CHANNEL_DATA);
+    peer->user = NULL;
+    peer->epoch = 0;
+    if (!peer->connecting) {
+        forget_client(peer);
+        return;
+    }
+    peer->session++;
+    peer->doubt_us = 0; /* what waits is read now, and is nobody's */
+    peer->wires[CHANNEL_DATA]->touched = true;
+}
+
+struct bus_peer *bus_find_client(struct bus *bus, struct span id)
+{
+    struct bus_peer *peer = NULL;
+    HASH_FIND(hh, bus->clients, id.data, id.len, peer);
+    return peer;
+}
+
+static struct bus_peer *client_by_name(struct bus *bus, struct span name)
+{
+    for (struct bus_peer *p = bus->clients; p; p = p->hh.next) {
+        if (span_is(name, p->name))
+            return p;
+    }
+    return NULL;
+}
+
+static struct bus_peer *add_client(struct bus *bus, struct span id)
+{
+    struct bus_peer *peer = id.len <= ID_BYTES ? calloc(1, sizeof *peer) : NULL;
+    if (!peer)
+        return NULL;
+    peer->bus = bus;
+    peer->wires[CHANNEL_CONTROL] = bus->bound[CHANNEL_CONTROL];
+    peer->wires[CHANNEL_DATA] = bus->bound[CHANNEL_DATA];
+    memcpy(peer->id, id.data, id.len);
+    peer->id_len = id.len;
+    HASH_ADD_KEYPTR(hh, bus->clients, peer->id, peer->id_len, peer);
+    return peer;
+}
+
+static void refuse(struct wire *wire, struct span id, const struct hello *hello)
+{
+    char reason[256];
+    (void)snprintf(reason, sizeof reason,
+                   "%s %.*s (version %.*s) speaks protocol %u, %s %s (version %s) speaks %u",
+                   "peer", SPAN_ARG(hello->name), SPAN_ARG(hello->version), hello->major,
+                   wire->bus->spec.role, wire->bus->name, TOLLGATE_VERSION, (unsigned)PROTO_MAJOR);
+    log_error("peer_refused", LSPAN("peer_role", hello->role), LSPAN("peer", hello->name),
+              LSTR("why", reason));
+    struct refuse message = {.reason = span_str(reason)};
+    bus_send_stranger(wire, id, MESSAGE_REFUSE, &message);
+}
+
+void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
+                  const struct hello *hello)
+{
+    struct bus *bus = wire->bus;
+    if (hello->major != PROTO_MAJOR) {
+        refuse(wire, id, hello);
+        return;
+    }
+    struct bus_peer *peer = bus_find_client(bus, id);
+    if (peer && peer->epoch == h->epoch && h->seq < peer->session)
+        return; /* late: it has greeted anew since, on the other socket */
+    if (peer && (peer->epoch != h->epoch || peer->session != h->seq)) {
+        /* The same boot in a new session had given us up: it has ended what was between us. */
+        bus_peer_lost(peer, peer->epoch != h->epoch ? "reborn" : "gave us up");
+        peer = NULL;
+    }
+    if (!peer) {
+        struct bus_peer *old = client_by_name(bus, hello->name);
+        if (old)
+            bus_peer_lost(old, "reborn");
+        peer = add_client(bus, id);
+        if (!peer)
+            return;
+        peer->epoch = h->epoch;
+        peer->session = h->seq;
+        bus_copy_name(peer->role, sizeof peer->role, hello->role);
+        bus_copy_name(peer->name, sizeof peer->name, hello->name);
+        bus_copy_name(peer->provider, sizeof peer->provider, hello->provider);
+        bus_copy_name(peer->version, sizeof peer->version, hello->version);
+    }
+    peer->heard_us = loop_now_us(bus->loop);
+    peer->hello_seen[wire->channel] = true;
+    bus_send_welcome(peer, wire->channel);
+    if (!peer->up && peer->hello_seen[0] && peer->hello_seen[1])
+        peer_up(peer);
+}
+
+void bus_on_welcome(struct bus_peer *link, enum channel channel, const struct header *h,
+                    const struct welcome *welcome)
+{
+    if (h->seq != link->session)
+        return; /* of a greeting before this one */
+    if (link->epoch && link->epoch != h->epoch) {
+        bus_peer_lost(link, "reborn");
+        return; /* it shall welcome the new session */
+    }
+    link->epoch = h->epoch;
+    link->hello_seen[channel] = true;
+    bus_copy_name(link->role, sizeof link->role, welcome->role);
+    bus_copy_name(link->name, sizeof link->name, welcome->name);
+    bus_copy_name(link->version, sizeof link->version, welcome->version);
+    if (!link->up && link->hello_seen[0] && link->hello_seen[1])
+        peer_up(link);
+}
+
+void bus_send_ping(struct bus_peer *peer, uint64_t now_us)
+{
+    struct ping ping = {.sent_us = now_us};
+    peer->pinged_us = now_us;
+    enum err e = bus_send_on(peer, CHANNEL_CONTROL, (struct header){0}, MESSAGE_PING, &ping);
+    (void)e;
+}
+
+struct pong bus_make_pong(struct bus *bus, const struct ping *ping, bool greeted)
+{
+    uint32_t queued = bus->spec.queued ? bus->spec.queued(bus->spec.ctx) : 0;
+    return (struct pong){.sent_us = ping->sent_us, .queued = queued, .greeted = greeted};
+}
+
+void bus_on_ping(struct bus_peer *peer, const struct ping *ping)
+{
+    struct pong pong = bus_make_pong(peer->bus, ping, peer->up);
+    enum err e = bus_send_on(peer, CHANNEL_CONTROL, (struct header){0}, MESSAGE_PONG, &pong);
+    (void)e;
+}
+
+/* Its data is read (again) at the turn's end. */
+static void end_doubt(struct bus_peer *link)
+{
+    if (!link->doubt_us)
+        return;
+    link->doubt_us = 0;
+    link->wires[CHANNEL_DATA]->touched = true;
+}
+
+void bus_on_pong(struct bus_peer *peer, const struct pong *pong)
+{
+    peer->queued = pong->queued;
+    if (peer->connecting && peer->up && !pong->greeted)
+        bus_peer_lost(peer, "forgot us");
+    if (pong->sent_us == peer->doubt_us)
+        end_doubt(peer);
+}
+
+static void tick_peer(struct bus_peer *peer, uint64_t now)
+{
+    if (peer->up && bus_us_since(peer->heard_us, now) > peer->bus->spec.peer_timeout_ms * 1000) {
+        bus_peer_lost(peer, "silent");
+        return;
+    }
+    if (peer->up && bus_us_since(peer->pinged_us, now) >= PING_US) {
+        bus_send_ping(peer, now);
+    } else if (!peer->up && peer->connecting) {
+        /* A WELCOME on both sockets makes it up; whatever was queued before is stale. */
+        for (unsigned c = 0; c < 2; c++) {
+            if (!peer->out[c].count)
+                bus_send_hello(peer, (enum channel)c);
+        }
+    }
+}
+
+void bus_on_tick(void *ctx)
+{
+    struct bus *bus = ctx;
+    bus_look_for_stall(bus);
+    uint64_t now = loop_now_us(bus->loop);
+    bus->ticked_us = now;
+    loop_timer_start(bus->loop, &bus->tick, TICK_MS, bus_on_tick, bus);
+    for (struct bus_peer *link = bus->links; link; link = link->next)
+        tick_peer(link, now);
+    struct bus_peer *peer, *next;
+    HASH_ITER(hh, bus->clients, peer, next)
+    {
+        if (!peer->up && bus_us_since(peer->heard_us, now) > 10 * bus->spec.peer_timeout_ms * 1000)
+            forget_client(peer); /* half a HELLO that never became whole */
+        else
+            tick_peer(peer, now);
+    }
+}

@@ -1,0 +1,255 @@
+/* Receiving: every socket drained, every frame checked, its handler called. */
+#include "common/runtime/bus/bus_internal.h"
+
+#include <stdlib.h>
+
+#include "common/base/log.h"
+
+static void dispatch(struct bus_peer *peer, struct bus_message *m)
+{
+    struct bus *bus = peer->bus;
+    const union message_body *body = m->body;
+    switch ((int)m->header.type) {
+    case MESSAGE_PING:
+        bus_on_ping(peer, &body->ping);
+        return;
+    case MESSAGE_PONG:
+        bus_on_pong(peer, &body->pong);
+        return;
+    case MESSAGE_DRAIN:
+        if (m->header.flags & HEADER_LAST) {
+            bus_peer_lost(peer, "stopped");
+            return;
+        }
+        break;
+    default:
+        break;
+    }
+    bus_handler handler =
+        m->header.type < MESSAGE_TYPES ? bus->spec.handlers[m->header.type] : NULL;
+    if (handler && peer->up)
+        handler(bus->spec.ctx, peer, m);
+}
+
+static void on_stranger(struct wire *wire, struct span id, const struct bus_message *m)
+{
+    if (m->header.type == MESSAGE_HELLO) {
+        bus_on_hello(wire, id, &m->header, &m->body->hello);
+    } else if (m->header.type == MESSAGE_PING) {
+        struct pong pong = bus_make_pong(wire->bus, &m->body->ping, false);
+        bus_send_stranger(wire, id, MESSAGE_PONG, &pong);
+    }
+}
+
+static void on_client_frame(struct wire *wire, struct span id, struct bus_message *m)
+{
+    struct bus_peer *peer = bus_find_client(wire->bus, id);
+    if (!peer || m->header.type == MESSAGE_HELLO) {
+        on_stranger(wire, id, m);
+        return;
+    }
+    if (m->header.epoch != peer->epoch) {
+        wire->bus->dropped++;
+        return;
+    }
+    peer->heard_us = loop_now_us(wire->bus->loop);
+    dispatch(peer, m);
+}
+
+static void on_link_frame(struct wire *wire, struct bus_message *m)
+{
+    struct bus_peer *link = wire->link;
+    link->heard_us = loop_now_us(wire->bus->loop);
+    if (m->header.type == MESSAGE_WELCOME) {
+        bus_on_welcome(link, wire->channel, &m->header, &m->body->welcome);
+    } else if (m->header.type == MESSAGE_REFUSE) {
+        log_error("refused_by_peer", LSTR("address", link->address),
+                  LSPAN("why", m->body->refuse.reason));
+        bus_peer_lost(link, "refused");
+    } else if (link->epoch == 0) {
+        return; /* not greeted yet */
+    } else if (m->header.epoch != link->epoch) {
+        wire->bus->dropped++;
+        bus_peer_lost(link, "reborn");
+    } else {
+        dispatch(link, m);
+    }
+}
+
+/* msg: the part the frame is all of; NULL in a bundle. */
+static void on_frame(struct wire *wire, struct span id, struct span frame, zmq_msg_t *msg)
+{
+    union message_body body;
+    struct bus_message m = {.body = &body, .frame = frame, .zmq_msg_ = msg};
+    enum err e = header_read(m.frame, &m.header);
+    /* a HELLO of another major is still read, so that it can be refused by name */
+    if (e && !(e == ERR_VERSION && m.header.type == MESSAGE_HELLO)) {
+        wire->bus->dropped++;
+        return;
+    }
+    const struct message_info *info = message_info(m.header.type);
+    if (!info)
+        return; /* a newer neighbour's */
+    if (codec_decode(m.header.type, span_skip(m.frame, HEADER_BYTES), &body) != OK) {
+        wire->bus->dropped++;
+        log_warn("bad_message", LSTR("type", info->name), LU64("bytes", m.frame.len));
+        return;
+    }
+    if (wire->link)
+        on_link_frame(wire, &m);
+    else
+        on_client_frame(wire, id, &m);
+}
+
+static unsigned on_bundle(struct wire *wire, struct span id, struct span rest)
+{
+    unsigned frames = 0;
+    while (rest.len) {
+        size_t bytes = 0;
+        for (unsigned i = 0; i < LENGTH_BYTES && rest.len >= LENGTH_BYTES; i++)
+            bytes |= (size_t)(uint8_t)rest.data[i] << 8 * i;
+        if (bytes == 0 || bytes > rest.len - LENGTH_BYTES) {
+            wire->bus->dropped++;
+            log_warn("bad_bundle", LU64("bytes", rest.len));
+            break;
+        }
+        rest = span_skip(rest, LENGTH_BYTES);
+        on_frame(wire, id, span_first(rest, bytes), NULL);
+        rest = span_skip(rest, bytes);
+        frames++;
+    }
+    return frames;
+}
+
+/* Says how many frames it was. */
+static unsigned on_part(struct wire *wire, struct span id, zmq_msg_t *msg)
+{
+    struct span part = span_of(zmq_msg_data(msg), zmq_msg_size(msg));
+    if (part.len && (uint8_t)part.data[0] == BUNDLE_MARK)
+        return on_bundle(wire, id, span_skip(part, BUNDLE_HEAD_BYTES));
+    on_frame(wire, id, part, msg);
+    return 1;
+}
+
+uint64_t bus_us_since(uint64_t then, uint64_t now)
+{
+    return now > then ? now - then : 0;
+}
+
+/* When our own loop stood still (a stopped process, a machine without time) nobody is judged by the
+ * silence. But peers may have given us up meanwhile, and what they had sent before, others may have
+ * done since: a link's data waits until the peer says that it still knows us. */
+void bus_look_for_stall(struct bus *bus)
+{
+    uint64_t now = clock_mono_us(loop_clock(bus->loop));
+    uint64_t still = bus_us_since(bus->ticked_us, now);
+    if (still <= STALL_US)
+        return;
+    bus->ticked_us = now;
+    bool alone = true; /* as while a daemon starts */
+    for (struct bus_peer *peer = bus->clients; peer; peer = peer->hh.next) {
+        peer->heard_us = now;
+        alone = false;
+    }
+    for (struct bus_peer *link = bus->links; link; link = link->next) {
+        link->heard_us = now;
+        if (!link->up)
+            continue;
+        bus_send_ping(link, now);
+        link->doubt_us = now;
+        alone = false;
+    }
+    if (!alone)
+        log_warn("stood_still", LU64("ms", still / 1000));
+}
+
+/* Everything that is there. */
+void bus_drain(struct wire *wire)
+{
+    zmq_msg_t msg;
+    char id[256];
+    size_t id_len = 0;
+    bool first = true;
+    wire->touched = false;
+    bus_look_for_stall(wire->bus);
+    if (wire->link && wire->link->doubt_us && wire->channel == CHANNEL_DATA)
+        return;
+    unsigned n = 0;
+    for (;;) {
+        if (n >= DRAIN_FRAMES && first) {
+            loop_again(wire->bus->loop);
+            wire->touched = true; /* not empty yet: look again at the turn's end */
+            return;
+        }
+        (void)zmq_msg_init(&msg);
+        if (zmq_msg_recv(&msg, wire->handle, ZMQ_DONTWAIT) < 0) {
+            (void)zmq_msg_close(&msg);
+            return;
+        }
+        bool more = zmq_msg_more(&msg) != 0;
+        if (first && !wire->link) {
+            id_len = zmq_msg_size(&msg) < sizeof id ? zmq_msg_size(&msg) : sizeof id;
+            memcpy(id, zmq_msg_data(&msg), id_len);
+        } else {
+            n += on_part(wire, span_of(id, id_len), &msg);
+        }
+        (void)zmq_msg_close(&msg);
+        first = !more;
+    }
+}
+
+void bus_on_wire(void *ctx, uint32_t events)
+{
+    (void)events;
+    bus_drain(ctx);
+}
+
+static bool has_input(struct wire *wire)
+{
+    int events = 0;
+    size_t size = sizeof events;
+    return zmq_getsockopt(wire->handle, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
+}
+
+void bus_free_peer(struct bus_peer *peer)
+{
+    bus_drop_outbox(peer, CHANNEL_CONTROL);
+    bus_drop_outbox(peer, CHANNEL_DATA);
+    for (unsigned c = 0; c < 2; c++)
+        buf_free(&peer->out[c].bundle);
+    free(peer);
+}
+
+static void free_dead(struct bus *bus)
+{
+    while (bus->dead) {
+        struct bus_peer *peer = bus->dead;
+        if (peer->dirty)
+            return; /* still in the flush list: next time */
+        bus->dead = peer->next_dead;
+        bus_free_peer(peer);
+    }
+}
+
+/* Sends the turn's batches, then looks once more at every socket that was sent on: a send may have
+ * eaten the edge that tells of new input. */
+void bus_on_turn_end(void *ctx)
+{
+    struct bus *bus = ctx;
+    bus_send_all(bus, false);
+    for (struct wire *wire = bus->wires; wire; wire = wire->next) {
+        if (!wire->touched)
+            continue;
+        wire->touched = false;
+        if (has_input(wire))
+            loop_again(bus->loop), bus_drain(wire);
+    }
+    if (bus->dirty)
+        bus_send_all(bus, false);
+    bus->soon_is_now = false;
+    for (struct wire *wire = bus->wires; wire; wire = wire->next) {
+        if (wire->touched)
+            loop_again(bus->loop);
+    }
+    free_dead(bus);
+}

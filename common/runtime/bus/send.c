@@ -1,0 +1,324 @@
+/* Sending: batches by peer and channel, bundles of small frames, the flush at the turn's end. */
+#include "common/runtime/bus/bus_internal.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+static void mark_dirty(struct bus_peer *peer)
+{
+    if (peer->dirty)
+        return;
+    peer->dirty = true;
+    peer->next_dirty = peer->bus->dirty;
+    peer->bus->dirty = peer;
+}
+
+void bus_drop_outbox(struct bus_peer *peer, enum channel channel)
+{
+    struct outbox *out = &peer->out[channel];
+    for (unsigned i = 0; i < out->part_count; i++)
+        (void)zmq_msg_close(&out->parts[i]);
+    peer->bus->dropped += out->count;
+    buf_clear(&out->bundle);
+    out->part_count = out->bundled = out->count = 0;
+    out->bytes = 0;
+}
+
+/* Makes a part of the open bundle; a bundle of one is that frame itself. */
+static enum err close_bundle(struct outbox *out)
+{
+    struct span content = buf_span(&out->bundle);
+    if (out->bundled == 0)
+        return OK;
+    if (out->bundled == 1)
+        content = span_skip(content, BUNDLE_HEAD_BYTES + LENGTH_BYTES);
+    zmq_msg_t *part = &out->parts[out->part_count];
+    if (zmq_msg_init_size(part, content.len) != 0)
+        return ERR_NOMEM;
+    memcpy(zmq_msg_data(part), content.data, content.len);
+    out->part_count++;
+    out->bundled = 0;
+    buf_clear(&out->bundle);
+    if (out->bundle.cap > KEPT_BUNDLE_BYTES)
+        buf_free(&out->bundle);
+    return OK;
+}
+
+/* OK; ERR_AGAIN at the high-water mark (nothing sent); ERR_CLOSED when there is nobody. */
+static enum err send_id(struct wire *wire, const char *id, size_t len)
+{
+    if (zmq_send(wire->handle, id, len, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
+        return OK;
+    return errno == EAGAIN ? ERR_AGAIN : ERR_CLOSED;
+}
+
+static enum err flush_outbox(struct bus_peer *peer, enum channel channel)
+{
+    struct outbox *out = &peer->out[channel];
+    struct wire *wire = peer->wires[channel];
+    if (out->count == 0)
+        return OK;
+    if (close_bundle(out))
+        return ERR_AGAIN; /* without memory just now */
+    wire->touched = true;
+    if (!peer->connecting) {
+        enum err e = send_id(wire, peer->id, peer->id_len);
+        if (e)
+            return e;
+    }
+    for (unsigned i = 0; i < out->part_count; i++) {
+        int more = i + 1 < out->part_count ? ZMQ_SNDMORE : 0;
+        if (zmq_msg_send(&out->parts[i], wire->handle, more | ZMQ_DONTWAIT) >= 0)
+            continue;
+        /* IMMEDIATE: no connection is EAGAIN too, and the only reason on control, which never fills
+         */
+        if (i == 0 && peer->connecting && errno == EAGAIN)
+            return peer->up && channel == CHANNEL_DATA ? ERR_AGAIN : ERR_CLOSED;
+        (void)zmq_msg_close(&out->parts[i]);
+        peer->bus->dropped++;
+    }
+    out->part_count = out->count = 0;
+    out->bytes = 0;
+    return OK;
+}
+
+/* false when the peer turned out to be gone. */
+static bool flush_channel(struct bus_peer *peer, enum channel channel, bool *again)
+{
+    enum err e = flush_outbox(peer, channel);
+    if (e == ERR_AGAIN) {
+        *again = true;
+        return true;
+    }
+    if (e == ERR_CLOSED) {
+        uint64_t dropped = peer->bus->dropped;
+        bus_drop_outbox(peer, channel);
+        if (!peer->up)
+            peer->bus->dropped = dropped; /* a HELLO to nobody is no loss */
+        return false;
+    }
+    return true;
+}
+
+static void on_retry(void *ctx)
+{
+    (void)ctx; /* waking the loop is enough: the turn's end flushes */
+}
+
+static void on_soon(void *ctx)
+{
+    struct bus *bus = ctx;
+    bus->soon_is_now = true; /* at the turn's end */
+}
+
+/* What may wait does so while the peer is there and nothing else leaves for it. */
+static bool may_wait(const struct bus_peer *peer)
+{
+    return peer->up && !peer->urgent && !peer->bus->soon_is_now;
+}
+
+void bus_send_all(struct bus *bus, bool all)
+{
+    struct bus_peer *list = bus->dirty;
+    bus->dirty = NULL;
+    while (list) {
+        struct bus_peer *peer = list;
+        list = peer->next_dirty;
+        peer->dirty = false;
+        if (!all && may_wait(peer)) {
+            mark_dirty(peer);
+            if (!loop_timer_running(&bus->soon))
+                loop_timer_start(bus->loop, &bus->soon, SOON_MS, on_soon, bus);
+            continue;
+        }
+        peer->urgent = false;
+        bool again = false;
+        bool there = flush_channel(peer, CHANNEL_CONTROL, &again);
+        there = flush_channel(peer, CHANNEL_DATA, &again) && there;
+        if (!there && peer->up)
+            bus_peer_lost(peer, "unreachable");
+        if (again) {
+            mark_dirty(peer);
+            peer->urgent = true;
+            if (!loop_timer_running(&bus->retry))
+                loop_timer_start(bus->loop, &bus->retry, RETRY_MS, on_retry, bus);
+        }
+    }
+}
+
+void bus_flush(struct bus *bus)
+{
+    bus_send_all(bus, true);
+}
+
+/* Makes room for one more frame by flushing a full batch. An error: it can't be sent. */
+static enum err make_room(struct bus_peer *to, enum channel channel, size_t bytes)
+{
+    struct outbox *out = &to->out[channel];
+    mark_dirty(to); /* a closed one is found out at the turn's end, not under its caller's feet */
+    if (out->count == 0 || (out->count < BATCH_FRAMES && out->bytes + bytes <= BATCH_BYTES))
+        return OK;
+    enum err e = flush_outbox(to, channel);
+    return e == ERR_AGAIN && out->count < BATCH_FRAMES ? OK : e;
+}
+
+/* Room for a frame of that size at the end of the batch: in the bundle, or as a part of its own.
+ * NULL when it can't be sent. */
+static char *outbox_frame(struct bus_peer *to, enum channel channel, size_t bytes, enum err *e_out)
+{
+    struct outbox *out = &to->out[channel];
+    char *at = NULL;
+    *e_out = make_room(to, channel, bytes);
+    to->urgent = true;
+    if (!*e_out && bytes < SMALL_FRAME_BYTES) {
+        char *start = buf_reserve(&out->bundle, BUNDLE_HEAD_BYTES + LENGTH_BYTES + bytes);
+        if (start) {
+            at = start;
+            if (out->bundled == 0)
+                *at++ = (char)BUNDLE_MARK;
+            for (unsigned i = 0; i < LENGTH_BYTES; i++)
+                *at++ = (char)(bytes >> 8 * i);
+            out->bundle.len += (size_t)(at - start) + bytes;
+            out->bundled++;
+        }
+    } else if (!*e_out && close_bundle(out) == OK &&
+               zmq_msg_init_size(&out->parts[out->part_count], bytes) == 0) {
+        at = zmq_msg_data(&out->parts[out->part_count++]);
+    }
+    if (!at) {
+        if (out->bundled == 0)
+            buf_clear(&out->bundle); /* its failure, too */
+        to->bus->dropped++;
+        *e_out = *e_out ? *e_out : ERR_NOMEM;
+        return NULL;
+    }
+    out->bytes += bytes;
+    out->count++;
+    return at;
+}
+
+enum err bus_send_on(struct bus_peer *to, enum channel channel, struct header h,
+                     enum message_type type, const void *message)
+{
+    enum err e = OK;
+    char *frame = outbox_frame(to, channel, codec_size(type, message), &e);
+    if (!frame)
+        return e;
+    h.version = PROTO_MAJOR;
+    h.type = (uint8_t)type;
+    h.epoch = to->bus->epoch;
+    codec_encode(&h, message, frame);
+    return OK;
+}
+
+enum err bus_send(struct bus_peer *to, struct header h, enum message_type type, const void *message)
+{
+    if (!to->up) {
+        to->bus->dropped++;
+        return ERR_CLOSED;
+    }
+    return bus_send_on(to, message_info(type)->channel, h, type, message);
+}
+
+enum err bus_send_soon(struct bus_peer *to, struct header h, enum message_type type,
+                       const void *message)
+{
+    bool urgent = to->urgent;
+    enum err e = bus_send(to, h, type, message);
+    to->urgent = urgent;
+    return e;
+}
+
+static enum err forward_copy(struct bus_peer *to, enum channel channel, const struct header *h,
+                             struct span frame)
+{
+    enum err e = OK;
+    char *copy = outbox_frame(to, channel, frame.len, &e);
+    if (!copy)
+        return e;
+    memcpy(copy, frame.data, frame.len);
+    header_write(h, (uint8_t *)copy);
+    return OK;
+}
+
+/* Ours alone since it was received: the header may be written in place. Above 33 bytes the content
+ * does not move with the struct, so views of it stay good. */
+static enum err forward_part(struct bus_peer *to, enum channel channel, const struct header *h,
+                             zmq_msg_t *msg)
+{
+    struct outbox *out = &to->out[channel];
+    size_t bytes = zmq_msg_size(msg);
+    enum err e = make_room(to, channel, bytes);
+    to->urgent = true;
+    if (!e)
+        e = close_bundle(out);
+    if (e) {
+        to->bus->dropped++;
+        return e;
+    }
+    zmq_msg_t *part = &out->parts[out->part_count++];
+    (void)zmq_msg_init(part);
+    (void)zmq_msg_move(part, msg);
+    header_write(h, zmq_msg_data(part));
+    out->bytes += bytes;
+    out->count++;
+    return OK;
+}
+
+enum err bus_forward(struct bus_peer *to, struct header h, const struct bus_message *m)
+{
+    const struct message_info *info = message_info(m->header.type);
+    if (!to->up || !info) {
+        to->bus->dropped++;
+        return to->up ? ERR_UNSUPPORTED : ERR_CLOSED;
+    }
+    h.version = PROTO_MAJOR;
+    h.type = m->header.type;
+    h.epoch = to->bus->epoch;
+    if (m->frame.len < SMALL_FRAME_BYTES || !m->zmq_msg_)
+        return forward_copy(to, info->channel, &h, m->frame);
+    return forward_part(to, info->channel, &h, m->zmq_msg_);
+}
+
+void bus_send_hello(struct bus_peer *link, enum channel channel)
+{
+    const struct bus_spec *spec = &link->bus->spec;
+    struct hello hello = {.role = span_str(spec->role),
+                          .name = span_str(link->bus->name),
+                          .version = span_str(TOLLGATE_VERSION),
+                          .major = PROTO_MAJOR,
+                          .minor = PROTO_MINOR,
+                          .provider = span_str(spec->provider),
+                          .pid = (uint32_t)getpid()};
+    enum err e =
+        bus_send_on(link, channel, (struct header){.seq = link->session}, MESSAGE_HELLO, &hello);
+    (void)e; /* nobody there yet: the next tick tries again */
+}
+
+void bus_send_welcome(struct bus_peer *client, enum channel channel)
+{
+    const struct bus_spec *spec = &client->bus->spec;
+    struct welcome welcome = {.role = span_str(spec->role),
+                              .name = span_str(client->bus->name),
+                              .version = span_str(TOLLGATE_VERSION),
+                              .major = PROTO_MAJOR,
+                              .minor = PROTO_MINOR};
+    enum err e = bus_send_on(client, channel, (struct header){.seq = client->session},
+                             MESSAGE_WELCOME, &welcome);
+    (void)e;
+}
+
+/* To an identity that is no peer: one frame, now. */
+void bus_send_stranger(struct wire *wire, struct span id, enum message_type type,
+                       const void *message)
+{
+    struct header h = {.type = (uint8_t)type, .epoch = wire->bus->epoch};
+    zmq_msg_t frame;
+    if (zmq_msg_init_size(&frame, codec_size(type, message)) != 0)
+        return;
+    codec_encode(&h, message, zmq_msg_data(&frame));
+    wire->touched = true;
+    if (send_id(wire, id.data, id.len) != OK ||
+        zmq_msg_send(&frame, wire->handle, ZMQ_DONTWAIT) < 0)
+        (void)zmq_msg_close(&frame);
+}

@@ -1,0 +1,128 @@
+/* The one YAML file (DESIGN 4), read by every daemon: parsed, checked whole, swapped at once. */
+#ifndef COMMON_RUNTIME_CONFIG_CONFIG_H
+#define COMMON_RUNTIME_CONFIG_CONFIG_H
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/span.h"
+
+#define OPTION_CTYPE_BOOL bool
+#define OPTION_CTYPE_U32 uint32_t
+#define OPTION_CTYPE_SIZE uint64_t
+#define OPTION_CTYPE_MS uint64_t
+#define OPTION_CTYPE_STR const char *
+#define OPTION_CTYPE_LIST struct config_list
+
+struct config_list {
+    const char **items;
+    size_t count;
+};
+
+/* Flat: options.edge_port, options.broker_queue_size … */
+struct config_options {
+#define OPTION(section, name, type, def, help) OPTION_CTYPE_##type section##_##name;
+#include "common/runtime/config/options.def"
+#undef OPTION
+};
+
+/* A money amount of a `price:` entry: nano-dollars per token ($ per million tokens × 1000). */
+struct config_price {
+    bool set;
+    uint64_t input_nano;
+    uint64_t output_nano;
+    uint64_t cached_nano;      /* UINT64_MAX = not given */
+    uint64_t cache_write_nano; /* UINT64_MAX = not given */
+};
+
+struct config_header {
+    const char *name;
+    const char *value; /* ${ENV} not yet expanded: see config_expand */
+};
+
+struct config_provider {
+    const char *name;
+    const char *type;            /* "openai", "anthropic", "replicate" */
+    struct config_list api_keys; /* as written, "${OPENAI_API_KEY}"; only its worker expands them */
+    struct config_list api_key_files; /* alternative: 0400 files */
+    struct config_list endpoints;     /* base URLs with /v1; empty = the provider's own */
+    struct config_header *headers;
+    size_t header_count;
+    const char *organization;
+    const char *ca_file;
+    const char *proxy;
+    bool private_network; /* `private: true`: addresses in private ranges and plain http are fine */
+    struct config_list
+        quirks; /* WIRE 21 flags: "no_stream_options", "max_tokens", "echo_reasoning" … */
+    unsigned line;
+};
+
+struct config_target {
+    const struct config_provider *provider;
+    const char *model; /* upstream's name; NULL = as the client asked */
+    uint32_t weight;   /* 1 unless given */
+};
+
+struct config_default {
+    const char *name; /* "max_tokens" */
+    const char *json; /* its value as JSON text */
+};
+
+struct config_model {
+    const char *name; /* may hold one `*` */
+    struct config_target *targets;
+    size_t target_count;
+    struct config_list fallbacks; /* model names, all known */
+    uint64_t rate_count;          /* rate_limit: 10000/hour; 0 = none */
+    uint64_t rate_period_ms;
+    uint64_t rate_burst;  /* = rate_count unless `burst` */
+    uint64_t timeout_ms;  /* to first content and between bytes; 60 s unless given */
+    uint64_t deadline_ms; /* the whole; 600 s unless given */
+    struct config_default *defaults;
+    size_t default_count;
+    struct config_price price;
+    const char *completions;  /* "native" or NULL (WIRE 18) */
+    const char *capabilities; /* JSON text that overrides the table's row, or NULL */
+    unsigned line;
+};
+
+struct config {
+    const char *path;
+    const char *default_model; /* NULL = none */
+    struct config_provider *providers;
+    size_t provider_count;
+    struct config_model *models;
+    size_t model_count;
+    struct config_options options;
+    void *memory_; /* everything above lives in it */
+};
+
+/* Where files and sockets go when the configuration does not say. */
+struct config_paths {
+    const char *run;   /* sockets; default $XDG_RUNTIME_DIR/tollgate or /run/tollgate */
+    const char *state; /* store; default $XDG_STATE_HOME/tollgate or /var/lib/tollgate */
+};
+
+/* Reads and checks the whole file. On ERR_INVALID, errors_out holds one line per problem:
+ * "tollgate.yaml:12: models.gpt-4.rate_limt: unknown key (did you mean rate_limit?)".
+ * `path` NULL: defaults only (no providers, no models). Owned by the caller. */
+enum err config_load(const char *path, const struct config_paths *paths, struct config **out,
+                     struct buf *errors_out) NODISCARD;
+/* Another holder: work that outlives a reload keeps the configuration it began with. Every holder
+ * destroys once. */
+struct config *config_retain(const struct config *config);
+/* Gives up one hold; the last one frees. Takes NULL, nulls. */
+void config_destroy(struct config **config);
+
+const struct config_provider *config_find_provider(const struct config *c, const char *name);
+/* Exact name first, then the longest matching wildcard; NULL when none fits. */
+const struct config_model *config_find_model(const struct config *c, struct span name);
+
+/* Replaces ${NAME} by the environment's value, appending to out. ERR_NOT_FOUND when one is unset or
+ * empty: *missing_out then names it (a view of text). Only a worker does this, for its own
+ * provider. */
+enum err config_expand(const char *text, struct buf *out, struct span *missing_out) NODISCARD;
+
+/* Every option with its default and meaning, as YAML with comments. */
+void config_print_defaults(struct buf *out);
+
+#endif

@@ -1,0 +1,245 @@
+#include "services/auth/ledger/ledger.h"
+
+#define MS_NS ((uint64_t)1000000)
+/* How long a report waits for the RELEASE that says what was set aside for it. */
+#define REPORT_WAIT_NS (10 * GCRA_SECOND)
+/* Before booking is tried again when the store refused it. */
+#define BOOK_RETRY_NS GCRA_SECOND
+enum { SLOTS_PER_TICK = 4096, LONGEST_SLOT_MS = 3600000 };
+
+static uint64_t grace_ns(const struct ledger *l)
+{
+    return l->config->options.auth_release_grace * MS_NS;
+}
+
+enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct settle *m,
+                          uint64_t now_ns, uint64_t wall_ms, void *tag)
+{
+    (void)now_ns;
+    struct store_op op = {.kind = STORE_SETTLE, .tag = tag};
+    op.usage = (struct store_usage){.id = h->id,
+                                    .attempt = h->attempt,
+                                    .key_id = m->key_id,
+                                    .key_name = m->key_name,
+                                    .model = m->model,
+                                    .provider = m->provider,
+                                    .upstream_model = m->upstream_model,
+                                    .upstream_id = m->upstream_id,
+                                    .api = m->api,
+                                    .status = m->status,
+                                    .stream = m->stream,
+                                    .estimated = m->estimated,
+                                    .input_tokens = m->input_tokens,
+                                    .cached_tokens = m->cached_tokens,
+                                    .cache_write_tokens = m->cache_write_tokens,
+                                    .output_tokens = m->output_tokens,
+                                    .reasoning_tokens = m->reasoning_tokens,
+                                    .cost_nano = m->cost_nano,
+                                    .started_ms = m->started_ms ? m->started_ms : wall_ms,
+                                    .first_ms = m->first_ms,
+                                    .duration_ms = m->duration_ms};
+    return l->submit(l->submit_ctx, &op);
+}
+
+/* What the row says if no worker ever reports: the input as estimated, the output as delivered. */
+static void estimate(const struct ledger *l, const struct header *h, const struct release *m,
+                     uint64_t wall_ms, const struct key *key, struct store_usage *out)
+{
+    *out = (struct store_usage){.id = h->id,
+                                .attempt = h->attempt,
+                                .key_id = m->key_id,
+                                .key_name = m->key_name.len || !key ? m->key_name : key->is.name,
+                                .model = m->model,
+                                .provider = m->provider,
+                                .api = m->api,
+                                .status = m->status,
+                                .stream = m->stream,
+                                .estimated = true,
+                                .started_ms = m->started_ms ? m->started_ms : wall_ms,
+                                .duration_ms = m->duration_ms};
+    if (!m->settles)
+        return; /* no worker saw it: no tokens, only its status */
+    out->input_tokens = m->input_tokens;
+    out->output_tokens = m->output_tokens;
+    out->cost_nano = prices_cost_nano(l->prices, l->config, m->model, m->provider, m->input_tokens,
+                                      m->output_tokens);
+}
+
+/* The request no longer runs: frees its slot, counts it against its lease, corrects its tokens if
+ * all is known. */
+static void let_go(struct ledger *l, const struct header *h, const struct release *m,
+                   struct key *key, const void *edge, uint64_t now_ns)
+{
+    if (!key)
+        return;
+    struct hold *hold = hold_find(l->holds, &h->id);
+    if (hold && hold->released)
+        return; /* sent again */
+    if (m->leased) {
+        struct lease_party party = {edge, key, m->model};
+        lease_release(l->leases, &party, now_ns, m->reserved_tokens);
+    }
+    if (!hold && key->tokens)
+        hold = hold_add(l->holds, &h->id, key, now_ns + grace_ns(l) + REPORT_WAIT_NS);
+    if (!hold)
+        return;
+    if (hold->charged_tokens == 0)
+        hold->charged_tokens = m->reserved_tokens;
+    hold->released = true;
+    hold_free_slot(l->holds, hold);
+    if (hold->settled || !m->settles)
+        hold_finish(l->holds, hold, now_ns);
+    else /* until the store says whether a report is there */
+        hold->due_ns = now_ns + grace_ns(l) + REPORT_WAIT_NS;
+}
+
+enum err ledger_on_release(struct ledger *l, const struct header *h, const struct release *m,
+                           const void *edge, uint64_t now_ns, uint64_t wall_ms, void *tag)
+{
+    struct key *key = keys_find_id(l->keys, m->key_id);
+    struct store_op op = {.kind = STORE_RELEASE, .settles = m->settles, .tag = tag};
+    estimate(l, h, m, wall_ms, key, &op.usage);
+    enum err e = l->submit(l->submit_ctx, &op);
+    if (!e)
+        let_go(l, h, m, key, edge, now_ns);
+    return e;
+}
+
+void ledger_on_abandoned(struct ledger *l, const struct header *h, uint64_t now_ns)
+{
+    struct hold *hold = hold_find(l->holds, &h->id);
+    if (hold)
+        hold_finish(l->holds, hold, now_ns);
+}
+
+static void count_row(const struct ledger *l, bool estimated)
+{
+    metric_add(l->metrics, METRIC_LEDGER_ROWS,
+               METRIC_LABELS(estimated ? SPAN("true") : SPAN("false")), 1);
+}
+
+static void on_reported(struct ledger *l, const struct store_op *op, uint64_t now_ns)
+{
+    if (op->outcome != STORE_NEW)
+        return;
+    count_row(l, op->usage.estimated);
+    struct hold *hold = hold_find(l->holds, &op->usage.id);
+    struct key *key = hold ? hold->key : keys_find_id(l->keys, op->usage.key_id);
+    if (!hold && key && key->tokens)
+        hold = hold_add(l->holds, &op->usage.id, key, now_ns + REPORT_WAIT_NS);
+    if (!hold)
+        return;
+    hold->actual_tokens += op->usage.input_tokens + op->usage.output_tokens;
+    hold->settled = true;
+    if (hold->released)
+        hold_finish(l->holds, hold, now_ns);
+}
+
+static void on_released(struct ledger *l, const struct store_op *op, uint64_t now_ns)
+{
+    if (op->outcome == STORE_NEW && !op->settles)
+        count_row(l, true);
+    struct hold *hold = hold_find(l->holds, &op->usage.id);
+    if (op->outcome == STORE_SETTLED && hold && hold->released)
+        hold_drop(
+            l->holds,
+            hold); /* reported before this life of auth, or by a later attempt: corrected then */
+    if (op->outcome != STORE_NEW || !op->settles)
+        return;
+    if (!hold)
+        hold = hold_add(l->holds, &op->usage.id, keys_find_id(l->keys, op->usage.key_id), 0);
+    if (!hold)
+        return; /* without memory: the next start books it */
+    hold->released = true;
+    hold_wait(l->holds, hold, now_ns + grace_ns(l));
+}
+
+static void on_booked(struct ledger *l, const struct store_op *op, enum err result, uint64_t now_ns)
+{
+    struct hold *hold = hold_find(l->holds, &op->usage.id);
+    if (result) {
+        if (hold)
+            hold_wait(l->holds, hold, now_ns + BOOK_RETRY_NS);
+        return;
+    }
+    if (op->outcome == STORE_NEW)
+        count_row(l, true);
+    if (!hold)
+        return;
+    hold->actual_tokens = op->usage.input_tokens + op->usage.output_tokens;
+    hold_finish(l->holds, hold, now_ns);
+}
+
+void ledger_on_result(struct ledger *l, const struct store_op *op, enum err result, uint64_t now_ns)
+{
+    if (op->kind == STORE_BOOK)
+        on_booked(l, op, result, now_ns);
+    else if (op->kind == STORE_SLOT_PUT && result)
+        hold_not_stored(l->holds, &op->slot.id);
+    else if (result == OK && op->kind == STORE_SETTLE)
+        on_reported(l, op, now_ns);
+    else if (result == OK && op->kind == STORE_RELEASE)
+        on_released(l, op, now_ns);
+}
+
+enum err ledger_on_waiting(struct ledger *l, const struct store_usage *u, uint64_t now_ns)
+{
+    struct hold *hold = hold_add(l->holds, &u->id, keys_find_id(l->keys, u->key_id), 0);
+    if (!hold)
+        return ERR_NOMEM;
+    hold->released = true;
+    hold_wait(l->holds, hold, now_ns + grace_ns(l));
+    return OK;
+}
+
+enum err ledger_on_slot(struct ledger *l, const struct store_slot *slot, uint64_t now_ns,
+                        uint64_t wall_ms)
+{
+    struct key *key = keys_find_id(l->keys, slot->key_id);
+    if (!key || !key->is.concurrent || slot->due_wall_ms <= wall_ms)
+        return OK; /* nothing it could hold any more; the row goes when its request ends, or with
+                      the key */
+    uint64_t left_ms = slot->due_wall_ms - wall_ms;
+    struct hold *hold =
+        hold_add(l->holds, &slot->id, key,
+                 now_ns + (left_ms < LONGEST_SLOT_MS ? left_ms : LONGEST_SLOT_MS) * MS_NS);
+    if (!hold)
+        return ERR_NOMEM;
+    hold->owner = slot->owner;
+    hold->charged_tokens = slot->charged_tokens;
+    hold_take_slot(l->holds, hold, now_ns, true);
+    holds_owner_gone(l->holds, slot->owner, now_ns); /* until it comes back */
+    return OK;
+}
+
+static void store_slots(struct ledger *l, uint64_t now_ns, uint64_t wall_ms)
+{
+    struct hold *hold;
+    for (int i = 0; i < SLOTS_PER_TICK && (hold = hold_next_to_store(l->holds, now_ns)); i++) {
+        struct store_op op = {.kind = STORE_SLOT_PUT};
+        uint64_t left_ns = hold->due_ns > now_ns ? hold->due_ns - now_ns : 0;
+        op.slot = (struct store_slot){.id = hold->id,
+                                      .key_id = hold->key ? hold->key->is.id : SPAN_NONE,
+                                      .owner = hold->owner,
+                                      .due_wall_ms = wall_ms + left_ns / MS_NS,
+                                      .charged_tokens = hold->charged_tokens};
+        if (l->submit(l->submit_ctx, &op)) {
+            hold_not_stored(l->holds, &hold->id);
+            return;
+        }
+    }
+}
+
+void ledger_tick(struct ledger *l, uint64_t now_ns, uint64_t wall_ms)
+{
+    store_slots(l, now_ns, wall_ms);
+    struct hold *hold;
+    while ((hold = l->holds->waiting.first) && now_ns >= hold->due_ns) {
+        struct store_op op = {.kind = STORE_BOOK};
+        op.usage.id = hold->id;
+        if (l->submit(l->submit_ctx, &op))
+            return;
+        hold_stop_waiting(l->holds, hold);
+        hold->due_ns = UINT64_MAX; /* the result decides */
+    }
+}

@@ -1,0 +1,330 @@
+/* SQLite as the store: one file in WAL mode, synchronous FULL, one transaction per batch. A lock
+ * file beside it keeps a second auth out, which SQLite itself would let in. */
+#include "services/auth/ledger/store_sqlite.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "proto/api.h"
+
+static const char *const sql_texts[SQL_COUNT] = {
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_USAGE_ADD] = "INSERT OR IGNORE INTO usage(" USAGE_COLUMNS
+                      ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_USAGE_REPLACEABLE] =
+        "SELECT " USAGE_COLUMNS
+        " FROM usage INDEXED BY usage_open WHERE id=? AND state<>0 AND attempt<=?",
+    [SQL_USAGE_DELETE] = "DELETE FROM usage WHERE id=? AND attempt=?",
+    [SQL_USAGE_REPORTED] = "SELECT 1 FROM usage WHERE id=? AND attempt>=? AND state=0",
+    [SQL_USAGE_WAITING] = "SELECT " USAGE_COLUMNS
+                          " FROM usage INDEXED BY usage_open WHERE id=? AND state<>0 AND state=2",
+    [SQL_USAGE_BOOK] = "UPDATE usage SET state=1 WHERE id=? AND attempt=? AND state=2",
+    [SQL_USAGE_PRUNE] =
+        "DELETE FROM usage WHERE rowid IN (SELECT rowid FROM usage ORDER BY rowid LIMIT 1000)"
+        " AND day<? AND state<>2",
+    [SQL_DAILY_ADD] =
+        "INSERT INTO usage_daily VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON "
+        "CONFLICT(day,key_id,model,provider) "
+        "DO UPDATE SET key_name=excluded.key_name, requests=requests+excluded.requests,"
+        "estimated=estimated+excluded.estimated, input_tokens=input_tokens+excluded.input_tokens,"
+        "cached_tokens=cached_tokens+excluded.cached_tokens,"
+        "cache_write_tokens=cache_write_tokens+excluded.cache_write_tokens,"
+        "output_tokens=output_tokens+excluded.output_tokens,"
+        "reasoning_tokens=reasoning_tokens+excluded.reasoning_tokens,"
+        "cost_nano=cost_nano+excluded.cost_nano",
+    [SQL_KEY_ADD] =
+        "INSERT INTO keys(id,name,hint,stored,created_ms,expires_ms,revoked_ms,models,model_limits,"
+        "requests_per_minute,requests_per_hour,tokens_per_minute,concurrent)"
+        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_KEY_REVOKE] = "UPDATE keys SET revoked_ms=? WHERE id=?",
+    [SQL_LIMIT_PUT] =
+        "INSERT OR REPLACE INTO limits(name,owed_ns,mono_ns,wall_ms,boot_id) VALUES(?,?,?,?,?)",
+    [SQL_SLOT_PUT] = "INSERT OR REPLACE INTO slots(id,key_id,owner,due_wall_ms,charged_tokens) "
+                     "VALUES(?,?,?,?,?)",
+    [SQL_SLOT_DELETE] = "DELETE FROM slots WHERE id=?",
+    [SQL_PROBE] = "INSERT OR REPLACE INTO meta(name,value) VALUES('probe', randomblob(8))",
+};
+
+enum err sql_result(struct store_sqlite *s, int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return OK;
+    case SQLITE_NOMEM:
+        return ERR_NOMEM;
+    default:
+        if (!s->failing)
+            log_error("store_failed", LI64("code", sqlite3_extended_errcode(s->db)),
+                      LSTR("error", sqlite3_errmsg(s->db)));
+        s->failing = true;
+        return ERR_IO;
+    }
+}
+
+void sql_text(sqlite3_stmt *q, int at, struct span s)
+{
+    (void)sqlite3_bind_text64(q, at, s.data ? s.data : "", s.len, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+void sql_blob(sqlite3_stmt *q, int at, const void *data, size_t n)
+{
+    (void)sqlite3_bind_blob64(q, at, data, n, SQLITE_STATIC);
+}
+
+/* SQLite's integers are signed: what does not fit is the largest that does. */
+void sql_int(sqlite3_stmt *q, int at, uint64_t v)
+{
+    (void)sqlite3_bind_int64(q, at, v > INT64_MAX ? INT64_MAX : (sqlite3_int64)v);
+}
+
+struct span sql_column(sqlite3_stmt *q, int at)
+{
+    const void *data = sqlite3_column_blob(q, at);
+    return span_of(data, (size_t)sqlite3_column_bytes(q, at));
+}
+
+uint64_t sql_column_u64(sqlite3_stmt *q, int at)
+{
+    sqlite3_int64 v = sqlite3_column_int64(q, at);
+    return v < 0 ? 0 : (uint64_t)v;
+}
+
+enum err sql_run(struct store_sqlite *s, enum sql which)
+{
+    sqlite3_stmt *q = s->sql[which];
+    enum err e = sql_result(s, sqlite3_step(q));
+    (void)sqlite3_reset(q);
+    return e;
+}
+
+/* ---- keys and limits ---- */
+
+static enum err key_add(struct store_sqlite *s, struct store_op *op)
+{
+    sqlite3_stmt *q = s->sql[SQL_KEY_ADD];
+    const struct key_attributes *a = &op->key;
+    sql_text(q, 1, a->id);
+    sql_text(q, 2, a->name);
+    sql_text(q, 3, a->hint);
+    sql_blob(q, 4, a->stored, SHA256_BYTES);
+    sql_int(q, 5, a->created_ms);
+    sql_int(q, 6, a->expires_ms);
+    sql_int(q, 7, a->revoked_ms);
+    sql_text(q, 8, a->models);
+    sql_text(q, 9, a->model_limits);
+    sql_int(q, 10, a->requests_per_minute);
+    sql_int(q, 11, a->requests_per_hour);
+    sql_int(q, 12, a->tokens_per_minute);
+    sql_int(q, 13, a->concurrent);
+    return sql_run(s, SQL_KEY_ADD);
+}
+
+static enum err key_revoke(struct store_sqlite *s, struct store_op *op)
+{
+    sql_int(s->sql[SQL_KEY_REVOKE], 1, op->key.revoked_ms);
+    sql_text(s->sql[SQL_KEY_REVOKE], 2, op->key.id);
+    return sql_run(s, SQL_KEY_REVOKE);
+}
+
+static enum err limit_put(struct store_sqlite *s, struct store_op *op)
+{
+    sqlite3_stmt *q = s->sql[SQL_LIMIT_PUT];
+    sql_text(q, 1, op->limit.name);
+    sql_int(q, 2, op->limit.owed_ns);
+    sql_int(q, 3, op->limit.mono_ns);
+    sql_int(q, 4, op->limit.wall_ms);
+    sql_text(q, 5, op->limit.boot_id);
+    return sql_run(s, SQL_LIMIT_PUT);
+}
+
+static enum err slot_put(struct store_sqlite *s, struct store_op *op)
+{
+    sqlite3_stmt *q = s->sql[SQL_SLOT_PUT];
+    sql_blob(q, 1, op->slot.id.bytes, sizeof op->slot.id.bytes);
+    sql_text(q, 2, op->slot.key_id);
+    (void)sqlite3_bind_int64(q, 3, (sqlite3_int64)op->slot.owner); /* 64 random bits */
+    sql_int(q, 4, op->slot.due_wall_ms);
+    sql_int(q, 5, op->slot.charged_tokens);
+    return sql_run(s, SQL_SLOT_PUT);
+}
+
+static enum err slot_delete(struct store_sqlite *s, struct store_op *op)
+{
+    sql_blob(s->sql[SQL_SLOT_DELETE], 1, op->slot.id.bytes, sizeof op->slot.id.bytes);
+    return sql_run(s, SQL_SLOT_DELETE);
+}
+
+static enum err probe(struct store_sqlite *s, struct store_op *op)
+{
+    (void)op;
+    return sql_run(s, SQL_PROBE);
+}
+
+static enum err apply_one(struct store_sqlite *s, struct store_op *op)
+{
+    static enum err (*const kinds[])(struct store_sqlite *,
+                                     struct store_op *) = {[STORE_SETTLE] = ledger_settle,
+                                                           [STORE_RELEASE] = ledger_release,
+                                                           [STORE_BOOK] = ledger_book,
+                                                           [STORE_KEY_ADD] = key_add,
+                                                           [STORE_KEY_REVOKE] = key_revoke,
+                                                           [STORE_LIMIT_PUT] = limit_put,
+                                                           [STORE_PRUNE] = ledger_prune,
+                                                           [STORE_USAGE] = ledger_usage,
+                                                           [STORE_SLOT_PUT] = slot_put,
+                                                           [STORE_SLOT_DELETE] = slot_delete,
+                                                           [STORE_PROBE] = probe};
+    return kinds[op->kind](s, op);
+}
+
+static enum err apply(struct store *store, struct store_op *ops, size_t n)
+{
+    struct store_sqlite *s = (struct store_sqlite *)store;
+    enum err e = sql_run(s, SQL_BEGIN);
+    for (size_t i = 0; !e && i < n; i++)
+        e = apply_one(s, &ops[i]);
+    if (!e)
+        e = ledger_flush(s);
+    if (!e)
+        e = sql_run(s, SQL_COMMIT);
+    if (e)
+        ledger_forget(s);
+    else
+        s->failing = false;
+    if (e && !sqlite3_get_autocommit(s->db) && sql_run(s, SQL_ROLLBACK))
+        log_error("store_rollback_failed");
+    return e;
+}
+
+/* ---- load ---- */
+
+enum err sql_prepare(struct store_sqlite *s, const char *text, sqlite3_stmt **out)
+{
+    return sql_result(s, sqlite3_prepare_v3(s->db, text, -1, SQLITE_PREPARE_PERSISTENT, out, NULL));
+}
+
+static enum err on_key_row(sqlite3_stmt *q, const struct store_visitor *v)
+{
+    struct key_attributes a = {.id = sql_column(q, 0),
+                               .name = sql_column(q, 1),
+                               .hint = sql_column(q, 2),
+                               .created_ms = sql_column_u64(q, 4),
+                               .expires_ms = sql_column_u64(q, 5),
+                               .revoked_ms = sql_column_u64(q, 6),
+                               .models = sql_column(q, 7),
+                               .model_limits = sql_column(q, 8),
+                               .requests_per_minute = sql_column_u64(q, 9),
+                               .requests_per_hour = sql_column_u64(q, 10),
+                               .tokens_per_minute = sql_column_u64(q, 11),
+                               .concurrent = (uint32_t)sql_column_u64(q, 12)};
+    struct span stored = sql_column(q, 3);
+    if (stored.len != SHA256_BYTES)
+        return ERR_INVALID;
+    memcpy(a.stored, stored.data, SHA256_BYTES);
+    return v->on_key(v->ctx, &a);
+}
+
+static enum err on_limit_row(sqlite3_stmt *q, const struct store_visitor *v)
+{
+    struct limit_saved saved = {sql_column(q, 0), sql_column_u64(q, 1), sql_column_u64(q, 2),
+                                sql_column_u64(q, 3), sql_column(q, 4)};
+    return v->on_limit(v->ctx, &saved);
+}
+
+static enum err on_waiting_row(sqlite3_stmt *q, const struct store_visitor *v)
+{
+    struct store_usage usage;
+    usage_read(q, &usage);
+    return v->on_waiting(v->ctx, &usage);
+}
+
+static enum err on_slot_row(sqlite3_stmt *q, const struct store_visitor *v)
+{
+    struct span id = sql_column(q, 0);
+    struct store_slot slot = {.key_id = sql_column(q, 1),
+                              .owner = (uint64_t)sqlite3_column_int64(q, 2),
+                              .due_wall_ms = sql_column_u64(q, 3),
+                              .charged_tokens = sql_column_u64(q, 4)};
+    if (id.len != sizeof slot.id.bytes)
+        return OK;
+    memcpy(slot.id.bytes, id.data, id.len);
+    return v->on_slot(v->ctx, &slot);
+}
+
+static enum err on_response_row(sqlite3_stmt *q, const struct store_visitor *v)
+{
+    return v->on_response(v->ctx, sql_column(q, 0), sql_column(q, 1), sql_column_u64(q, 2));
+}
+
+static enum err each_row(struct store_sqlite *s, const char *text, const struct store_visitor *v,
+                         enum err (*row)(sqlite3_stmt *, const struct store_visitor *))
+{
+    sqlite3_stmt *q = NULL;
+    enum err e = sql_prepare(s, text, &q);
+    while (!e) {
+        int code = sqlite3_step(q);
+        if (code == SQLITE_DONE)
+            break;
+        e = sql_result(s, code);
+        if (!e)
+            e = row(q, v);
+    }
+    (void)sqlite3_finalize(q);
+    return e;
+}
+
+static enum err load(struct store *store, const struct store_visitor *v)
+{
+    struct store_sqlite *s = (struct store_sqlite *)store;
+    enum err e =
+        each_row(s,
+                 "SELECT id,name,hint,stored,created_ms,expires_ms,revoked_ms,models,model_limits,"
+                 "requests_per_minute,requests_per_hour,tokens_per_minute,concurrent"
+                 " FROM keys ORDER BY rowid",
+                 v, on_key_row);
+    if (!e)
+        e = each_row(s, "SELECT name,owed_ns,mono_ns,wall_ms,boot_id FROM limits", v, on_limit_row);
+    if (!e)
+        e = each_row(s,
+                     "SELECT " USAGE_COLUMNS
+                     " FROM usage INDEXED BY usage_open WHERE state<>0 AND state=2",
+                     v, on_waiting_row);
+    if (!e)
+        e = each_row(s, "SELECT id,key_id,owner,due_wall_ms,charged_tokens FROM slots", v,
+                     on_slot_row);
+    _Static_assert(API_OPENAI_RESPONSES == 4, "the index and the query below say 4");
+    if (!e && v->on_response)
+        e = each_row(s,
+                     "SELECT upstream_id,key_id,started_ms FROM usage INDEXED BY usage_responses"
+                     " WHERE api=4 ORDER BY started_ms DESC LIMIT 65536",
+                     v, on_response_row);
+    return e;
+}
+
+/* ---- life ---- */
+
+enum err sql_prepare_all(struct store_sqlite *s)
+{
+    enum err e = OK;
+    for (size_t i = 0; !e && i < SQL_COUNT; i++)
+        e = sql_prepare(s, sql_texts[i], &s->sql[i]);
+    return e;
+}
+
+static void close_store(struct store *store)
+{
+    struct store_sqlite *s = (struct store_sqlite *)store;
+    for (size_t i = 0; i < SQL_COUNT; i++)
+        (void)sqlite3_finalize(s->sql[i]);
+    (void)sqlite3_close(s->db);
+    if (s->lock_fd >= 0)
+        (void)close(s->lock_fd);
+    free(s);
+}
+
+const struct store_ops store_sqlite_ops = {load, apply, close_store};

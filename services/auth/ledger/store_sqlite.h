@@ -1,0 +1,92 @@
+/* What the parts of the SQLite store share; of interest to nobody else. */
+#ifndef SERVICES_AUTH_LEDGER_STORE_SQLITE_H
+#define SERVICES_AUTH_LEDGER_STORE_SQLITE_H
+
+#include <sqlite3.h>
+
+#include "services/auth/ledger/store.h"
+
+enum sql {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_USAGE_ADD,
+    SQL_USAGE_REPLACEABLE,
+    SQL_USAGE_DELETE,
+    SQL_USAGE_REPORTED,
+    SQL_USAGE_WAITING,
+    SQL_USAGE_BOOK,
+    SQL_USAGE_PRUNE,
+    SQL_DAILY_ADD,
+    SQL_KEY_ADD,
+    SQL_KEY_REVOKE,
+    SQL_LIMIT_PUT,
+    SQL_SLOT_PUT,
+    SQL_SLOT_DELETE,
+    SQL_PROBE,
+    SQL_COUNT
+};
+
+enum usage_state { USAGE_REPORTED = 0, USAGE_BOOKED = 1, USAGE_WAITING = 2 };
+
+enum { DAILY_SLOTS = 64, DAILY_TEXT_BYTES = 1024, REPORTED_SLOTS = 4096, SUM_COUNT = 8 };
+
+/* What a transaction adds to one day's sum: written once, before it commits. */
+struct daily {
+    uint64_t day;
+    uint16_t ends[4]; /* in text: of key id, model, provider, key name */
+    char text[DAILY_TEXT_BYTES];
+    int64_t sums[SUM_COUNT]; /* in the order of the columns */
+};
+
+/* A row lately reported, so that most RELEASEs need not ask the index. */
+struct reported {
+    struct request_id id;
+    uint32_t attempt;
+    bool used;
+};
+
+struct store_sqlite {
+    struct store store;
+    struct daily daily[DAILY_SLOTS];
+    size_t daily_count;
+    struct reported reported[REPORTED_SLOTS]; /* by the hash of the id: one pushes another out */
+    sqlite3 *db;
+    sqlite3_stmt *sql[SQL_COUNT];
+    int lock_fd;
+    bool failing; /* said already; until a transaction succeeds */
+};
+
+#define USAGE_COLUMNS                                                                              \
+    "id,attempt,state,day,key_id,key_name,model,provider,upstream_model,upstream_id,api,status,"   \
+    "stream,estimated,input_tokens,cached_tokens,cache_write_tokens,output_tokens,"                \
+    "reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms"
+
+void sql_text(sqlite3_stmt *q, int at, struct span s);
+void sql_blob(sqlite3_stmt *q, int at, const void *data, size_t n);
+void sql_int(sqlite3_stmt *q, int at, uint64_t v);
+struct span sql_column(sqlite3_stmt *q, int at);
+uint64_t sql_column_u64(sqlite3_stmt *q, int at);
+enum err sql_prepare(struct store_sqlite *s, const char *text, sqlite3_stmt **out);
+enum err sql_prepare_all(struct store_sqlite *s);
+extern const struct store_ops store_sqlite_ops;
+/* Steps a statement that returns nothing, and resets it. */
+enum err sql_run(struct store_sqlite *s, enum sql which);
+/* SQLite's code as ours; logs anything but OK, ROW, DONE. */
+enum err sql_result(struct store_sqlite *s, int code);
+
+/* A row of USAGE_COLUMNS. */
+void usage_read(sqlite3_stmt *q, struct store_usage *out);
+
+/* The ledger's half. */
+enum err ledger_settle(struct store_sqlite *s, struct store_op *op);
+enum err ledger_release(struct store_sqlite *s, struct store_op *op);
+enum err ledger_book(struct store_sqlite *s, struct store_op *op);
+enum err ledger_prune(struct store_sqlite *s, struct store_op *op);
+enum err ledger_usage(struct store_sqlite *s, struct store_op *op);
+/* Before COMMIT: writes what has been gathered. */
+enum err ledger_flush(struct store_sqlite *s);
+/* After ROLLBACK: forgets what was not written after all. */
+void ledger_forget(struct store_sqlite *s);
+
+#endif

@@ -1,0 +1,404 @@
+/* The ledger's half of the SQLite store: rows, daily sums, queries. Sums change in the transaction
+ * of their row. */
+#include "services/auth/ledger/store_sqlite.h"
+
+#include "common/base/json.h"
+
+enum { DAY_MS = 86400000 };
+
+/* The columns of USAGE_COLUMNS, in its order. */
+enum usage_column {
+    COL_ID,
+    COL_ATTEMPT,
+    COL_STATE,
+    COL_DAY,
+    COL_KEY_ID,
+    COL_KEY_NAME,
+    COL_MODEL,
+    COL_PROVIDER,
+    COL_UPSTREAM_MODEL,
+    COL_UPSTREAM_ID,
+    COL_API,
+    COL_STATUS,
+    COL_STREAM,
+    COL_ESTIMATED,
+    COL_INPUT,
+    COL_CACHED,
+    COL_CACHE_WRITE,
+    COL_OUTPUT,
+    COL_REASONING,
+    COL_COST,
+    COL_STARTED,
+    COL_FIRST,
+    COL_DURATION
+};
+
+void usage_read(sqlite3_stmt *q, struct store_usage *out)
+{
+    *out = (struct store_usage){.attempt = (uint32_t)sql_column_u64(q, COL_ATTEMPT),
+                                .key_id = sql_column(q, COL_KEY_ID),
+                                .key_name = sql_column(q, COL_KEY_NAME),
+                                .model = sql_column(q, COL_MODEL),
+                                .provider = sql_column(q, COL_PROVIDER),
+                                .upstream_model = sql_column(q, COL_UPSTREAM_MODEL),
+                                .upstream_id = sql_column(q, COL_UPSTREAM_ID),
+                                .api = (uint32_t)sql_column_u64(q, COL_API),
+                                .status = (uint32_t)sql_column_u64(q, COL_STATUS),
+                                .stream = sql_column_u64(q, COL_STREAM) != 0,
+                                .estimated = sql_column_u64(q, COL_ESTIMATED) != 0,
+                                .input_tokens = sql_column_u64(q, COL_INPUT),
+                                .cached_tokens = sql_column_u64(q, COL_CACHED),
+                                .cache_write_tokens = sql_column_u64(q, COL_CACHE_WRITE),
+                                .output_tokens = sql_column_u64(q, COL_OUTPUT),
+                                .reasoning_tokens = sql_column_u64(q, COL_REASONING),
+                                .cost_nano = sql_column_u64(q, COL_COST),
+                                .started_ms = sql_column_u64(q, COL_STARTED),
+                                .first_ms = (uint32_t)sql_column_u64(q, COL_FIRST),
+                                .duration_ms = (uint32_t)sql_column_u64(q, COL_DURATION)};
+    struct span id = sql_column(q, COL_ID);
+    memcpy(out->id.bytes, id.data ? id.data : "",
+           id.len < sizeof out->id.bytes ? id.len : sizeof out->id.bytes);
+}
+
+static void bind_id(sqlite3_stmt *q, const struct request_id *id)
+{
+    (void)sqlite3_bind_blob64(q, 1, id->bytes, sizeof id->bytes, SQLITE_STATIC);
+}
+
+static enum err add_row(struct store_sqlite *s, const struct store_usage *u, enum usage_state state,
+                        bool estimated, bool *added_out)
+{
+    sqlite3_stmt *q = s->sql[SQL_USAGE_ADD];
+    bind_id(q, &u->id);
+    sql_int(q, COL_ATTEMPT + 1, u->attempt);
+    sql_int(q, COL_STATE + 1, state);
+    sql_int(q, COL_DAY + 1, u->started_ms / DAY_MS);
+    sql_text(q, COL_KEY_ID + 1, u->key_id);
+    sql_text(q, COL_KEY_NAME + 1, u->key_name);
+    sql_text(q, COL_MODEL + 1, u->model);
+    sql_text(q, COL_PROVIDER + 1, u->provider);
+    sql_text(q, COL_UPSTREAM_MODEL + 1, u->upstream_model);
+    sql_text(q, COL_UPSTREAM_ID + 1, u->upstream_id);
+    sql_int(q, COL_API + 1, u->api);
+    sql_int(q, COL_STATUS + 1, u->status);
+    sql_int(q, COL_STREAM + 1, u->stream);
+    sql_int(q, COL_ESTIMATED + 1, estimated);
+    sql_int(q, COL_INPUT + 1, u->input_tokens);
+    sql_int(q, COL_CACHED + 1, u->cached_tokens);
+    sql_int(q, COL_CACHE_WRITE + 1, u->cache_write_tokens);
+    sql_int(q, COL_OUTPUT + 1, u->output_tokens);
+    sql_int(q, COL_REASONING + 1, u->reasoning_tokens);
+    sql_int(q, COL_COST + 1, u->cost_nano);
+    sql_int(q, COL_STARTED + 1, u->started_ms);
+    sql_int(q, COL_FIRST + 1, u->first_ms);
+    sql_int(q, COL_DURATION + 1, u->duration_ms);
+    enum err e = sql_run(s, SQL_USAGE_ADD);
+    *added_out = !e && sqlite3_changes(s->db) > 0;
+    return e;
+}
+
+/* ---- daily sums: gathered while a transaction runs, for its rows are mostly of the same keys and
+ * models ---- */
+
+static enum err write_daily(struct store_sqlite *s, const struct daily *d)
+{
+    sqlite3_stmt *q = s->sql[SQL_DAILY_ADD];
+    sql_int(q, 1, d->day);
+    for (int i = 0; i < 4; i++) {
+        uint16_t from = i ? d->ends[i - 1] : 0;
+        sql_text(q, 2 + i, span_of(d->text + from, (size_t)(d->ends[i] - from)));
+    }
+    for (int i = 0; i < SUM_COUNT; i++)
+        (void)sqlite3_bind_int64(q, 6 + i, d->sums[i]);
+    return sql_run(s, SQL_DAILY_ADD);
+}
+
+enum err ledger_flush(struct store_sqlite *s)
+{
+    enum err e = OK;
+    for (size_t i = 0; !e && i < s->daily_count; i++)
+        e = write_daily(s, &s->daily[i]);
+    if (!e)
+        s->daily_count = 0;
+    return e;
+}
+
+void ledger_forget(struct store_sqlite *s)
+{
+    s->daily_count = 0;
+    memset(s->reported, 0, sizeof s->reported);
+}
+
+static void describe(const struct store_usage *u, struct daily *out)
+{
+    const struct span parts[4] = {u->key_id, u->model, u->provider, u->key_name};
+    out->day = u->started_ms / DAY_MS;
+    memset(out->sums, 0, sizeof out->sums);
+    size_t at = 0;
+    for (size_t i = 0; i < 4; i++) {
+        struct span part = span_first(parts[i], DAILY_TEXT_BYTES / 4);
+        if (part.len)
+            memcpy(out->text + at, part.data, part.len);
+        at += part.len;
+        out->ends[i] = (uint16_t)at;
+    }
+}
+
+static bool is_same_sum(const struct daily *a, const struct daily *b)
+{
+    return a->day == b->day && memcmp(a->ends, b->ends, sizeof a->ends) == 0 &&
+           memcmp(a->text, b->text, a->ends[3]) == 0;
+}
+
+static enum err find_daily(struct store_sqlite *s, const struct store_usage *u, struct daily **out)
+{
+    struct daily wanted;
+    describe(u, &wanted);
+    for (size_t i = 0; i < s->daily_count; i++) {
+        if (is_same_sum(&s->daily[i], &wanted)) {
+            *out = &s->daily[i];
+            return OK;
+        }
+    }
+    enum err e = s->daily_count == DAILY_SLOTS ? ledger_flush(s) : OK;
+    if (e)
+        return e;
+    *out = &s->daily[s->daily_count++];
+    **out = wanted;
+    return OK;
+}
+
+static int64_t bounded(uint64_t v)
+{
+    return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+}
+
+/* Adds a row to its day's sum, or takes it out again (sign −1). Beyond what an integer holds the
+ * sum stays at its bound. */
+static enum err add_daily(struct store_sqlite *s, const struct store_usage *u, bool estimated,
+                          int sign)
+{
+    struct daily *d = NULL;
+    enum err e = find_daily(s, u, &d);
+    if (e)
+        return e;
+    const int64_t values[SUM_COUNT] = {1,
+                                       estimated,
+                                       bounded(u->input_tokens),
+                                       bounded(u->cached_tokens),
+                                       bounded(u->cache_write_tokens),
+                                       bounded(u->output_tokens),
+                                       bounded(u->reasoning_tokens),
+                                       bounded(u->cost_nano)};
+    for (size_t i = 0; i < SUM_COUNT; i++) {
+        if (__builtin_add_overflow(d->sums[i], sign * values[i], &d->sums[i]))
+            d->sums[i] = sign < 0 ? INT64_MIN : INT64_MAX;
+    }
+    return OK;
+}
+
+/* ---- rows ---- */
+
+/* Takes the booked or waiting row away that a report of this attempt stands for; *found_out says
+ * whether there was one. */
+static enum err drop_replaceable(struct store_sqlite *s, const struct store_usage *u,
+                                 bool *found_out)
+{
+    sqlite3_stmt *q = s->sql[SQL_USAGE_REPLACEABLE];
+    bind_id(q, &u->id);
+    sql_int(q, 2, u->attempt);
+    int code = sqlite3_step(q);
+    enum err e = sql_result(s, code);
+    *found_out = code == SQLITE_ROW;
+    uint32_t attempt = 0;
+    if (!e && *found_out) {
+        struct store_usage old;
+        usage_read(q, &old);
+        attempt = old.attempt;
+        if (sql_column_u64(q, COL_STATE) == USAGE_BOOKED)
+            e = add_daily(s, &old, true, -1);
+    }
+    (void)sqlite3_reset(q);
+    if (e || !*found_out)
+        return e;
+    bind_id(s->sql[SQL_USAGE_DELETE], &u->id);
+    sql_int(s->sql[SQL_USAGE_DELETE], 2, attempt);
+    return sql_run(s, SQL_USAGE_DELETE);
+}
+
+static struct reported *reported_slot(struct store_sqlite *s, const struct request_id *id)
+{
+    return &s->reported[request_id_hash(id) % REPORTED_SLOTS];
+}
+
+static void remember_reported(struct store_sqlite *s, const struct store_usage *u)
+{
+    *reported_slot(s, &u->id) = (struct reported){u->id, u->attempt, true};
+}
+
+enum err ledger_settle(struct store_sqlite *s, struct store_op *op)
+{
+    bool found = false, added = false;
+    enum err e = drop_replaceable(s, &op->usage, &found);
+    if (!e)
+        e = add_row(s, &op->usage, USAGE_REPORTED, op->usage.estimated, &added);
+    if (!e && added)
+        e = add_daily(s, &op->usage, op->usage.estimated, 1);
+    op->outcome = added ? STORE_NEW : STORE_DUPLICATE;
+    if (!e)
+        remember_reported(s, &op->usage);
+    return e;
+}
+
+static enum err is_reported(struct store_sqlite *s, const struct store_usage *u, bool *out)
+{
+    const struct reported *known = reported_slot(s, &u->id);
+    *out = known->used && known->attempt >= u->attempt && request_id_equals(&known->id, &u->id);
+    if (*out)
+        return OK;
+    sqlite3_stmt *q = s->sql[SQL_USAGE_REPORTED];
+    bind_id(q, &u->id);
+    sql_int(q, 2, u->attempt);
+    int code = sqlite3_step(q);
+    *out = code == SQLITE_ROW;
+    enum err e = sql_result(s, code);
+    (void)sqlite3_reset(q);
+    return e;
+}
+
+enum err ledger_release(struct store_sqlite *s, struct store_op *op)
+{
+    bool reported = false, added = false;
+    enum err e = is_reported(s, &op->usage, &reported);
+    if (e || reported) {
+        op->outcome = STORE_SETTLED;
+        return e;
+    }
+    e = add_row(s, &op->usage, op->settles ? USAGE_WAITING : USAGE_BOOKED, true, &added);
+    if (!e && added && !op->settles)
+        e = add_daily(s, &op->usage, true, 1);
+    op->outcome = added ? STORE_NEW : STORE_DUPLICATE;
+    return e;
+}
+
+enum err ledger_book(struct store_sqlite *s, struct store_op *op)
+{
+    sqlite3_stmt *q = s->sql[SQL_USAGE_WAITING];
+    bind_id(q, &op->usage.id);
+    int code = sqlite3_step(q);
+    enum err e = sql_result(s, code);
+    op->outcome = STORE_DUPLICATE;
+    uint32_t attempt = 0;
+    if (!e && code == SQLITE_ROW) {
+        struct store_usage waiting;
+        usage_read(q, &waiting);
+        attempt = waiting.attempt;
+        op->outcome = STORE_NEW;
+        op->usage.input_tokens = waiting.input_tokens;
+        op->usage.output_tokens = waiting.output_tokens;
+        e = add_daily(s, &waiting, true, 1);
+    }
+    (void)sqlite3_reset(q);
+    if (e || op->outcome != STORE_NEW)
+        return e;
+    bind_id(s->sql[SQL_USAGE_BOOK], &op->usage.id);
+    sql_int(s->sql[SQL_USAGE_BOOK], 2, attempt);
+    return sql_run(s, SQL_USAGE_BOOK);
+}
+
+enum err ledger_prune(struct store_sqlite *s, struct store_op *op)
+{
+    sql_int(s->sql[SQL_USAGE_PRUNE], 1, op->before_day);
+    enum err e = sql_run(s, SQL_USAGE_PRUNE);
+    op->outcome = !e && sqlite3_changes(s->db) > 0 ? STORE_NEW : STORE_DUPLICATE;
+    return e;
+}
+
+/* ---- queries ---- */
+
+static const struct {
+    enum usage_dimension bit;
+    const char *column;
+    const char *select;
+} dimensions[] = {{USAGE_BY_DAY, "day", "date(day*86400,'unixepoch') AS day"},
+                  {USAGE_BY_KEY, "key_id", "key_id, max(key_name) AS key_name"},
+                  {USAGE_BY_MODEL, "model", "model"},
+                  {USAGE_BY_PROVIDER, "provider", "provider"}};
+
+static void sums_text(struct buf *text, unsigned by)
+{
+    buf_append_str(text, "SELECT ");
+    for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
+        if (by & dimensions[i].bit)
+            buf_printf(text, "%s,", dimensions[i].select);
+    }
+    buf_append_str(
+        text,
+        "sum(requests) AS requests,sum(estimated) AS estimated,sum(input_tokens) AS input_tokens,"
+        "sum(cached_tokens) AS cached_tokens,sum(cache_write_tokens) AS cache_write_tokens,"
+        "sum(output_tokens) AS output_tokens,sum(reasoning_tokens) AS reasoning_tokens,"
+        "sum(cost_nano) AS cost_nano FROM usage_daily WHERE day BETWEEN ?1 AND ?2"
+        " AND (?3='' OR key_id=?3)");
+    const char *before = " GROUP BY ";
+    for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
+        if (by & dimensions[i].bit) {
+            buf_printf(text, "%s%s", before, dimensions[i].column);
+            before = ",";
+        }
+    }
+    buf_append_str(text, " HAVING sum(requests)>0 LIMIT ?4");
+}
+
+static void rows_text(struct buf *text)
+{
+    buf_append_str(
+        text, "SELECT 'req_'||lower(hex(id)) AS request_id,attempt,key_id,key_name,model,provider,"
+              "upstream_model,upstream_id,status,stream,estimated,input_tokens,cached_tokens,"
+              "cache_write_tokens,output_tokens,reasoning_tokens,cost_nano,started_ms,first_ms,"
+              "duration_ms FROM usage WHERE day BETWEEN ?1 AND ?2 AND (?3='' OR key_id=?3)"
+              " AND state<>2 ORDER BY rowid DESC LIMIT ?4");
+}
+
+static void write_row(sqlite3_stmt *q, struct json_writer *w)
+{
+    jw_object(w);
+    for (int i = 0; i < sqlite3_column_count(q); i++) {
+        jw_key(w, sqlite3_column_name(q, i));
+        if (sqlite3_column_type(q, i) == SQLITE_INTEGER)
+            jw_i64(w, sqlite3_column_int64(q, i));
+        else
+            jw_string(w, sql_column(q, i));
+    }
+    jw_object_end(w);
+}
+
+enum err ledger_usage(struct store_sqlite *s, struct store_op *op)
+{
+    struct buf text = {0};
+    enum err e = ledger_flush(s);
+    if (e)
+        return e;
+    if (op->query.rows)
+        rows_text(&text);
+    else
+        sums_text(&text, op->query.by);
+    sqlite3_stmt *q = NULL;
+    e = sql_result(s, sqlite3_prepare_v2(s->db, text.data, (int)text.len, &q, NULL));
+    buf_free(&text);
+    if (e)
+        return e;
+    sql_int(q, 1, op->query.since_day);
+    sql_int(q, 2, op->query.until_day);
+    sql_text(q, 3, op->query.key_id);
+    sql_int(q, 4, op->query.limit);
+    struct json_writer w = {.out = op->answer};
+    jw_array(&w);
+    int code;
+    while ((code = sqlite3_step(q)) == SQLITE_ROW)
+        write_row(q, &w);
+    jw_array_end(&w);
+    e = sql_result(s, code);
+    (void)sqlite3_finalize(q);
+    op->outcome = STORE_NEW;
+    return e;
+}

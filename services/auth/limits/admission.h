@@ -1,0 +1,54 @@
+/* May this request run? Decides in memory alone, in well under 2 µs: no store, no file, no wait. */
+#ifndef SERVICES_AUTH_LIMITS_ADMISSION_H
+#define SERVICES_AUTH_LIMITS_ADMISSION_H
+
+#include "common/runtime/config/config.h"
+#include "common/runtime/metric.h"
+#include "proto/error_class.h"
+#include "proto/message.h"
+#include "services/auth/limits/reservations.h"
+#include "services/auth/limits/lease.h"
+#include "services/auth/keys/responses.h"
+
+struct admission {
+    struct keys *keys;
+    struct limits *limits;
+    struct leases *leases;
+    struct holds *holds;
+    const struct responses *responses; /* may be NULL */
+    struct metric_client *metrics;     /* may be NULL */
+    const struct config *config;
+    struct limit **model_limits; /* by index into config->models; NULL entries: none */
+    bool store_down;             /* nothing new may be spent that could not be booked */
+};
+
+struct moment {
+    uint64_t now_ns;  /* monotonic */
+    uint64_t wall_ms; /* for expiry dates only */
+};
+
+/* Which edge asks, and how many there are. */
+struct asker {
+    const void *edge;
+    size_t edges;
+    uint64_t epoch; /* of the edge's life */
+};
+
+struct verdict {
+    bool allowed;
+    struct allow allow;
+    struct deny deny;
+    char message[320]; /* deny.message shows it */
+};
+
+/* (Re)reads the models' limits; what they owe is kept. The old configuration may go after that.
+ * ERR_NOMEM: models go on without limits of their own. */
+enum err admission_configure(struct admission *a, const struct config *config) NODISCARD;
+void admission_free(struct admission *a);
+
+/* Spans of the verdict point into the key or the verdict itself. A refusal consumes nothing of any
+ * limit. */
+void admission_decide(struct admission *a, const struct asker *who, const struct header *h,
+                      const struct authorize *ask, struct moment now, struct verdict *out);
+
+#endif

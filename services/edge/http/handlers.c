@@ -1,0 +1,195 @@
+#include "services/edge/http/handlers.h"
+
+#include "services/edge/request/start.h"
+#include "services/edge/request/relay.h"
+#include "services/edge/status/status.h"
+
+/* Bodies up to this size are read before a refusal: that keeps the connection, and costs less than
+ * it. */
+enum { SMALL_BODY_BYTES = 65536, QUERY_MAX_BYTES = 2048 };
+
+/* ---- checks before the body ---- */
+
+static void refuse_method(const struct arrival *a)
+{
+    char allow[ROUTE_METHODS_TEXT];
+    size_t n = route_methods_text(a->match.methods, allow);
+    http_add_header(a->x, "allow", span_of(allow, n));
+    arrival_refuse(a, ERROR_METHOD_NOT_ALLOWED, "This method is not allowed for this path.");
+}
+
+static bool query_is_sane(struct span query)
+{
+    for (size_t i = 0; i < query.len; i++)
+        if (query.data[i] <= 0x20 || query.data[i] == 0x7f)
+            return false;
+    return query.len <= QUERY_MAX_BYTES;
+}
+
+/* true when the head alone decides against the request, which is then answered. */
+static bool refused_by_head(const struct arrival *a)
+{
+    struct span key;
+    unsigned error_class;
+    const char *why;
+    if (a->match.found == ROUTE_NO_PATH) {
+        arrival_refuse(a, ERROR_NOT_FOUND, "There is nothing at this path.");
+    } else if (a->match.found == ROUTE_NO_METHOD) {
+        refuse_method(a);
+    } else if (a->match.found == ROUTE_OPTIONS || a->match.route->open) {
+        return false;
+    } else if (a->edge->d->draining) {
+        arrival_refuse(a, ERROR_UNAVAILABLE, "This gateway is stopping; try again.");
+    } else if ((why = arrival_key(a, &key, &error_class))) {
+        arrival_refuse(a, error_class, why);
+    } else if (a->match.route->has_body && !head_is_identity(&a->head)) {
+        arrival_refuse(a, ERROR_UNSUPPORTED_ENCODING, "Encoded request bodies are not supported.");
+    } else if (!query_is_sane(http_query(a->x))) {
+        arrival_refuse(a, ERROR_BAD_REQUEST, "The query string is malformed or too long.");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void on_head(void *ctx, struct http_exchange *x)
+{
+    uint64_t bytes = 0;
+    struct span length = http_header(x, "content-length");
+    bool small = length.len ? span_to_u64(length, &bytes) && bytes <= SMALL_BODY_BYTES
+                            : !http_header(x, "transfer-encoding").len;
+    if (small)
+        return;
+    struct arrival a = arrive(ctx, x);
+    (void)refused_by_head(&a);
+}
+
+/* ---- requests ---- */
+
+static struct span client_address(const struct arrival *a)
+{
+    struct span forwarded = head_forwarded_address(&a->head);
+    if (edge_options(a->edge)->edge_trust_forwarded_for && forwarded.len)
+        return forwarded;
+    return span_str(http_client_address(a->x));
+}
+
+/* What is for operators: from an allowed address at once, else with a key. */
+static void serve_operators(const struct arrival *a, request_fn then)
+{
+    struct span key;
+    if (edge_allows_address(a->edge, client_address(a))) {
+        struct client_request *r = arrival_begin(a);
+        if (r)
+            then(r);
+    } else if (a->match.route->kind == ROUTE_HEALTH && head_key(&a->head, &key) == KEY_MISSING) {
+        struct client c = arrival_client(a);
+        status_health_plain(&c);
+    } else {
+        arrival_ask_plainly(a, then);
+    }
+}
+
+static void serve(const struct arrival *a)
+{
+    struct client c;
+    switch (a->match.route->kind) {
+    case ROUTE_CALL:
+        calls_start(a);
+        break;
+    case ROUTE_MODELS:
+        arrival_ask_plainly(a, status_models);
+        break;
+    case ROUTE_MODEL:
+        arrival_ask_plainly(a, status_model);
+        break;
+    case ROUTE_HEALTH:
+        serve_operators(a, status_health);
+        break;
+    case ROUTE_METRICS:
+        serve_operators(a, status_metrics);
+        break;
+    case ROUTE_LIVENESS:
+        c = arrival_client(a);
+        status_liveness(&c);
+        break;
+    case ROUTE_READINESS:
+        c = arrival_client(a);
+        status_readiness(&c);
+        break;
+    case ROUTE_KINDS:
+        break;
+    }
+}
+
+static void on_request(void *ctx, struct http_exchange *x)
+{
+    struct arrival a = arrive(ctx, x);
+    if (refused_by_head(&a))
+        return;
+    if (a.match.found == ROUTE_OPTIONS) {
+        struct client c = arrival_client(&a);
+        answer_options(&c, a.match.methods, &a.head);
+        return;
+    }
+    serve(&a);
+}
+
+/* ---- what the server refuses, and departures ---- */
+
+static unsigned class_of_refusal(unsigned status)
+{
+    static const struct {
+        unsigned status, error_class;
+    } classes[] = {{408, ERROR_REQUEST_TIMEOUT},
+                   {413, ERROR_REQUEST_TOO_LARGE},
+                   {415, ERROR_UNSUPPORTED_ENCODING},
+                   {431, ERROR_HEADERS_TOO_LARGE},
+                   {503, ERROR_OVERLOADED},
+                   {405, ERROR_METHOD_NOT_ALLOWED},
+                   {500, ERROR_INTERNAL}};
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        if (classes[i].status == status)
+            return classes[i].error_class;
+    return ERROR_BAD_REQUEST;
+}
+
+static void on_refuse(void *ctx, struct http_exchange *x, const struct http_refusal *refusal)
+{
+    struct arrival a = {.edge = ctx, .x = x};
+    http_each_header(x, head_field, &a.head);
+    a.api = route_protocol(http_path(x), a.head.has_anthropic_version);
+    arrival_refuse(&a, class_of_refusal(refusal->status), refusal->reason);
+}
+
+static void on_gone(void *ctx, struct http_exchange *x)
+{
+    struct client_request *r = http_user(x);
+    (void)ctx;
+    if (r)
+        request_gone(r);
+}
+
+static void on_drain(void *ctx, struct http_exchange *x)
+{
+    struct client_request *r = http_user(x);
+    (void)ctx;
+    if (r)
+        relay_on_drain(r);
+}
+
+/* With a request still there, the answer was cut without on_gone. */
+static void on_done(void *ctx, struct http_exchange *x, bool sent)
+{
+    (void)sent;
+    on_gone(ctx, x);
+}
+
+const struct http_handler front_handler = {
+    .on_request = on_request,
+    .on_head = on_head,
+    .on_refuse = on_refuse,
+    .on_gone = on_gone,
+    .on_drain = on_drain,
+    .on_done = on_done,
+};

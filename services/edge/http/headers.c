@@ -1,0 +1,183 @@
+#include "services/edge/http/headers.h"
+
+#include "common/base/buf.h"
+
+/* Fields that a same-protocol upstream may see (RELIABILITY 4: allow-list both ways). */
+static const char *const passed_names[] = {"anthropic-beta", "anthropic-version", "openai-beta"};
+enum { PASSED_COUNT = sizeof passed_names / sizeof passed_names[0] };
+
+static void note_key(struct request_head *h, struct span *slot, struct span value)
+{
+    if (slot->data && !span_equals(*slot, value))
+        h->keys_differ = true;
+    *slot = value;
+}
+
+static void note_passed(struct request_head *h, struct span name, struct span value)
+{
+    for (size_t i = 0; i < PASSED_COUNT; i++)
+        if (!h->passed[i].data && span_is_nocase(name, passed_names[i]))
+            h->passed[i] = value;
+}
+
+static void note_x_field(struct request_head *h, struct span name, struct span value)
+{
+    if (span_is_nocase(name, "x-api-key"))
+        note_key(h, &h->x_api_key, value);
+    else if (span_is_nocase(name, "x-request-id"))
+        h->request_id = value;
+    else if (span_is_nocase(name, "x-forwarded-for"))
+        h->forwarded_for = value;
+    else if (span_is_nocase(name, "x-stainless-read-timeout"))
+        h->patience = value;
+    else if (span_is_nocase(name, "x-stainless-timeout") && !h->patience.data)
+        h->patience = value;
+}
+
+static void note_a_field(struct request_head *h, struct span name, struct span value)
+{
+    if (span_is_nocase(name, "authorization")) {
+        note_key(h, &h->authorization, value);
+    } else if (span_is_nocase(name, "access-control-request-headers")) {
+        h->access_headers = value;
+    } else {
+        if (span_is_nocase(name, "anthropic-version"))
+            h->has_anthropic_version = true;
+        note_passed(h, name, value);
+    }
+}
+
+void head_field(void *ctx, struct span name, struct span value)
+{
+    struct request_head *h = ctx;
+    if (name.len == 0)
+        return;
+    switch (name.data[0] | 0x20) {
+    case 'a':
+        note_a_field(h, name, value);
+        break;
+    case 'x':
+        note_x_field(h, name, value);
+        break;
+    case 'o':
+        if (span_is_nocase(name, "origin"))
+            h->origin = value;
+        else
+            note_passed(h, name, value);
+        break;
+    case 'c':
+        if (span_is_nocase(name, "content-encoding"))
+            h->content_encoding = value;
+        break;
+    default:
+        break;
+    }
+}
+
+/* Empty for another scheme. */
+static struct span bearer_token(struct span authorization)
+{
+    struct span a = span_trim(authorization);
+    if (a.len < 7 || strncasecmp(a.data, "bearer", 6) != 0 ||
+        (a.data[6] != ' ' && a.data[6] != '\t'))
+        return SPAN_NONE;
+    return span_trim(span_skip(a, 7));
+}
+
+static bool key_is_sane(struct span key)
+{
+    if (key.len > KEY_MAX_BYTES)
+        return false;
+    for (size_t i = 0; i < key.len; i++) {
+        unsigned char c = (unsigned char)key.data[i];
+        if (c <= 0x20 || c >= 0x7f)
+            return false;
+    }
+    return true;
+}
+
+enum key_found head_key(const struct request_head *h, struct span *key_out)
+{
+    struct span bearer = bearer_token(h->authorization);
+    struct span plain = span_trim(h->x_api_key);
+    *key_out = SPAN_NONE;
+    if (h->keys_differ || (bearer.len && plain.len && !span_equals(bearer, plain)))
+        return KEY_AMBIGUOUS;
+    struct span key = bearer.len ? bearer : plain;
+    if (key.len == 0)
+        return KEY_MISSING;
+    if (!key_is_sane(key))
+        return KEY_MALFORMED;
+    *key_out = key;
+    return KEY_FOUND;
+}
+
+struct span head_client_id(const struct request_head *h)
+{
+    struct span id = h->request_id;
+    if (id.len == 0 || id.len > CLIENT_ID_MAX_BYTES)
+        return SPAN_NONE;
+    for (size_t i = 0; i < id.len; i++) {
+        char c = id.data[i];
+        bool fine = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+                    (c != 0 && strchr("-_.:/+=@", c));
+        if (!fine)
+            return SPAN_NONE;
+    }
+    return id;
+}
+
+uint64_t head_patience_ms(const struct request_head *h)
+{
+    struct span whole = span_trim(h->patience);
+    struct span fraction = whole;
+    whole = span_cut(&fraction, '.');
+    uint64_t seconds = 0;
+    if (!span_to_u64(whole, &seconds) || seconds > 86400)
+        return 0;
+    uint64_t ms = seconds * 1000;
+    uint64_t digit_ms = 100;
+    for (size_t i = 0; i < fraction.len && digit_ms > 0; i++, digit_ms /= 10) {
+        if (fraction.data[i] < '0' || fraction.data[i] > '9')
+            return 0;
+        ms += (uint64_t)(fraction.data[i] - '0') * digit_ms;
+    }
+    return ms;
+}
+
+struct span head_passed_lines(const struct request_head *h, struct arena *arena)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < PASSED_COUNT; i++)
+        if (h->passed[i].len)
+            bytes += strlen(passed_names[i]) + 2 + h->passed[i].len + 1;
+    if (bytes == 0)
+        return SPAN_NONE;
+    char *out = arena_alloc(arena, bytes);
+    if (!out)
+        return SPAN_NONE;
+    struct buf lines = {.data = out, .cap = bytes, .max = bytes};
+    for (size_t i = 0; i < PASSED_COUNT; i++) {
+        if (!h->passed[i].len)
+            continue;
+        buf_append_str(&lines, passed_names[i]);
+        buf_append_str(&lines, ": ");
+        buf_append(&lines, h->passed[i]);
+        buf_append_char(&lines, '\n');
+    }
+    return span_of(out, lines.len);
+}
+
+struct span head_forwarded_address(const struct request_head *h)
+{
+    struct span last = SPAN_NONE;
+    for (struct span rest = h->forwarded_for; rest.len;)
+        last = span_trim(span_cut(&rest, ','));
+    return last.len ? last : SPAN_NONE;
+}
+
+bool head_is_identity(const struct request_head *h)
+{
+    struct span coding = span_trim(h->content_encoding);
+    return coding.len == 0 || span_is_nocase(coding, "identity");
+}

@@ -1,0 +1,34 @@
+/* RELEASE messages that auth has not acknowledged yet: kept and sent again until RELEASED, bounded
+ * in number (RELIABILITY 2, 3). Knows no bus: a function sends, the fake clock turns. */
+#ifndef SERVICES_EDGE_LEASES_RELEASES_H
+#define SERVICES_EDGE_LEASES_RELEASES_H
+
+#include "common/base/err.h"
+#include "proto/message.h"
+
+struct releases;
+
+/* Sends one; returns what bus_send does. */
+typedef enum err (*release_send)(void *ctx, const struct request_id *id, const struct release *r);
+
+enum { RELEASE_RESEND_MS = 1000, RELEASE_MAX_PENDING = 100000, RELEASE_BATCH = 512 };
+
+enum err releases_create(struct releases **out, size_t max_pending, release_send send,
+                         void *ctx) NODISCARD;
+void releases_destroy(struct releases **releases);
+
+/* Keeps a copy and sends it once. At the bound the oldest one is given up (counted): auth then
+ * books by itself. */
+void releases_add(struct releases *l, const struct request_id *id, const struct release *r,
+                  uint64_t now_ms);
+/* RELEASED came. */
+void releases_ack(struct releases *l, const struct request_id *id);
+/* Sends again what was last sent RELEASE_RESEND_MS ago, at most RELEASE_BATCH of them; call it a
+ * few times a second. */
+void releases_tick(struct releases *l, uint64_t now_ms);
+/* auth is there again: everything is due now. */
+void releases_due_now(struct releases *l);
+size_t releases_pending(const struct releases *l);
+uint64_t releases_dropped(const struct releases *l);
+
+#endif

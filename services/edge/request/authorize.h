@@ -1,0 +1,21 @@
+/* May this request run? A lease answers at once; otherwise auth is asked, with a deadline
+ * (RELIABILITY 2, 3). While auth is away, known keys go on within their leases; others wait a
+ * moment for it and are then told 503, never 401. */
+#ifndef SERVICES_EDGE_REQUEST_AUTHORIZE_H
+#define SERVICES_EDGE_REQUEST_AUTHORIZE_H
+
+#include "services/edge/request/request.h"
+
+/* r->key, asked_model, the estimates and on_admitted are set. Calls on_admitted now, later, or
+ * fails the request. */
+void admission_ask(struct client_request *r);
+
+void admission_on_allow(struct edge *e, const struct bus_message *m);
+void admission_on_deny(struct edge *e, const struct bus_message *m);
+void admission_on_revoked(struct edge *e, const struct bus_message *m);
+/* What was waiting for auth is asked now. */
+void admission_on_auth_up(struct edge *e);
+/* What auth has not answered goes on under its leases, or waits for auth to come back. */
+void admission_on_auth_down(struct edge *e);
+
+#endif

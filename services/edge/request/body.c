@@ -1,0 +1,197 @@
+#include "services/edge/request/body.h"
+
+#include "proto/error_class.h"
+
+/* A picture in the text counts as so many tokens, whatever its bytes. */
+enum { PICTURE_TOKENS = 1500, LONG_TEXT_BYTES = 4096, TOKEN_BYTES = 4 };
+
+#define API_BIT(api) (1u << (api))
+#define EVERY_API (~0u)
+#define GENERATING                                                                                 \
+    (API_BIT(API_OPENAI_CHAT) | API_BIT(API_OPENAI_COMPLETIONS) | API_BIT(API_OPENAI_RESPONSES) |  \
+     API_BIT(API_ANTHROPIC_MESSAGES))
+
+/* The members that the gateway acts on: gateway and provider must not disagree on them, so a
+ * doubled one is refused. */
+enum member {
+    MODEL,
+    STREAM,
+    MAX_TOKENS,
+    MAX_COMPLETION_TOKENS,
+    MAX_OUTPUT_TOKENS,
+    N,
+    PREVIOUS_RESPONSE_ID,
+    MEMBERS
+};
+
+static const struct member_info {
+    const char *name;
+    unsigned apis; /* where its type is checked; doubling is refused everywhere */
+    const char *doubled;
+    const char *wrong;
+} infos[MEMBERS] = {
+    [MODEL] = {"model", EVERY_API, "model is given twice", "model must be a string"},
+    [STREAM] = {"stream", GENERATING, "stream is given twice", "stream must be a boolean"},
+    [MAX_TOKENS] = {"max_tokens", GENERATING, "max_tokens is given twice",
+                    "max_tokens must be an integer that is not negative"},
+    [MAX_COMPLETION_TOKENS] = {"max_completion_tokens", GENERATING,
+                               "max_completion_tokens is given twice",
+                               "max_completion_tokens must be an integer that is not negative"},
+    [MAX_OUTPUT_TOKENS] = {"max_output_tokens", API_BIT(API_OPENAI_RESPONSES),
+                           "max_output_tokens is given twice",
+                           "max_output_tokens must be an integer that is not negative"},
+    [N] = {"n", API_BIT(API_OPENAI_CHAT) | API_BIT(API_OPENAI_COMPLETIONS), "n is given twice",
+           "n must be an integer from 1 to 128"},
+    [PREVIOUS_RESPONSE_ID] = {"previous_response_id", API_BIT(API_OPENAI_RESPONSES),
+                              "previous_response_id is given twice",
+                              "previous_response_id must be a string"},
+};
+
+static enum err refuse(struct body_fault *fault, unsigned error_class, const char *message,
+                       const char *param)
+{
+    *fault = (struct body_fault){error_class, message, param};
+    return ERR_INVALID;
+}
+
+static enum err read_model(struct json value, struct arena *arena, struct body *out,
+                           struct body_fault *fault)
+{
+    if (json_type(value) != JSON_STRING)
+        return refuse(fault, ERROR_INVALID_VALUE, infos[MODEL].wrong, "model");
+    out->model = json_string(value, arena);
+    if (!out->model.data || out->model.len > MODEL_MAX_BYTES)
+        return refuse(fault, ERROR_INVALID_VALUE, "model is too long", "model");
+    for (size_t i = 0; i < out->model.len; i++)
+        if ((unsigned char)out->model.data[i] < 0x20 || out->model.data[i] == 0x7f)
+            return refuse(fault, ERROR_INVALID_VALUE, "model holds a control character", "model");
+    return OK;
+}
+
+/* One too long for an id is the provider's to refuse. */
+static bool read_previous(struct json value, struct arena *arena, struct body *out)
+{
+    if (json_type(value) != JSON_STRING)
+        return false;
+    if (json_text(value).len <= RESPONSE_ID_MAX_BYTES)
+        out->previous_response_id = json_string(value, arena);
+    return true;
+}
+
+static bool read_member(enum member which, struct json value, struct arena *arena, struct body *out)
+{
+    int64_t number = 0;
+    switch (which) {
+    case STREAM:
+        return json_bool(value, &out->stream);
+    case MAX_TOKENS:
+    case MAX_COMPLETION_TOKENS:
+    case MAX_OUTPUT_TOKENS:
+        if (!json_i64(value, &number) || number < 0)
+            return false;
+        out->has_cap = true;
+        if ((uint64_t)number > out->output_cap)
+            out->output_cap = (uint64_t)number;
+        return true;
+    case N:
+        if (!json_i64(value, &number) || number < 1 || number > CHOICES_MAX)
+            return false;
+        out->choices = (uint64_t)number;
+        return true;
+    case PREVIOUS_RESPONSE_ID:
+        return read_previous(value, arena, out);
+    case MODEL:
+    case MEMBERS:
+        break;
+    }
+    return true;
+}
+
+static enum member member_of(struct json key)
+{
+    struct span name = json_text(key);
+    bool escaped = memchr(name.data, '\\', name.len) != NULL;
+    for (unsigned m = 0; m < MEMBERS; m++)
+        if (escaped ? json_is(key, infos[m].name) : span_is(name, infos[m].name))
+            return (enum member)m;
+    return MEMBERS;
+}
+
+static enum err read_members(enum api api, struct json root, struct arena *arena, struct body *out,
+                             struct body_fault *fault)
+{
+    bool seen[MEMBERS] = {false};
+    for (struct json_iter i = json_iter(root); json_next(&i);) {
+        enum member which = member_of(i.key);
+        if (which == MEMBERS)
+            continue;
+        const struct member_info *info = &infos[which];
+        if (seen[which])
+            return refuse(fault, ERROR_INVALID_VALUE, info->doubled, info->name);
+        seen[which] = true;
+        if (json_absent(i.value) || !(info->apis & API_BIT(api)))
+            continue;
+        if (which == MODEL) {
+            enum err e = read_model(i.value, arena, out, fault);
+            if (e != OK)
+                return e;
+        } else if (!read_member(which, i.value, arena, out)) {
+            return refuse(fault, ERROR_INVALID_VALUE, info->wrong, info->name);
+        }
+    }
+    return OK;
+}
+
+/* Base64 without a blank in its first bytes, or a data URL. */
+static bool looks_like_picture(struct span text)
+{
+    if (text.len < LONG_TEXT_BYTES)
+        return false;
+    return span_starts(text, "data:") || !memchr(text.data, ' ', 512);
+}
+
+/* One pass over the tape: what is between quotes, and four bytes for each number (token arrays).
+ * Keys and role names count too: they stand for the few tokens that every message costs beside its
+ * text. */
+static uint64_t content_tokens(const struct json_doc *doc)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < doc->count; i++) {
+        const struct json_node *node = &doc->nodes[i];
+        if (node->type == JSON_NUMBER) {
+            bytes += TOKEN_BYTES;
+        } else if (node->type == JSON_STRING) {
+            struct span text =
+                span_of(doc->text.data + node->start + 1, node->end - node->start - 2);
+            bytes += looks_like_picture(text) ? PICTURE_TOKENS * TOKEN_BYTES : text.len;
+        }
+    }
+    return bytes / TOKEN_BYTES + 1;
+}
+
+static bool is_blank(struct span text)
+{
+    return span_trim(text).len == 0;
+}
+
+enum err body_check(enum api api, struct span text, struct json_doc *doc, struct arena *arena,
+                    struct body *out, struct body_fault *fault)
+{
+    *out = (struct body){.choices = 1};
+    if (is_blank(text))
+        return refuse(fault, ERROR_INVALID_JSON,
+                      "The request has no body; a JSON object is needed.", NULL);
+    enum err e = json_parse(doc, text, JSON_DEPTH_CLIENT);
+    if (e == ERR_TOO_BIG)
+        return refuse(fault, ERROR_INVALID_JSON, "The request body is nested too deeply.", NULL);
+    if (e != OK)
+        return refuse(fault, ERROR_INVALID_JSON,
+                      doc->error ? doc->error : "The request body is not valid JSON.", NULL);
+    if (json_type(json_root(doc)) != JSON_OBJECT)
+        return refuse(fault, ERROR_INVALID_JSON, "The request body is not a JSON object.", NULL);
+    e = read_members(api, json_root(doc), arena, out, fault);
+    if (e != OK)
+        return e;
+    out->input_tokens = content_tokens(doc);
+    return OK;
+}

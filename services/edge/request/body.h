@@ -1,0 +1,35 @@
+/* What the edge must know of a request's JSON body, and what it refuses there: parsed once, never
+ * changed, and its text never interpreted. Members of messages and the rest are the worker's to
+ * judge. Pure. */
+#ifndef SERVICES_EDGE_REQUEST_BODY_H
+#define SERVICES_EDGE_REQUEST_BODY_H
+
+#include "common/base/json.h"
+#include "proto/api.h"
+
+enum { MODEL_MAX_BYTES = 256, RESPONSE_ID_MAX_BYTES = 512, CHOICES_MAX = 128 };
+
+struct body {
+    struct span model;                /* decoded; empty when the client named none */
+    struct span previous_response_id; /* decoded; of a stored response that this one continues */
+    bool stream;
+    bool has_cap;
+    uint64_t output_cap;   /* tokens one choice may take; of max_tokens, max_completion_tokens,
+                              max_output_tokens the largest */
+    uint64_t choices;      /* n, or 1 */
+    uint64_t input_tokens; /* estimate: content bytes / 4 (RELIABILITY 3) */
+};
+
+/* Why a body is refused; strings are literals. */
+struct body_fault {
+    unsigned error_class; /* ERROR_INVALID_JSON or ERROR_INVALID_VALUE */
+    const char *message;
+    const char *param; /* NULL = none */
+};
+
+/* `doc` is parsed into and its memory kept; the model is a view of `text` or lives in `arena`.
+ * ERR_INVALID fills *fault. */
+enum err body_check(enum api api, struct span text, struct json_doc *doc, struct arena *arena,
+                    struct body *out, struct body_fault *fault) NODISCARD;
+
+#endif

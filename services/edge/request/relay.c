@@ -1,0 +1,370 @@
+#include "services/edge/request/relay.h"
+
+#include "common/base/log.h"
+#include "services/edge/http/fields.h"
+
+static const char event_stream[] = "text/event-stream; charset=utf-8";
+
+/* ---- to a broker ---- */
+
+/* "/messages?beta=true": behind /v1. */
+static struct span target_of(struct client_request *r)
+{
+    struct span path = span_skip(r->path, sizeof "/v1" - 1);
+    if (!r->query.len)
+        return path;
+    return arena_printf(&r->arena, "%.*s?%.*s", SPAN_ARG(path), SPAN_ARG(r->query));
+}
+
+/* The broker of this key, or the next one that is up and takes the request; NULL when none does. */
+static struct bus_peer *send_to_a_broker(struct client_request *r, const struct request *message)
+{
+    struct daemon *d = r->edge->d;
+    uint32_t hash; /* a digest's bytes are as good as any hash of them */
+    memcpy(&hash, r->key, sizeof hash);
+    for (size_t i = 0; i < d->broker_count; i++) {
+        struct bus_peer *broker = d->brokers[(hash + i) % d->broker_count];
+        bool usable = broker != r->refused_by && edge_broker_is_usable(broker);
+        if (usable && bus_send(broker, request_header(r), MESSAGE_REQUEST, message) == OK)
+            return broker;
+    }
+    return NULL;
+}
+
+/* None would let nothing through, and several too large ones would not fit what the server holds of
+ * one stream. */
+static uint32_t stream_window(const struct edge *e)
+{
+    enum { LEAST = 16 << 10, MOST = 2 << 20 };
+    uint64_t bytes = edge_options(e)->edge_stream_window;
+    return bytes < LEAST ? LEAST : bytes > MOST ? MOST : (uint32_t)bytes;
+}
+
+/* The body stays until something of an answer is there: a broker may yet hand the request back. */
+static bool send_request(struct client_request *r)
+{
+    struct request message = {
+        .api = r->to.api,
+        .model = r->model,
+        .key_id = r->key_id,
+        .key_name = r->key_name,
+        .credit = r->stream ? stream_window(r->edge) : 0,
+        .input_tokens = r->input_tokens,
+        .method = http_method(r->to.x),
+        .path = target_of(r),
+        .headers = r->passed_lines,
+        .body = r->route->has_body ? http_body(r->to.x) : SPAN_NONE,
+        .response_id = r->response_id,
+    };
+    r->broker = send_to_a_broker(r, &message);
+    if (!r->broker)
+        return false;
+    r->flow = (struct flow){.window_bytes = message.credit};
+    return true;
+}
+
+static void wait_for_a_broker(struct client_request *r)
+{
+    const struct edge *e = r->edge;
+    r->wait_until_ms =
+        (e->brokers_down_ms ? e->brokers_down_ms : edge_now_ms(e)) + EDGE_PATIENCE_MS;
+    request_set_state(r, REQUEST_WAITING);
+}
+
+void relay_start(struct client_request *r)
+{
+    r->last_write_ms = edge_now_ms(r->edge);
+    if (send_request(r))
+        request_set_state(r, REQUEST_SENT);
+    else
+        wait_for_a_broker(r);
+}
+
+void relay_unknown_model(struct client_request *r)
+{
+    request_fail_model(r);
+}
+
+void relay_on_broker_up(struct edge *e)
+{
+    struct client_request *r, *next;
+    HASH_ITER(hh, e->requests, r, next)
+    {
+        if (r->state != REQUEST_WAITING)
+            continue;
+        r->refused_by = NULL;
+        if (send_request(r))
+            request_set_state(r, REQUEST_SENT);
+    }
+}
+
+/* Whether it ran, and what it used, only its worker knows: nothing is repeated here. */
+void relay_on_broker_down(struct edge *e, struct bus_peer *broker)
+{
+    static const struct failure lost = {
+        .error_class = ERROR_WORKER_LOST,
+        .message = {"The broker of this request was lost.",
+                    sizeof "The broker of this request was lost." - 1},
+    };
+    struct outcome o = {.settles = true};
+    struct client_request *r, *next;
+    HASH_ITER(hh, e->requests, r, next)
+    {
+        if (r->broker == broker)
+            request_fail(r, &lost, &o);
+    }
+}
+
+/* ---- back to the client ---- */
+
+static void add_passed_fields(const struct client_request *r, struct span lines)
+{
+    struct span name, value;
+    while (field_next_line(&lines, &name, &value)) {
+        char text[80];
+        if (name.len >= sizeof text || !field_may_pass(name))
+            continue;
+        memcpy(text, name.data, name.len);
+        text[name.len] = 0;
+        http_add_header(r->to.x, text, value);
+    }
+}
+
+static void add_attempts(const struct client_request *r, unsigned attempt)
+{
+    struct field_text text;
+    if (attempt > 0)
+        http_add_header(r->to.x, "x-tollgate-attempts", field_u64(&text, attempt));
+}
+
+static void begin_stream(struct client_request *r, unsigned status, struct span type,
+                         struct span lines)
+{
+    struct http_exchange *x = r->to.x;
+    r->is_events = !type.len || span_starts(type, "text/event-stream");
+    request_add_fields(r);
+    add_passed_fields(r, lines);
+    http_add_header(x, "content-type", r->is_events ? span_str(event_stream) : type);
+    if (r->is_events) {
+        http_add_header(x, "cache-control", SPAN("no-cache"));
+        http_add_header(x, "x-accel-buffering", SPAN("no"));
+    }
+    http_stream_begin(x, status);
+}
+
+/* Whatever it returns: on_gone tells of a client that has left. */
+static void write_bytes(struct client_request *r, struct span bytes)
+{
+    enum err e = http_stream_write(r->to.x, bytes);
+    r->last_write_ms = edge_now_ms(r->edge);
+    if (e != OK)
+        log_debug("stream_write", LSTR("id", r->to.id), LSTR("why", err_name(e)));
+}
+
+static void give_credit(struct client_request *r)
+{
+    struct credit credit = {.bytes = flow_credit(&r->flow, http_stream_pending(r->to.x))};
+    if (credit.bytes > 0 && bus_send(r->broker, request_header(r), MESSAGE_CREDIT, &credit) != OK)
+        log_warn("credit_unsent", LSTR("id", r->to.id));
+}
+
+static struct client_request *find_running(struct edge *e, const struct bus_peer *from,
+                                           const struct bus_message *m)
+{
+    struct client_request *r = request_find(e, &m->header.id);
+    return r && r->broker == from ? r : NULL;
+}
+
+/* A frame that cannot be: ours or a neighbour's bug. The client must not take what it has for the
+ * whole. */
+static void fail_protocol(struct client_request *r, const char *what)
+{
+    struct outcome o = {.settles = true, .cancel = true};
+    struct failure f = {.error_class = ERROR_INTERNAL,
+                        .message = SPAN("The answer was damaged inside the gateway.")};
+    log_error("bad_frame", LSTR("id", r->to.id), LSTR("what", what));
+    request_fail(r, &f, &o);
+}
+
+static void note_first(struct client_request *r)
+{
+    uint64_t us = loop_now_us(r->edge->d->loop) - r->started_us;
+    r->first_ms = (uint32_t)(us / 1000);
+    metric_observe_us(r->edge->d->metrics, METRIC_FIRST_TOKEN,
+                      METRIC_LABELS(r->asked_model, r->provider), us);
+}
+
+void relay_on_head(struct edge *e, struct bus_peer *from, const struct bus_message *m)
+{
+    const struct head *h = &m->body->head;
+    struct client_request *r = find_running(e, from, m);
+    if (!r)
+        return;
+    if (r->head_seen) {
+        fail_protocol(r, "second HEAD");
+        return;
+    }
+    r->head_seen = true;
+    r->provider = arena_copy(&r->arena, h->provider);
+    if (r->state == REQUEST_SENT) {
+        add_attempts(r, m->header.attempt);
+        begin_stream(r, h->status ? h->status : 200, h->content_type, h->headers);
+    }
+    r->last_write_ms = edge_now_ms(e);
+    http_body_release(r->to.x);
+    request_set_state(r, REQUEST_STREAMING);
+    note_first(r);
+}
+
+void relay_on_data(struct edge *e, struct bus_peer *from, const struct bus_message *m)
+{
+    struct span bytes = m->body->data.bytes;
+    struct client_request *r = find_running(e, from, m);
+    if (!r)
+        return;
+    if (r->state != REQUEST_STREAMING) {
+        fail_protocol(r, "DATA before HEAD");
+    } else if (flow_receive(&r->flow, m->header.seq, bytes) != OK) {
+        fail_protocol(r, "DATA out of order or beyond its window");
+    } else {
+        write_bytes(r, bytes);
+        give_credit(r);
+    }
+}
+
+void relay_on_end(struct edge *e, struct bus_peer *from, const struct bus_message *m)
+{
+    const struct end *end = &m->body->end;
+    struct client_request *r = find_running(e, from, m);
+    if (!r)
+        return;
+    if (r->state != REQUEST_STREAMING) {
+        fail_protocol(r, "END before HEAD");
+        return;
+    }
+    struct outcome o = {
+        .status = 200,
+        .settles = true,
+        .input_tokens = end->input_tokens,
+        .cached_tokens = end->cached_tokens,
+        .output_tokens = end->output_tokens,
+        .cost_nano = end->cost_nano,
+    };
+    http_set_user(r->to.x, NULL);
+    http_stream_end(r->to.x);
+    request_end(r, &o);
+}
+
+static void add_cost_and_time(const struct client_request *r, const struct reply *reply)
+{
+    struct field_text text;
+    uint64_t whole_ms = (loop_now_us(r->edge->d->loop) - r->started_us) / 1000;
+    uint64_t ours_ms = whole_ms > reply->upstream_ms ? whole_ms - reply->upstream_ms : 0;
+    http_add_header(r->to.x, "x-tollgate-cost", field_dollars(&text, reply->cost_nano));
+    http_add_header(r->to.x, "x-tollgate-overhead-ms", field_u64(&text, ours_ms));
+}
+
+void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_message *m)
+{
+    const struct reply *reply = &m->body->reply;
+    struct client_request *r = find_running(e, from, m);
+    if (!r)
+        return;
+    if (r->state != REQUEST_SENT) {
+        fail_protocol(r, "REPLY within a stream");
+        return;
+    }
+    struct outcome o = {
+        .status = reply->status ? reply->status : 200,
+        .settles = true,
+        .input_tokens = reply->input_tokens,
+        .cached_tokens = reply->cached_tokens,
+        .output_tokens = reply->output_tokens,
+        .cost_nano = reply->cost_nano,
+    };
+    r->provider = arena_copy(&r->arena, reply->provider);
+    struct http_exchange *x = r->to.x;
+    request_add_fields(r);
+    add_passed_fields(r, reply->headers);
+    add_attempts(r, m->header.attempt);
+    add_cost_and_time(r, reply);
+    http_add_header(x, "content-type",
+                    reply->content_type.len ? reply->content_type : SPAN("application/json"));
+    http_set_user(x, NULL);
+    http_body_release(x);
+    http_respond(x, o.status, reply->body);
+    request_end(r, &o);
+}
+
+/* A broker that shuts down has done nothing with it: another one may. */
+static void hand_over(struct client_request *r)
+{
+    r->refused_by = r->broker;
+    r->broker = NULL;
+    if (send_request(r))
+        return;
+    if (r->state == REQUEST_SENT)
+        wait_for_a_broker(r);
+    else
+        request_fail_class(r, ERROR_OVERLOADED, "No broker is available at the moment.");
+}
+
+void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_message *m)
+{
+    const struct fail *fail = &m->body->fail;
+    struct client_request *r = find_running(e, from, m);
+    if (!r)
+        return;
+    if (fail->error_class == ERROR_WORKER_REFUSED && m->header.attempt == 0 && !r->head_seen) {
+        hand_over(r);
+        return;
+    }
+    bool billed = fail->input_tokens > 0 || fail->output_tokens > 0;
+    struct outcome o = {
+        .settles = r->head_seen || billed,
+        .input_tokens = fail->input_tokens,
+        .output_tokens = fail->output_tokens,
+        .cost_nano = fail->cost_nano,
+    };
+    struct failure f = {
+        .error_class = fail->error_class,
+        .message = fail->message.len ? fail->message : SPAN("The request failed."),
+        .code = fail->code,
+        .param = fail->param,
+        .retry_after_ms = fail->retry_after_ms,
+        .final = fail->final,
+        .details_json = fail->details,
+    };
+    if (fail->provider.len)
+        r->provider = arena_copy(&r->arena, fail->provider);
+    if (r->state == REQUEST_SENT)
+        add_attempts(r, m->header.attempt);
+    request_fail(r, &f, &o);
+}
+
+/* ---- time ---- */
+
+void relay_hold_out(struct client_request *r)
+{
+    begin_stream(r, 200, SPAN_NONE, SPAN_NONE);
+    request_set_state(r, REQUEST_HELD_OUT);
+    write_bytes(r, SPAN(": ka\n\n"));
+}
+
+void relay_keep_alive(struct client_request *r)
+{
+    static const char ping[] = "event: ping\ndata: {\"type\": \"ping\"}\n\n";
+    bool message_started = r->flow.received_bytes > 0;
+    if (!flow_between_events(&r->flow))
+        r->last_write_ms = edge_now_ms(r->edge); /* not inside an event: next time */
+    else if (api_is_anthropic(r->to.api) && message_started)
+        write_bytes(r, span_str(ping));
+    else
+        write_bytes(r, SPAN(": ka\n\n"));
+}
+
+void relay_on_drain(struct client_request *r)
+{
+    if (r->state == REQUEST_STREAMING)
+        give_credit(r);
+}

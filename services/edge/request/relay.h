@@ -1,0 +1,30 @@
+/* The way of an admitted request: to a broker, and its answer back to the client, byte for byte. */
+#ifndef SERVICES_EDGE_REQUEST_RELAY_H
+#define SERVICES_EDGE_REQUEST_RELAY_H
+
+#include "services/edge/request/request.h"
+
+/* on_admitted of calls: sends REQUEST to a broker, or waits for one. */
+void relay_start(struct client_request *r);
+/* on_admitted of calls whose model nobody knows: 404, now that the key is known to be good. */
+void relay_unknown_model(struct client_request *r);
+
+/* The first content is late: the 200 goes out without it. */
+void relay_hold_out(struct client_request *r);
+/* A stream has been silent: a comment or a ping, where one may stand. */
+void relay_keep_alive(struct client_request *r);
+/* The client has taken bytes. */
+void relay_on_drain(struct client_request *r);
+
+void relay_on_head(struct edge *e, struct bus_peer *from, const struct bus_message *m);
+void relay_on_data(struct edge *e, struct bus_peer *from, const struct bus_message *m);
+void relay_on_end(struct edge *e, struct bus_peer *from, const struct bus_message *m);
+void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_message *m);
+void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_message *m);
+
+/* Requests that waited for a broker go to it. */
+void relay_on_broker_up(struct edge *e);
+/* What it was running is lost. */
+void relay_on_broker_down(struct edge *e, struct bus_peer *broker);
+
+#endif

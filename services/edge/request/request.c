@@ -1,0 +1,386 @@
+#include "services/edge/request/request.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/log.h"
+#include "services/edge/request/relay.h"
+#include "services/edge/status/status.h"
+
+enum { STATUS_CLIENT_LEFT = 499 };
+
+/* ---- states ---- */
+
+#define BIT(state) (1u << REQUEST_##state)
+
+static const unsigned followers[REQUEST_STATES] = {
+    [REQUEST_NEW] = BIT(AUTHORIZING) | BIT(WAITING) | BIT(SENT) | BIT(QUERYING) | BIT(ENDED),
+    [REQUEST_AUTHORIZING] = BIT(WAITING) | BIT(SENT) | BIT(QUERYING) | BIT(ENDED),
+    [REQUEST_WAITING] = BIT(SENT) | BIT(ENDED),
+    [REQUEST_SENT] = BIT(WAITING) | BIT(HELD_OUT) | BIT(STREAMING) | BIT(ENDED),
+    [REQUEST_HELD_OUT] = BIT(STREAMING) | BIT(ENDED),
+    [REQUEST_STREAMING] = BIT(ENDED),
+    [REQUEST_QUERYING] = BIT(ENDED),
+    [REQUEST_ENDED] = 0,
+};
+
+/* When the timer has something to do next, monotonic ms. */
+static uint64_t next_due_ms(const struct client_request *r)
+{
+    const struct config_options *o = edge_options(r->edge);
+    uint64_t due = r->deadline_ms;
+    uint64_t early = due;
+    switch (r->state) {
+    case REQUEST_AUTHORIZING:
+    case REQUEST_WAITING:
+    case REQUEST_QUERYING:
+        early = r->wait_until_ms;
+        break;
+    case REQUEST_SENT:
+        if (r->stream)
+            early = r->last_write_ms + o->edge_hold_timeout;
+        break;
+    case REQUEST_HELD_OUT:
+    case REQUEST_STREAMING:
+        if (r->is_events)
+            early = r->last_write_ms + o->edge_keepalive_interval;
+        break;
+    case REQUEST_NEW:
+    case REQUEST_ENDED:
+    case REQUEST_STATES:
+        break;
+    }
+    return early < due ? early : due;
+}
+
+static void on_timer(void *ctx);
+
+/* Only ever moves the timer forward in time when it fires: most requests start and stop it once. */
+static void arm(struct client_request *r)
+{
+    uint64_t now = edge_now_ms(r->edge);
+    uint64_t due = next_due_ms(r);
+    uint64_t wait = due > now ? due - now : 0;
+    if (!loop_timer_running(&r->timer) || due * 1000 < r->timer.due_us)
+        loop_timer_start(r->edge->d->loop, &r->timer, wait, on_timer, r);
+}
+
+void request_set_state(struct client_request *r, enum request_state state)
+{
+    bool follows = followers[r->state] & (1u << state);
+    assert(follows);
+    (void)follows;
+    r->state = state;
+    if (state == REQUEST_ENDED)
+        loop_timer_stop(r->edge->d->loop, &r->timer);
+    else
+        arm(r);
+}
+
+static void on_deadline(struct client_request *r)
+{
+    if (r->state == REQUEST_QUERYING) {
+        status_no_answer(r);
+        return;
+    }
+    struct outcome o = {.settles = r->broker != NULL, .cancel = true};
+    struct failure f = {.error_class = ERROR_DEADLINE,
+                        .message = SPAN("The request took longer than its deadline.")};
+    request_fail(r, &f, &o);
+}
+
+static void on_timer(void *ctx)
+{
+    struct client_request *r = ctx;
+    uint64_t now = edge_now_ms(r->edge);
+    if (now >= r->deadline_ms) {
+        on_deadline(r);
+        return;
+    }
+    if (now < next_due_ms(r)) {
+        arm(r);
+        return;
+    }
+    switch (r->state) {
+    case REQUEST_AUTHORIZING:
+        request_fail_class(r, ERROR_UNAVAILABLE, "The gateway cannot check keys at the moment.");
+        return;
+    case REQUEST_WAITING:
+        request_fail_class(r, ERROR_OVERLOADED, "No broker is available at the moment.");
+        return;
+    case REQUEST_QUERYING:
+        status_no_answer(r);
+        return;
+    case REQUEST_SENT:
+        relay_hold_out(r);
+        break;
+    case REQUEST_HELD_OUT:
+    case REQUEST_STREAMING:
+        relay_keep_alive(r);
+        break;
+    case REQUEST_NEW:
+    case REQUEST_ENDED:
+    case REQUEST_STATES:
+        break;
+    }
+    arm(r);
+}
+
+/* ---- life ---- */
+
+static struct client_request *take_spare(struct edge *e)
+{
+    struct client_request *r = e->spare;
+    if (!r)
+        return calloc(1, sizeof *r);
+    e->spare = r->next_spare;
+    e->spare_count--;
+    struct arena arena = r->arena;
+    *r = (struct client_request){.arena = arena};
+    return r;
+}
+
+static void give_back(struct edge *e, struct client_request *r)
+{
+    if (e->spare_count >= EDGE_MAX_SPARE) {
+        arena_free(&r->arena);
+        free(r);
+        return;
+    }
+    arena_reset(&r->arena);
+    r->next_spare = e->spare;
+    e->spare = r;
+    e->spare_count++;
+}
+
+struct client_request *request_begin(struct edge *e, struct http_exchange *x,
+                                     const struct route *route, enum api api,
+                                     const struct request_head *h)
+{
+    struct client_request *r = take_spare(e);
+    if (!r)
+        return NULL;
+    r->edge = e;
+    r->id = edge_new_id(e);
+    r->route = route;
+    r->path = http_path(x);
+    r->query = http_query(x);
+    r->anthropic_version = h->has_anthropic_version;
+    r->started_us = http_started_us(x);
+    r->started_wall_ms = clock_wall_ms(loop_clock(e->d->loop));
+    r->deadline_ms = edge_now_ms(e) + edge_options(e)->edge_deadline;
+    answer_init(&r->to, e, x, api, h, &r->id);
+    HASH_ADD(hh, e->requests, id.bytes, sizeof r->id.bytes, r);
+    e->request_count++;
+    http_set_user(x, r);
+    return r;
+}
+
+struct client_request *request_find(struct edge *e, const struct request_id *id)
+{
+    struct client_request *r = NULL;
+    HASH_FIND(hh, e->requests, id->bytes, sizeof id->bytes, r);
+    return r;
+}
+
+struct header request_header(const struct client_request *r)
+{
+    uint64_t now = edge_now_ms(r->edge);
+    uint64_t left = r->deadline_ms > now ? r->deadline_ms - now : 1;
+    return (struct header){
+        .id = r->id,
+        .flags = r->stream ? HEADER_STREAM : 0,
+        .deadline_ms = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left,
+    };
+}
+
+void request_add_fields(const struct client_request *r)
+{
+    answer_fields(&r->to);
+    answer_limits(&r->to, &r->limits);
+    if (r->model.len)
+        http_add_header(r->to.x, "x-tollgate-model", r->model);
+    if (r->provider.len)
+        http_add_header(r->to.x, "x-tollgate-provider", r->provider);
+}
+
+/* ---- the end ---- */
+
+static void send_release(const struct client_request *r, const struct outcome *o)
+{
+    struct edge *e = r->edge;
+    bool reserved = (r->asked && !r->admitted) || r->admitted;
+    if (!reserved || !r->asked_model.len)
+        return;
+    uint64_t now_us = loop_now_us(e->d->loop);
+    struct release release = {
+        .key_id = r->key_id,
+        .model = r->model,
+        .provider = r->provider,
+        .api = r->to.api,
+        .stream = r->stream,
+        .leased = r->leased,
+        .settles = o->settles,
+        .status = o->status,
+        .input_tokens = r->input_tokens,
+        .output_tokens = o->output_tokens ? o->output_tokens : flow_tokens(&r->flow),
+        .reserved_tokens = r->input_tokens + r->output_tokens,
+        .started_ms = r->started_wall_ms,
+        .duration_ms = (uint32_t)((now_us - r->started_us) / 1000),
+        .key_name = r->key_name,
+    };
+    releases_add(e->releases, &r->id, &release, now_us / 1000);
+}
+
+static void add_tokens(const struct client_request *r, struct span model, struct span direction,
+                       uint64_t n)
+{
+    if (n > 0)
+        metric_add(r->edge->d->metrics, METRIC_TOKENS,
+                   METRIC_LABELS(model, r->provider, direction, r->key_name), (int64_t)n);
+}
+
+static void count(const struct client_request *r, const struct outcome *o)
+{
+    struct metric_client *m = r->edge->d->metrics;
+    if (r->route->kind != ROUTE_CALL)
+        return;
+    char text[12];
+    int n = snprintf(text, sizeof text, "%u", o->status);
+    struct span status = span_of(text, (size_t)n);
+    struct span model =
+        r->asked_model; /* empty for an unknown one: a client must not make series */
+    metric_add(m, METRIC_REQUESTS, METRIC_LABELS(model, r->provider, status, r->key_name), 1);
+    metric_observe_us(m, METRIC_DURATION, METRIC_LABELS(model, r->provider),
+                      loop_now_us(r->edge->d->loop) - r->started_us);
+    if (o->error_class != ERROR_NONE)
+        metric_add(m, METRIC_ERRORS,
+                   METRIC_LABELS(model, r->provider, span_str(error_info(o->error_class)->name)),
+                   1);
+    add_tokens(r, model, SPAN("input"), o->input_tokens);
+    add_tokens(r, model, SPAN("cached"), o->cached_tokens);
+    add_tokens(r, model, SPAN("output"), o->output_tokens);
+    if (o->cost_nano > 0)
+        metric_add(m, METRIC_COST, METRIC_LABELS(model, r->provider, r->key_name),
+                   (int64_t)o->cost_nano);
+}
+
+static void log_request(const struct client_request *r, const struct outcome *o)
+{
+    if (!edge_options(r->edge)->edge_access_log)
+        return;
+    log_info("request", LSTR("id", r->to.id), LSPAN("client_id", r->to.client_id),
+             LSPAN("path", r->path), LU64("status", o->status), LSPAN("model", r->model),
+             LSPAN("provider", r->provider), LSPAN("key", r->key_name),
+             LSTR("error", error_info(o->error_class)->name), LU64("first_ms", r->first_ms),
+             LU64("duration_ms", (loop_now_us(r->edge->d->loop) - r->started_us) / 1000),
+             LU64("input_tokens", o->input_tokens), LU64("output_tokens", o->output_tokens),
+             LU64("cost_nano", o->cost_nano));
+}
+
+void request_end(struct client_request *r, const struct outcome *o)
+{
+    struct edge *e = r->edge;
+    if (o->cancel && r->broker) {
+        struct cancel cancel = {0};
+        enum err sent = bus_send(r->broker, request_header(r), MESSAGE_CANCEL, &cancel);
+        if (sent != OK)
+            log_debug("cancel_unsent", LSTR("id", r->to.id), LSTR("why", err_name(sent)));
+    }
+    request_set_state(r, REQUEST_ENDED);
+    send_release(r, o);
+    count(r, o);
+    log_request(r, o);
+    HASH_DEL(e->requests, r);
+    e->request_count--;
+    give_back(e, r);
+}
+
+/* The event that ends a stream which cannot go on; never [DONE], never message_stop. */
+static void break_stream(const struct client_request *r, const struct failure *f)
+{
+    struct http_exchange *x = r->to.x;
+    if (!r->is_events) {
+        http_abort(x);
+        return;
+    }
+    struct buf *out = &r->edge->scratch;
+    buf_clear(out);
+    if (!flow_between_events(&r->flow))
+        buf_append_str(out, "\n\n");
+    answer_error_event(&r->to, f, out);
+    if (http_stream_write(x, buf_span(out)) == OK)
+        http_stream_end(x);
+}
+
+void request_fail(struct client_request *r, const struct failure *f, const struct outcome *o)
+{
+    struct outcome end = o ? *o : (struct outcome){0};
+    end.error_class = f->error_class;
+    end.status = error_status(f->error_class, r->to.api);
+    http_set_user(r->to.x, NULL);
+    http_body_release(r->to.x);
+    if (r->state == REQUEST_HELD_OUT || r->state == REQUEST_STREAMING) {
+        break_stream(r, f);
+    } else {
+        answer_limits(&r->to, &r->limits);
+        if (r->model.len)
+            http_add_header(r->to.x, "x-tollgate-model", r->model);
+        if (r->provider.len)
+            http_add_header(r->to.x, "x-tollgate-provider", r->provider);
+        answer_error(&r->to, f);
+    }
+    request_end(r, &end);
+}
+
+void request_fail_class(struct client_request *r, unsigned error_class, const char *message)
+{
+    struct failure f = {.error_class = error_class, .message = span_str(message)};
+    request_fail(r, &f, NULL);
+}
+
+void request_fail_model(struct client_request *r)
+{
+    struct failure f = {
+        .error_class = ERROR_MODEL_NOT_FOUND,
+        .message = arena_printf(&r->arena,
+                                "The model `%.*s` does not exist or you do not have access to it.",
+                                SPAN_ARG(r->model)),
+        .param = SPAN("model"),
+    };
+    request_fail(r, &f, NULL);
+}
+
+void request_gone(struct client_request *r)
+{
+    struct outcome o = {
+        .status = STATUS_CLIENT_LEFT,
+        .error_class = ERROR_CLIENT_GONE,
+        .settles = r->broker != NULL,
+        .cancel = true,
+    };
+    http_set_user(r->to.x, NULL);
+    request_end(r, &o);
+}
+
+void requests_free(struct edge *e)
+{
+    struct client_request *r, *next;
+    HASH_ITER(hh, e->requests, r, next)
+    {
+        loop_timer_stop(e->d->loop, &r->timer);
+        http_set_user(r->to.x, NULL);
+        HASH_DEL(e->requests, r);
+        arena_free(&r->arena);
+        free(r);
+    }
+    e->request_count = 0;
+    while (e->spare) {
+        r = e->spare;
+        e->spare = r->next_spare;
+        arena_free(&r->arena);
+        free(r);
+    }
+    e->spare_count = 0;
+}

@@ -1,0 +1,117 @@
+#include "services/edge/request/start.h"
+
+#include "services/edge/request/body.h"
+#include "services/edge/request/relay.h"
+
+/* The cap a model's `defaults` would put into the body. */
+static uint64_t default_cap(const struct config_model *model)
+{
+    for (size_t i = 0; i < model->default_count; i++) {
+        uint64_t cap;
+        const char *name = model->defaults[i].name;
+        bool is_cap = strcmp(name, "max_tokens") == 0 ||
+                      strcmp(name, "max_completion_tokens") == 0 ||
+                      strcmp(name, "max_output_tokens") == 0;
+        if (is_cap && span_to_u64(span_str(model->defaults[i].json), &cap))
+            return cap;
+    }
+    return 0;
+}
+
+static bool generates(enum api api)
+{
+    return api != API_OPENAI_EMBEDDINGS && api != API_ANTHROPIC_COUNT_TOKENS;
+}
+
+/* Model, caps and deadline; false when there is no such model. */
+static bool apply_model(struct client_request *r, const struct body *b)
+{
+    const struct config *config = r->edge->d->config;
+    const struct config_model *model = config_find_model(config, r->model);
+    if (!model)
+        return false;
+    uint64_t cap = b->has_cap ? b->output_cap : default_cap(model);
+    uint64_t all;
+    if (__builtin_mul_overflow(cap, b->choices, &all) || all > INT64_MAX)
+        all = INT64_MAX;
+    r->asked_model = r->model;
+    r->input_tokens = b->input_tokens;
+    r->output_tokens = generates(r->to.api) ? all : 0;
+    if (model->deadline_ms > 0)
+        r->deadline_ms = edge_now_ms(r->edge) + model->deadline_ms;
+    return true;
+}
+
+/* A client that says how long it waits is not worked for any longer; streams keep it waiting with
+ * keep-alives. */
+static void apply_patience(struct client_request *r, const struct request_head *h)
+{
+    uint64_t patience_ms = head_patience_ms(h);
+    uint64_t until = edge_now_ms(r->edge) + patience_ms;
+    if (patience_ms > 0 && !r->stream && until < r->deadline_ms)
+        r->deadline_ms = until;
+}
+
+static void refuse_body(struct client_request *r, const struct body_fault *fault)
+{
+    struct failure f = {
+        .error_class = fault->error_class,
+        .message = span_str(fault->message),
+        .param = span_str(fault->param),
+    };
+    request_fail(r, &f, NULL);
+}
+
+static void start_body_call(const struct arrival *a, struct client_request *r, struct span key)
+{
+    struct body body;
+    struct body_fault fault;
+    struct edge *e = r->edge;
+    if (body_check(r->to.api, http_body(r->to.x), &e->doc, &r->arena, &body, &fault) != OK) {
+        refuse_body(r, &fault);
+        return;
+    }
+    if (!body.model.len)
+        body.model = span_str(e->d->config->default_model);
+    if (!body.model.len) {
+        fault = (struct body_fault){ERROR_INVALID_VALUE, "You must provide a model.", "model"};
+        refuse_body(r, &fault);
+        return;
+    }
+    r->stream = body.stream;
+    r->model = arena_copy(&r->arena, body.model); /* the body goes before the answer comes */
+    r->response_id = arena_copy(&r->arena, body.previous_response_id);
+    r->passed_lines = head_passed_lines(&a->head, &r->arena);
+    bool known = r->model.data && apply_model(r, &body);
+    apply_patience(r, &a->head);
+    arrival_ask(r, key, known ? relay_start : relay_unknown_model);
+}
+
+static bool asks_for_stream(struct span query)
+{
+    while (query.len > 0)
+        if (span_is(span_cut(&query, '&'), "stream=true"))
+            return true;
+    return false;
+}
+
+void calls_start(const struct arrival *a)
+{
+    struct span key;
+    unsigned error_class;
+    if (arrival_key(a, &key, &error_class))
+        return; /* refused_by_head has answered */
+    struct client_request *r = arrival_begin(a);
+    if (!r)
+        return;
+    if (a->match.route->has_body) {
+        start_body_call(a, r, key);
+    } else if (!route_id_is_sane(r->rest)) {
+        request_fail_class(r, ERROR_NOT_FOUND, "There is no response with this id.");
+    } else {
+        r->response_id = r->rest;
+        r->stream = asks_for_stream(r->query);
+        apply_patience(r, &a->head);
+        arrival_ask(r, key, relay_start);
+    }
+}

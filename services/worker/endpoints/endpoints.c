@@ -1,0 +1,284 @@
+#include "services/worker/endpoints/endpoints.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/crypto.h"
+#include "common/base/log.h"
+
+enum { MAX_KEYS = 64, WHY_BYTES = 160 };
+
+struct endpoints {
+    struct lane *lanes;
+    size_t count;
+    size_t turn; /* where the last choice was made */
+    struct secret *keys[MAX_KEYS];
+    size_t key_count;
+    struct breaker_options breaker;
+    struct buf urls; /* what the lanes' base_url point into */
+    char why[WHY_BYTES];
+};
+
+/* ---- keys ---- */
+
+static void remember_why(struct endpoints *e, const char *what, struct span name)
+{
+    if (!e->why[0])
+        (void)snprintf(e->why, sizeof e->why, "no api key: %.*s %s", SPAN_ARG(span_first(name, 80)),
+                       what);
+}
+
+static void add_key(struct endpoints *e, struct secret *key)
+{
+    if (e->key_count == MAX_KEYS) {
+        log_warn("api_key_ignored", LSTR("why", "too many"));
+        secret_destroy(&key);
+        return;
+    }
+    e->keys[e->key_count++] = key;
+}
+
+static struct span key_prefix(const struct provider *provider)
+{
+    return provider->auth == AUTH_X_API_KEY ? SPAN("x-api-key: ") : SPAN("Authorization: Bearer ");
+}
+
+static void key_from_text(struct endpoints *e, const char *text, const struct provider *provider)
+{
+    struct buf expanded;
+    struct span missing = SPAN_NONE;
+    struct secret *key = NULL;
+    buf_init(&expanded, SECRET_MAX_BYTES);
+    /* Once grown, never moved: no copy of a key stays behind in freed memory. */
+    (void)buf_reserve(&expanded, SECRET_MAX_BYTES);
+    enum err err = config_expand(text, &expanded, &missing);
+    if (err == OK)
+        err = secret_create(key_prefix(provider), span_trim(buf_span(&expanded)), &key);
+    if (err == OK)
+        add_key(e, key);
+    else if (missing.len)
+        remember_why(e, "is not set", missing);
+    else
+        remember_why(e, "is not usable", SPAN("an entry of api_keys"));
+    if (expanded.data)
+        crypto_wipe(expanded.data, expanded.cap);
+    buf_free(&expanded);
+}
+
+static void key_from_file(struct endpoints *e, const char *path, const struct provider *provider)
+{
+    struct secret *plain = NULL, *key = NULL;
+    enum err err = secret_from_file(path, &plain);
+    if (err == OK)
+        err = secret_create(key_prefix(provider), secret_reveal(plain), &key);
+    secret_destroy(&plain);
+    if (err == OK)
+        add_key(e, key);
+    else if (err == ERR_DENIED)
+        remember_why(e, "may be read by others (chmod 0400)", span_str(path));
+    else
+        remember_why(e, err == ERR_NOT_FOUND ? "is not there" : "can't be read", span_str(path));
+}
+
+static void gather_keys(struct endpoints *e, const struct config_provider *config,
+                        const struct provider *provider)
+{
+    for (size_t i = 0; i < config->api_keys.count; i++)
+        key_from_text(e, config->api_keys.items[i], provider);
+    for (size_t i = 0; i < config->api_key_files.count; i++)
+        key_from_file(e, config->api_key_files.items[i], provider);
+    if (e->key_count == 0 && !e->why[0])
+        (void)snprintf(e->why, sizeof e->why, "no api key");
+}
+
+/* ---- lanes ---- */
+
+static enum err make_lanes(struct endpoints *e, const struct config_provider *config,
+                           const struct provider *provider)
+{
+    bool keyless =
+        config->api_keys.count + config->api_key_files.count == 0 && config->endpoints.count > 0;
+    size_t places = config->endpoints.count ? config->endpoints.count : 1;
+    size_t keys = keyless ? 1 : e->key_count;
+    if (keys == 0)
+        return OK;
+    if (places > ENDPOINTS_MAX_LANES / keys)
+        return ERR_TOO_BIG;
+    e->why[0] = '\0';
+    e->lanes = calloc(places * keys, sizeof *e->lanes);
+    if (!e->lanes)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < places * keys; i++) {
+        struct lane *lane = &e->lanes[i];
+        const char *url =
+            config->endpoints.count ? config->endpoints.items[i / keys] : provider->base_url;
+        lane->index = (unsigned)i;
+        lane->endpoint = (unsigned)(i / keys);
+        lane->key = (unsigned)(i % keys);
+        lane->base_url = span_str(url);
+        lane->key_header = keyless ? NULL : e->keys[i % keys];
+        buf_append(&e->urls, lane->base_url);
+    }
+    if (buf_check(&e->urls) != OK)
+        return ERR_NOMEM;
+    size_t at = 0;
+    for (size_t i = 0; i < places * keys; i++) {
+        e->lanes[i].base_url = span_of(e->urls.data + at, e->lanes[i].base_url.len);
+        at += e->lanes[i].base_url.len;
+    }
+    e->count = places * keys;
+    return OK;
+}
+
+enum err endpoints_create(struct endpoints **out, const struct config_provider *config,
+                          const struct provider *provider, const struct breaker_options *breaker)
+{
+    *out = NULL;
+    struct endpoints *e = calloc(1, sizeof *e);
+    if (!e)
+        return ERR_NOMEM;
+    e->breaker = *breaker;
+    gather_keys(e, config, provider);
+    if (e->key_count && e->why[0])
+        log_warn("api_key_ignored", LSTR("provider", config->name), LSTR("why", e->why));
+    enum err err = make_lanes(e, config, provider);
+    if (err == OK)
+        *out = e;
+    else
+        endpoints_destroy(&e);
+    return err;
+}
+
+void endpoints_destroy(struct endpoints **e)
+{
+    if (!*e)
+        return;
+    for (size_t i = 0; i < (*e)->key_count; i++)
+        secret_destroy(&(*e)->keys[i]);
+    free((*e)->lanes);
+    buf_free(&(*e)->urls);
+    free(*e);
+    *e = NULL;
+}
+
+const char *endpoints_why(const struct endpoints *e)
+{
+    return e->count ? NULL : e->why;
+}
+
+size_t endpoints_count(const struct endpoints *e)
+{
+    return e->count;
+}
+
+struct lane *endpoints_lane(struct endpoints *e, size_t index)
+{
+    return index < e->count ? &e->lanes[index] : NULL;
+}
+
+/* ---- choosing ---- */
+
+static bool is_listed(struct span list, unsigned index)
+{
+    while (list.len) {
+        uint64_t n;
+        if (span_to_u64(span_trim(span_cut(&list, ',')), &n) && n == index)
+            return true;
+    }
+    return false;
+}
+
+/* The less, the better. */
+static unsigned unfitness(const struct lane *lane, struct span avoid, uint64_t now_ms)
+{
+    unsigned score = 0;
+    if (!breaker_allows(&lane->breaker, now_ms))
+        score += 4;
+    if (avoid.len && is_listed(avoid, lane->index))
+        score += 2;
+    if (now_ms < lane->rest_until_ms)
+        score += 1;
+    return score;
+}
+
+static bool is_better(const struct lane *lane, unsigned score, const struct lane *best,
+                      unsigned best_score)
+{
+    if (!best || score != best_score)
+        return !best || score < best_score;
+    return lane->running < best->running;
+}
+
+struct lane *endpoints_take(struct endpoints *e, struct span avoid, uint64_t now_ms)
+{
+    struct lane *best = NULL;
+    unsigned best_score = 0;
+    for (size_t i = 1; i <= e->count; i++) {
+        struct lane *lane = &e->lanes[(e->turn + i) % e->count];
+        unsigned score = unfitness(lane, avoid, now_ms);
+        if (is_better(lane, score, best, best_score)) {
+            best = lane;
+            best_score = score;
+        }
+    }
+    if (best) {
+        e->turn = best->index;
+        endpoints_take_lane(e, best, now_ms);
+    }
+    return best;
+}
+
+void endpoints_take_lane(struct endpoints *e, struct lane *lane, uint64_t now_ms)
+{
+    (void)e;
+    lane->running++;
+    breaker_start(&lane->breaker, now_ms);
+}
+
+void endpoints_give_back(struct endpoints *e, struct lane *lane, enum lane_verdict verdict,
+                         uint64_t rest_ms, uint64_t now_ms)
+{
+    lane->running--;
+    switch (verdict) {
+    case LANE_WELL:
+        breaker_success(&lane->breaker);
+        return;
+    case LANE_FAILED:
+        breaker_failure(&lane->breaker, &e->breaker, now_ms);
+        return;
+    case LANE_LIMITED:
+        breaker_success(&lane->breaker);
+        lane->rest_until_ms =
+            now_ms + (rest_ms < ENDPOINTS_MAX_REST_MS ? rest_ms : ENDPOINTS_MAX_REST_MS);
+        return;
+    case LANE_UNKNOWN:
+        breaker_abandon(&lane->breaker, now_ms);
+        return;
+    }
+}
+
+enum lane_verdict endpoints_verdict(unsigned error_class)
+{
+    switch (error_class) {
+    case ERROR_UPSTREAM_RATE_LIMITED:
+        return LANE_LIMITED;
+    case ERROR_UPSTREAM_AUTH:
+    case ERROR_UPSTREAM_QUOTA:
+    case ERROR_UPSTREAM_ERROR:
+    case ERROR_UPSTREAM_OVERLOADED:
+    case ERROR_UPSTREAM_UNREACHABLE:
+    case ERROR_UPSTREAM_RESET:
+    case ERROR_UPSTREAM_TLS:
+    case ERROR_UPSTREAM_CONNECT_TIMEOUT:
+    case ERROR_UPSTREAM_TIMEOUT:
+    case ERROR_UPSTREAM_PROTOCOL:
+    case ERROR_UPSTREAM_CLOSED:
+        return LANE_FAILED;
+    case ERROR_DEADLINE:
+    case ERROR_CLIENT_GONE:
+    case ERROR_WORKER_REFUSED:
+        return LANE_UNKNOWN;
+    default:
+        return LANE_WELL;
+    }
+}

@@ -1,0 +1,28 @@
+/* One reading of the configuration as a worker needs it: its provider, keys and models. Jobs keep
+ * the one they began with, so a reload never pulls anything from under them. */
+#ifndef SERVICES_WORKER_ENDPOINTS_SETUP_H
+#define SERVICES_WORKER_ENDPOINTS_SETUP_H
+
+#include "services/worker/endpoints/affinity.h"
+#include "services/worker/endpoints/endpoints.h"
+#include "common/fetch/fetch.h"
+
+struct setup {
+    unsigned refs;
+    struct config *config; /* a copy of its own */
+    const struct config_provider *host;
+    const struct provider *provider;
+    struct endpoints *endpoints;
+    struct affinity affinity; /* lanes of stored responses */
+};
+
+/* The caller holds the first reference. ERR_NOT_FOUND: no such provider in the file;
+ * ERR_UNSUPPORTED: its type is unknown; ERR_INVALID: the file or an endpoint's URL is bad. Each has
+ * been logged. */
+enum err setup_create(struct setup **out, const char *path, const struct config_paths *paths,
+                      const char *provider_name) NODISCARD;
+struct setup *setup_ref(struct setup *s);
+/* The last one wipes keys and frees. Takes NULL, nulls. */
+void setup_unref(struct setup **s);
+
+#endif

@@ -1,0 +1,35 @@
+#include "services/worker/neutral/compat.h"
+
+static bool has_quirk(const struct config_provider *config, const char *name)
+{
+    for (size_t i = 0; config && i < config->quirks.count; i++) {
+        if (strcmp(config->quirks.items[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_openai_address(struct span url)
+{
+    struct span rest = url;
+    if (span_starts(rest, "https://"))
+        rest = span_skip(rest, strlen("https://"));
+    rest = span_first(rest, span_find(rest, '/'));
+    rest = span_first(rest, span_find(rest, ':'));
+    return span_is_nocase(rest, "api.openai.com");
+}
+
+struct host host_describe(const struct config_provider *config, struct span base_url)
+{
+    return (struct host){
+        .is_openai = is_openai_address(base_url) || has_quirk(config, "openai"),
+        .max_tokens_only = has_quirk(config, "max_tokens"),
+        .no_stream_options = has_quirk(config, "no_stream_options"),
+        .echo_reasoning = has_quirk(config, "echo_reasoning"),
+        .top_k = has_quirk(config, "top_k"),
+        .many_stops = has_quirk(config, "many_stops"),
+        .no_parallel_tool_calls = has_quirk(config, "no_parallel_tool_calls"),
+        .private_network = config && config->private_network,
+        .base_url = base_url,
+    };
+}

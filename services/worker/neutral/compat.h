@@ -1,0 +1,11 @@
+/* A provider's configuration as the facts builders ask for (WIRE 21). */
+#ifndef SERVICES_WORKER_NEUTRAL_COMPAT_H
+#define SERVICES_WORKER_NEUTRAL_COMPAT_H
+
+#include "services/worker/neutral/provider.h"
+
+/* `config` may be NULL: then only the base URL speaks. The quirk "openai" makes any address count
+ * as OpenAI's own. */
+struct host host_describe(const struct config_provider *config, struct span base_url);
+
+#endif

@@ -1,0 +1,60 @@
+/* Prices and capabilities by model: share/models.json (the project's own table; longest prefix
+ * wins), overridden by a configuration entry's `price` and `capabilities`. */
+#ifndef SERVICES_WORKER_NEUTRAL_MODEL_TABLE_H
+#define SERVICES_WORKER_NEUTRAL_MODEL_TABLE_H
+
+#include "common/base/err.h"
+#include "common/runtime/config/config.h"
+
+enum thinking_style { THINKING_STYLE_NONE, THINKING_STYLE_BUDGET, THINKING_STYLE_ADAPTIVE };
+
+enum effort_words {
+    EFFORT_LOW = 1, /* low, medium, high */
+    EFFORT_XHIGH = 2,
+    EFFORT_MAX = 4,
+    EFFORT_NONE = 8,
+    EFFORT_MINIMAL = 16
+};
+
+struct model_row {
+    const char *pattern;  /* prefix it was found by; "" for the default row */
+    const char *provider; /* "openai", "anthropic", "replicate" */
+    const char *mode;     /* "chat", "completion", "embedding", "responses" */
+    bool priced;
+    /* nano-dollars per token */
+    uint64_t input_nano, output_nano, cached_nano, cache_write_nano;
+    uint64_t long_over, long_input_nano,
+        long_output_nano; /* dearer when the input is over this many tokens; 0 = never */
+    uint64_t long_cached_nano, long_cache_write_nano;
+    uint64_t context, max_out;
+    /* capabilities (WIRE 22) */
+    bool vision, tools, json_schema, pdf, reasoning;
+    bool sampling;          /* temperature, top_p, top_k may be sent */
+    bool sampling_one_only; /* not temperature and top_p both */
+    bool prefill;           /* a last assistant turn is allowed */
+    bool thinking_default_on;
+    bool system_in_place; /* role system in mid-list */
+    enum thinking_style thinking;
+    unsigned efforts; /* enum effort_words */
+};
+
+struct model_table;
+
+/* Reads the JSON file. ERR_NOT_FOUND, ERR_IO, ERR_INVALID, ERR_NOMEM with one line about it in
+ * *error_out, *out NULL. */
+enum err model_table_load(const char *path, struct model_table **out,
+                          struct buf *error_out) NODISCARD;
+void model_table_destroy(struct model_table **t);
+/* The row for a provider type and upstream model: longest prefix that ends at a word's end ("gpt-4"
+ * is no prefix of "gpt-4.5"), else the provider's default row; with the configuration's overrides
+ * applied into *scratch when it has any (the result then points there). Never NULL. */
+const struct model_row *model_table_find(const struct model_table *t, const char *provider_type,
+                                         struct span model, const struct config_model *overrides,
+                                         struct model_row *scratch);
+
+/* Nano-dollars of one answer. input_tokens is all of the input: cached and cache-written tokens
+ * included. 0 for a row without a price; UINT64_MAX instead of an overflow. */
+uint64_t model_row_cost(const struct model_row *row, uint64_t input_tokens, uint64_t cached_tokens,
+                        uint64_t cache_write_tokens, uint64_t output_tokens);
+
+#endif

@@ -1,0 +1,401 @@
+/* The path of a call whose client and upstream speak the same protocol: the client's bytes go out,
+ * the upstream's bytes come back, and only what must change is spliced (WIRE 1.4). Streams go event
+ * by event. */
+#include "services/worker/pipeline/pipeline_internal.h"
+#include "services/worker/neutral/fault.h"
+#include "services/worker/pipeline/request_edit.h"
+#include "services/worker/pipeline/scan.h"
+#include "services/worker/neutral/splice.h"
+#include "services/worker/pipeline/synthesize.h"
+#include "services/worker/pipeline/upstream_answer.h"
+
+struct passthrough {
+    struct exchange exchange;
+    struct request_facts facts;
+    struct buf edited; /* the body as it leaves, when it is not the client's */
+    struct upstream_answer answer;
+    struct scan scan;
+    struct buf repaired; /* scratch: an event whose UTF-8 was mended */
+    bool done;           /* the stream's end mark has come: what follows is nobody's (H018) */
+};
+
+static struct passthrough *state_of(struct call *c)
+{
+    return c->path_state;
+}
+
+/* ---- request ---- */
+
+static bool is_forwarded(enum api api, struct span name)
+{
+    if (api_is_anthropic(api))
+        return span_is_nocase(name, "anthropic-beta") ||
+               span_is_nocase(name, "anthropic-version") ||
+               span_is_nocase(name, "anthropic-user-profile-id");
+    return span_is_nocase(name, "openai-beta") || span_is_nocase(name, "idempotency-key");
+}
+
+static struct span forward_headers(struct call *c)
+{
+    struct buf kept = {0};
+    struct span rest = c->spec.headers;
+    while (rest.len) {
+        struct span line = span_cut(&rest, '\n');
+        if (!is_forwarded(c->spec.api, span_trim(span_first(line, span_find(line, ':')))))
+            continue;
+        buf_append(&kept, span_trim(line));
+        buf_append_char(&kept, '\n');
+    }
+    struct span copy = arena_copy(&c->arena, buf_span(&kept));
+    buf_free(&kept);
+    return copy;
+}
+
+static bool has_query_flag(struct span path, const char *flag)
+{
+    struct span query = path;
+    (void)span_cut(&query, '?');
+    while (query.len) {
+        if (span_is(span_cut(&query, '&'), flag))
+            return true;
+    }
+    return false;
+}
+
+static enum err edit_body(struct call *c, struct passthrough *p, struct json body,
+                          struct fault *fault_out)
+{
+    struct request_edit edit = {.api = c->spec.api,
+                                .target_model = c->spec.target_model,
+                                .host = &c->host,
+                                .config = c->spec.model_config,
+                                .output_cap = c->spec.output_cap};
+    buf_init(&p->edited, c->spec.body.len + (1u << 20));
+    enum err e = request_edit_native(&edit, body, &p->edited, &p->facts);
+    if (e)
+        fault_set(fault_out, ERROR_INTERNAL, "the request could not be edited", NULL);
+    if (p->facts.dropped_stream_options)
+        c->dropped = "stream_options";
+    return e;
+}
+
+static void on_destroy(struct call *c)
+{
+    struct passthrough *p = state_of(c);
+    upstream_answer_reset(&p->answer);
+    buf_free(&p->edited);
+    buf_free(&p->repaired);
+}
+
+/* ---- stream ---- */
+
+static bool ends_with_done(enum api api)
+{
+    return api == API_OPENAI_CHAT || api == API_OPENAI_COMPLETIONS;
+}
+
+/* Appends an event with other data than it came with; its other lines stay when its data was one
+ * line. */
+static void write_changed(struct call *c, const struct sse_event *e, struct span data)
+{
+    size_t at = span_find_span(e->raw, e->data);
+    if (e->raw.len && at < e->raw.len) {
+        buf_append(&c->out, span_first(e->raw, at));
+        buf_append(&c->out, data);
+        buf_append(&c->out, span_skip(e->raw, at + e->data.len));
+        return;
+    }
+    /* several data lines, or no blank line at the end: the line breaks were white space between
+     * JSON tokens */
+    size_t start = c->out.len;
+    sse_write(&c->out, e->name, data);
+    char *out = c->out.data;
+    for (size_t i = start + (e->name.len ? e->name.len + strlen("event: \n") : 0);
+         out && i + 2 < c->out.len; i++) {
+        if (out[i] == '\n')
+            out[i] = ' ';
+    }
+}
+
+static void write_event(struct call *c, const struct sse_event *e)
+{
+    if (e->raw.len)
+        buf_append(&c->out, e->raw);
+    else
+        write_changed(c, e, e->data);
+}
+
+/* Usage that only we asked for is taken out again (H132). */
+static void write_hidden(struct call *c, const struct sse_event *e, struct json event,
+                         const struct scan_result *r)
+{
+    static const char *const usage[] = {"usage"};
+    if (r->usage_chunk)
+        return;
+    struct splice s;
+    splice_init(&s, e->data);
+    splice_remove(&s, event, usage, 1);
+    struct buf data = {.max = SSE_MAX_EVENT};
+    if (splice_write(&s, &data) == OK)
+        write_changed(c, e, buf_span(&data));
+    else
+        call_fail_class(c, ERROR_INTERNAL, "out of memory");
+    buf_free(&data);
+}
+
+static void fail_by_event(struct call *c, struct json event, bool in_response)
+{
+    const struct upstream_answer none = {0};
+    struct upstream_headers headers = upstream_answer_headers(&none);
+    struct fault fault;
+    struct buf body = {0};
+    if (in_response) {
+        /* response.failed carries its error one level down */
+        struct json error = json_get(json_get(event, "response"), "error");
+        buf_append_str(&body, "{\"error\":");
+        buf_append(&body, json_absent(error) ? SPAN("{}") : json_raw(error));
+        buf_append_char(&body, '}');
+    } else {
+        buf_append(&body, json_raw(event));
+    }
+    call_map_error(c, 200, &headers, buf_span(&body), &fault);
+    call_fail(c, &fault);
+    buf_free(&body);
+}
+
+static void finish_stream(struct call *c)
+{
+    state_of(c)->done = true;
+    c->usage = state_of(c)->scan.usage;
+    call_finish(c);
+}
+
+static void on_json_event(struct call *c, const struct sse_event *e, struct json event)
+{
+    struct passthrough *p = state_of(c);
+    struct scan_result r = scan_event(&p->scan, event, e->name);
+    c->usage = p->scan.usage;
+    c->text_bytes = p->scan.text_bytes;
+    call_note_answer(c, r.id, r.model);
+    if (r.is_error || (r.failed && !c->committed)) {
+        fail_by_event(c, event, !r.is_error);
+        return;
+    }
+    if (r.content)
+        call_commit(c);
+    if (p->facts.forced_usage && json_type(r.usage_member) != JSON_NONE)
+        write_hidden(c, e, event, &r);
+    else
+        write_event(c, e);
+    if (r.terminal)
+        finish_stream(c);
+}
+
+/* Upstream bytes that are not UTF-8 are mended, the stream lives on (WIRE 1.3). */
+static enum err parse_event(struct call *c, const struct sse_event *e, struct sse_event *mended)
+{
+    struct passthrough *p = state_of(c);
+    *mended = *e;
+    enum err err = json_parse(&c->doc, e->data, JSON_DEPTH_UPSTREAM);
+    if (err == OK || utf8_valid(e->data))
+        return err;
+    buf_clear(&p->repaired);
+    p->repaired.max = (size_t)SSE_MAX_EVENT * 3;
+    utf8_repair(&p->repaired, e->data);
+    *mended = (struct sse_event){.name = e->name, .data = buf_span(&p->repaired), .has_data = true};
+    return json_parse(&c->doc, mended->data, JSON_DEPTH_UPSTREAM);
+}
+
+static enum err on_event(void *ctx, const struct sse_event *e)
+{
+    struct call *c = ctx;
+    struct passthrough *p = state_of(c);
+    struct span data = span_trim(e->data);
+    if (p->done || c->state != CALL_RUNNING || data.len == 0)
+        return OK;
+    if (ends_with_done(c->spec.api) && span_starts(data, "[DONE]")) {
+        write_event(c, e);
+        finish_stream(c);
+        return OK;
+    }
+    struct sse_event mended;
+    if (parse_event(c, e, &mended) || json_type(json_root(&c->doc)) != JSON_OBJECT) {
+        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream sent an event that is not JSON");
+        return OK;
+    }
+    on_json_event(c, &mended, json_root(&c->doc));
+    return OK;
+}
+
+/* EOF: only a stream that had come to its stop is whole; its missing end mark is ours to write. */
+static void end_stream(struct call *c, const struct fault *otherwise)
+{
+    struct passthrough *p = state_of(c);
+    if (p->done || c->state != CALL_RUNNING)
+        return;
+    if (!scan_is_complete(&p->scan)) {
+        call_fail(c, otherwise);
+        return;
+    }
+    if (c->spec.api == API_ANTHROPIC_MESSAGES)
+        sse_write(&c->out, SPAN("message_stop"), SPAN("{\"type\":\"message_stop\"}"));
+    else
+        sse_write(&c->out, SPAN_NONE, SPAN("[DONE]"));
+    finish_stream(c);
+}
+
+/* ---- whole answers ---- */
+
+static bool parse_body(struct call *c)
+{
+    struct passthrough *p = state_of(c);
+    struct span body = buf_span(&p->answer.body);
+    if (json_parse(&c->doc, body, JSON_DEPTH_UPSTREAM) == OK)
+        return true;
+    if (utf8_valid(body))
+        return false;
+    struct buf mended = {.max = body.len * 3 + 1};
+    utf8_repair(&mended, body);
+    buf_free(&p->answer.body);
+    p->answer.body = mended;
+    return json_parse(&c->doc, buf_span(&p->answer.body), JSON_DEPTH_UPSTREAM) == OK;
+}
+
+static void answer_stream(struct call *c, struct json body)
+{
+    struct passthrough *p = state_of(c);
+    bool with_usage = p->facts.asked_usage || !ends_with_done(c->spec.api);
+    if (synthesize_stream(c->spec.api, body, with_usage, &c->out))
+        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer has an unknown shape");
+    else
+        finish_stream(c);
+}
+
+static void end_whole(struct call *c)
+{
+    struct passthrough *p = state_of(c);
+    c->status = p->answer.status;
+    if (p->answer.body.len == 0 && !span_is(c->spec.method, "POST")) {
+        call_finish(c);
+        return;
+    }
+    if (!parse_body(c) || json_type(json_root(&c->doc)) != JSON_OBJECT) {
+        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is not JSON");
+        return;
+    }
+    struct json body = json_root(&c->doc);
+    struct scan_result r = scan_body(&p->scan, body);
+    c->usage = p->scan.usage;
+    c->text_bytes = p->scan.text_bytes;
+    call_note_answer(c, r.id, r.model);
+    if (r.is_error) {
+        fail_by_event(c, body, false);
+    } else if (c->stream) {
+        answer_stream(c, body);
+    } else {
+        buf_append(&c->out, buf_span(&p->answer.body));
+        call_finish(c);
+    }
+}
+
+/* ---- what the network did ---- */
+
+static void on_head(struct call *c, const struct exchange *x, unsigned status,
+                    const struct upstream_headers *headers)
+{
+    (void)x;
+    struct passthrough *p = state_of(c);
+    upstream_answer_begin(&p->answer, status, headers, c->spec.max_response, &c->arena);
+    if (p->answer.mode == ANSWER_ENCODED)
+        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
+    else if (p->answer.mode == ANSWER_EVENTS && !c->stream)
+        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
+                        "the upstream streams although it was not asked to");
+    else if (p->answer.mode == ANSWER_EVENTS)
+        call_expect_content(c);
+}
+
+static void on_bytes(struct call *c, const struct exchange *x, struct span bytes)
+{
+    (void)x;
+    struct passthrough *p = state_of(c);
+    if (p->answer.mode == ANSWER_NONE)
+        return;
+    enum err e = p->answer.mode == ANSWER_EVENTS ? sse_feed(&p->answer.sse, bytes, on_event, c)
+                                                 : upstream_answer_gather(&p->answer, bytes);
+    if (e)
+        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+}
+
+static void on_end(struct call *c, const struct exchange *x)
+{
+    (void)x;
+    struct passthrough *p = state_of(c);
+    struct fault fault;
+    fault_set(&fault, ERROR_UPSTREAM_CLOSED, "upstream closed the stream", NULL);
+    switch (p->answer.mode) {
+    case ANSWER_ERROR: {
+        struct upstream_headers headers = upstream_answer_headers(&p->answer);
+        call_map_error(c, p->answer.status, &headers, buf_span(&p->answer.body), &fault);
+        call_fail(c, &fault);
+        break;
+    }
+    case ANSWER_EVENTS:
+        if (sse_finish(&p->answer.sse, on_event, c))
+            call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+        end_stream(c, &fault);
+        break;
+    case ANSWER_WHOLE:
+        end_whole(c);
+        break;
+    case ANSWER_NONE:
+    case ANSWER_ENCODED:
+        call_fail(c, &fault);
+        break;
+    }
+}
+
+/* A connection lost behind the last word has cost nothing. */
+static void on_failure(struct call *c, const struct exchange *x, const struct fault *fault)
+{
+    (void)x;
+    struct passthrough *p = state_of(c);
+    if (p->answer.mode == ANSWER_EVENTS)
+        end_stream(c, fault);
+    else
+        call_fail(c, fault);
+}
+
+static const struct call_path path = {.on_head = on_head,
+                                      .on_bytes = on_bytes,
+                                      .on_end = on_end,
+                                      .on_failure = on_failure,
+                                      .destroy = on_destroy};
+
+enum err passthrough_start(struct call *c, struct json body, struct fault *fault_out)
+{
+    struct passthrough *p = ARENA_NEW(&c->arena, struct passthrough);
+    if (!p)
+        return ERR_NOMEM;
+    c->path = &path;
+    c->path_state = p;
+    scan_init(&p->scan, c->spec.api);
+    if (json_type(body) == JSON_OBJECT) {
+        enum err e = edit_body(c, p, body, fault_out);
+        if (e)
+            return e;
+    }
+    c->stream = p->facts.stream || has_query_flag(c->spec.path, "stream=true");
+    p->exchange = (struct exchange){
+        .method = span_is(c->spec.method, "GET")      ? "GET"
+                  : span_is(c->spec.method, "DELETE") ? "DELETE"
+                                                      : "POST",
+        .path = c->spec.path,
+        .headers = forward_headers(c),
+        .body = p->edited.len ? buf_span(&p->edited) : c->spec.body,
+        .expects_stream = c->stream,
+        .repeatable = span_is(c->spec.method, "GET"),
+    };
+    call_send(c, &p->exchange);
+    return OK;
+}

@@ -1,0 +1,91 @@
+/* One dispatched request from its body to its last client byte, as a pure state machine: no curl,
+ * no bus, no clock. The worker feeds it what the network does and does what it asks; tests, fuzzers
+ * and the conformance suite drive it the same way.
+ *
+ * Same protocol on both sides: the client's bytes pass, spliced only where something must change
+ * (WIRE 1.4), and a scanner looks for usage, finish and errors. Otherwise: api reader → neutral →
+ * provider → neutral events → api writer. */
+#ifndef SERVICES_WORKER_PIPELINE_PIPELINE_H
+#define SERVICES_WORKER_PIPELINE_PIPELINE_H
+
+#include "common/runtime/config/config.h"
+#include "services/worker/neutral/provider.h"
+
+struct call;
+
+struct call_spec {
+    enum api api;
+    struct span method, path; /* path behind /v1, with its query */
+    struct span headers;      /* the client's allow-listed header lines */
+    struct span body;         /* must outlive the call */
+    struct span model;        /* as the client asked */
+    struct span target_model; /* the upstream's name */
+    const struct provider *provider;
+    const struct config_provider *host;      /* quirks; may be NULL (defaults) */
+    struct span base_url;                    /* of the chosen endpoint */
+    const struct config_model *model_config; /* defaults, price, capabilities; may be NULL */
+    const struct model_table *table;         /* prices and capabilities */
+    struct schema_cache *schemas; /* Replicate's model schemas (schema_cache.h); may be NULL */
+    uint64_t output_cap;          /* inject this cap; 0 = leave alone */
+    uint64_t input_tokens;        /* the edge's estimate */
+    uint64_t now_s;               /* wall clock */
+    struct span request_id;       /* "req_…" */
+    uint64_t max_response;        /* bytes of a unary answer; 0 = 64 MiB */
+};
+
+/* ERR_INVALID: the request can't be served; *fault_out says why (strings live in static memory or
+ * in `arena`). */
+enum err call_create(struct call **out, const struct call_spec *spec, struct arena *fault_arena,
+                     struct fault *fault_out) NODISCARD;
+void call_destroy(struct call **call);
+
+/* After call_create and after every call_on_…: start every exchange this returns until it returns
+ * NULL. */
+const struct exchange *call_next(struct call *call);
+/* Then, if not 0: call call_on_timer after this long, instead of a timer still running; 0 leaves
+ * that one as it is. */
+uint64_t call_wait_ms(struct call *call);
+
+/* What the network did to an exchange. A non-2xx body is gathered here (bounded) and mapped. */
+void call_on_head(struct call *call, const struct exchange *x, unsigned status,
+                  const struct upstream_headers *headers);
+void call_on_bytes(struct call *call, const struct exchange *x, struct span bytes);
+void call_on_end(struct call *call, const struct exchange *x);
+/* Transport failure: one of
+ * ERROR_UPSTREAM_{UNREACHABLE,RESET,TLS,CONNECT_TIMEOUT,TIMEOUT,CLOSED,PROTOCOL}. */
+void call_on_failure(struct call *call, const struct exchange *x, unsigned error_class,
+                     struct span message);
+/* waited_ms: since call_create. */
+void call_on_timer(struct call *call, uint64_t waited_ms);
+/* The client has left. call_next may then return a detached exchange (Replicate's cancel), once. */
+void call_cancel(struct call *call);
+
+enum call_state {
+    CALL_RUNNING,
+    CALL_DONE,  /* output holds the rest (a unary answer: all of it) */
+    CALL_FAILED /* call_fault says why; for a committed stream too: the edge writes the in-band
+                   error */
+};
+enum call_state call_state(const struct call *call);
+/* The first content is there (or the end): HEAD may be sent. Before it a failure still has a status
+ * of its own. */
+bool call_committed(const struct call *call);
+bool call_is_stream(const struct call *call); /* the client gets SSE */
+/* Client bytes so far; the caller takes them by buf_consume or buf_clear. */
+struct buf *call_output(struct call *call);
+const struct fault *call_fault(const struct call *call);
+
+struct call_result {
+    unsigned status; /* for the client */
+    struct span content_type;
+    struct span headers;        /* "x-tollgate-dropped: …\n" */
+    struct span upstream_model; /* what answered */
+    struct span upstream_id;    /* the provider's id of the answer */
+    struct usage usage;         /* gaps filled with estimates where `estimated` */
+    bool estimated;
+    uint64_t cost_nano;
+};
+/* Valid once done, failed or cancelled; may be asked earlier for what is known. */
+const struct call_result *call_result(struct call *call);
+
+#endif

@@ -1,0 +1,65 @@
+/* What a call has come to: status, headers, usage, cost. */
+#include "services/worker/pipeline/pipeline_internal.h"
+#include "services/worker/neutral/estimate.h"
+
+static void write_dropped(struct call *c)
+{
+    size_t count = c->request ? c->request->dropped_count : 0;
+    if (count == 0 && !c->dropped)
+        return;
+    struct buf *b = &c->result_headers;
+    buf_append_str(b, "x-tollgate-dropped: ");
+    for (size_t i = 0; i < count; i++) {
+        buf_append_str(b, i ? ", " : "");
+        buf_append_str(b, c->request->dropped[i]);
+    }
+    if (c->dropped) {
+        buf_append_str(b, count ? ", " : "");
+        buf_append_str(b, c->dropped);
+    }
+    buf_append_char(b, '\n');
+}
+
+/* Reading and estimating what was never answered would charge for refusals. */
+static bool was_answered(const struct call *c)
+{
+    return c->state == CALL_DONE || c->committed || c->text_bytes ||
+           c->usage.input != USAGE_UNKNOWN;
+}
+
+static void fill_usage(struct call *c)
+{
+    struct call_result *r = &c->result;
+    r->usage = c->usage;
+    uint64_t input =
+        c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
+    if (!was_answered(c))
+        input = 0;
+    r->estimated =
+        usage_complete(&r->usage, input, estimate_tokens(c->text_bytes)) && was_answered(c);
+    r->estimated |= c->estimated;
+    r->cost_nano = model_row_cost(c->row, r->usage.input, r->usage.cached, r->usage.cache_write,
+                                  r->usage.output);
+}
+
+const struct call_result *call_result(struct call *c)
+{
+    struct call_result *r = &c->result;
+    fill_usage(c);
+    buf_clear(&c->result_headers);
+    write_dropped(c);
+    /* a stream's head has gone when its usage is known */
+    if (r->estimated && c->state == CALL_DONE && !c->stream)
+        buf_append_str(&c->result_headers, "x-tollgate-usage: estimated\n");
+    r->headers = buf_span(&c->result_headers);
+    /* once there is content, a failure is told in-band, though it came in the same read */
+    bool in_band = c->committed && !c->cancelled;
+    r->status = c->state == CALL_FAILED && !in_band
+                    ? error_status(c->fault.error_class, c->spec.api)
+                    : c->status;
+    r->content_type =
+        c->stream ? SPAN("text/event-stream; charset=utf-8") : SPAN("application/json");
+    r->upstream_model = c->upstream_model.len ? c->upstream_model : c->spec.target_model;
+    r->upstream_id = c->upstream_id;
+    return r;
+}

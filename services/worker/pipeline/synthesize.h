@@ -1,0 +1,16 @@
+/* A whole native answer turned into the stream of the same protocol: for hosts that answer a stream
+ * request with plain JSON (H126, WIRE 1.1.12). Members are copied verbatim. */
+#ifndef SERVICES_WORKER_PIPELINE_SYNTHESIZE_H
+#define SERVICES_WORKER_PIPELINE_SYNTHESIZE_H
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/json.h"
+#include "proto/api.h"
+
+/* Appends the events, the end mark included. with_usage: the OpenAI client asked for it.
+ * ERR_INVALID when the body is not an answer of this protocol. */
+enum err synthesize_stream(enum api api, struct json body, bool with_usage,
+                           struct buf *out) NODISCARD;
+
+#endif

@@ -1,0 +1,199 @@
+/* Neutral events of the lanes on their way to the one writer: commit, indexes, usage summed
+ * and completed. */
+#include "services/worker/neutral/estimate.h"
+#include "services/worker/pipeline/translation.h"
+
+static void write_event(struct translation *t, const struct neutral_event *e)
+{
+    t->api->write(t->writer, e);
+}
+
+/* The edge's estimate where it made one. */
+static uint64_t guess_input(const struct call *c)
+{
+    return c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
+}
+
+struct answer_writer *translation_make_writer(struct translation *t)
+{
+    struct call *c = t->call;
+    struct answer_options options = {.arena = &c->arena,
+                                     .out = &c->out,
+                                     .request = &t->request,
+                                     .created_s = c->spec.now_s,
+                                     .input_tokens = guess_input(c),
+                                     .request_id = c->spec.request_id,
+                                     .model = c->spec.target_model};
+    return t->api->writer_create(&options);
+}
+
+/* Known counts are added up; a count no lane knows stays unknown. */
+static void add_count(uint64_t *into, uint64_t from)
+{
+    if (from != USAGE_UNKNOWN)
+        *into = *into == USAGE_UNKNOWN ? from : *into + from;
+}
+
+static void sum_usage(struct translation *t)
+{
+    struct call *c = t->call;
+    c->usage = USAGE_NONE;
+    c->text_bytes = 0;
+    for (size_t i = 0; i < t->lane_count; i++) {
+        const struct lane *l = &t->lanes[i];
+        add_count(&c->usage.input, l->usage.input);
+        add_count(&c->usage.cached, l->usage.cached);
+        add_count(&c->usage.cache_write, l->usage.cache_write);
+        add_count(&c->usage.output, l->usage.output);
+        add_count(&c->usage.reasoning, l->usage.reasoning);
+        if (l->usage.service_tier_text.len)
+            c->usage.service_tier_text = l->usage.service_tier_text;
+        c->text_bytes += l->text_bytes;
+    }
+}
+
+static void merge_usage(struct lane *l, const struct usage *from)
+{
+    struct span old = l->usage.service_tier_text;
+    usage_merge(&l->usage, from);
+    struct span tier = l->usage.service_tier_text;
+    /* the event's text lives only as long as the event */
+    l->usage.service_tier_text =
+        span_equals(old, tier) ? old : arena_copy(&l->owner->call->arena, tier);
+    sum_usage(l->owner);
+}
+
+static void note_answer(struct call *c, const struct neutral_event *e)
+{
+    struct buf text = {.max = 4096};
+    if (c->upstream_id.len == 0 && e->id_text.len) {
+        json_text_decode(e->id_text, &text);
+        c->upstream_id = arena_copy(&c->arena, buf_span(&text));
+    }
+    buf_clear(&text);
+    if (c->upstream_model.len == 0 && e->model_text.len) {
+        json_text_decode(e->model_text, &text);
+        c->upstream_model = arena_copy(&c->arena, buf_span(&text));
+    }
+    buf_free(&text);
+}
+
+static void on_start(struct lane *l, const struct neutral_event *e)
+{
+    struct translation *t = l->owner;
+    note_answer(t->call, e);
+    merge_usage(l, &e->usage);
+    if (t->begun)
+        return;
+    t->begun = true;
+    write_event(t, e);
+}
+
+/* All lanes are through: one usage, complete, then the end. */
+static void end_answer(struct translation *t)
+{
+    struct call *c = t->call;
+    sum_usage(t);
+    struct neutral_event usage = {.kind = EVENT_USAGE, .usage = c->usage};
+    (void)usage_complete(&usage.usage, guess_input(c), estimate_tokens(c->text_bytes));
+    write_event(t, &usage);
+    write_event(t, &(struct neutral_event){.kind = EVENT_END, .usage = USAGE_NONE});
+    call_finish(c);
+}
+
+static void end_lane(struct lane *l)
+{
+    struct translation *t = l->owner;
+    l->ended = true;
+    l->wait_ms = 0;
+    if (++t->ended_count == t->lane_count)
+        end_answer(t);
+}
+
+static void on_text(struct lane *l, const struct neutral_event *e)
+{
+    struct translation *t = l->owner;
+    if (e->text.len == 0)
+        return;
+    struct neutral_event shown = *e;
+    shown.slot = t->lane_count > 1 ? l->index : e->slot;
+    l->text_bytes += e->text.len;
+    call_commit(t->call);
+    write_event(t, &shown);
+}
+
+static void on_content(struct lane *l, const struct neutral_event *e)
+{
+    l->text_bytes += e->text.len + e->name_text.len;
+    call_commit(l->owner->call);
+    write_event(l->owner, e);
+}
+
+static void on_stop(struct lane *l, const struct neutral_event *e)
+{
+    l->stopped = true;
+    struct neutral_event stop = *e;
+    if (l->owner->lane_count > 1)
+        stop.slot = l->index;
+    call_commit(l->owner->call);
+    write_event(l->owner, &stop);
+}
+
+void translation_emit(void *ctx, const struct neutral_event *e)
+{
+    struct lane *l = ctx;
+    if (l->ended || l->owner->call->state != CALL_RUNNING)
+        return;
+    switch (e->kind) {
+    case EVENT_START:
+        on_start(l, e);
+        break;
+    case EVENT_TEXT:
+        on_text(l, e);
+        break;
+    case EVENT_REFUSAL:
+    case EVENT_THINK:
+    case EVENT_THINK_SIGNATURE:
+    case EVENT_REDACTED:
+    case EVENT_TOOL_BEGIN:
+    case EVENT_TOOL_ARGS:
+    case EVENT_TOOL_END:
+        on_content(l, e);
+        break;
+    case EVENT_USAGE:
+        merge_usage(l, &e->usage);
+        break;
+    case EVENT_STOP:
+        on_stop(l, e);
+        break;
+    case EVENT_PING:
+        if (l->owner->begun)
+            write_event(l->owner, e);
+        break;
+    case EVENT_END:
+        end_lane(l);
+        break;
+    case EVENT_ERROR:
+        call_fail(l->owner->call, &e->fault);
+        break;
+    }
+}
+
+void translation_answer_empty(struct translation *t)
+{
+    struct call *c = t->call;
+    struct usage usage = USAGE_NONE;
+    (void)usage_complete(&usage, guess_input(c), 0);
+    const struct neutral_event events[] = {
+        {.kind = EVENT_START, .usage = usage},
+        {.kind = EVENT_USAGE, .usage = usage},
+        {.kind = EVENT_STOP, .stop = STOP_LENGTH, .usage = USAGE_NONE},
+        {.kind = EVENT_END, .usage = USAGE_NONE},
+    };
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+        write_event(t, &events[i]);
+    /* nothing was used upstream: the ledger gets zeros, the client its estimate */
+    c->usage = (struct usage){0};
+    c->estimated = true;
+    call_finish(c);
+}

@@ -1,0 +1,109 @@
+/* The client's request as the lanes will send it: read, capped, one per prompt. */
+#include "services/worker/neutral/fault.h"
+#include "services/worker/pipeline/request_edit.h"
+#include "services/worker/pipeline/translation.h"
+
+enum { COMPLETIONS_DEFAULT_MAX_OUT = 1000 };
+
+/* Anthropic's SDK keeps conversations on the server where it can, and goes back to whole ones when
+ * it is told exactly this; dropping the member would lose the conversation's beginning. */
+static enum err refuse_thread(struct fault *fault_out)
+{
+    fault_set(fault_out, ERROR_UNSUPPORTED_PARAMETER,
+              "thread is not supported for this model: send all messages", "thread");
+    fault_out->details_json =
+        SPAN("{\"error_code\":\"thread_unsupported_request\",\"unsupported\":[\"thread\"]}");
+    return ERR_INVALID;
+}
+
+/* Configured defaults are put into the client's own words before they are read. */
+enum err translation_read(struct translation *t, struct json body, struct fault *fault_out)
+{
+    struct call *c = t->call;
+    if (api_is_anthropic(c->spec.api) && !json_absent(json_get(body, "thread")))
+        return refuse_thread(fault_out);
+    struct request_edit edit = {
+        .api = c->spec.api, .host = &c->host, .config = c->spec.model_config};
+    struct buf edited = {.max = c->spec.body.len + (1u << 20)};
+    enum err e = request_edit_defaults(&edit, body, &edited);
+    if (e == OK && edited.len) {
+        struct span text = arena_copy(&c->arena, buf_span(&edited));
+        e = text.data ? json_parse(&c->doc, text, JSON_DEPTH_CLIENT) : ERR_NOMEM;
+        body = json_root(&c->doc);
+    }
+    buf_free(&edited);
+    return e ? e : t->api->read_request(body, &c->arena, &t->request, fault_out);
+}
+
+void translation_apply_caps(struct translation *t)
+{
+    struct neutral_request *r = &t->request;
+    const struct call *c = t->call;
+    if (r->api == API_OPENAI_COMPLETIONS && !r->has_max_out) {
+        r->has_max_out = true;
+        r->max_out = COMPLETIONS_DEFAULT_MAX_OUT;
+    }
+    uint64_t parts = r->prompt_count > 1 ? r->prompt_count : 1;
+    int64_t cap =
+        c->spec.output_cap / parts < INT64_MAX ? (int64_t)(c->spec.output_cap / parts) : INT64_MAX;
+    if (c->spec.output_cap == 0 || (r->has_max_out && r->max_out <= cap))
+        return;
+    r->has_max_out = true;
+    r->max_out = cap ? cap : 1;
+}
+
+/* A lane's request is the client's, with one of its prompts. */
+static enum err set_prompt(struct lane *l, const struct span *prompt)
+{
+    struct arena *arena = &l->owner->call->arena;
+    struct turn *turn = ARENA_NEW(arena, struct turn);
+    if (!turn)
+        return ERR_NOMEM;
+    *turn = (struct turn){.role = ROLE_USER, .plain = true};
+    struct part *part = part_list_add(&turn->parts, arena);
+    if (!part)
+        return ERR_NOMEM;
+    *part = (struct part){.kind = PART_TEXT, .text = *prompt};
+    l->request.turns = turn;
+    l->request.turn_count = 1;
+    return OK;
+}
+
+static enum err init_lane(struct translation *t, uint32_t index)
+{
+    struct call *c = t->call;
+    struct lane *l = &t->lanes[index];
+    *l = (struct lane){.owner = t, .index = index, .request = t->request, .usage = USAGE_NONE};
+    l->pc = (struct provider_call){.provider = c->spec.provider,
+                                   .request = &l->request,
+                                   .target_model = c->spec.target_model,
+                                   .row = c->row,
+                                   .host = c->host,
+                                   .schemas = c->spec.schemas,
+                                   .arena = &c->arena,
+                                   .doc = &l->doc,
+                                   .emit = translation_emit,
+                                   .emit_ctx = l,
+                                   .now_s = c->spec.now_s};
+    return t->lane_count > 1 ? set_prompt(l, &t->request.prompts_text[index]) : OK;
+}
+
+enum err translation_make_lanes(struct translation *t, struct fault *fault_out)
+{
+    size_t count = t->request.prompt_count > 1 ? t->request.prompt_count : 1;
+    if (count > TRANSLATION_MAX_PROMPTS) {
+        fault_set(fault_out, ERROR_INVALID_VALUE, "too many prompts for this model: 128 at most",
+                  "prompt");
+        return ERR_INVALID;
+    }
+    t->lanes = ARENA_ARRAY(&t->call->arena, struct lane, count);
+    if (!t->lanes)
+        return ERR_NOMEM;
+    t->lane_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        enum err e = init_lane(t, i);
+        if (e)
+            return e;
+    }
+    return OK;
+}

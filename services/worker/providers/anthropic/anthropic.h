@@ -1,0 +1,132 @@
+/* Inside of providers/: the parts of provider_anthropic. */
+#ifndef SERVICES_WORKER_PROVIDERS_ANTHROPIC_ANTHROPIC_H
+#define SERVICES_WORKER_PROVIDERS_ANTHROPIC_ANTHROPIC_H
+
+#include "services/worker/providers/out.h"
+
+/* An open content block of a stream. */
+struct anthropic_block;
+
+/* Counts as the upstream gives them: input without the cached ones. */
+struct anthropic_usage {
+    uint64_t input, created, read, output, thinking;
+    struct arena_text tier;
+};
+
+struct anthropic_state {
+    struct out out;
+    bool json_tool; /* structured output by the tool json_answer (WIRE 11.2) */
+    struct anthropic_usage usage;
+    uint32_t slots; /* client tools begun */
+    bool lost;      /* a text had no room in memory */
+    bool stopped;   /* a stop_reason was seen */
+    enum stop_reason stop;
+    struct arena_text stop_sequence, explanation;
+    struct anthropic_block *blocks;
+    size_t block_count;
+};
+
+#define ANTHROPIC_JSON_TOOL "json_answer"
+
+/* ---- request ---- */
+
+/* An out-going turn: whose it is and its blocks. */
+struct block {
+    const struct part *part;
+    struct span id; /* tool_use, tool_result: the repaired id, bytes that need no escape */
+    bool no_result; /* a result made up for a call nobody answered */
+    bool dot;       /* a user's "." in front of an assistant's first turn */
+    bool plain;     /* the part's turn had a string for content */
+};
+struct message {
+    bool assistant;
+    struct block *blocks;
+    size_t count, cap;
+    bool thinks;    /* has a thinking block */
+    bool calls;     /* has a tool_use */
+    unsigned index; /* of the client's message it began with */
+};
+struct conversation {
+    struct message *messages;
+    size_t count, cap;
+    const struct part **system; /* texts, in order of appearance */
+    size_t system_count;
+    bool calls; /* any tool_use at all */
+};
+
+/* Neutral turns → alternating turns with repaired ids, every call answered (WIRE 11). ERR_INVALID
+ * with the fault. */
+enum err anthropic_arrange(struct provider_call *pc, struct conversation *out,
+                           struct fault *fault_out) NODISCARD;
+
+/* Cache marks: four at most go out. */
+struct marks {
+    struct neutral_request *request;
+    unsigned used;
+};
+void anthropic_write_mark(struct json_writer *w, struct marks *marks, struct span cache_json);
+/* The value of "messages". */
+enum err anthropic_write_messages(struct provider_call *pc, const struct conversation *c,
+                                  struct json_writer *w, struct marks *marks,
+                                  struct fault *fault_out) NODISCARD;
+
+/* What thinking and sampling become for this model (WIRE 11.1). */
+struct thinking_plan {
+    enum { PLAN_NOTHING, PLAN_DISABLED, PLAN_BUDGET, PLAN_ADAPTIVE } kind;
+    int64_t budget;
+    const char *effort; /* output_config.effort; NULL = none */
+};
+enum err anthropic_plan_thinking(struct provider_call *pc, const struct conversation *c,
+                                 int64_t max_tokens, bool forced_tool, struct thinking_plan *out,
+                                 struct fault *fault_out) NODISCARD;
+
+/* A request being written. */
+struct anthropic_builder {
+    struct provider_call *pc;
+    struct neutral_request *r;
+    const struct model_row *row;
+    struct anthropic_state *state;
+    struct json_writer w;
+    struct fault *fault;
+    struct conversation conversation;
+    struct marks marks;
+    struct thinking_plan plan;
+    int64_t max_tokens;
+};
+
+/* "tools" and "tool_choice", where there are any. */
+void anthropic_write_tools(struct anthropic_builder *b);
+void anthropic_write_tool_choice(struct anthropic_builder *b);
+/* The schema that was asked for becomes a tool: the model knows no structured output (WIRE 11.2).
+ */
+bool anthropic_by_json_tool(const struct anthropic_builder *b);
+/* The choice lets the model do nothing but call a tool. */
+bool anthropic_is_forced(const struct anthropic_builder *b);
+
+enum err anthropic_build_request(struct provider_call *pc, struct fault *fault_out);
+
+/* ---- answer ---- */
+
+/* Nothing known yet. */
+extern const struct anthropic_usage anthropic_no_usage;
+/* Counts are cumulative: the last one said stands, what is absent or null resets nothing (H078,
+ * H079). */
+void anthropic_read_usage(struct provider_call *pc, struct anthropic_usage *u, struct json usage);
+/* Their input counts leave out what the cache holds; ours do not. */
+struct usage anthropic_neutral_usage(const struct anthropic_usage *u);
+/* A copy of the text in place of the old one. */
+void anthropic_keep_text(struct provider_call *pc, struct arena_text *into, struct span text);
+/* Takes stop_reason and what belongs to it from a message, or from a message_delta's delta. */
+void anthropic_note_stop(struct provider_call *pc, struct anthropic_state *s, struct json from);
+/* Refusal, usage, stop, end. */
+void anthropic_finish(struct provider_call *pc, struct anthropic_state *s);
+/* The tool that stands for structured output (WIRE 11.2). */
+bool anthropic_is_json_tool(const struct anthropic_state *s, struct json block);
+
+enum err anthropic_parse_response(struct provider_call *pc, const struct exchange *x,
+                                  struct span body);
+enum err anthropic_parse_event(struct provider_call *pc, const struct exchange *x,
+                               const struct sse_event *e);
+enum err anthropic_parse_end(struct provider_call *pc, const struct exchange *x);
+
+#endif

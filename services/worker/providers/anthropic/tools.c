@@ -1,0 +1,167 @@
+/* Tools and the choice among them (WIRE 11, 11.2). */
+#include "services/worker/providers/anthropic/anthropic.h"
+
+bool anthropic_by_json_tool(const struct anthropic_builder *b)
+{
+    return b->r->format == FORMAT_SCHEMA && !b->row->json_schema;
+}
+
+/* Every key as it came; only a root without a type gets one. */
+static void write_schema(struct anthropic_builder *b, struct span schema)
+{
+    if (!schema.len) {
+        jw_raw(&b->w, SPAN("{\"type\":\"object\",\"properties\":{}}"));
+        return;
+    }
+    bool parsed = json_parse(b->pc->doc, schema, JSON_DEPTH_MAX) == OK;
+    struct json root = parsed ? json_root(b->pc->doc) : JSON_NOTHING;
+    if (json_type(root) != JSON_OBJECT || !json_absent(json_get(root, "type"))) {
+        jw_raw(&b->w, schema);
+        return;
+    }
+    struct buf typed = {0};
+    struct span inside = span_skip(json_raw(root), 1);
+    buf_append_str(&typed, json_count(root) ? "{\"type\":\"object\"," : "{\"type\":\"object\"");
+    buf_append(&typed, inside);
+    jw_raw(&b->w, buf_span(&typed));
+    b->w.out->failed |= typed.failed;
+    buf_free(&typed);
+}
+
+static void write_tool(struct anthropic_builder *b, const struct tool *tool)
+{
+    struct json_writer *w = &b->w;
+    jw_object(w);
+    jw_key(w, "name");
+    jw_text(w, tool->name_text);
+    if (tool->description_text.len) {
+        jw_key(w, "description");
+        jw_text(w, tool->description_text);
+    }
+    jw_key(w, "input_schema");
+    write_schema(b, tool->schema_json);
+    if (tool->strict_json.len) {
+        jw_key(w, "strict");
+        jw_raw(w, tool->strict_json);
+    }
+    anthropic_write_mark(w, &b->marks, tool->cache_json);
+    jw_object_end(w);
+}
+
+static void write_json_tool(struct anthropic_builder *b)
+{
+    struct json_writer *w = &b->w;
+    jw_object(w);
+    jw_key(w, "name");
+    jw_str(w, ANTHROPIC_JSON_TOOL);
+    jw_key(w, "description");
+    jw_str(w, "Gives the answer in the form that was asked for.");
+    jw_key(w, "input_schema");
+    write_schema(b, b->r->format_schema_json);
+    jw_object_end(w);
+}
+
+static bool is_named_before(const struct conversation *c, size_t message, size_t block,
+                            struct span name)
+{
+    for (size_t i = 0; i <= message; i++) {
+        size_t end = i == message ? block : c->messages[i].count;
+        for (size_t k = 0; k < end; k++) {
+            const struct part *p = c->messages[i].blocks[k].part;
+            if (p && p->kind == PART_TOOL_CALL && span_equals(p->name_text, name))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* The API wants definitions for the tools of the history even when none may be called any more
+ * (H058). */
+static void write_used_tools(struct anthropic_builder *b)
+{
+    const struct conversation *c = &b->conversation;
+    size_t written = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        for (size_t k = 0; k < c->messages[i].count && written < 128; k++) {
+            const struct part *p = c->messages[i].blocks[k].part;
+            if (!p || p->kind != PART_TOOL_CALL || is_named_before(c, i, k, p->name_text))
+                continue;
+            jw_object(&b->w);
+            jw_key(&b->w, "name");
+            jw_text(&b->w, p->name_text);
+            jw_key(&b->w, "input_schema");
+            jw_raw(&b->w, SPAN("{\"type\":\"object\"}"));
+            jw_object_end(&b->w);
+            written++;
+        }
+    }
+}
+
+static bool has_tools(const struct anthropic_builder *b)
+{
+    return b->r->tool_count || anthropic_by_json_tool(b) || b->conversation.calls;
+}
+
+void anthropic_write_tools(struct anthropic_builder *b)
+{
+    if (!has_tools(b))
+        return;
+    jw_key(&b->w, "tools");
+    jw_array(&b->w);
+    for (size_t i = 0; i < b->r->tool_count; i++)
+        write_tool(b, &b->r->tools[i]);
+    if (b->r->tool_count == 0)
+        write_used_tools(b);
+    if (anthropic_by_json_tool(b))
+        write_json_tool(b);
+    jw_array_end(&b->w);
+}
+
+/* The choice as Anthropic names it; NULL = nothing to say. */
+static const char *choice_type(const struct anthropic_builder *b)
+{
+    if (anthropic_by_json_tool(b))
+        return b->r->tool_count ? "any" : "tool";
+    if (b->r->tool_count == 0)
+        return b->conversation.calls ? "none" : NULL;
+    switch (b->r->tool_mode) {
+    case TOOLS_UNSET:
+        return b->r->parallel_tools == NO ? "auto" : NULL;
+    case TOOLS_AUTO:
+        return "auto";
+    case TOOLS_ANY:
+        return "any";
+    case TOOLS_NONE:
+        return "none";
+    case TOOLS_NAMED:
+        return "tool";
+    }
+    return NULL;
+}
+
+bool anthropic_is_forced(const struct anthropic_builder *b)
+{
+    const char *type = choice_type(b);
+    return type && (strcmp(type, "any") == 0 || strcmp(type, "tool") == 0);
+}
+
+void anthropic_write_tool_choice(struct anthropic_builder *b)
+{
+    const char *type = choice_type(b);
+    if (!type)
+        return;
+    jw_key(&b->w, "tool_choice");
+    jw_object(&b->w);
+    jw_key(&b->w, "type");
+    jw_str(&b->w, type);
+    if (strcmp(type, "tool") == 0) {
+        jw_key(&b->w, "name");
+        jw_text(&b->w,
+                anthropic_by_json_tool(b) ? SPAN(ANTHROPIC_JSON_TOOL) : b->r->tool_name_text);
+    }
+    if (b->r->parallel_tools == NO && b->r->tool_count && strcmp(type, "none") != 0) {
+        jw_key(&b->w, "disable_parallel_tool_use");
+        jw_bool(&b->w, true);
+    }
+    jw_object_end(&b->w);
+}

@@ -1,0 +1,15 @@
+/* An upstream's message made fit for a client: bounded, valid UTF-8, no secrets (WIRE 20 rule a,
+ * H127). */
+#ifndef SERVICES_WORKER_PROVIDERS_MASK_H
+#define SERVICES_WORKER_PROVIDERS_MASK_H
+
+#include "common/base/arena.h"
+
+enum { MASK_MAX_BYTES = 1024 };
+
+/* The message in the arena: cut at 1 kB between characters; keys ("sk-…", "r8_…", bearer tokens)
+ * and organisation and project ids keep their first letters, the rest is "***". SPAN_NONE when the
+ * arena is full. */
+struct span mask_message(struct span message, struct arena *arena);
+
+#endif

@@ -1,0 +1,270 @@
+/* OpenAI chat answers → neutral events (WIRE 15, 21). */
+#include "services/worker/providers/openai/openai.h"
+
+/* ---- shared by bodies and streams ---- */
+
+static void take_count(struct json object, const char *name, uint64_t *into)
+{
+    int64_t n;
+    if (json_i64(json_get(object, name), &n) && n >= 0)
+        *into = (uint64_t)n;
+}
+
+/* Members that are absent or null leave what an earlier chunk said. */
+void openai_read_usage(struct openai_state *s, struct json usage)
+{
+    if (json_type(usage) != JSON_OBJECT)
+        return;
+    struct json in = json_get(usage, "prompt_tokens_details"),
+                out = json_get(usage, "completion_tokens_details");
+    take_count(usage, "prompt_tokens", &s->usage.input);
+    take_count(usage, "completion_tokens", &s->usage.output);
+    take_count(usage, "prompt_cache_hit_tokens", &s->usage.cached); /* DeepSeek */
+    take_count(in, "cached_tokens", &s->usage.cached);
+    take_count(in, "cache_write_tokens", &s->usage.cache_write);
+    take_count(out, "reasoning_tokens", &s->usage.reasoning);
+}
+
+static bool is_said(struct json v)
+{
+    bool b;
+    return !json_absent(v) && !(json_bool(v, &b) && !b) &&
+           !(json_type(v) == JSON_STRING && json_text(v).len == 0);
+}
+
+/* An error in place of an answer, in any of the shapes of WIRE 21. */
+bool openai_is_error(struct json root)
+{
+    if (is_said(json_get(root, "error")))
+        return true;
+    if (json_type(json_get(root, "choices")) == JSON_ARRAY)
+        return false;
+    return json_is(json_get(root, "object"), "error") ||
+           json_type(json_get(root, "detail")) != JSON_NONE ||
+           json_type(json_get(root, "message")) == JSON_STRING;
+}
+
+void openai_say_reasoning(struct provider_call *pc, struct openai_state *s, struct json from)
+{
+    struct json text = json_get(from, "reasoning_content");
+    if (json_type(text) != JSON_STRING)
+        text = json_get(from, "reasoning");
+    out_text(pc, &s->out, EVENT_THINK, json_text(text));
+}
+
+/* A string, or parts of text. */
+void openai_say_content(struct provider_call *pc, struct openai_state *s, struct json content)
+{
+    if (json_type(content) == JSON_STRING)
+        out_text(pc, &s->out, EVENT_TEXT, json_text(content));
+    for (struct json_iter i = json_iter(content);
+         json_type(content) == JSON_ARRAY && json_next(&i);)
+        out_text(pc, &s->out, EVENT_TEXT, json_text(json_get(i.value, "text")));
+}
+
+void openai_say_refusal(struct provider_call *pc, struct openai_state *s, struct json refusal)
+{
+    if (json_type(refusal) == JSON_STRING && json_text(refusal).len) {
+        s->refused = true;
+        out_text(pc, &s->out, EVENT_REFUSAL, json_text(refusal));
+    }
+}
+
+/* ---- why it stopped ---- */
+
+static const struct {
+    const char *word;
+    enum stop_reason stop;
+} stops[] = {
+    {"stop", STOP_END},
+    {"eos", STOP_END},
+    {"end_turn", STOP_END},
+    {"length", STOP_LENGTH},
+    {"max_tokens", STOP_LENGTH},
+    {"model_length", STOP_CONTEXT},
+    {"tool_calls", STOP_TOOL},
+    {"function_call", STOP_TOOL},
+    {"content_filter", STOP_FILTER},
+};
+
+static enum stop_reason stop_of(struct json reason)
+{
+    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
+        if (json_is(reason, stops[i].word))
+            return stops[i].stop;
+    }
+    return STOP_UNKNOWN;
+}
+
+/* Some hosts end a failed answer like a good one. */
+bool openai_is_failure(struct json reason)
+{
+    return json_is(reason, "error") || json_is(reason, "insufficient_system_resource");
+}
+
+static bool same_bytes(struct span a_text, struct span b_text)
+{
+    struct buf a = {0}, b = {0};
+    json_text_decode(a_text, &a);
+    json_text_decode(b_text, &b);
+    bool same = span_equals(buf_span(&a), buf_span(&b));
+    buf_free(&a);
+    buf_free(&b);
+    return same;
+}
+
+/* vLLM says which of the requested sequences it was. */
+void openai_note_stop(struct provider_call *pc, struct openai_state *s, struct json choice)
+{
+    s->finished = true;
+    s->stop = stop_of(json_get(choice, "finish_reason"));
+    struct json sequence = json_get(choice, "stop_reason");
+    const struct neutral_request *r = pc->request;
+    for (size_t i = 0; json_type(sequence) == JSON_STRING && i < r->stop_count; i++) {
+        if (!same_bytes(json_text(sequence), r->stop_text[i]))
+            continue;
+        s->stop = STOP_SEQUENCE;
+        s->stop_sequence_text = r->stop_text[i];
+    }
+}
+
+/* Compatible hosts say "stop", or nothing, although a tool is called (H090). */
+static enum stop_reason final_stop(const struct openai_state *s)
+{
+    bool weak = s->stop == STOP_END || s->stop == STOP_UNKNOWN;
+    if (s->refused && (weak || s->stop == STOP_FILTER))
+        return STOP_FILTER;
+    if (s->tool_count && weak)
+        return STOP_TOOL;
+    return s->stop == STOP_UNKNOWN ? STOP_END : s->stop;
+}
+
+void openai_finish(struct provider_call *pc, struct openai_state *s)
+{
+    for (size_t i = 0; i < s->tool_count; i++) {
+        if (s->tools[i].begun)
+            out_tool_end(pc, &s->out, (uint32_t)i);
+    }
+    out_finish(pc, &s->out, &s->usage, final_stop(s), s->stop_sequence_text);
+}
+
+void openai_fail_by_finish(struct provider_call *pc, struct openai_state *s, struct json reason)
+{
+    bool busy = json_is(reason, "insufficient_system_resource");
+    out_fault_class(pc, &s->out, busy ? ERROR_UPSTREAM_OVERLOADED : ERROR_UPSTREAM_ERROR,
+                    "The provider ended its answer with an error.");
+}
+
+struct json openai_first_choice(struct json choices)
+{
+    for (struct json_iter i = json_iter(choices); json_next(&i);) {
+        int64_t index = 0;
+        if (!json_i64(json_get(i.value, "index"), &index) || index == 0)
+            return i.value;
+    }
+    return JSON_NOTHING;
+}
+
+bool openai_make_tools(struct provider_call *pc, struct openai_state *s)
+{
+    if (!s->tools)
+        s->tools = ARENA_ARRAY(pc->arena, struct openai_tool, OPENAI_MAX_TOOL_CALLS);
+    return s->tools != NULL;
+}
+
+/* ---- a whole answer ---- */
+
+static void say_whole_args(struct provider_call *pc, struct openai_state *s, uint32_t slot,
+                           struct json args)
+{
+    if (json_type(args) == JSON_OBJECT)
+        out_tool_json(pc, &s->out, slot, args);
+    else
+        out_tool_args(pc, &s->out, slot, json_text(args));
+}
+
+/* More calls than can be kept are an error, as in a stream: never an answer that lacks some. */
+static enum err say_whole_call(struct provider_call *pc, struct openai_state *s,
+                               struct span id_text, struct json function)
+{
+    if (!openai_make_tools(pc, s) || s->tool_count == OPENAI_MAX_TOOL_CALLS)
+        return ERR_TOO_BIG;
+    uint32_t slot = (uint32_t)s->tool_count++;
+    s->tools[slot].begun = true;
+    out_tool_begin(pc, &s->out, slot, id_text, json_text(json_get(function, "name")));
+    say_whole_args(pc, s, slot, json_get(function, "arguments"));
+    return OK;
+}
+
+static void say_thinking_blocks(struct provider_call *pc, struct openai_state *s,
+                                struct json blocks)
+{
+    for (struct json_iter i = json_iter(blocks); json_next(&i);) {
+        out_text(pc, &s->out, EVENT_THINK, json_text(json_get(i.value, "thinking")));
+        out_text(pc, &s->out, EVENT_THINK_SIGNATURE, json_text(json_get(i.value, "signature")));
+        if (json_is(json_get(i.value, "type"), "redacted_thinking"))
+            out_text(pc, &s->out, EVENT_REDACTED, json_text(json_get(i.value, "data")));
+    }
+}
+
+static enum err say_message(struct provider_call *pc, struct openai_state *s, struct json message)
+{
+    enum err e = OK;
+    struct json blocks = json_get(message, "thinking_blocks");
+    if (json_type(blocks) == JSON_ARRAY && json_count(blocks))
+        say_thinking_blocks(pc, s, blocks);
+    else
+        openai_say_reasoning(pc, s, message);
+    openai_say_content(pc, s, json_get(message, "content"));
+    openai_say_refusal(pc, s, json_get(message, "refusal"));
+    struct json calls = json_get(message, "tool_calls"),
+                legacy = json_get(message, "function_call");
+    struct json_iter i = json_iter(calls);
+    while (!e && json_type(calls) == JSON_ARRAY && json_next(&i))
+        e = say_whole_call(pc, s, json_text(json_get(i.value, "id")),
+                           json_get(i.value, "function"));
+    if (!e && json_type(legacy) == JSON_OBJECT)
+        e = say_whole_call(pc, s, SPAN_NONE, legacy);
+    return e;
+}
+
+static enum err parse_whole(struct provider_call *pc, struct openai_state *s, struct json root,
+                            struct span body)
+{
+    if (json_type(root) != JSON_OBJECT)
+        return ERR_INVALID;
+    struct json choice = openai_first_choice(json_get(root, "choices")),
+                message = json_get(choice, "message");
+    if (openai_is_error(root)) {
+        out_error_body(pc, &s->out, body);
+        return OK;
+    }
+    if (json_type(message) != JSON_OBJECT)
+        return ERR_INVALID;
+    if (openai_is_failure(json_get(choice, "finish_reason"))) {
+        openai_fail_by_finish(pc, s, json_get(choice, "finish_reason"));
+        return OK;
+    }
+    openai_read_usage(s, json_get(root, "usage"));
+    s->usage.service_tier_text = json_text(json_get(root, "service_tier"));
+    openai_note_stop(pc, s, choice);
+    out_start(pc, &s->out, json_text(json_get(root, "id")), json_text(json_get(root, "model")),
+              &s->usage);
+    enum err e = say_message(pc, s, message);
+    if (!e)
+        openai_finish(pc, s);
+    return e;
+}
+
+enum err openai_parse_response(struct provider_call *pc, const struct exchange *x, struct span body)
+{
+    (void)x;
+    struct openai_state *s = pc->state;
+    struct buf repaired = {0};
+    struct json root;
+    enum err e = out_parse(pc, body, &repaired, &root);
+    if (!e)
+        e = parse_whole(pc, s, root, repaired.len ? buf_span(&repaired) : body);
+    buf_free(&repaired);
+    return e;
+}

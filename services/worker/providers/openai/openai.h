@@ -1,0 +1,82 @@
+/* Inside of providers/: the parts of provider_openai. */
+#ifndef SERVICES_WORKER_PROVIDERS_OPENAI_OPENAI_H
+#define SERVICES_WORKER_PROVIDERS_OPENAI_OPENAI_H
+
+#include "services/worker/providers/out.h"
+
+enum { OPENAI_MAX_TOOL_CALLS = 128 };
+
+/* One tool call of a stream. */
+struct openai_tool {
+    int64_t index; /* as the upstream counts */
+    bool begun;    /* TOOL_BEGIN was sent */
+    struct arena_text id, name;
+    struct arena_text early; /* arguments that came before the name */
+};
+
+struct openai_state {
+    struct out out;
+    struct openai_tool *tools; /* slot = position; OPENAI_MAX_TOOL_CALLS of them */
+    size_t tool_count;
+    struct usage usage;
+    enum stop_reason stop;
+    bool finished; /* a finish_reason was seen */
+    bool refused;
+    struct span stop_sequence_text;
+};
+
+/* Neutral request → /chat/completions (WIRE 14). */
+enum err openai_build_request(struct provider_call *pc, struct fault *fault_out);
+/* The parts of a user's message. */
+struct openai_writer {
+    struct provider_call *pc;
+    struct json_writer *w;
+    struct fault *fault;
+    bool marks; /* the host knows prompt_cache_breakpoint */
+};
+/* ERR_INVALID with the fault set; turn may be NULL. */
+enum err openai_unsupported(struct openai_writer *m, const struct turn *turn, const char *what);
+/* The part's cache mark, where the host knows them; else it is named as dropped. */
+void openai_write_mark(struct openai_writer *m, const struct part *p);
+/* Inside of a string: a text document, or a search result. */
+void openai_write_as_text(struct openai_writer *m, const struct part *p);
+void openai_write_text_part(struct openai_writer *m, const struct part *p);
+/* ERR_INVALID: it can't be said to this host. Nothing for a part that stands elsewhere (a tool's
+ * result). */
+enum err openai_write_user_part(struct openai_writer *m, const struct turn *turn,
+                                const struct part *p);
+
+/* The messages array, into w. */
+enum err openai_write_messages(struct provider_call *pc, struct json_writer *w,
+                               struct fault *fault_out);
+
+/* ---- what a body and a chunk have in common ---- */
+
+/* Members that are absent or null leave what an earlier chunk said. */
+void openai_read_usage(struct openai_state *s, struct json usage);
+/* An error in place of an answer, in any of the shapes of WIRE 21. */
+bool openai_is_error(struct json root);
+void openai_say_reasoning(struct provider_call *pc, struct openai_state *s, struct json from);
+/* A string, or parts of text. */
+void openai_say_content(struct provider_call *pc, struct openai_state *s, struct json content);
+void openai_say_refusal(struct provider_call *pc, struct openai_state *s, struct json refusal);
+/* Some hosts end a failed answer like a good one. */
+bool openai_is_failure(struct json reason);
+void openai_fail_by_finish(struct provider_call *pc, struct openai_state *s, struct json reason);
+/* Takes the finish reason, and the stop sequence where a host says which it was (vLLM). */
+void openai_note_stop(struct provider_call *pc, struct openai_state *s, struct json choice);
+/* Ends the tool calls; usage, stop, end. */
+void openai_finish(struct provider_call *pc, struct openai_state *s);
+/* The choice with index 0; nothing when there is none. */
+struct json openai_first_choice(struct json choices);
+/* Room for the tool calls; false when the arena is full. */
+bool openai_make_tools(struct provider_call *pc, struct openai_state *s);
+
+/* Answer → events (WIRE 15, 16). */
+enum err openai_parse_response(struct provider_call *pc, const struct exchange *x,
+                               struct span body);
+enum err openai_parse_event(struct provider_call *pc, const struct exchange *x,
+                            const struct sse_event *e);
+enum err openai_parse_end(struct provider_call *pc, const struct exchange *x);
+
+#endif

@@ -1,0 +1,103 @@
+/* Inside of providers/: the parts of provider_replicate. */
+#ifndef SERVICES_WORKER_PROVIDERS_REPLICATE_REPLICATE_H
+#define SERVICES_WORKER_PROVIDERS_REPLICATE_REPLICATE_H
+
+#include "services/worker/providers/out.h"
+
+struct replicate_state {
+    struct out out;
+    /* how the model is addressed (WIRE 9.1) */
+    struct span owner, name, version;
+    bool deployment;
+    struct span schemas; /* components.schemas of the version */
+    /* the exchange under way, by what it is for */
+    const struct exchange *lookup, *create, *stream;
+    struct span id; /* of the prediction: bytes */
+    bool over;      /* it needs no cancelling any more */
+    bool cancelled;
+    int64_t asked_max;      /* output tokens asked for; 0 = the model's own */
+    struct arena_text sent; /* output given out already: bytes */
+    uint64_t wait_ms;       /* between polls */
+};
+
+/* ---- request ---- */
+
+/* The conversation as texts. */
+struct replicate_turn {
+    bool assistant;
+    struct arena_text text; /* bytes */
+};
+struct replicate_talk {
+    struct arena_text system; /* bytes */
+    struct replicate_turn *turns;
+    size_t count;
+    const struct part **images; /* of the last turn */
+    size_t image_count;
+};
+/* ERR_INVALID with the fault: something in it is no text. */
+enum err replicate_read_talk(struct provider_call *pc, struct replicate_talk *out,
+                             struct fault *fault_out) NODISCARD;
+
+/* An input being written. */
+struct replicate_builder {
+    struct provider_call *pc;
+    struct neutral_request *r;
+    struct replicate_state *s;
+    struct json schemas, properties;
+    struct json_writer w;
+    struct fault *fault;
+    struct replicate_talk talk;
+};
+enum err replicate_refuse(struct replicate_builder *b, unsigned error_class, const char *message,
+                          const char *param);
+/* A member of the model's Input by name. */
+struct json replicate_property(const struct replicate_builder *b, const char *name);
+bool replicate_has(const struct replicate_builder *b, const char *name);
+/* The first of the names (ends with NULL) that the model has; NULL when it has none. */
+const char *replicate_first_of(const struct replicate_builder *b, const char *const *names);
+
+/* Members that are numbers, words and stop sequences, in the model's own names and bounds. */
+void replicate_write_max_out(struct replicate_builder *b);
+void replicate_write_sampling(struct replicate_builder *b);
+void replicate_write_effort(struct replicate_builder *b);
+/* What can't be sent is enforced on the answer (H115). */
+enum err replicate_write_stop(struct replicate_builder *b);
+
+/* {"input":…} for the model, as its schema allows. */
+enum err replicate_write_body(struct provider_call *pc, struct replicate_state *s, struct buf *out,
+                              struct fault *fault_out) NODISCARD;
+
+struct replicate_prompt {
+    struct buf prompt;  /* bytes */
+    bool templated;     /* prompt_template must be "{prompt}" */
+    bool system_inside; /* the system text is part of the prompt */
+};
+/* One prompt of the conversation (WIRE 17.2). */
+void replicate_write_prompt(struct provider_call *pc, const struct replicate_talk *talk,
+                            bool takes_system, bool takes_template, struct replicate_prompt *out);
+/* Appends bytes without the special tokens of the model's family. */
+void replicate_append_clean(struct buf *out, struct span model, struct span text);
+
+/* ---- answer ---- */
+
+/* Emits what a prediction object says, or asks for the next step. ERR_INVALID: it is none. */
+enum err replicate_take_prediction(struct provider_call *pc, struct replicate_state *s,
+                                   struct json prediction, bool created) NODISCARD;
+enum err replicate_parse_event(struct provider_call *pc, const struct exchange *x,
+                               const struct sse_event *e);
+enum err replicate_parse_end(struct provider_call *pc, const struct exchange *x);
+/* The words of a failed prediction as a fault (WIRE 20). */
+void replicate_fault_of(struct provider_call *pc, struct span message, struct fault *fault_out);
+
+/* ---- exchanges ---- */
+
+/* GET of the prediction; ERR_NOMEM. */
+enum err replicate_ask_prediction(struct provider_call *pc, struct replicate_state *s) NODISCARD;
+/* POST …/cancel, detached, once; nothing when there is nothing to cancel. */
+void replicate_ask_cancel(struct provider_call *pc, struct replicate_state *s);
+/* May the stream's URL be asked, with our token? (WIRE 24, H113) */
+bool replicate_stream_is_safe(const struct provider_call *pc, struct span url);
+/* Percent-encodes one segment of a path. */
+void replicate_append_segment(struct buf *out, struct span segment);
+
+#endif

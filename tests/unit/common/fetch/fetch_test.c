@@ -1,0 +1,704 @@
+/* Real libcurl against a socket server that the test itself plays, turn by turn, on a clock it
+ * turns itself. */
+#include "proto/error_class.h"
+#include "unit/common/fetch/test_upstream.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/fetch/fetch.h"
+
+enum { MAX_RESPONSE = 4096 };
+
+struct heard {
+    unsigned heads, ends, failures;
+    unsigned status, error_class;
+    bool sent;
+    struct buf body;
+    char type[64];
+    struct span message;
+    struct upstream_request *request;
+    /* what to do from within */
+    bool cancel_in_bytes, cancel_in_head;
+    struct world *start_another;
+};
+
+struct world {
+    struct clock_fake clock;
+    struct loop *loop;
+    struct upstream *up;
+    struct upstream_origin *origin;
+    struct secret *key;
+    struct test_server server;
+    struct heard heard, second;
+};
+
+/* ---- the worker's side ---- */
+
+static const struct upstream_handler handler;
+
+static struct upstream_spec post(struct world *w, struct heard *h, const char *body)
+{
+    struct upstream_spec s = {.origin = w->origin,
+                              .method = "POST",
+                              .path = SPAN("/chat/completions"),
+                              .headers = SPAN("x-extra: 1\n"),
+                              .body = span_str(body),
+                              .first_byte_ms = 1000,
+                              .idle_ms = 500,
+                              .handler = &handler,
+                              .ctx = h};
+    return s;
+}
+
+static void start(struct world *w, struct heard *h, struct upstream_spec spec)
+{
+    spec.ctx = h;
+    assert_int_equal(upstream_start(w->up, &spec, &h->request), OK);
+}
+
+static void on_head(void *ctx, unsigned status, const struct upstream_headers *headers)
+{
+    struct heard *h = ctx;
+    h->heads++;
+    h->status = status;
+    struct span type = headers->get(headers->ctx, "Content-Type");
+    (void)snprintf(h->type, sizeof h->type, "%.*s", SPAN_ARG(type));
+    if (h->cancel_in_head)
+        upstream_cancel(&h->request);
+}
+
+static void on_bytes(void *ctx, struct span bytes)
+{
+    struct heard *h = ctx;
+    buf_append(&h->body, bytes);
+    if (h->cancel_in_bytes)
+        upstream_cancel(&h->request);
+}
+
+static void on_end(void *ctx)
+{
+    struct heard *h = ctx;
+    h->ends++;
+    h->request = NULL;
+    if (h->start_another) {
+        struct world *w = h->start_another;
+        start(w, &w->second, post(w, &w->second, "{}"));
+    }
+}
+
+static void on_failure(void *ctx, unsigned error_class, struct span message, bool sent)
+{
+    struct heard *h = ctx;
+    h->failures++;
+    h->error_class = error_class;
+    h->message = message;
+    h->sent = sent;
+    h->request = NULL;
+}
+
+static const struct upstream_handler handler = {on_head, on_bytes, on_end, on_failure};
+
+static void until_over(struct world *w, const struct heard *h)
+{
+    for (int i = 0; i < TEST_PATIENCE && h->ends + h->failures == 0; i++)
+        test_turn(&w->server);
+    assert_int_equal(h->ends + h->failures, 1);
+}
+
+static void until_body(struct world *w, const struct heard *h, size_t bytes)
+{
+    for (int i = 0; i < TEST_PATIENCE && h->body.len < bytes; i++)
+        test_turn(&w->server);
+    assert_int_equal(h->body.len, bytes);
+}
+
+static void assert_failed(const struct heard *h, unsigned error_class, bool sent)
+{
+    assert_int_equal(h->failures, 1);
+    assert_string_equal(error_info(h->error_class)->name, error_info(error_class)->name);
+    assert_int_equal(h->sent, sent);
+    assert_true(h->message.len > 0);
+}
+
+static struct upstream_origin *make_origin(const struct world *w, const char *base,
+                                           bool private_network)
+{
+    struct span defaults[] = {SPAN("x-version: 7"), SPAN("x-extra: default")};
+    struct upstream_origin_spec spec = {.base_url = span_str(base),
+                                        .key_header = w->key,
+                                        .default_headers = defaults,
+                                        .default_header_count = 2,
+                                        .private_network = private_network};
+    struct upstream_origin *o = NULL;
+    assert_int_equal(upstream_origin_create(&spec, &o), OK);
+    return o;
+}
+
+static int set_up(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    clock_fake_init(&w->clock, 1000000, 1700000000000);
+    assert_int_equal(loop_create(&w->loop, &w->clock.clock), OK);
+    struct upstream_options options = {4, 64, 2000, MAX_RESPONSE, true};
+    assert_int_equal(upstream_create(&w->up, w->loop, &options), OK);
+    assert_int_equal(secret_create(SPAN("Authorization: Bearer "), SPAN("sk-test"), &w->key), OK);
+    test_server_open(&w->server, w->loop);
+    char base[64];
+    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1/", w->server.port);
+    w->origin = make_origin(w, base, true);
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    upstream_destroy(&w->up);
+    upstream_origin_destroy(&w->origin);
+    secret_destroy(&w->key);
+    loop_destroy(&w->loop);
+    test_server_close(&w->server);
+    buf_free(&w->heard.body);
+    buf_free(&w->second.body);
+    free(w);
+    return 0;
+}
+
+/* ---- tests ---- */
+
+static void a_post_arrives_whole_and_its_answer_comes_back(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    start(w, &w->heard, post(w, &w->heard, "{\"model\":\"m\"}"));
+    assert_int_equal(upstream_running(w->up), 1);
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{\"model\":\"m\"}");
+    const char *const must[] = {"POST /v1/chat/completions HTTP/1.1\r\n",
+                                "Authorization: Bearer sk-test\r\n",
+                                "Content-Type: application/json\r\n",
+                                "Content-Length: 13\r\n",
+                                "Accept-Encoding: identity\r\n",
+                                "x-extra: 1\r\n",
+                                "x-version: 7\r\n"};
+    for (size_t i = 0; i < sizeof must / sizeof must[0]; i++)
+        assert_true(span_find_span(buf_span(&seen), span_str(must[i])) < seen.len);
+    assert_int_equal(span_find_span(buf_span(&seen), SPAN("x-extra: default")), seen.len);
+    assert_int_equal(span_find_span(buf_span(&seen), SPAN("Expect")), seen.len);
+    test_answer(fd, TEST_OK_JSON);
+    until_over(w, &w->heard);
+    assert_int_equal(w->heard.status, 200);
+    assert_int_equal(w->heard.heads, 1);
+    assert_string_equal(w->heard.type, "application/json");
+    assert_true(span_is(buf_span(&w->heard.body), "{\"a\":\"b\"}"));
+    assert_int_equal(upstream_running(w->up), 0);
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+static void an_answer_without_a_body_still_has_a_head(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    start(w, &w->heard, post(w, &w->heard, "{}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    test_answer(fd, "HTTP/1.1 204 No Content\r\n\r\n");
+    until_over(w, &w->heard);
+    assert_int_equal(w->heard.ends, 1);
+    assert_int_equal(w->heard.status, 204);
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+/* One request and its answer over a connection that stays open; returns the connection. */
+static int warm_up(struct world *w)
+{
+    struct buf seen = {0};
+    start(w, &w->heard, post(w, &w->heard, "{\"warm\":1}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{\"warm\":1}");
+    test_answer(fd, TEST_OK_JSON);
+    until_over(w, &w->heard);
+    assert_int_equal(w->heard.ends, 1);
+    buf_free(&seen);
+    return fd;
+}
+
+static void a_connection_is_used_again(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    int fd = warm_up(w);
+    start(w, &w->second, post(w, &w->second, "{\"again\":1}"));
+    test_read_until(&w->server, fd, &seen, "{\"again\":1}");
+    test_answer(fd, TEST_OK_JSON);
+    until_over(w, &w->second);
+    assert_int_equal(w->second.ends, 1);
+    assert_true(test_nobody_asks(&w->server));
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+static void dies_after(struct world *w, const char *body)
+{
+    struct buf seen = {0};
+    struct heard h = {0};
+    buf_clear(&w->heard.body);
+    w->heard.ends = w->heard.heads = 0;
+    int fd = warm_up(w);
+    start(w, &h, post(w, &h, body));
+    test_read_until(&w->server, fd, &seen, "\"pay\":1}");
+    (void)close(fd);
+    until_over(w, &h);
+    assert_failed(&h, ERROR_UPSTREAM_RESET, true);
+    assert_true(test_nobody_asks(&w->server));
+    buf_free(&seen);
+}
+
+static void a_post_on_a_reused_connection_that_dies_is_sent_once(void **state)
+{
+    enum { LARGE = 100000 };
+    struct world *w = *state;
+    char *large = malloc(LARGE + 10);
+    memset(large, ' ', LARGE);
+    memcpy(large + LARGE, "\"pay\":1}", 9);
+    large[0] = '{';
+    dies_after(w, "{\"pay\":1}");
+    dies_after(w, large);
+    free(large);
+}
+
+static void a_post_whose_idle_connection_was_closed_goes_out_on_a_fresh_one(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    (void)close(warm_up(w));
+    test_turn(&w->server);
+    start(w, &w->second, post(w, &w->second, "{\"pay\":1}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{\"pay\":1}");
+    test_answer(fd, TEST_OK_JSON);
+    until_over(w, &w->second);
+    assert_int_equal(w->second.ends, 1);
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+static void silence_before_the_first_byte_is_a_timeout(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    start(w, &w->heard, post(w, &w->heard, "{}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    clock_fake_advance_ms(&w->clock, 999);
+    test_turn(&w->server);
+    assert_int_equal(w->heard.failures, 0);
+    clock_fake_advance_ms(&w->clock, 2);
+    test_turn(&w->server);
+    test_turn(&w->server);
+    assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
+    assert_true(test_hung_up(&w->server, fd));
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+static void a_stall_after_the_first_byte_is_a_timeout_but_a_drip_is_not(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    start(w, &w->heard, post(w, &w->heard, "{}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n.");
+    for (size_t i = 1; i <= 10; i++) {
+        until_body(w, &w->heard, i);
+        clock_fake_advance_ms(&w->clock, 450);
+        test_turn(&w->server);
+        test_answer(fd, ".");
+    }
+    until_body(w, &w->heard, 11);
+    assert_int_equal(w->heard.failures, 0);
+    clock_fake_advance_ms(&w->clock, 501);
+    test_turn(&w->server);
+    test_turn(&w->server);
+    assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+struct broken {
+    const char *answer;
+    unsigned error_class;
+    size_t body_bytes;
+};
+
+static void broken_answers_are_told_apart(void **state)
+{
+    static const struct broken cases[] = {
+        {"", ERROR_UPSTREAM_RESET, 0},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789", ERROR_UPSTREAM_CLOSED, 10},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+         ERROR_UPSTREAM_CLOSED, 5},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Encoding: gzip\r\n\r\nabcd",
+         ERROR_UPSTREAM_PROTOCOL, 0},
+        {"SSH-2.0-OpenSSH_9.2\r\n", ERROR_UPSTREAM_PROTOCOL, 0},
+    };
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf seen = {0};
+        struct heard h = {0};
+        start(w, &h, post(w, &h, "{}"));
+        int fd = test_accept(&w->server);
+        test_read_until(&w->server, fd, &seen, "{}");
+        test_answer(fd, cases[i].answer);
+        (void)close(fd);
+        until_over(w, &h);
+        assert_failed(&h, cases[i].error_class, true);
+        assert_int_equal(h.body.len, cases[i].body_bytes);
+        buf_free(&seen);
+        buf_free(&h.body);
+    }
+}
+
+static void a_compressed_error_keeps_its_status(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    start(w, &w->heard, post(w, &w->heard, "{}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    test_answer(fd, "HTTP/1.1 503 No\r\nContent-Length: 4\r\nContent-Encoding: gzip\r\n\r\nabcd");
+    until_over(w, &w->heard);
+    assert_int_equal(w->heard.ends, 1);
+    assert_int_equal(w->heard.status, 503);
+    assert_int_equal(w->heard.body.len, 0);
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+static void answer_many(int fd, struct world *w, const char *head, size_t bytes)
+{
+    char block[512];
+    memset(block, 'x', sizeof block);
+    test_answer(fd, head);
+    for (size_t at = 0; at < bytes; at += sizeof block) {
+        if (send(fd, block, sizeof block, MSG_NOSIGNAL) < 0)
+            return;
+        test_turn(&w->server);
+    }
+}
+
+static void an_answer_past_the_bound_is_cut_but_a_stream_is_not(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    start(w, &w->heard, post(w, &w->heard, "{}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    answer_many(fd, w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n",
+                2 * MAX_RESPONSE);
+    until_over(w, &w->heard);
+    assert_failed(&w->heard, ERROR_UPSTREAM_PROTOCOL, true);
+    assert_true(w->heard.body.len <= MAX_RESPONSE);
+    (void)close(fd);
+    buf_clear(&seen);
+
+    start(w, &w->second, post(w, &w->second, "{}"));
+    fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    answer_many(fd, w, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n",
+                2 * MAX_RESPONSE);
+    (void)close(fd);
+    until_over(w, &w->second);
+    assert_int_equal(w->second.ends, 1);
+    assert_int_equal(w->second.body.len, 2 * MAX_RESPONSE);
+    buf_free(&seen);
+}
+
+static void a_cancelled_request_closes_its_connection_and_is_silent(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    start(w, &w->heard, post(w, &w->heard, "{}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    assert_true(upstream_sent(w->heard.request));
+    upstream_cancel(&w->heard.request);
+    assert_null(w->heard.request);
+    assert_true(test_hung_up(&w->server, fd));
+    assert_int_equal(w->heard.ends + w->heard.failures + w->heard.heads, 0);
+    assert_int_equal(upstream_running(w->up), 0);
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+static void handlers_may_cancel_their_own_request(void **state)
+{
+    struct world *w = *state;
+    for (int in_head = 0; in_head < 2; in_head++) {
+        struct heard h = {.cancel_in_head = in_head, .cancel_in_bytes = !in_head};
+        struct buf seen = {0};
+        start(w, &h, post(w, &h, "{}"));
+        int fd = test_accept(&w->server);
+        test_read_until(&w->server, fd, &seen, "{}");
+        test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
+        assert_true(test_hung_up(&w->server, fd));
+        assert_int_equal(h.heads, 1);
+        assert_int_equal(h.ends + h.failures, 0);
+        assert_int_equal(upstream_running(w->up), 0);
+        buf_free(&seen);
+        buf_free(&h.body);
+        (void)close(fd);
+    }
+}
+
+static void a_handler_may_start_the_next_request(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    w->heard.start_another = w;
+    int fd = warm_up(w);
+    test_read_until(&w->server, fd, &seen, "{}");
+    test_answer(fd, TEST_OK_JSON);
+    until_over(w, &w->second);
+    assert_int_equal(w->second.ends, 1);
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+static void a_paused_request_reads_nothing_until_it_is_resumed(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    start(w, &w->heard, post(w, &w->heard, "{}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc");
+    until_body(w, &w->heard, 3);
+    upstream_pause(w->heard.request);
+    test_answer(fd, "def");
+    for (int i = 0; i < 10; i++)
+        test_turn(&w->server);
+    assert_int_equal(w->heard.body.len, 3);
+    clock_fake_advance_ms(&w->clock, 60000); /* our own doing: no stall of the upstream's */
+    test_turn(&w->server);
+    assert_int_equal(w->heard.failures, 0);
+    upstream_resume(w->heard.request);
+    until_over(w, &w->heard);
+    assert_int_equal(w->heard.ends, 1);
+    assert_true(span_is(buf_span(&w->heard.body), "abcdef"));
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+static void nobody_listening_is_unreachable_and_nothing_was_sent(void **state)
+{
+    struct world *w = *state;
+    struct test_server gone;
+    char base[64];
+    test_server_open(&gone, w->loop);
+    test_server_close(&gone);
+    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1", gone.port);
+    struct upstream_origin *o = make_origin(w, base, true);
+    struct upstream_spec spec = post(w, &w->heard, "{}");
+    spec.origin = o;
+    start(w, &w->heard, spec);
+    until_over(w, &w->heard);
+    assert_failed(&w->heard, ERROR_UPSTREAM_UNREACHABLE, false);
+    upstream_origin_destroy(&o);
+}
+
+static void a_private_address_is_refused_when_the_socket_is_made(void **state)
+{
+    struct world *w = *state;
+    static const char *const hosts[] = {"127.0.0.1", "localhost", "[::1]"};
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        struct heard h = {0};
+        char base[64];
+        (void)snprintf(base, sizeof base, "https://%s:%u/v1", hosts[i], w->server.port);
+        struct upstream_origin *o = make_origin(w, base, false);
+        struct upstream_spec spec = post(w, &h, "{}");
+        spec.origin = o;
+        start(w, &h, spec);
+        until_over(w, &h);
+        assert_failed(&h, ERROR_UPSTREAM_UNREACHABLE, false);
+        assert_true(test_nobody_asks(&w->server));
+        upstream_origin_destroy(&o);
+    }
+}
+
+static void a_redirect_is_an_answer_not_a_way_to_go(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    char text[160];
+    start(w, &w->heard, post(w, &w->heard, "{}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    (void)snprintf(
+        text, sizeof text,
+        "HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:%u/x\r\nContent-Length: 0\r\n\r\n",
+        w->server.port);
+    test_answer(fd, text);
+    until_over(w, &w->heard);
+    assert_int_equal(w->heard.status, 307);
+    assert_true(test_nobody_asks(&w->server));
+    buf_free(&seen);
+    (void)close(fd);
+}
+
+static void the_environments_proxy_is_not_used(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(setenv("http_proxy", "http://127.0.0.1:1", 1), 0);
+    assert_int_equal(setenv("ALL_PROXY", "http://127.0.0.1:1", 1), 0);
+    (void)close(warm_up(w));
+    (void)unsetenv("http_proxy");
+    (void)unsetenv("ALL_PROXY");
+}
+
+static void the_key_does_not_go_to_another_host(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    char base[64], url[64];
+    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1", (unsigned)w->server.port ^ 1U);
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/stream?x=1", w->server.port);
+    struct upstream_origin *elsewhere = make_origin(w, base, true);
+    for (int own = 0; own < 2; own++) {
+        struct heard h = {0};
+        struct upstream_spec spec = post(w, &h, "");
+        spec.origin = own ? w->origin : elsewhere;
+        spec.method = "GET";
+        spec.url = span_str(url);
+        spec.accept_stream = true;
+        start(w, &h, spec);
+        int fd = own ? -1 : test_accept(&w->server);
+        static int kept;
+        fd = own ? kept : fd;
+        kept = fd;
+        buf_clear(&seen);
+        test_read_until(&w->server, fd, &seen, "\r\n\r\n");
+        assert_true(span_starts(buf_span(&seen), "GET /stream?x=1 HTTP/1.1\r\n"));
+        assert_true(span_find_span(buf_span(&seen), SPAN("Accept: text/event-stream")) < seen.len);
+        assert_int_equal(span_find_span(buf_span(&seen), SPAN("Bearer")) < seen.len, own);
+        test_answer(fd, TEST_OK_JSON);
+        until_over(w, &h);
+        buf_free(&h.body);
+        if (own)
+            (void)close(fd);
+    }
+    upstream_origin_destroy(&elsewhere);
+    buf_free(&seen);
+}
+
+static void unusable_base_urls_are_refused(void **state)
+{
+    static const struct {
+        const char *url;
+        bool private_network;
+        enum err err;
+    } cases[] = {
+        {"https://api.openai.com/v1", false, OK},
+        {"https://api.openai.com", false, OK},
+        {"http://10.0.0.7:8000/v1", true, OK},
+        {"http://10.0.0.7:8000/v1", false, ERR_DENIED},
+        {"https://user:pw@api.openai.com/v1", false, ERR_INVALID},
+        {"https:///v1", false, ERR_INVALID},
+        {"ftp://x/v1", true, ERR_INVALID},
+        {"file:///etc/passwd", true, ERR_INVALID},
+        {"https://x/v1?y=1", false, ERR_INVALID},
+        {"https://x/v1#y", false, ERR_INVALID},
+        {"https://x/v 1", false, ERR_INVALID},
+        {"", false, ERR_INVALID},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct upstream_origin_spec spec = {.base_url = span_str(cases[i].url),
+                                            .private_network = cases[i].private_network};
+        struct upstream_origin *o = NULL;
+        assert_int_equal(upstream_origin_create(&spec, &o), cases[i].err);
+        upstream_origin_destroy(&o);
+    }
+}
+
+static void http_to_a_public_origins_foreign_url_is_not_started(void **state)
+{
+    struct world *w = *state;
+    struct upstream_origin *o = make_origin(w, "https://api.replicate.com/v1", false);
+    struct upstream_spec spec = post(w, &w->heard, "");
+    struct upstream_request *r = NULL;
+    spec.origin = o;
+    spec.url = SPAN("http://stream.replicate.com/x");
+    assert_int_equal(upstream_start(w->up, &spec, &r), ERR_DENIED);
+    assert_null(r);
+    upstream_origin_destroy(&o);
+}
+
+static void many_requests_at_once_each_get_their_own_answer(void **state)
+{
+    enum { MANY = 150 };
+    struct world *w = *state;
+    struct heard *heard = calloc(MANY, sizeof *heard);
+    char bodies[MANY][32];
+    int fds[MANY];
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(bodies[i], sizeof bodies[i], "{\"n\":%d}", i);
+        start(w, &heard[i], post(w, &heard[i], bodies[i]));
+    }
+    for (int i = 0; i < MANY; i++)
+        fds[i] = test_accept(&w->server);
+    for (int i = 0; i < MANY; i++) {
+        struct buf seen = {0};
+        char text[128];
+        test_read_until(&w->server, fds[i], &seen, "}");
+        size_t at = span_find_span(buf_span(&seen), SPAN("{\"n\""));
+        (void)snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%.*s",
+                       seen.len - at, (int)(seen.len - at), seen.data + at);
+        test_answer(fds[i], text);
+        buf_free(&seen);
+    }
+    for (int i = 0; i < MANY; i++) {
+        until_over(w, &heard[i]);
+        assert_true(span_is(buf_span(&heard[i].body), bodies[i]));
+        buf_free(&heard[i].body);
+        (void)close(fds[i]);
+    }
+    free(heard);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(a_post_arrives_whole_and_its_answer_comes_back),
+        CASE(an_answer_without_a_body_still_has_a_head),
+        CASE(a_connection_is_used_again),
+        CASE(a_post_on_a_reused_connection_that_dies_is_sent_once),
+        CASE(a_post_whose_idle_connection_was_closed_goes_out_on_a_fresh_one),
+        CASE(silence_before_the_first_byte_is_a_timeout),
+        CASE(a_stall_after_the_first_byte_is_a_timeout_but_a_drip_is_not),
+        CASE(broken_answers_are_told_apart),
+        CASE(a_compressed_error_keeps_its_status),
+        CASE(an_answer_past_the_bound_is_cut_but_a_stream_is_not),
+        CASE(a_cancelled_request_closes_its_connection_and_is_silent),
+        CASE(handlers_may_cancel_their_own_request),
+        CASE(a_handler_may_start_the_next_request),
+        CASE(a_paused_request_reads_nothing_until_it_is_resumed),
+        CASE(nobody_listening_is_unreachable_and_nothing_was_sent),
+        CASE(a_private_address_is_refused_when_the_socket_is_made),
+        CASE(a_redirect_is_an_answer_not_a_way_to_go),
+        CASE(the_environments_proxy_is_not_used),
+        CASE(the_key_does_not_go_to_another_host),
+        CASE(unusable_base_urls_are_refused),
+        CASE(http_to_a_public_origins_foreign_url_is_not_started),
+        CASE(many_requests_at_once_each_get_their_own_answer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,468 @@
+#include "unit/services/auth/test_support.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "proto/api.h"
+#include "services/auth/ledger/store.h"
+
+struct fixture {
+    char folder[64], path[160];
+    struct store *store;
+};
+
+static int setup(void **state)
+{
+    static struct fixture f;
+    test_folder(f.folder);
+    (void)snprintf(f.path, sizeof f.path, "%s/t.db", f.folder);
+    assert_int_equal(store_sqlite_open(f.path, SPAN("check"), &f.store), OK);
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    store_close(&f->store);
+    test_folder_remove(f->folder);
+    return 0;
+}
+
+static void reopen(struct fixture *f)
+{
+    store_close(&f->store);
+    assert_int_equal(store_sqlite_open(f->path, SPAN("check"), &f->store), OK);
+}
+
+static struct store_op settle_op(uint32_t n, uint64_t day)
+{
+    struct store_op op = {.kind = STORE_SETTLE};
+    memcpy(op.usage.id.bytes, &n, sizeof n);
+    op.usage.attempt = 1;
+    op.usage.key_id = SPAN("key_1");
+    op.usage.key_name = SPAN("alice");
+    op.usage.model = n % 2 ? SPAN("odd") : SPAN("even");
+    op.usage.provider = SPAN("openai");
+    op.usage.status = 200;
+    op.usage.input_tokens = n;
+    op.usage.output_tokens = 1;
+    op.usage.cost_nano = 10;
+    op.usage.started_ms = day * 86400000 + n;
+    return op;
+}
+
+static void add(struct fixture *f, uint32_t n, uint64_t day)
+{
+    struct store_op op = settle_op(n, day);
+    assert_int_equal(store_apply(f->store, &op, 1), OK);
+    assert_int_equal(op.outcome, STORE_NEW);
+}
+
+static void ask(struct fixture *f, struct usage_query query, struct buf *answer,
+                struct json_doc *doc)
+{
+    struct store_op op = {.kind = STORE_USAGE, .query = query, .answer = answer};
+    if (!op.query.until_day)
+        op.query.until_day = 10000000;
+    if (!op.query.limit)
+        op.query.limit = 1000;
+    buf_clear(answer);
+    assert_int_equal(store_apply(f->store, &op, 1), OK);
+    assert_int_equal(json_parse(doc, buf_span(answer), JSON_DEPTH_CLIENT), OK);
+}
+
+static int64_t number(struct json v, const char *name)
+{
+    int64_t n = -1;
+    (void)json_i64(json_get(v, name), &n);
+    return n;
+}
+
+static size_t count_rows(struct fixture *f)
+{
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    ask(f, (struct usage_query){.rows = true, .limit = 100000}, &answer, &doc);
+    size_t n = json_count(json_root(&doc));
+    json_doc_free(&doc);
+    buf_free(&answer);
+    return n;
+}
+
+static void files_are_for_their_owner_only(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {"", "-wal", "-shm", ".lock"};
+    for (size_t i = 0; i < 4; i++) {
+        char path[160];
+        struct stat st;
+        (void)snprintf(path, sizeof path, "%s%s", f->path, names[i]);
+        add(f, (uint32_t)i, 1);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+    }
+}
+
+static void a_second_auth_is_refused_and_postgresql_named(void **state)
+{
+    struct fixture *f = *state;
+    struct store *second = NULL;
+    int pipe_fds[2];
+    char text[2048] = "";
+    assert_int_equal(pipe(pipe_fds), 0);
+    log_set_fd(pipe_fds[1]);
+    enum err e = store_sqlite_open(f->path, SPAN("check"), &second);
+    log_set_fd(2);
+    assert_true(read(pipe_fds[0], text, sizeof text - 1) > 0);
+    (void)close(pipe_fds[0]);
+    (void)close(pipe_fds[1]);
+    assert_int_equal(e, ERR_EXISTS);
+    assert_null(second);
+    assert_non_null(strstr(text, "PostgreSQL"));
+}
+
+static void another_pepper_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct store *again = NULL;
+    store_close(&f->store);
+    assert_int_equal(store_sqlite_open(f->path, SPAN("other"), &again), ERR_DENIED);
+    assert_int_equal(store_sqlite_open(f->path, SPAN("check"), &f->store), OK);
+}
+
+struct seen {
+    unsigned keys, limits, waiting, slots;
+    unsigned responses;
+};
+
+static enum err see_key(void *ctx, const struct key_attributes *a)
+{
+    ((struct seen *)ctx)->keys++;
+    assert_true(span_is(a->name, "alice"));
+    assert_true(span_is(a->models, "gpt-*"));
+    assert_int_equal(a->stored[31], 31);
+    assert_int_equal(a->revoked_ms, 99);
+    assert_int_equal(a->tokens_per_minute, 7);
+    return OK;
+}
+
+static enum err see_limit(void *ctx, const struct limit_saved *l)
+{
+    ((struct seen *)ctx)->limits++;
+    assert_true(span_is(l->name, "model:gpt-4"));
+    assert_int_equal(l->owed_ns, 5);
+    assert_true(span_is(l->boot_id, "boot"));
+    return OK;
+}
+
+static enum err see_waiting(void *ctx, const struct store_usage *u)
+{
+    ((struct seen *)ctx)->waiting++;
+    assert_int_equal(u->id.bytes[0], 7);
+    assert_true(span_is(u->key_id, "key_1"));
+    return OK;
+}
+
+static enum err see_slot(void *ctx, const struct store_slot *slot)
+{
+    ((struct seen *)ctx)->slots++;
+    assert_int_equal(slot->id.bytes[3], 33);
+    assert_true(span_is(slot->key_id, "key_1"));
+    assert_true(slot->owner == UINT64_MAX - 5);
+    assert_int_equal(slot->due_wall_ms, 1234);
+    assert_int_equal(slot->charged_tokens, 50);
+    return OK;
+}
+
+/* Newest first. */
+static enum err see_response(void *ctx, struct span id, struct span key_id, uint64_t made_ms)
+{
+    static const char *const ids[] = {"resp_9", "resp_8"};
+    struct seen *seen = ctx;
+    assert_in_range(seen->responses, 0, 1);
+    assert_true(span_is(id, ids[seen->responses]));
+    assert_true(span_is(key_id, "key_1"));
+    assert_int_equal(made_ms, 5 * 86400000 + 9 - seen->responses);
+    seen->responses++;
+    return OK;
+}
+
+static void stored_responses_come_back_newest_first(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen = {0};
+    const struct store_visitor visitor = {&seen,       see_key,  see_limit,
+                                          see_waiting, see_slot, see_response};
+    struct store_op ops[3] = {settle_op(7, 5), settle_op(8, 5), settle_op(9, 5)};
+    ops[0].usage.upstream_id = SPAN("chatcmpl_7"); /* of another protocol */
+    ops[1].usage.upstream_id = SPAN("resp_8");
+    ops[2].usage.upstream_id = SPAN("resp_9");
+    ops[1].usage.api = ops[2].usage.api = API_OPENAI_RESPONSES;
+    assert_int_equal(store_apply(f->store, ops, 3), OK);
+    reopen(f);
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(seen.responses, 2);
+}
+
+static void slots_come_back_until_they_are_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen = {0};
+    const struct store_visitor visitor = {&seen,       see_key,  see_limit,
+                                          see_waiting, see_slot, see_response};
+    struct store_op put = {.kind = STORE_SLOT_PUT};
+    put.slot = (struct store_slot){.id = {.bytes = {[3] = 33}},
+                                   .key_id = SPAN("key_1"),
+                                   .owner = UINT64_MAX - 5,
+                                   .due_wall_ms = 1234,
+                                   .charged_tokens = 50};
+    assert_int_equal(store_apply(f->store, &put, 1), OK);
+    reopen(f);
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(seen.slots, 1);
+    put.kind = STORE_SLOT_DELETE;
+    assert_int_equal(store_apply(f->store, &put, 1), OK);
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(seen.slots, 1);
+}
+
+static void keys_limits_and_waiting_rows_come_back_at_the_next_start(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen = {0};
+    struct store_op ops[5] = {{.kind = STORE_KEY_ADD},
+                              {.kind = STORE_KEY_REVOKE},
+                              {.kind = STORE_LIMIT_PUT},
+                              {.kind = STORE_LIMIT_PUT},
+                              settle_op(7, 1)};
+    ops[0].key = (struct key_attributes){.id = SPAN("key_1"),
+                                         .name = SPAN("alice"),
+                                         .models = SPAN("gpt-*"),
+                                         .tokens_per_minute = 7};
+    for (uint8_t i = 0; i < SHA256_BYTES; i++)
+        ops[0].key.stored[i] = i;
+    ops[1].key = (struct key_attributes){.id = SPAN("key_1"), .revoked_ms = 99};
+    ops[2].limit = (struct limit_saved){SPAN("model:gpt-4"), 4, 1, 1, SPAN("boot")};
+    ops[3].limit = (struct limit_saved){SPAN("model:gpt-4"), 5, 2, 2, SPAN("boot")};
+    ops[4].kind = STORE_RELEASE;
+    ops[4].settles = true;
+    assert_int_equal(store_apply(f->store, ops, 5), OK);
+    reopen(f);
+    const struct store_visitor visitor = {&seen,       see_key,  see_limit,
+                                          see_waiting, see_slot, see_response};
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(seen.keys, 1);
+    assert_int_equal(seen.limits, 1);
+    assert_int_equal(seen.waiting, 1);
+}
+
+static void a_batch_is_written_whole_or_not_at_all(void **state)
+{
+    struct fixture *f = *state;
+    struct store_op ops[3] = {settle_op(1, 1), {.kind = STORE_KEY_ADD}, {.kind = STORE_KEY_ADD}};
+    ops[1].key.id = ops[2].key.id = SPAN("key_same"); /* the second breaks a constraint */
+    log_set_fd(-1);
+    assert_int_equal(store_apply(f->store, ops, 3), ERR_IO);
+    log_set_fd(2);
+    assert_int_equal(count_rows(f), 0);
+    assert_int_equal(store_apply(f->store, ops, 2), OK); /* and it goes on */
+    assert_int_equal(count_rows(f), 1);
+}
+
+static void a_failed_batch_leaves_no_trace_in_later_sums(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    struct store_op ops[3] = {settle_op(1, 1), {.kind = STORE_KEY_ADD}, {.kind = STORE_KEY_ADD}};
+    ops[1].key.id = ops[2].key.id = SPAN("key_same");
+    log_set_fd(-1);
+    assert_int_equal(store_apply(f->store, ops, 3), ERR_IO);
+    log_set_fd(2);
+    struct store_op release = settle_op(1, 1);
+    release.kind = STORE_RELEASE;
+    release.settles = true;
+    assert_int_equal(store_apply(f->store, &release, 1), OK);
+    assert_int_equal(release.outcome, STORE_NEW); /* the report is not there */
+    add(f, 2, 1);
+    ask(f, (struct usage_query){0}, &answer, &doc);
+    assert_int_equal(number(json_at(json_root(&doc), 0), "requests"), 1);
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+static void sums_of_more_keys_than_are_gathered_are_right_too(void **state)
+{
+    struct fixture *f = *state;
+    enum { MANY = 300 };
+    static struct store_op ops[MANY];
+    static char names[MANY][16];
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    for (uint32_t i = 0; i < MANY; i++) {
+        ops[i] = settle_op(i, 1);
+        (void)snprintf(names[i], sizeof names[i], "key_%u", i % 150);
+        ops[i].usage.key_id = span_str(names[i]);
+    }
+    assert_int_equal(store_apply(f->store, ops, MANY), OK);
+    ask(f, (struct usage_query){.by = USAGE_BY_KEY}, &answer, &doc);
+    assert_int_equal(json_count(json_root(&doc)), 150);
+    for (size_t i = 0; i < 150; i++)
+        assert_int_equal(number(json_at(json_root(&doc), i), "requests"), 2);
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+static void usage_is_summed_by_what_is_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    for (uint32_t n = 1; n <= 10; n++)
+        add(f, n, n <= 5 ? 20000 : 20001);
+    static const struct {
+        unsigned by;
+        uint64_t since, until;
+        size_t rows;
+        int64_t first_input;
+    } cases[] = {{0, 0, 0, 1, 55},
+                 {USAGE_BY_MODEL, 0, 0, 2, 30},
+                 {USAGE_BY_DAY, 0, 0, 2, 15},
+                 {USAGE_BY_DAY | USAGE_BY_MODEL, 0, 0, 4, 6},
+                 {USAGE_BY_KEY | USAGE_BY_PROVIDER, 0, 0, 1, 55},
+                 {0, 20001, 0, 1, 40},
+                 {0, 20000, 20000, 1, 15},
+                 {0, 20002, 0, 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ask(f,
+            (struct usage_query){
+                .by = cases[i].by, .since_day = cases[i].since, .until_day = cases[i].until},
+            &answer, &doc);
+        assert_int_equal(json_count(json_root(&doc)), cases[i].rows);
+        if (cases[i].rows)
+            assert_int_equal(number(json_at(json_root(&doc), 0), "input_tokens"),
+                             cases[i].first_input);
+    }
+    ask(f, (struct usage_query){.key_id = SPAN("key_2")}, &answer, &doc);
+    assert_int_equal(json_count(json_root(&doc)), 0);
+    ask(f, (struct usage_query){.by = USAGE_BY_DAY | USAGE_BY_KEY}, &answer, &doc);
+    assert_true(json_is(json_get(json_at(json_root(&doc), 0), "day"), "2024-10-04"));
+    assert_true(json_is(json_get(json_at(json_root(&doc), 0), "key_name"), "alice"));
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+static void old_rows_go_and_their_sums_stay(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    for (uint32_t n = 1; n <= 10; n++)
+        add(f, n, n <= 6 ? 100 : 200);
+    struct store_op prune = {.kind = STORE_PRUNE, .before_day = 150};
+    assert_int_equal(store_apply(f->store, &prune, 1), OK);
+    assert_int_equal(prune.outcome, STORE_NEW);
+    assert_int_equal(count_rows(f), 4);
+    assert_int_equal(store_apply(f->store, &prune, 1), OK);
+    assert_int_equal(prune.outcome, STORE_DUPLICATE); /* nothing left to prune */
+    ask(f, (struct usage_query){0}, &answer, &doc);
+    assert_int_equal(number(json_at(json_root(&doc), 0), "requests"), 10);
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+static void hostile_text_is_data(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    struct store_op op = settle_op(1, 1);
+    op.usage.model = SPAN("x'); DROP TABLE usage; --\n\"\\\x01");
+    op.usage.upstream_id = SPAN("\xff\xfe");
+    assert_int_equal(store_apply(f->store, &op, 1), OK);
+    ask(f, (struct usage_query){.rows = true}, &answer, &doc);
+    assert_true(json_is(json_get(json_at(json_root(&doc), 0), "model"),
+                        "x'); DROP TABLE usage; --\n\"\\\x01"));
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+/* Writes rows for ever, telling each batch that was acknowledged. */
+static void write_until_killed(const char *path, int to)
+{
+    struct store *store = NULL;
+    if (store_sqlite_open(path, SPAN("check"), &store))
+        _exit(1);
+    for (uint32_t n = 0;; n += 8) {
+        struct store_op ops[8];
+        for (uint32_t i = 0; i < 8; i++)
+            ops[i] = settle_op(n + i, 1);
+        if (store_apply(store, ops, 8))
+            _exit(1);
+        uint32_t done = n + 8;
+        if (write(to, &done, sizeof done) != (ssize_t)sizeof done)
+            _exit(1);
+    }
+}
+
+/* T29 in small. */
+static void nothing_acknowledged_is_lost_by_kill_9(void **state)
+{
+    struct fixture *f = *state;
+    enum { KILLS = 12 };
+    store_close(&f->store);
+    for (unsigned round = 0; round < KILLS; round++) {
+        int fds[2];
+        char path[160];
+        uint32_t done, acknowledged = 0;
+        (void)snprintf(path, sizeof path, "%s/%u.db", f->folder, round);
+        assert_int_equal(pipe(fds), 0);
+        pid_t pid = fork();
+        if (pid == 0)
+            write_until_killed(path, fds[1]);
+        (void)close(fds[1]);
+        for (unsigned i = 0;
+             i <= round * 3 && read(fds[0], &done, sizeof done) == (ssize_t)sizeof done; i++)
+            acknowledged = done;
+        (void)kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
+        while (read(fds[0], &done, sizeof done) == (ssize_t)sizeof done)
+            acknowledged = done;
+        (void)close(fds[0]);
+        (void)snprintf(f->path, sizeof f->path, "%s", path);
+        assert_int_equal(store_sqlite_open(f->path, SPAN("check"), &f->store), OK);
+        size_t rows = count_rows(f);
+        assert_in_range(rows, acknowledged, acknowledged + 8);
+        assert_int_equal(rows % 8, 0); /* whole batches */
+        store_close(&f->store);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(files_are_for_their_owner_only),
+        TEST(a_second_auth_is_refused_and_postgresql_named),
+        TEST(another_pepper_is_refused),
+        TEST(stored_responses_come_back_newest_first),
+        TEST(slots_come_back_until_they_are_forgotten),
+        TEST(keys_limits_and_waiting_rows_come_back_at_the_next_start),
+        TEST(a_batch_is_written_whole_or_not_at_all),
+        TEST(a_failed_batch_leaves_no_trace_in_later_sums),
+        TEST(sums_of_more_keys_than_are_gathered_are_right_too),
+        TEST(usage_is_summed_by_what_is_asked),
+        TEST(old_rows_go_and_their_sums_stay),
+        TEST(hostile_text_is_data),
+        TEST(nothing_acknowledged_is_lost_by_kill_9),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,721 @@
+/* Dispatches through the real call, provider and libcurl, to an upstream the test plays. */
+#include "unit/common/fetch/test_upstream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proto/codec.h"
+#include "services/worker/attempt/attempts.h"
+
+enum { MAX_SAID = 64, LIMIT = 8 };
+
+struct said {
+    struct header header;
+    char *payload;
+    union message_body body;
+};
+
+struct world {
+    struct clock_fake clock;
+    struct loop *loop;
+    struct upstream *up;
+    struct settles *settles;
+    struct model_table *table;
+    struct setup *setup;
+    struct jobs *jobs;
+    struct test_server server;
+    struct said said[MAX_SAID];
+    unsigned said_count;
+    struct settle settle; /* the last one; numbers only */
+    struct header settle_header;
+    unsigned settle_count;
+    char config_path[64];
+    struct buf seen;
+    enum err send_result;
+};
+
+/* Peers are only passed on: two names for nobody. */
+static char peer_bytes[2];
+static struct bus_peer *peer(unsigned n)
+{
+    return (struct bus_peer *)(void *)&peer_bytes[n];
+}
+
+/* ---- what the worker says ---- */
+
+static enum err hear(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
+                     const void *message)
+{
+    struct world *w = ctx;
+    (void)to;
+    if (w->send_result != OK)
+        return w->send_result;
+    assert_true(w->said_count < MAX_SAID);
+    struct said *s = &w->said[w->said_count++];
+    size_t size = codec_size(type, message);
+    s->payload = malloc(size);
+    h.version = PROTO_MAJOR;
+    h.type = (uint8_t)type;
+    codec_encode(&h, message, s->payload);
+    s->header = h;
+    assert_int_equal(
+        codec_decode(type, span_of(s->payload + HEADER_BYTES, size - HEADER_BYTES), &s->body), OK);
+    return OK;
+}
+
+static enum err hear_settle(void *ctx, struct header h, const struct settle *m)
+{
+    struct world *w = ctx;
+    w->settle = *m;
+    w->settle_header = h;
+    w->settle_count++;
+    return OK;
+}
+
+static const struct said *only(struct world *w, enum message_type type)
+{
+    assert_int_equal(w->said_count, 1);
+    assert_int_equal(w->said[0].header.type, type);
+    return &w->said[0];
+}
+
+static void until_said(struct world *w, unsigned count)
+{
+    for (int i = 0; i < TEST_PATIENCE && w->said_count < count; i++)
+        test_turn(&w->server);
+    assert_int_equal(w->said_count, count);
+}
+
+static void forget_said(struct world *w)
+{
+    while (w->said_count)
+        free(w->said[--w->said_count].payload);
+}
+
+/* ---- what the broker says ---- */
+
+static struct dispatch chat(const char *body)
+{
+    return (struct dispatch){.api = API_OPENAI_CHAT,
+                             .model = SPAN("gpt-test"),
+                             .key_id = SPAN("key_1"),
+                             .key_name = SPAN("ann"),
+                             .input_tokens = 5,
+                             .timeout_ms = 1000,
+                             .method = SPAN("POST"),
+                             .path = SPAN("/chat/completions"),
+                             .body = span_str(body)};
+}
+
+static struct header header_of(unsigned n, uint8_t attempt)
+{
+    struct header h = {.attempt = attempt, .deadline_ms = 30000};
+    memcpy(h.id.bytes, &n, sizeof n);
+    return h;
+}
+
+static void dispatch(struct world *w, unsigned n, struct dispatch d)
+{
+    union message_body body = {.dispatch = d};
+    struct bus_message m = {.header = header_of(n, 1), .body = &body};
+    if (span_find_span(d.body, SPAN("\"stream\":true")) < d.body.len)
+        m.header.flags = HEADER_STREAM;
+    jobs_dispatch(w->jobs, w->setup, peer(0), &m, LIMIT);
+}
+
+static void cancel(struct world *w, unsigned n)
+{
+    struct bus_message m = {.header = header_of(n, 0)};
+    jobs_cancel(w->jobs, &m);
+}
+
+static void grant(struct world *w, unsigned n, uint32_t bytes)
+{
+    struct bus_message m = {.header = header_of(n, 0)};
+    jobs_credit(w->jobs, &m, bytes);
+}
+
+#define ASK "{\"model\":\"gpt-test\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+#define ASK_STREAM                                                                                 \
+    "{\"model\":\"gpt-test\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}" \
+    "]}"
+#define ANSWER                                                                                     \
+    "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"gpt-test-"    \
+    "0613\",\"choices\":[{"                                                                        \
+    "\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"yes\"},\"finish_reason\":"      \
+    "\"stop\"}],\"usage\":{"                                                                       \
+    "\"prompt_tokens\":11,\"completion_tokens\":3,\"total_tokens\":14}}"
+#define CHUNK(text)                                                                                \
+    "data: "                                                                                       \
+    "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-"   \
+    "test\","                                                                                      \
+    "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"},\"finish_reason\":null}]}\n\n"
+#define LAST_CHUNKS                                                                                \
+    "data: "                                                                                       \
+    "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-"   \
+    "test\","                                                                                      \
+    "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"                     \
+    "data: "                                                                                       \
+    "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-"   \
+    "test\","                                                                                      \
+    "\"choices\":[],\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":2,\"total_tokens\":13}}" \
+    "\n\n"                                                                                         \
+    "data: [DONE]\n\n"
+#define STREAM_HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+static void answer_json(int fd, const char *status, const char *headers, const char *body)
+{
+    char text[2048];
+    (void)snprintf(
+        text, sizeof text,
+        "HTTP/1.1 %s\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n%s", status,
+        headers, strlen(body), body);
+    test_answer(fd, text);
+}
+
+/* Dispatches and lets the upstream read it. */
+static int dispatched(struct world *w, unsigned n, struct dispatch d)
+{
+    dispatch(w, n, d);
+    int fd = test_accept(&w->server);
+    buf_clear(&w->seen);
+    test_read_until(&w->server, fd, &w->seen, "}]");
+    return fd;
+}
+
+static void assert_quiet(struct world *w)
+{
+    assert_int_equal(jobs_running(w->jobs), 0);
+    assert_int_equal(jobs_running_of(w->jobs, peer(0)), 0);
+    assert_int_equal(endpoints_lane(w->setup->endpoints, 0)->running, 0);
+}
+
+/* ---- fixture ---- */
+
+static void write_config(struct world *w)
+{
+    char text[512];
+    int n = snprintf(
+        text, sizeof text,
+        "providers:\n"
+        "  sim: { type: openai, endpoints: [\"http://127.0.0.1:%u/v1\"], private: true }\n"
+        "  twice: { type: openai, endpoints: [\"http://127.0.0.1:%u/v1\"], private: true,\n"
+        "           api_keys: [sk-1, sk-2] }\n"
+        "models:\n"
+        "  gpt-test: { targets: [{provider: sim}], price: {input: 1, output: 2} }\n",
+        w->server.port, w->server.port);
+    (void)snprintf(w->config_path, sizeof w->config_path, "/tmp/job_test.XXXXXX");
+    int fd = mkstemp(w->config_path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, (size_t)n), n);
+    (void)close(fd);
+}
+
+static int set_up(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    struct upstream_options options = {2, 64, 2000, 1 << 20, true};
+    struct config_paths paths = {"/tmp", "/tmp"};
+    struct buf error = {0};
+    clock_fake_init(&w->clock, 1000000, 1700000000000);
+    assert_int_equal(loop_create(&w->loop, &w->clock.clock), OK);
+    test_server_open(&w->server, w->loop);
+    write_config(w);
+    assert_int_equal(upstream_create(&w->up, w->loop, &options), OK);
+    assert_int_equal(settles_create(&w->settles, 100, hear_settle, w), OK);
+    assert_int_equal(model_table_load(SOURCE_DIR "/share/models.json", &w->table, &error), OK);
+    assert_int_equal(setup_create(&w->setup, w->config_path, &paths, "sim"), OK);
+    struct job_env env = {.loop = w->loop,
+                          .upstream = w->up,
+                          .settles = w->settles,
+                          .table = w->table,
+                          .ctx = w,
+                          .send = hear};
+    assert_int_equal(jobs_create(&w->jobs, &env), OK);
+    buf_free(&error);
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    forget_said(w);
+    jobs_destroy(&w->jobs);
+    upstream_destroy(&w->up);
+    setup_unref(&w->setup);
+    settles_destroy(&w->settles);
+    model_table_destroy(&w->table);
+    test_server_close(&w->server);
+    loop_destroy(&w->loop);
+    (void)unlink(w->config_path);
+    buf_free(&w->seen);
+    free(w);
+    return 0;
+}
+
+/* ---- tests ---- */
+
+static void a_unary_answer_is_one_reply_and_one_settlement(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, chat(ASK));
+    assert_int_equal(jobs_running_of(w->jobs, peer(0)), 1);
+    answer_json(fd, "200 OK", "", ANSWER);
+    until_said(w, 1);
+    const struct said *s = only(w, MESSAGE_REPLY);
+    assert_int_equal(s->header.attempt, 1);
+    assert_true(s->header.flags & HEADER_LAST);
+    assert_int_equal(s->body.reply.status, 200);
+    assert_true(span_is(s->body.reply.body, ANSWER));
+    assert_true(span_is(s->body.reply.provider, "sim"));
+    assert_int_equal(s->body.reply.input_tokens, 11);
+    assert_int_equal(s->body.reply.output_tokens, 3);
+    assert_int_equal(s->body.reply.cost_nano, 11 * 1000 + 3 * 2000);
+    assert_false(s->body.reply.estimated);
+    assert_int_equal(w->settle_count, 1);
+    assert_int_equal(w->settle.input_tokens, 11);
+    assert_int_equal(w->settle.output_tokens, 3);
+    assert_int_equal(w->settle.cost_nano, 17000);
+    assert_int_equal(w->settle.status, 200);
+    assert_int_equal(w->settle.started_ms, 1700000000000);
+    assert_int_equal(w->settle_header.attempt, 1);
+    assert_quiet(w);
+    assert_true(jobs_quiet(w->jobs));
+    (void)close(fd);
+}
+
+static struct dispatch stream_with_credit(uint32_t credit)
+{
+    struct dispatch d = chat(ASK_STREAM);
+    d.credit = credit;
+    return d;
+}
+
+static void a_stream_is_head_data_end_in_order(void **state)
+{
+    struct world *w = *state;
+    struct buf text = {0};
+    int fd = dispatched(w, 1, stream_with_credit(100000));
+    test_answer(fd, STREAM_HEAD CHUNK("a"));
+    until_said(w, 2);
+    test_answer(fd, CHUNK("b") LAST_CHUNKS);
+    (void)close(fd);
+    for (int i = 0; i < TEST_PATIENCE && w->said[w->said_count - 1].header.type != MESSAGE_END; i++)
+        test_turn(&w->server);
+    assert_int_equal(w->said[0].header.type, MESSAGE_HEAD);
+    assert_int_equal(w->said[0].body.head.status, 200);
+    assert_true(span_starts(w->said[0].body.head.content_type, "text/event-stream"));
+    for (unsigned i = 1; i + 1 < w->said_count; i++) {
+        assert_int_equal(w->said[i].header.type, MESSAGE_DATA);
+        assert_int_equal(w->said[i].header.seq, i - 1);
+        buf_append(&text, w->said[i].body.data.bytes);
+    }
+    const struct said *end = &w->said[w->said_count - 1];
+    assert_int_equal(end->header.type, MESSAGE_END);
+    assert_true(end->header.flags & HEADER_LAST);
+    assert_true(end->header.flags & HEADER_STREAM);
+    assert_int_equal(end->body.end.input_tokens, 11);
+    assert_int_equal(end->body.end.output_tokens, 2);
+    assert_true(span_starts(buf_span(&text), CHUNK("a") CHUNK("b")));
+    assert_true(span_ends(buf_span(&text), "data: [DONE]\n\n"));
+    assert_int_equal(w->settle_count, 1);
+    assert_true(w->settle.stream);
+    assert_int_equal(w->settle.output_tokens, 2);
+    assert_quiet(w);
+    buf_free(&text);
+}
+
+static size_t data_bytes(const struct world *w)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < w->said_count; i++)
+        if (w->said[i].header.type == MESSAGE_DATA)
+            n += w->said[i].body.data.bytes.len;
+    return n;
+}
+
+static void a_stream_without_credit_waits_for_it(void **state)
+{
+    struct world *w = *state;
+    size_t chunk = strlen(CHUNK("a"));
+    int fd = dispatched(w, 1, stream_with_credit(100));
+    test_answer(fd, STREAM_HEAD CHUNK("a"));
+    until_said(w, 2);
+    assert_int_equal(data_bytes(w), 100);
+    test_answer(fd, CHUNK("b"));
+    for (int i = 0; i < 10; i++)
+        test_turn(&w->server);
+    assert_int_equal(data_bytes(w), 100);
+    grant(w, 1, (uint32_t)chunk - 100);
+    assert_int_equal(data_bytes(w), chunk);
+    grant(w, 1, 50);
+    for (int i = 0; i < TEST_PATIENCE && data_bytes(w) < chunk + 50; i++)
+        test_turn(&w->server);
+    assert_int_equal(data_bytes(w), chunk + 50);
+    test_answer(fd, LAST_CHUNKS);
+    (void)close(fd);
+    grant(w, 1, 100000);
+    for (int i = 0; i < TEST_PATIENCE && w->said[w->said_count - 1].header.type != MESSAGE_END; i++)
+        test_turn(&w->server);
+    assert_int_equal(w->said[w->said_count - 1].header.type, MESSAGE_END);
+    assert_quiet(w);
+}
+
+static void the_end_waits_for_the_last_bytes(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, stream_with_credit(10));
+    test_answer(fd, STREAM_HEAD CHUNK("a") LAST_CHUNKS);
+    (void)close(fd);
+    for (int i = 0; i < 20; i++)
+        test_turn(&w->server);
+    assert_int_equal(data_bytes(w), 10);
+    assert_int_equal(w->settle_count, 0);
+    grant(w, 1, 100000);
+    for (int i = 0; i < TEST_PATIENCE && w->settle_count == 0; i++)
+        test_turn(&w->server);
+    assert_int_equal(w->said[w->said_count - 1].header.type, MESSAGE_END);
+    assert_quiet(w);
+}
+
+static void an_upstream_that_limits_is_reported_with_its_wait(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, chat(ASK));
+    answer_json(fd, "429 Too Many", "Retry-After: 7\r\n",
+                "{\"error\":{\"message\":\"slow "
+                "down\",\"type\":\"requests\",\"code\":\"rate_limit_exceeded\"}}");
+    until_said(w, 1);
+    const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
+    assert_int_equal(f->error_class, ERROR_UPSTREAM_RATE_LIMITED);
+    assert_int_equal(f->retry_after_ms, 7000);
+    assert_int_equal(f->upstream_status, 429);
+    assert_true(f->sent);
+    assert_true(span_is(f->message, "slow down"));
+    assert_int_equal(w->settle_count, 0);
+    assert_true(endpoints_lane(w->setup->endpoints, 0)->rest_until_ms > 0);
+    assert_quiet(w);
+    (void)close(fd);
+}
+
+static void an_unreachable_upstream_fails_unsent(void **state)
+{
+    struct world *w = *state;
+    test_server_close(&w->server);
+    dispatch(w, 1, chat(ASK));
+    until_said(w, 1);
+    const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
+    assert_int_equal(f->error_class, ERROR_UPSTREAM_UNREACHABLE);
+    assert_false(f->sent);
+    assert_int_equal(w->settle_count, 0);
+    assert_quiet(w);
+}
+
+static void a_request_that_cannot_be_served_fails_at_once(void **state)
+{
+    struct world *w = *state;
+    dispatch(w, 1, chat("{\"model\":"));
+    const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
+    assert_int_equal(error_info(f->error_class)->retry, RETRY_NEVER);
+    assert_false(f->sent);
+    assert_quiet(w);
+    assert_true(test_nobody_asks(&w->server));
+}
+
+static void a_broken_stream_ends_in_fail_after_its_data_and_is_settled(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, stream_with_credit(100000));
+    test_answer(
+        fd,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 99999\r\n\r\n" CHUNK(
+            "a"));
+    until_said(w, 2);
+    (void)close(fd);
+    until_said(w, 3);
+    assert_int_equal(w->said[2].header.type, MESSAGE_FAIL);
+    assert_int_equal(w->said[2].body.fail.error_class, ERROR_UPSTREAM_CLOSED);
+    assert_int_equal(w->settle_count, 1);
+    assert_true(w->settle.estimated);
+    assert_int_equal(w->settle.status, 502);
+    assert_quiet(w);
+}
+
+static void a_cancel_stops_the_upstream_and_settles_as_499(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, stream_with_credit(100000));
+    test_answer(fd, STREAM_HEAD CHUNK("a"));
+    until_said(w, 2);
+    cancel(w, 1);
+    assert_int_equal(w->said_count, 2);
+    assert_int_equal(w->settle_count, 1);
+    assert_int_equal(w->settle.status, 499);
+    assert_true(w->settle.estimated);
+    assert_true(w->settle.input_tokens > 0);
+    assert_true(test_hung_up(&w->server, fd));
+    assert_quiet(w);
+    assert_true(jobs_quiet(w->jobs));
+    (void)close(fd);
+}
+
+static void a_cancel_that_overtakes_its_dispatch_wins(void **state)
+{
+    struct world *w = *state;
+    cancel(w, 1);
+    dispatch(w, 1, chat(ASK));
+    assert_int_equal(jobs_running(w->jobs), 0);
+    assert_true(test_nobody_asks(&w->server));
+    assert_int_equal(w->said_count, 0);
+    clock_fake_advance_ms(&w->clock, 30001);
+    test_turn(&w->server);
+    dispatch(w, 1, chat(ASK));
+    assert_int_equal(jobs_running(w->jobs), 1);
+}
+
+static void a_deadline_ends_it(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, stream_with_credit(100000));
+    test_answer(fd, STREAM_HEAD CHUNK("a"));
+    until_said(w, 2);
+    for (int i = 0; i < 31; i++) { /* a drip that no idle timeout sees */
+        clock_fake_advance_ms(&w->clock, 1000);
+        test_answer(fd, ": ping\n\n");
+        test_turn(&w->server);
+    }
+    until_said(w, 3);
+    assert_int_equal(w->said[2].header.type, MESSAGE_FAIL);
+    assert_int_equal(w->said[2].body.fail.error_class, ERROR_DEADLINE);
+    assert_true(test_hung_up(&w->server, fd));
+    assert_quiet(w);
+    (void)close(fd);
+}
+
+static void silence_is_a_timeout_after_the_models_time(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, chat(ASK));
+    clock_fake_advance_ms(&w->clock, 1001);
+    until_said(w, 1);
+    const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
+    assert_int_equal(f->error_class, ERROR_UPSTREAM_TIMEOUT);
+    assert_true(f->sent);
+    assert_quiet(w);
+    (void)close(fd);
+}
+
+static void the_same_attempt_runs_once_and_a_later_one_replaces_it(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, chat(ASK));
+    dispatch(w, 1, chat(ASK));
+    assert_int_equal(jobs_running(w->jobs), 1);
+    union message_body body = {.dispatch = chat(ASK)};
+    struct bus_message m = {.header = header_of(1, 2), .body = &body};
+    jobs_dispatch(w->jobs, w->setup, peer(0), &m, LIMIT);
+    assert_int_equal(jobs_running(w->jobs), 1);
+    assert_true(test_hung_up(&w->server, fd));
+    (void)close(fd);
+}
+
+static void a_late_cancel_of_an_attempt_leaves_the_next_one_alone(void **state)
+{
+    struct world *w = *state;
+    union message_body body = {.dispatch = chat(ASK)};
+    struct bus_message second = {.header = header_of(1, 2), .body = &body};
+    struct bus_message late = {.header = header_of(1, 1)};
+    jobs_cancel(w->jobs, &late); /* of one that has ended */
+    jobs_dispatch(w->jobs, w->setup, peer(0), &second, LIMIT);
+    assert_int_equal(jobs_running(w->jobs), 1);
+    jobs_cancel(w->jobs, &late);
+    assert_int_equal(jobs_running(w->jobs), 1);
+    jobs_cancel(w->jobs, &second);
+    assert_int_equal(jobs_running(w->jobs), 0);
+}
+
+static void beyond_the_limit_it_refuses(void **state)
+{
+    struct world *w = *state;
+    for (unsigned i = 0; i < LIMIT; i++)
+        dispatch(w, i, chat(ASK));
+    assert_int_equal(w->said_count, 0);
+    dispatch(w, 99, chat(ASK));
+    const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
+    assert_int_equal(f->error_class, ERROR_WORKER_REFUSED);
+    assert_false(f->sent);
+    assert_int_equal(jobs_running(w->jobs), LIMIT);
+    jobs_cancel_peer(w->jobs, peer(1));
+    assert_int_equal(jobs_running(w->jobs), LIMIT);
+    jobs_cancel_peer(w->jobs, peer(0));
+    assert_quiet(w);
+}
+
+static void a_stream_nobody_takes_is_stopped(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, stream_with_credit(100000));
+    w->send_result = ERR_CLOSED;
+    test_answer(fd, STREAM_HEAD CHUNK("a"));
+    assert_true(test_hung_up(&w->server, fd));
+    assert_quiet(w);
+    (void)close(fd);
+}
+
+static void jobs_keep_the_setup_they_began_with(void **state)
+{
+    struct world *w = *state;
+    struct config_paths paths = {"/tmp", "/tmp"};
+    struct setup *fresh = NULL;
+    int fd = dispatched(w, 1, chat(ASK));
+    assert_int_equal(setup_create(&fresh, w->config_path, &paths, "sim"), OK);
+    setup_unref(&w->setup);
+    w->setup = fresh;
+    answer_json(fd, "200 OK", "", ANSWER);
+    until_said(w, 1);
+    (void)only(w, MESSAGE_REPLY);
+    (void)close(fd);
+}
+
+static void what_is_asked_of_a_stored_response_goes_where_it_was_made(void **state)
+{
+    struct world *w = *state;
+    struct config_paths paths = {"/tmp", "/tmp"};
+    setup_unref(&w->setup);
+    assert_int_equal(setup_create(&w->setup, w->config_path, &paths, "twice"), OK);
+    for (unsigned i = 0; i < 4; i++) {
+        struct dispatch d = {.api = API_OPENAI_RESPONSES,
+                             .model = SPAN("gpt-test"),
+                             .key_id = SPAN("key_1"),
+                             .timeout_ms = 1000,
+                             .method = SPAN("POST"),
+                             .path = SPAN("/responses"),
+                             .body = SPAN("{\"model\":\"gpt-test\",\"input\":[\"hi\"]}")};
+        if (i % 2)
+            d.response_id = SPAN("resp_1");
+        dispatch(w, i, d);
+        /* two lanes take turns, but for those that name what the first one made */
+        assert_int_equal(endpoints_lane(w->setup->endpoints, i != 2)->running, 1);
+        int fd = test_accept(&w->server);
+        buf_clear(&w->seen);
+        test_read_until(&w->server, fd, &w->seen, "]");
+        answer_json(fd, "200 OK", "Connection: close\r\n",
+                    i == 0
+                        ? "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"completed\","
+                          "\"output\":[],"
+                          "\"usage\":{\"input_tokens\":1,\"output_tokens\":1,\"total_tokens\":2}}"
+                        : "{\"id\":\"resp_x\",\"object\":\"response\",\"status\":\"completed\","
+                          "\"output\":[],"
+                          "\"usage\":{\"input_tokens\":1,\"output_tokens\":1,\"total_tokens\":2}}");
+        until_said(w, i + 1);
+        assert_int_equal(w->said[i].header.type, MESSAGE_REPLY);
+        assert_int_equal(w->said[i].body.reply.endpoint, i != 2);
+        assert_true(w->said[i].body.reply.upstream_id.len > 0);
+        (void)close(fd);
+    }
+}
+
+static void a_stored_response_of_another_key_is_not_found(void **state)
+{
+    struct world *w = *state;
+    affinity_remember(&w->setup->affinity, SPAN("resp_1"), SPAN("key_1"), 0);
+    struct dispatch d = {.api = API_OPENAI_RESPONSES,
+                         .key_id = SPAN("key_2"),
+                         .method = SPAN("GET"),
+                         .path = SPAN("/responses/resp_1"),
+                         .response_id = SPAN("resp_1")};
+    dispatch(w, 1, d);
+    const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
+    assert_int_equal(f->error_class, ERROR_NOT_FOUND);
+    assert_false(f->sent);
+    assert_int_equal(jobs_running(w->jobs), 0);
+}
+
+static void the_broker_may_name_the_place(void **state)
+{
+    struct world *w = *state;
+    struct config_paths paths = {"/tmp", "/tmp"};
+    setup_unref(&w->setup);
+    assert_int_equal(setup_create(&w->setup, w->config_path, &paths, "twice"), OK);
+    for (uint32_t place = 1; place <= 3; place++) {
+        struct dispatch d = {.api = API_OPENAI_RESPONSES,
+                             .key_id = SPAN("key_1"),
+                             .timeout_ms = 1000,
+                             .method = SPAN("GET"),
+                             .path = SPAN("/responses/resp_9"),
+                             .response_id = SPAN("resp_9"),
+                             .place = place};
+        dispatch(w, place, d);
+        /* one beyond the last is no place: the less busy one */
+        for (unsigned i = 0; i < 2 && place < 3; i++)
+            assert_int_equal(endpoints_lane(w->setup->endpoints, i)->running, i == place - 1);
+        cancel(w, place);
+    }
+}
+
+static void reading_a_stored_response_costs_nothing(void **state)
+{
+    struct world *w = *state;
+    struct dispatch d = {.api = API_OPENAI_RESPONSES,
+                         .timeout_ms = 1000,
+                         .method = SPAN("GET"),
+                         .path = SPAN("/responses/resp_1?stream=false")};
+    dispatch(w, 1, d);
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &w->seen, "\r\n\r\n");
+    assert_true(
+        span_starts(buf_span(&w->seen), "GET /v1/responses/resp_1?stream=false HTTP/1.1\r\n"));
+    answer_json(
+        fd, "200 OK", "",
+        "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"completed\",\"model\":\"gpt-4o\","
+        "\"output\":[],\"usage\":{\"input_tokens\":5,\"output_tokens\":6,\"total_tokens\":11}}");
+    until_said(w, 1);
+    const struct reply *r = &only(w, MESSAGE_REPLY)->body.reply;
+    assert_int_equal(r->status, 200);
+    assert_int_equal(r->input_tokens, 0);
+    assert_int_equal(r->output_tokens, 0);
+    assert_int_equal(r->cost_nano, 0);
+    assert_int_equal(w->settle_count, 0);
+    (void)close(fd);
+}
+
+static void an_unknown_provider_is_no_setup(void **state)
+{
+    struct world *w = *state;
+    struct config_paths paths = {"/tmp", "/tmp"};
+    struct setup *none = NULL;
+    assert_int_equal(setup_create(&none, w->config_path, &paths, "nobody"), ERR_NOT_FOUND);
+    assert_null(none);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(a_unary_answer_is_one_reply_and_one_settlement),
+        CASE(a_stream_is_head_data_end_in_order),
+        CASE(a_stream_without_credit_waits_for_it),
+        CASE(the_end_waits_for_the_last_bytes),
+        CASE(an_upstream_that_limits_is_reported_with_its_wait),
+        CASE(an_unreachable_upstream_fails_unsent),
+        CASE(a_request_that_cannot_be_served_fails_at_once),
+        CASE(a_broken_stream_ends_in_fail_after_its_data_and_is_settled),
+        CASE(a_cancel_stops_the_upstream_and_settles_as_499),
+        CASE(a_cancel_that_overtakes_its_dispatch_wins),
+        CASE(a_deadline_ends_it),
+        CASE(silence_is_a_timeout_after_the_models_time),
+        CASE(the_same_attempt_runs_once_and_a_later_one_replaces_it),
+        CASE(a_late_cancel_of_an_attempt_leaves_the_next_one_alone),
+        CASE(beyond_the_limit_it_refuses),
+        CASE(a_stream_nobody_takes_is_stopped),
+        CASE(jobs_keep_the_setup_they_began_with),
+        CASE(what_is_asked_of_a_stored_response_goes_where_it_was_made),
+        CASE(a_stored_response_of_another_key_is_not_found),
+        CASE(the_broker_may_name_the_place),
+        CASE(reading_a_stored_response_costs_nothing),
+        CASE(an_unknown_provider_is_no_setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,77 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "services/worker/endpoints/affinity.h"
+
+#define KEY SPAN("key_1")
+
+static void an_id_leads_back_to_its_lane(void **state)
+{
+    (void)state;
+    struct affinity a = {0};
+    unsigned lane = 99;
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &lane), AFFINITY_UNKNOWN);
+    affinity_remember(&a, SPAN("resp_1"), KEY, 3);
+    affinity_remember(&a, SPAN("resp_2"), KEY, 0);
+    affinity_remember(&a, SPAN(""), KEY, 5);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &lane), AFFINITY_OWN);
+    assert_int_equal(lane, 3);
+    assert_int_equal(affinity_find(&a, SPAN("resp_2"), KEY, &lane), AFFINITY_OWN);
+    assert_int_equal(lane, 0);
+    assert_int_equal(affinity_find(&a, SPAN("resp_3"), KEY, &lane), AFFINITY_UNKNOWN);
+    assert_int_equal(affinity_find(&a, SPAN(""), KEY, &lane), AFFINITY_UNKNOWN);
+    affinity_remember(&a, SPAN("resp_1"), KEY, 4);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &lane), AFFINITY_OWN);
+    assert_int_equal(lane, 4);
+    affinity_free(&a);
+}
+
+static void the_newest_ones_are_kept(void **state)
+{
+    enum { MANY = 100000, RECENT = 1000 };
+    (void)state;
+    struct affinity a = {0};
+    char id[32];
+    unsigned kept = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        int n = snprintf(id, sizeof id, "resp_%u", i);
+        affinity_remember(&a, span_of(id, (size_t)n), KEY, i % 7);
+    }
+    for (unsigned i = MANY - RECENT; i < MANY; i++) {
+        unsigned lane = 99;
+        int n = snprintf(id, sizeof id, "resp_%u", i);
+        if (affinity_find(&a, span_of(id, (size_t)n), KEY, &lane) == AFFINITY_OWN) {
+            assert_int_equal(lane, i % 7);
+            kept++;
+        }
+    }
+    assert_true(kept > RECENT * 99 / 100);
+    affinity_free(&a);
+}
+
+static void another_key_is_told_apart(void **state)
+{
+    (void)state;
+    struct affinity a = {0};
+    unsigned lane = 99;
+    affinity_remember(&a, SPAN("resp_1"), SPAN("key_1"), 3);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), SPAN("key_2"), &lane), AFFINITY_FOREIGN);
+    assert_int_equal(lane, 99);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), SPAN("key_1"), &lane), AFFINITY_OWN);
+    affinity_free(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_id_leads_back_to_its_lane),
+        cmocka_unit_test(the_newest_ones_are_kept),
+        cmocka_unit_test(another_key_is_told_apart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
