@@ -8,28 +8,27 @@
 
 static struct span get_header(const void *ctx, const char *name)
 {
-    const struct upstream_request *r = ctx;
+    const struct fetch_transfer *r = ctx;
     struct curl_header *h = NULL;
     if (curl_easy_header(r->easy, name, 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
         return SPAN_NONE;
     return span_str(h->value);
 }
 
-void upstream_give_up(struct upstream_request *r, unsigned error_class, struct span message)
+void fetch_give_up(struct fetch_transfer *r, unsigned error_class, struct span message)
 {
     r->verdict = error_class;
     r->verdict_message = message;
 }
 
-bool upstream_take_head(struct upstream_request *r)
+bool fetch_take_head(struct fetch_transfer *r)
 {
     long status = 0;
     (void)curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
     struct span encoding = get_header(r, "content-encoding");
     if (encoding.len && !span_is_nocase(encoding, "identity")) {
         if (status >= 200 && status < 300) {
-            upstream_give_up(r, ERROR_UPSTREAM_PROTOCOL,
-                             SPAN("The upstream's answer is compressed."));
+            fetch_give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is compressed."));
             return false;
         }
         r->mute = true; /* its status still says something */
@@ -41,35 +40,35 @@ bool upstream_take_head(struct upstream_request *r)
     r->up->told = true;
     struct upstream_headers headers = {get_header, r};
     r->spec.handler->on_head(r->spec.ctx, (unsigned)status, &headers);
-    return r->state == REQUEST_RUNNING;
+    return r->state == FETCH_RUNNING;
 }
 
 static size_t on_write(char *data, size_t size, size_t n, void *ctx)
 {
-    struct upstream_request *r = ctx;
+    struct fetch_transfer *r = ctx;
     size_t bytes = size * n;
-    if (r->state != REQUEST_RUNNING)
+    if (r->state != FETCH_RUNNING)
         return 0;
     if (r->paused)
         return CURL_WRITEFUNC_PAUSE;
     r->last_ms = loop_now_ms(r->up->loop);
-    if (!r->headed && !upstream_take_head(r))
+    if (!r->headed && !fetch_take_head(r))
         return 0;
     r->received_bytes += bytes;
     if (r->limit_bytes && r->received_bytes > r->limit_bytes) {
-        upstream_give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is too large."));
+        fetch_give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is too large."));
         return 0;
     }
     r->up->told = true;
     if (!r->mute)
         r->spec.handler->on_bytes(r->spec.ctx, span_of(data, bytes));
-    return r->state == REQUEST_RUNNING ? bytes : 0;
+    return r->state == FETCH_RUNNING ? bytes : 0;
 }
 
 static size_t on_read(char *into, size_t size, size_t n, void *ctx)
 {
-    struct upstream_request *r = ctx;
-    if (r->state != REQUEST_RUNNING)
+    struct fetch_transfer *r = ctx;
+    if (r->state != FETCH_RUNNING)
         return CURL_READFUNC_ABORT; /* cancelled from within another one's callback: the body may be
                                        gone */
     struct span rest = span_first(span_skip(r->spec.body, r->body_read), size * n);
@@ -83,7 +82,7 @@ static size_t on_read(char *into, size_t size, size_t n, void *ctx)
  * bytes have left may have been carried out: no (RELIABILITY fact 9). */
 static int on_seek(void *ctx, curl_off_t offset, int origin)
 {
-    const struct upstream_request *r = ctx;
+    const struct fetch_transfer *r = ctx;
     return r->body_read == 0 && offset == 0 && origin == SEEK_SET ? CURL_SEEKFUNC_OK
                                                                   : CURL_SEEKFUNC_FAIL;
 }
@@ -91,7 +90,7 @@ static int on_seek(void *ctx, curl_off_t offset, int origin)
 /* Called each time a connection is ready for the request. A second time is a repetition. */
 static int on_before_request(void *ctx, char *remote, char *local, int remote_port, int local_port)
 {
-    struct upstream_request *r = ctx;
+    struct fetch_transfer *r = ctx;
     (void)remote, (void)local, (void)remote_port, (void)local_port;
     r->verdict = ERROR_NONE; /* an address was refused, but another one of the name was not */
     bool repeatable = r->spec.body.len == 0 && strcmp(r->spec.method, "GET") == 0;
@@ -100,11 +99,11 @@ static int on_before_request(void *ctx, char *remote, char *local, int remote_po
 
 static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    struct upstream_request *r = ctx;
+    struct fetch_transfer *r = ctx;
     (void)purpose;
     bool free_choice = r->origin->private_network || r->origin->proxy;
     if (!free_choice && !address_is_public(&address->addr, (socklen_t)address->addrlen)) {
-        upstream_give_up(
+        fetch_give_up(
             r, ERROR_UPSTREAM_UNREACHABLE,
             SPAN("The upstream's address is private; its provider is not marked private."));
         return CURL_SOCKET_BAD;
@@ -122,15 +121,15 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
 
 static int on_close_socket(void *ctx, curl_socket_t fd)
 {
-    struct upstream *up = ctx;
+    struct fetch *up = ctx;
     socket_table_closed(&up->sockets, fd);
     return close(fd);
 }
 
-void upstream_set_callbacks(struct upstream_request *r)
+void fetch_set_callbacks(struct fetch_transfer *r)
 {
     CURL *e = r->easy;
-    struct upstream *up = r->up;
+    struct fetch *up = r->up;
     (void)curl_easy_setopt(e, CURLOPT_PRIVATE, (char *)r);
     (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->error);

@@ -53,9 +53,9 @@ static enum meaning meaning_of(CURLcode code)
     return BROKE;
 }
 
-#define FAILURE(name, text) ((struct upstream_failure){ERROR_##name, SPAN(text)})
+#define FAILURE(name, text) ((struct fetch_failure){ERROR_##name, SPAN(text)})
 
-struct upstream_failure upstream_failure_of(CURLcode code, bool sent, bool headed, long os_errno)
+struct fetch_failure fetch_failure_of(CURLcode code, bool sent, bool headed, long os_errno)
 {
     enum meaning meaning = meaning_of(code);
     /* A handshake cut by the network is no TLS problem: another attempt may do. */

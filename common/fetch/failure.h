@@ -6,13 +6,13 @@
 
 #include "proto/error_class.h"
 
-struct upstream_failure {
+struct fetch_failure {
     unsigned error_class;
     struct span message; /* static; names no address */
 };
 
 /* sent: bytes of the request left us; headed: the answer's head had come; os_errno: of the failed
  * call, or 0. */
-struct upstream_failure upstream_failure_of(CURLcode code, bool sent, bool headed, long os_errno);
+struct fetch_failure fetch_failure_of(CURLcode code, bool sent, bool headed, long os_errno);
 
 #endif

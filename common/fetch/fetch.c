@@ -6,7 +6,7 @@
 #include "common/fetch/failure.h"
 #include "common/fetch/fetch_internal.h"
 
-static void finish_deferred(struct upstream *up);
+static void finish_deferred(struct fetch *up);
 static void on_silence(void *ctx);
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unused)
@@ -33,7 +33,7 @@ static void mark_due(struct shard *shard)
     shard->up->due = shard;
 }
 
-static void free_request(struct upstream_request *r)
+static void free_request(struct fetch_transfer *r)
 {
     curl_easy_cleanup(r->easy);
     curl_url_cleanup(r->parsed);
@@ -42,11 +42,11 @@ static void free_request(struct upstream_request *r)
     free(r);
 }
 
-static void park(struct upstream_request *r)
+static void park(struct fetch_transfer *r)
 {
-    struct upstream *up = r->up;
-    r->state = REQUEST_IDLE;
-    upstream_trim(r);
+    struct fetch *up = r->up;
+    r->state = FETCH_IDLE;
+    fetch_trim(r);
     if (up->idle_count >= MAX_IDLE) {
         free_request(r);
         return;
@@ -56,11 +56,11 @@ static void park(struct upstream_request *r)
     up->idle_count++;
 }
 
-static void count_in(struct upstream_request *r, struct shard *shard)
+static void count_in(struct fetch_transfer *r, struct shard *shard)
 {
-    struct upstream *up = r->up;
+    struct fetch *up = r->up;
     r->shard = shard;
-    r->state = REQUEST_RUNNING;
+    r->state = FETCH_RUNNING;
     shard->running++;
     up->running++;
     r->prev_running = NULL;
@@ -71,14 +71,14 @@ static void count_in(struct upstream_request *r, struct shard *shard)
 }
 
 /* Out of libcurl; not from within its callbacks. */
-static void take_out(struct upstream_request *r)
+static void take_out(struct fetch_transfer *r)
 {
-    struct upstream *up = r->up;
+    struct fetch *up = r->up;
     (void)curl_multi_remove_handle(r->shard->multi, r->easy);
     loop_timer_stop(up->loop, &r->timer);
     r->shard->running--;
     up->running--;
-    r->state = REQUEST_DEAD;
+    r->state = FETCH_DEAD;
     if (r->next_running)
         r->next_running->prev_running = r->prev_running;
     if (r->prev_running)
@@ -87,10 +87,10 @@ static void take_out(struct upstream_request *r)
         up->running_list = r->next_running;
 }
 
-static void fail(struct upstream_request *r, unsigned error_class, struct span message)
+static void fail(struct fetch_transfer *r, unsigned error_class, struct span message)
 {
-    struct upstream_spec spec = r->spec;
-    bool sent = upstream_sent(r);
+    struct fetch_spec spec = r->spec;
+    bool sent = fetch_sent(r);
     take_out(r);
     r->up->told = true;
     if (error_class != ERROR_UPSTREAM_CLOSED)
@@ -100,7 +100,7 @@ static void fail(struct upstream_request *r, unsigned error_class, struct span m
     park(r);
 }
 
-static void on_finished(struct upstream_request *r, CURLcode code)
+static void on_finished(struct fetch_transfer *r, CURLcode code)
 {
     if (r->verdict != ERROR_NONE && code != CURLE_OK) {
         fail(r, r->verdict, r->verdict_message);
@@ -108,9 +108,9 @@ static void on_finished(struct upstream_request *r, CURLcode code)
     }
     if (code == CURLE_OK && !r->headed) {
         r->up->inside++; /* so that a cancel by the handler waits */
-        bool taken = upstream_take_head(r);
+        bool taken = fetch_take_head(r);
         r->up->inside--;
-        if (r->state != REQUEST_RUNNING)
+        if (r->state != FETCH_RUNNING)
             return;
         if (!taken) {
             fail(r, r->verdict, r->verdict_message);
@@ -118,7 +118,7 @@ static void on_finished(struct upstream_request *r, CURLcode code)
         }
     }
     if (code == CURLE_OK) {
-        struct upstream_spec spec = r->spec;
+        struct fetch_spec spec = r->spec;
         take_out(r);
         r->up->told = true;
         spec.handler->on_end(spec.ctx);
@@ -127,7 +127,7 @@ static void on_finished(struct upstream_request *r, CURLcode code)
     }
     long os_errno = 0;
     (void)curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os_errno);
-    struct upstream_failure f = upstream_failure_of(code, upstream_sent(r), r->headed, os_errno);
+    struct fetch_failure f = fetch_failure_of(code, fetch_sent(r), r->headed, os_errno);
     fail(r, f.error_class, f.message);
 }
 
@@ -138,9 +138,9 @@ static void reap(struct shard *shard)
         char *private = NULL;
         CURLcode code = m->data.result;
         (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &private);
-        struct upstream_request *r = (struct upstream_request *)(void *)private;
+        struct fetch_transfer *r = (struct fetch_transfer *)(void *)private;
         /* one that was cancelled within a callback is taken out by finish_deferred */
-        if (m->msg == CURLMSG_DONE && r->state == REQUEST_RUNNING)
+        if (m->msg == CURLMSG_DONE && r->state == FETCH_RUNNING)
             on_finished(r, code);
     }
 }
@@ -188,7 +188,7 @@ static int on_multi_timer(CURLM *multi, long timeout_ms, void *ctx)
 
 static void on_turn_end(void *ctx)
 {
-    struct upstream *up = ctx;
+    struct fetch *up = ctx;
     if (!up->due)
         return;
     struct shard *list = up->due;
@@ -207,7 +207,7 @@ static void on_turn_end(void *ctx)
 
 /* ---- deferred work ---- */
 
-static void defer(struct upstream_request *r, unsigned what)
+static void defer(struct fetch_transfer *r, unsigned what)
 {
     if (r->deferred == 0) {
         r->next = r->up->deferred;
@@ -216,28 +216,28 @@ static void defer(struct upstream_request *r, unsigned what)
     r->deferred |= what;
 }
 
-static void add_to_multi(struct upstream_request *r)
+static void add_to_multi(struct fetch_transfer *r)
 {
     if (curl_multi_add_handle(r->shard->multi, r->easy) == CURLM_OK)
         return;
     fail(r, ERROR_UPSTREAM_UNREACHABLE, SPAN("The gateway could not make the upstream request."));
 }
 
-static void resume_now(struct upstream_request *r)
+static void resume_now(struct fetch_transfer *r)
 {
     /* Delivers what is kept by calling on_write, from here. */
     r->up->inside++;
     CURLcode code = curl_easy_pause(r->easy, CURLPAUSE_CONT);
     r->up->inside--;
-    if (code != CURLE_OK && r->state == REQUEST_RUNNING)
+    if (code != CURLE_OK && r->state == FETCH_RUNNING)
         fail(r, r->verdict ? r->verdict : (unsigned)ERROR_UPSTREAM_CLOSED,
              r->verdict ? r->verdict_message : SPAN("The upstream's answer could not be read on."));
 }
 
-static void finish_deferred(struct upstream *up)
+static void finish_deferred(struct fetch *up)
 {
     while (up->inside == 0 && up->deferred) {
-        struct upstream_request *r = up->deferred;
+        struct fetch_transfer *r = up->deferred;
         unsigned what = r->deferred;
         up->deferred = r->next;
         r->deferred = 0;
@@ -247,7 +247,7 @@ static void finish_deferred(struct upstream *up)
             park(r);
         } else if (what & DEFER_START) {
             add_to_multi(r);
-        } else if (r->state == REQUEST_RUNNING) {
+        } else if (r->state == FETCH_RUNNING) {
             resume_now(r);
         }
     }
@@ -255,9 +255,9 @@ static void finish_deferred(struct upstream *up)
 
 /* ---- requests ---- */
 
-static struct upstream_request *take_request(struct upstream *up)
+static struct fetch_transfer *take_request(struct fetch *up)
 {
-    struct upstream_request *r = up->idle;
+    struct fetch_transfer *r = up->idle;
     if (r) {
         up->idle = r->next;
         up->idle_count--;
@@ -272,12 +272,12 @@ static struct upstream_request *take_request(struct upstream *up)
         free(r);
         return NULL;
     }
-    upstream_set_callbacks(r);
+    fetch_set_callbacks(r);
     return r;
 }
 
 /* The first one with room: few connections, used often, rather than many used seldom. */
-static struct shard *choose_shard(struct upstream *up)
+static struct shard *choose_shard(struct fetch *up)
 {
     struct shard *least = &up->shards[0];
     for (uint32_t i = 0; i < up->options.shards; i++) {
@@ -290,16 +290,15 @@ static struct shard *choose_shard(struct upstream *up)
     return least;
 }
 
-enum err upstream_start(struct upstream *u, const struct upstream_spec *spec,
-                        struct upstream_request **out)
+enum err fetch_start(struct fetch *u, const struct fetch_spec *spec, struct fetch_transfer **out)
 {
     *out = NULL;
     if (spec->url.len && !origin_allows_url(spec->origin, spec->url))
         return ERR_DENIED;
-    struct upstream_request *r = take_request(u);
+    struct fetch_transfer *r = take_request(u);
     if (!r)
         return ERR_NOMEM;
-    enum err err = upstream_prepare(r, spec);
+    enum err err = fetch_prepare(r, spec);
     if (err != OK) {
         park(r);
         return err;
@@ -317,11 +316,11 @@ enum err upstream_start(struct upstream *u, const struct upstream_spec *spec,
 /* The one timer of a request: moved on lazily, not at every read. */
 static void on_silence(void *ctx)
 {
-    struct upstream_request *r = ctx;
+    struct fetch_transfer *r = ctx;
     uint64_t now = loop_now_ms(r->up->loop);
     uint64_t since = r->headed ? r->last_ms : r->started_ms;
     uint64_t wait = r->headed ? r->spec.idle_ms : r->spec.first_byte_ms;
-    if (r->state != REQUEST_RUNNING)
+    if (r->state != FETCH_RUNNING)
         return;
     if (r->paused || now - since < wait) {
         loop_timer_start(r->up->loop, &r->timer, r->paused ? wait : wait - (now - since),
@@ -330,32 +329,32 @@ static void on_silence(void *ctx)
     }
     if (r->deferred & DEFER_START)
         return;
-    bool sent = upstream_sent(r);
+    bool sent = fetch_sent(r);
     fail(r, sent ? ERROR_UPSTREAM_TIMEOUT : ERROR_UPSTREAM_CONNECT_TIMEOUT,
          sent ? SPAN("The upstream did not answer in time.")
               : SPAN("No connection to the upstream in time."));
     finish_deferred(r->up);
 }
 
-void upstream_cancel(struct upstream_request **request)
+void fetch_cancel(struct fetch_transfer **request)
 {
-    struct upstream_request *r = *request;
+    struct fetch_transfer *r = *request;
     *request = NULL;
-    if (!r || r->state != REQUEST_RUNNING)
+    if (!r || r->state != FETCH_RUNNING)
         return;
-    r->state = REQUEST_DEAD;
+    r->state = FETCH_DEAD;
     defer(r, DEFER_CANCEL);
     finish_deferred(r->up);
 }
 
-void upstream_pause(struct upstream_request *request)
+void fetch_pause(struct fetch_transfer *request)
 {
     request->paused = true;
 }
 
-void upstream_resume(struct upstream_request *request)
+void fetch_resume(struct fetch_transfer *request)
 {
-    if (!request->paused || request->state != REQUEST_RUNNING)
+    if (!request->paused || request->state != FETCH_RUNNING)
         return;
     request->paused = false;
     request->last_ms = loop_now_ms(request->up->loop);
@@ -363,7 +362,7 @@ void upstream_resume(struct upstream_request *request)
     finish_deferred(request->up);
 }
 
-bool upstream_sent(const struct upstream_request *request)
+bool fetch_sent(const struct fetch_transfer *request)
 {
     long bytes = 0;
     (void)curl_easy_getinfo(request->easy, CURLINFO_REQUEST_SIZE, &bytes);
@@ -372,7 +371,7 @@ bool upstream_sent(const struct upstream_request *request)
 
 /* ---- life ---- */
 
-static enum err open_shard(struct upstream *up, struct shard *shard)
+static enum err open_shard(struct fetch *up, struct shard *shard)
 {
     shard->up = up;
     shard->multi = curl_multi_init();
@@ -401,13 +400,12 @@ static char *find_default_ca(void)
     return copy;
 }
 
-enum err upstream_create(struct upstream **out, struct loop *loop,
-                         const struct upstream_options *options)
+enum err fetch_create(struct fetch **out, struct loop *loop, const struct fetch_options *options)
 {
     *out = NULL;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return ERR_IO;
-    struct upstream *up = calloc(1, sizeof *up);
+    struct fetch *up = calloc(1, sizeof *up);
     if (!up)
         return ERR_NOMEM;
     up->loop = loop;
@@ -423,7 +421,7 @@ enum err upstream_create(struct upstream **out, struct loop *loop,
     up->hook = (struct loop_hook){.fn = on_turn_end, .ctx = up};
     loop_hook_turn_end(loop, &up->hook);
     if (err != OK) {
-        upstream_destroy(&up);
+        fetch_destroy(&up);
         return err;
     }
     up->default_ca = find_default_ca();
@@ -433,20 +431,20 @@ enum err upstream_create(struct upstream **out, struct loop *loop,
     return OK;
 }
 
-void upstream_destroy(struct upstream **u)
+void fetch_destroy(struct fetch **u)
 {
-    struct upstream *up = *u;
+    struct fetch *up = *u;
     if (!up)
         return;
     *u = NULL;
     loop_hook_remove(up->loop, &up->hook);
     while (up->running_list) {
-        struct upstream_request *r = up->running_list;
+        struct fetch_transfer *r = up->running_list;
         take_out(r);
         free_request(r);
     }
     while (up->idle) {
-        struct upstream_request *r = up->idle;
+        struct fetch_transfer *r = up->idle;
         up->idle = r->next;
         free_request(r);
     }
@@ -462,7 +460,7 @@ void upstream_destroy(struct upstream **u)
     curl_global_cleanup();
 }
 
-uint32_t upstream_running(const struct upstream *u)
+uint32_t fetch_running(const struct fetch *u)
 {
     return u->running;
 }

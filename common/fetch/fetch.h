@@ -2,7 +2,7 @@
  * (PERFORMANCE rule 7), sockets stay registered in the daemon's epoll between requests (rule 6),
  * easy handles are reused.
  *
- * One call of upstream_start is one request on the wire: a POST is never sent again by itself
+ * One call of fetch_start is one request on the wire: a POST is never sent again by itself
  * (RELIABILITY fact 9), redirects are not followed, no proxy, .netrc or credentials come from the
  * environment, only http and https are spoken, and the address is looked at when the socket is
  * made. */
@@ -14,11 +14,11 @@
 #include "common/fetch/headers.h"
 #include "common/runtime/loop.h"
 
-struct upstream;
-struct upstream_origin;  /* one base URL with one key */
-struct upstream_request; /* one request on its way */
+struct fetch;
+struct fetch_origin;   /* one base URL with one key */
+struct fetch_transfer; /* one request on its way */
 
-struct upstream_options {
+struct fetch_options {
     uint32_t shards;
     uint32_t max_connections; /* kept open, over all shards */
     uint64_t connect_timeout_ms;
@@ -26,13 +26,13 @@ struct upstream_options {
     bool http2;                  /* offer it to https upstreams */
 };
 
-enum err upstream_create(struct upstream **out, struct loop *loop,
-                         const struct upstream_options *options) NODISCARD;
+enum err fetch_create(struct fetch **out, struct loop *loop,
+                      const struct fetch_options *options) NODISCARD;
 /* Cancels what runs without telling anybody, closes all connections. Origins may outlive it. */
-void upstream_destroy(struct upstream **u);
-uint32_t upstream_running(const struct upstream *u);
+void fetch_destroy(struct fetch **u);
+uint32_t fetch_running(const struct fetch *u);
 
-struct upstream_origin_spec {
+struct fetch_origin_spec {
     struct span base_url;            /* "https://api.openai.com/v1" */
     const struct secret *key_header; /* "Authorization: Bearer …"; borrowed; NULL = none */
     const struct span
@@ -43,15 +43,15 @@ struct upstream_origin_spec {
 };
 
 /* ERR_INVALID: not a URL that can be used; ERR_DENIED: http, and not private. */
-enum err upstream_origin_create(const struct upstream_origin_spec *spec,
-                                struct upstream_origin **out) NODISCARD;
+enum err fetch_origin_create(const struct fetch_origin_spec *spec,
+                             struct fetch_origin **out) NODISCARD;
 /* None of its requests may be running. Takes NULL, nulls. */
-void upstream_origin_destroy(struct upstream_origin **origin);
+void fetch_origin_destroy(struct fetch_origin **origin);
 
 /* What a request hears: on_head once, on_bytes any number of times, then on_end or on_failure, and
  * the request is gone when that is called. Each may start and cancel requests, this one included.
  */
-struct upstream_handler {
+struct fetch_handler {
     void (*on_head)(void *ctx, unsigned status, const struct upstream_headers *headers);
     void (*on_bytes)(void *ctx, struct span bytes);
     void (*on_end)(void *ctx);
@@ -60,8 +60,8 @@ struct upstream_handler {
     void (*on_failure)(void *ctx, unsigned error_class, struct span message, bool sent);
 };
 
-struct upstream_spec {
-    struct upstream_origin *origin;
+struct fetch_spec {
+    struct fetch_origin *origin;
     const char *method; /* "POST", "GET", "DELETE" */
     struct span path;   /* behind the origin's base URL */
     struct span url; /* or a whole URL: the key goes there only within the same site over https, or
@@ -71,18 +71,18 @@ struct upstream_spec {
     bool accept_stream;
     uint64_t first_byte_ms; /* until the first byte of the answer's body */
     uint64_t idle_ms;       /* between two reads after it, while not paused */
-    const struct upstream_handler *handler;
+    const struct fetch_handler *handler;
     void *ctx;
 };
 
-enum err upstream_start(struct upstream *u, const struct upstream_spec *spec,
-                        struct upstream_request **out) NODISCARD;
+enum err fetch_start(struct fetch *u, const struct fetch_spec *spec,
+                     struct fetch_transfer **out) NODISCARD;
 /* Ends it at once; nothing is heard of it again. Takes NULL, nulls. */
-void upstream_cancel(struct upstream_request **request);
+void fetch_cancel(struct fetch_transfer **request);
 /* Stops reading (at most one more read's bytes are kept), and goes on. */
-void upstream_pause(struct upstream_request *request);
-void upstream_resume(struct upstream_request *request);
+void fetch_pause(struct fetch_transfer *request);
+void fetch_resume(struct fetch_transfer *request);
 /* Bytes of the request may have reached the upstream. */
-bool upstream_sent(const struct upstream_request *request);
+bool fetch_sent(const struct fetch_transfer *request);
 
 #endif

@@ -22,7 +22,7 @@ enum {
 };
 
 struct shard {
-    struct upstream *up;
+    struct fetch *up;
     CURLM *multi;
     uint32_t running;
     bool due; /* in the list of those to be run at the end of the turn */
@@ -30,20 +30,20 @@ struct shard {
     struct loop_timer timer;
 };
 
-enum request_state { REQUEST_IDLE, REQUEST_RUNNING, REQUEST_DEAD };
+enum fetch_state { FETCH_IDLE, FETCH_RUNNING, FETCH_DEAD };
 
 /* What must wait until libcurl has returned: it refuses calls from within its callbacks. */
 enum deferred { DEFER_START = 1, DEFER_CANCEL = 2, DEFER_RESUME = 4 };
 
-struct upstream_request {
-    struct upstream *up;
+struct fetch_transfer {
+    struct fetch *up;
     CURL *easy;
     struct shard *shard;
-    enum request_state state;
+    enum fetch_state state;
     unsigned deferred;
-    struct upstream_request *next; /* in the idle or the deferred list */
-    struct upstream_request *next_running, *prev_running;
-    struct upstream_spec spec;
+    struct fetch_transfer *next; /* in the idle or the deferred list */
+    struct fetch_transfer *next_running, *prev_running;
+    struct fetch_spec spec;
     size_t body_read;
     unsigned tries; /* times that libcurl was about to put it on a wire */
     uint64_t received_bytes;
@@ -54,7 +54,7 @@ struct upstream_request {
     unsigned verdict; /* an error class of our own making; libcurl's failure only carries it out */
     struct span verdict_message;
     /* kept between requests, so that what has not changed is not set again */
-    struct upstream_origin *origin;
+    struct fetch_origin *origin;
     uint64_t origin_serial;
     long buffer_bytes;
     struct buf url, lines;
@@ -63,14 +63,14 @@ struct upstream_request {
     char error[CURL_ERROR_SIZE];
 };
 
-struct upstream {
+struct fetch {
     struct loop *loop;
-    struct upstream_options options;
+    struct fetch_options options;
     struct socket_table sockets;
     CURLSH *share;
     struct shard *shards;
     struct shard *due;
-    struct upstream_request *idle, *deferred, *running_list;
+    struct fetch_transfer *idle, *deferred, *running_list;
     uint32_t idle_count, running;
     uint64_t serials; /* origins seen */
     char *default_ca; /* libcurl's own CA file */
@@ -81,17 +81,17 @@ struct upstream {
 
 /* ---- upstream_callbacks.c ---- */
 /* All of libcurl's callbacks of one easy handle, and what never changes. */
-void upstream_set_callbacks(struct upstream_request *r);
+void fetch_set_callbacks(struct fetch_transfer *r);
 /* Reads status and head, tells the handler. false: the answer is refused (verdict set) or has been
  * cancelled. */
-bool upstream_take_head(struct upstream_request *r);
+bool fetch_take_head(struct fetch_transfer *r);
 /* What libcurl's failure will be reported as. */
-void upstream_give_up(struct upstream_request *r, unsigned error_class, struct span message);
+void fetch_give_up(struct fetch_transfer *r, unsigned error_class, struct span message);
 
-/* ---- upstream_prepare.c ---- */
+/* ---- fetch_prepare.c ---- */
 /* Puts a spec onto the easy handle. ERR_INVALID, ERR_TOO_BIG. */
-enum err upstream_prepare(struct upstream_request *r, const struct upstream_spec *spec) NODISCARD;
+enum err fetch_prepare(struct fetch_transfer *r, const struct fetch_spec *spec) NODISCARD;
 /* Frees what a finished request need not keep. */
-void upstream_trim(struct upstream_request *r);
+void fetch_trim(struct fetch_transfer *r);
 
 #endif

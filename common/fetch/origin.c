@@ -28,7 +28,7 @@ static size_t authority_length(struct span url)
     return scheme + host;
 }
 
-bool origin_allows_url(const struct upstream_origin *o, struct span url)
+bool origin_allows_url(const struct fetch_origin *o, struct span url)
 {
     return authority_length(url) != 0 && (span_starts(url, "https://") || o->private_network);
 }
@@ -44,7 +44,7 @@ static struct span parent_domain(struct span authority)
                                                                                    : SPAN_NONE;
 }
 
-bool origin_trusts_url(const struct upstream_origin *o, struct span url)
+bool origin_trusts_url(const struct fetch_origin *o, struct span url)
 {
     size_t n = authority_length(url);
     struct span own = span_first(o->base_url, o->authority_len), its = span_first(url, n);
@@ -60,7 +60,7 @@ bool origin_trusts_url(const struct upstream_origin *o, struct span url)
     return strncasecmp(its.data + its.len - parent.len, parent.data, parent.len) == 0;
 }
 
-static bool push(struct upstream_origin *o, struct curl_slist **head, char *line)
+static bool push(struct fetch_origin *o, struct curl_slist **head, char *line)
 {
     struct curl_slist *node = ARENA_NEW(&o->arena, struct curl_slist);
     if (!node || !line)
@@ -71,12 +71,12 @@ static bool push(struct upstream_origin *o, struct curl_slist **head, char *line
     return true;
 }
 
-static bool push_text(struct upstream_origin *o, const char *line)
+static bool push_text(struct fetch_origin *o, const char *line)
 {
     return push(o, &o->common, arena_strdup(&o->arena, span_str(line)));
 }
 
-static enum err add_headers(struct upstream_origin *o, const struct upstream_origin_spec *spec)
+static enum err add_headers(struct fetch_origin *o, const struct fetch_origin_spec *spec)
 {
     if (spec->default_header_count > ORIGIN_MAX_DEFAULTS)
         return ERR_TOO_BIG;
@@ -101,13 +101,12 @@ static enum err add_headers(struct upstream_origin *o, const struct upstream_ori
     return push(o, &o->with_key, key.to) ? OK : ERR_NOMEM;
 }
 
-static const char *keep(struct upstream_origin *o, const char *text)
+static const char *keep(struct fetch_origin *o, const char *text)
 {
     return text && *text ? arena_strdup(&o->arena, span_str(text)) : NULL;
 }
 
-enum err upstream_origin_create(const struct upstream_origin_spec *spec,
-                                struct upstream_origin **out)
+enum err fetch_origin_create(const struct fetch_origin_spec *spec, struct fetch_origin **out)
 {
     *out = NULL;
     struct span url = spec->base_url;
@@ -118,7 +117,7 @@ enum err upstream_origin_create(const struct upstream_origin_spec *spec,
         return ERR_INVALID;
     if (!span_starts(url, "https://") && !spec->private_network)
         return ERR_DENIED;
-    struct upstream_origin *o = calloc(1, sizeof *o);
+    struct fetch_origin *o = calloc(1, sizeof *o);
     if (!o)
         return ERR_NOMEM;
     arena_init(&o->arena, 1 << 20);
@@ -132,11 +131,11 @@ enum err upstream_origin_create(const struct upstream_origin_spec *spec,
     if (err == OK)
         *out = o;
     else
-        upstream_origin_destroy(&o);
+        fetch_origin_destroy(&o);
     return err;
 }
 
-void upstream_origin_destroy(struct upstream_origin **origin)
+void fetch_origin_destroy(struct fetch_origin **origin)
 {
     if (!*origin)
         return;

@@ -10,7 +10,7 @@
 
 enum { ORIGIN_MAX_DEFAULTS = 32 };
 
-struct upstream_origin {
+struct fetch_origin {
     struct arena arena;
     struct span base_url; /* NUL-terminated, no slash at its end */
     size_t authority_len; /* of base_url: scheme://host:port */
@@ -24,7 +24,7 @@ struct upstream_origin {
 };
 
 /* May this URL be asked at all, and may it carry the key? (WIRE 24) */
-bool origin_allows_url(const struct upstream_origin *o, struct span url);
-bool origin_trusts_url(const struct upstream_origin *o, struct span url);
+bool origin_allows_url(const struct fetch_origin *o, struct span url);
+bool origin_trusts_url(const struct fetch_origin *o, struct span url);
 
 #endif

@@ -1,7 +1,7 @@
 /* Puts a request onto a reused easy handle, setting only what differs from its last one. */
 #include "common/fetch/fetch_internal.h"
 
-static void set_origin(struct upstream_request *r, struct upstream_origin *o)
+static void set_origin(struct fetch_transfer *r, struct fetch_origin *o)
 {
     bool http2 = o->https && r->up->options.http2;
     r->origin = o;
@@ -18,7 +18,7 @@ static void set_origin(struct upstream_request *r, struct upstream_origin *o)
 /* Parsed here, once, since libcurl parses what it is given as text for every request anew. The text
  * is set first: it is what libcurl reports, and it would not take a newer one from the parsed URL.
  */
-static enum err parse_url(struct upstream_request *r)
+static enum err parse_url(struct fetch_transfer *r)
 {
     (void)curl_easy_setopt(r->easy, CURLOPT_CURLU, NULL);
     if (curl_easy_setopt(r->easy, CURLOPT_URL, r->url.data) != CURLE_OK)
@@ -32,7 +32,7 @@ static enum err parse_url(struct upstream_request *r)
     return curl_easy_setopt(r->easy, CURLOPT_CURLU, r->parsed) == CURLE_OK ? OK : ERR_INVALID;
 }
 
-static enum err set_url(struct upstream_request *r, const struct upstream_spec *spec)
+static enum err set_url(struct fetch_transfer *r, const struct fetch_spec *spec)
 {
     struct buf *url = &r->url;
     struct span base = spec->url.len ? spec->url : spec->origin->base_url;
@@ -64,7 +64,7 @@ static bool carries(struct span lines, const char *default_line)
     return false;
 }
 
-static bool add_node(struct upstream_request *r, size_t *count, char *line)
+static bool add_node(struct fetch_transfer *r, size_t *count, char *line)
 {
     if (*count == MAX_LINES)
         return false;
@@ -76,11 +76,11 @@ static bool add_node(struct upstream_request *r, size_t *count, char *line)
 
 /* The request's own fields, then the origin's defaults it does not carry, then the origin's shared
  * list. */
-static enum err set_headers(struct upstream_request *r, const struct upstream_spec *spec)
+static enum err set_headers(struct fetch_transfer *r, const struct fetch_spec *spec)
 {
     static char json_type[] = "Content-Type: application/json";
     static char stream[] = "Accept: text/event-stream", json[] = "Accept: application/json";
-    struct upstream_origin *o = spec->origin;
+    struct fetch_origin *o = spec->origin;
     size_t n = 0;
     bool fits = add_node(r, &n, spec->accept_stream ? stream : json);
     if (spec->body.len && !carries(spec->headers, json_type))
@@ -109,7 +109,7 @@ static enum err set_headers(struct upstream_request *r, const struct upstream_sp
 /* A small body leaves in one write with the head (4 µs cheaper than being asked for it). What keeps
  * it from being sent twice is on_before_request; for a large one, which libcurl reads from us,
  * on_seek too. */
-static void set_body(struct upstream_request *r, struct span body)
+static void set_body(struct fetch_transfer *r, struct span body)
 {
     bool small = body.len <= SMALL_BODY_BYTES;
     (void)curl_easy_setopt(r->easy, CURLOPT_POST, 1L);
@@ -120,7 +120,7 @@ static void set_body(struct upstream_request *r, struct span body)
                                              : NULL);
 }
 
-static void set_method(struct upstream_request *r, const struct upstream_spec *spec)
+static void set_method(struct fetch_transfer *r, const struct fetch_spec *spec)
 {
     bool post = strcmp(spec->method, "POST") == 0, get = strcmp(spec->method, "GET") == 0;
     if (post)
@@ -132,7 +132,7 @@ static void set_method(struct upstream_request *r, const struct upstream_spec *s
 
 /* A stream comes in small pieces and may stay open for minutes, many at once: it gets less memory.
  */
-static void set_buffer(struct upstream_request *r, bool stream)
+static void set_buffer(struct fetch_transfer *r, bool stream)
 {
     long bytes = stream ? STREAM_RECEIVE_BYTES : RECEIVE_BYTES;
     if (r->buffer_bytes != bytes)
@@ -140,7 +140,7 @@ static void set_buffer(struct upstream_request *r, bool stream)
     r->buffer_bytes = bytes;
 }
 
-static void reset_request(struct upstream_request *r, const struct upstream_spec *spec)
+static void reset_request(struct fetch_transfer *r, const struct fetch_spec *spec)
 {
     r->spec = *spec;
     r->body_read = 0;
@@ -155,7 +155,7 @@ static void reset_request(struct upstream_request *r, const struct upstream_spec
     r->error[0] = '\0';
 }
 
-enum err upstream_prepare(struct upstream_request *r, const struct upstream_spec *spec)
+enum err fetch_prepare(struct fetch_transfer *r, const struct fetch_spec *spec)
 {
     reset_request(r, spec);
     if (!spec->origin->serial)
@@ -173,9 +173,9 @@ enum err upstream_prepare(struct upstream_request *r, const struct upstream_spec
     return err;
 }
 
-void upstream_trim(struct upstream_request *r)
+void fetch_trim(struct fetch_transfer *r)
 {
     if (r->spec.body.len > KEPT_BODY_BYTES)
         (void)curl_easy_setopt(r->easy, CURLOPT_POSTFIELDS, NULL);
-    r->spec = (struct upstream_spec){0};
+    r->spec = (struct fetch_spec){0};
 }

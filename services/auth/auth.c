@@ -133,7 +133,7 @@ static void on_tick(void *ctx)
     }
     probe_store(a, now.now_ns);
     lease_sweep(&a->leases, now.now_ns);
-    holds_sweep(&a->holds, now.now_ns);
+    reservations_sweep(&a->reservations, now.now_ns);
     loop_timer_start(a->d->loop, &a->tick, TICK_MS, on_tick, a);
 }
 
@@ -259,9 +259,9 @@ static void put_together(struct auth *a, struct daemon *d)
     read_boot_id(a->boot_id);
     limits_init(&a->limits);
     leases_init(&a->leases, &a->limits);
-    holds_init(&a->holds, &a->limits);
-    a->holds.forget = forget_slot;
-    a->holds.forget_ctx = a;
+    reservations_init(&a->reservations, &a->limits);
+    a->reservations.forget = forget_slot;
+    a->reservations.forget_ctx = a;
     prices_load(&a->prices);
 }
 
@@ -269,7 +269,7 @@ static void connect_parts(struct auth *a)
 {
     a->admission.keys = a->ledger.keys = a->keys;
     a->admission.leases = a->ledger.leases = &a->leases;
-    a->admission.holds = a->ledger.holds = &a->holds;
+    a->admission.reservations = a->ledger.reservations = &a->reservations;
     a->admission.metrics = a->ledger.metrics = a->d->metrics;
     a->admission.limits = &a->limits;
     a->admission.responses = &a->responses;
@@ -334,7 +334,7 @@ void auth_stop(struct auth *a)
         loop_timer_stop(a->d->loop, &a->prune);
     }
     admission_free(&a->admission);
-    holds_free(&a->holds);
+    reservations_free(&a->reservations);
     responses_free(&a->responses);
     leases_free(&a->leases);
     keys_destroy(&a->keys);

@@ -13,7 +13,7 @@ struct auth {
     struct daemon *d;
     struct limits limits;
     struct leases leases;
-    struct holds holds;
+    struct reservations reservations;
     struct responses responses;
     struct keys *keys;
     struct prices prices;

@@ -29,7 +29,7 @@ void client_leave(struct bus_peer *peer)
     client_drop(c);
 }
 
-struct client *client_hold(struct client *c)
+struct client *client_reservation(struct client *c)
 {
     c->references++;
     return c;

@@ -17,7 +17,7 @@ struct client *client_create(struct bus_peer *peer);
 struct client *client_of(const struct bus_peer *peer);
 /* The peer is gone; the client goes with its last reference. */
 void client_leave(struct bus_peer *peer);
-struct client *client_hold(struct client *c);
+struct client *client_reservation(struct client *c);
 void client_drop(struct client *c);
 
 #endif

@@ -29,7 +29,7 @@ static void on_peer_up(void *self, struct bus_peer *peer)
     if (!c || !c->is_edge)
         return;
     a->edges++;
-    holds_owner_back(&a->holds, bus_peer_epoch(peer));
+    reservations_owner_back(&a->reservations, bus_peer_epoch(peer));
     if (auth_revoked_lately(a) &&
         bus_send(peer, (struct header){0}, MESSAGE_REVOKED, &(struct revoked){0}))
         log_warn("revoke_not_sent", LSTR("edge", bus_peer_name(peer)));
@@ -41,7 +41,7 @@ static void on_peer_down(void *self, struct bus_peer *peer)
     const struct client *c = client_of(peer);
     if (c && c->is_edge) {
         a->edges--;
-        holds_owner_gone(&a->holds, bus_peer_epoch(peer), auth_now(a).now_ns);
+        reservations_owner_gone(&a->reservations, bus_peer_epoch(peer), auth_now(a).now_ns);
         lease_forget_edge(&a->leases, c);
     }
     client_leave(peer);
@@ -80,7 +80,7 @@ static void on_settle(void *self, struct bus_peer *from, const struct bus_messag
         responses_remember(&a->responses, settle->upstream_id, settle->key_id, settle->started_ms);
     if (c)
         drop_unless(ledger_on_settle(&a->ledger, &m->header, settle, now.now_ns, now.wall_ms,
-                                     client_hold(c)),
+                                     client_reservation(c)),
                     c);
 }
 
@@ -98,7 +98,7 @@ static void on_release(void *self, struct bus_peer *from, const struct bus_messa
     }
     if (c)
         drop_unless(ledger_on_release(&a->ledger, &m->header, &m->body->release, c, now.now_ns,
-                                      now.wall_ms, client_hold(c)),
+                                      now.wall_ms, client_reservation(c)),
                     c);
 }
 

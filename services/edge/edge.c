@@ -177,7 +177,7 @@ void edge_on_peer_up(struct edge *e, struct bus_peer *peer)
     if (peer == e->d->auth) {
         e->auth_down_ms = 0;
         releases_due_now(e->releases);
-        admission_on_auth_up(e);
+        authorize_on_auth_up(e);
     } else if (is_broker(e, peer)) {
         e->brokers_down_ms = 0;
         relay_on_broker_up(e);
@@ -190,7 +190,7 @@ void edge_on_peer_down(struct edge *e, struct bus_peer *peer)
 {
     if (peer == e->d->auth) {
         e->auth_down_ms = edge_now_ms(e);
-        admission_on_auth_down(e);
+        authorize_on_auth_down(e);
     } else if (peer == e->d->metrics_peer) {
         status_on_metrics_down(e);
     } else if (is_broker(e, peer)) {

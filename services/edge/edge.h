@@ -10,7 +10,7 @@
 #include "services/edge/leases/leases.h"
 #include "services/edge/leases/releases.h"
 
-struct client_request;
+struct edge_request;
 
 enum { EDGE_PATIENCE_MS = 3000, EDGE_MAX_LEASES = 65536, EDGE_MAX_SPARE = 512, EDGE_ID_STOCK = 64 };
 
@@ -25,8 +25,8 @@ struct edge {
     uint64_t config_read_ms; /* wall clock */
 
     /* Requests that have not ended, by id; ended ones wait in `spare` with their arenas. */
-    struct client_request *requests;
-    struct client_request *spare;
+    struct edge_request *requests;
+    struct edge_request *spare;
     uint32_t request_count, spare_count;
 
     /* Since when there has been no auth, or no broker, to ask; 0 = there is one. Monotonic ms, so

@@ -51,19 +51,19 @@ static void on_drain(void *self, struct bus_peer *from, const struct bus_message
 static void on_allow(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
-    admission_on_allow(self, m);
+    authorize_on_allow(self, m);
 }
 
 static void on_deny(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
-    admission_on_deny(self, m);
+    authorize_on_deny(self, m);
 }
 
 static void on_revoked(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
-    admission_on_revoked(self, m);
+    authorize_on_revoked(self, m);
 }
 
 static void on_released(void *self, struct bus_peer *from, const struct bus_message *m)

@@ -28,7 +28,7 @@ static void drain(void *self)
 static bool drained(void *self)
 {
     const struct worker *w = self;
-    return jobs_running(w->jobs) == 0 && settles_pending(w->settles) == 0;
+    return attempts_running(w->attempts) == 0 && settles_pending(w->settles) == 0;
 }
 
 /* ---- brokers ---- */
@@ -36,21 +36,21 @@ static bool drained(void *self)
 static void on_dispatch(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     struct worker *w = self;
-    jobs_dispatch(w->jobs, w->setup, from, m, worker_job_limit(w));
+    attempts_dispatch(w->attempts, w->setup, from, m, worker_attempt_limit(w));
 }
 
 static void on_cancel(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     const struct worker *w = self;
     (void)from;
-    jobs_cancel(w->jobs, m);
+    attempts_cancel(w->attempts, m);
 }
 
 static void on_credit(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     const struct worker *w = self;
     (void)from;
-    jobs_credit(w->jobs, m, m->body->credit.bytes);
+    attempts_credit(w->attempts, m, m->body->credit.bytes);
 }
 
 /* ---- auth ---- */
@@ -67,7 +67,7 @@ static void on_settled(void *self, struct bus_peer *from, const struct bus_messa
 static void on_peer_up(void *self, struct bus_peer *peer)
 {
     struct worker *w = self;
-    if (!w->jobs)
+    if (!w->attempts)
         return;
     if (peer == w->d->auth)
         settles_due_now(w->settles);
@@ -78,9 +78,9 @@ static void on_peer_up(void *self, struct bus_peer *peer)
 static void on_peer_down(void *self, struct bus_peer *peer)
 {
     struct worker *w = self;
-    if (!w->jobs)
+    if (!w->attempts)
         return;
-    jobs_cancel_peer(w->jobs, peer);
+    attempts_cancel_peer(w->attempts, peer);
     worker_offer_slots(w);
 }
 

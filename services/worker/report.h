@@ -5,7 +5,7 @@
 #include "services/worker/attempt/attempts.h"
 
 /* m may be NULL. */
-void report_gauges(struct metric_client *m, const struct setup *setup, const struct jobs *jobs,
-                   const struct settles *settles);
+void report_gauges(struct metric_client *m, const struct setup *setup,
+                   const struct attempts *attempts, const struct settles *settles);
 
 #endif

@@ -26,7 +26,7 @@ void worker_offer_slots(struct worker *w)
     for (size_t i = 0; i < n; i++) {
         struct bus_peer *broker = w->d->brokers[i];
         shares[i].up = bus_peer_up(broker);
-        shares[i].running = jobs_running_of(w->jobs, broker);
+        shares[i].running = attempts_running_of(w->attempts, broker);
         shares[i].queued = shares[i].up ? bus_peer_queued(broker) : 0;
     }
     slots_update(&w->offers, shares, n, w->d->config->options.worker_slots, why, tell_slots, w);
@@ -38,7 +38,7 @@ static void on_upkeep(void *ctx)
     if (bus_peer_up(w->d->auth))
         settles_tick(w->settles, loop_now_ms(w->d->loop));
     worker_offer_slots(w);
-    report_gauges(w->d->metrics, w->setup, w->jobs, w->settles);
+    report_gauges(w->d->metrics, w->setup, w->attempts, w->settles);
     loop_timer_start(w->d->loop, &w->upkeep, UPKEEP_MS, on_upkeep, w);
 }
 
@@ -100,8 +100,8 @@ static enum err load_table(struct worker *w)
 void worker_close(struct worker *w)
 {
     loop_timer_stop(w->d->loop, &w->upkeep);
-    jobs_destroy(&w->jobs);
-    upstream_destroy(&w->upstream);
+    attempts_destroy(&w->attempts);
+    fetch_destroy(&w->fetch);
     setup_unref(&w->setup);
     settles_destroy(&w->settles);
     model_table_destroy(&w->table);
@@ -111,25 +111,24 @@ void worker_close(struct worker *w)
 static enum err open_parts(struct worker *w)
 {
     const struct config_options *o = &w->d->config->options;
-    struct upstream_options up = {o->worker_shards, o->worker_max_connections,
-                                  o->worker_connect_timeout, o->worker_max_response,
-                                  o->worker_http2};
+    struct fetch_options up = {o->worker_shards, o->worker_max_connections,
+                               o->worker_connect_timeout, o->worker_max_response, o->worker_http2};
     enum err err = load_table(w);
     if (err == OK)
         err = load_setup(w, &w->setup);
     if (err == OK)
-        err = upstream_create(&w->upstream, w->d->loop, &up);
+        err = fetch_create(&w->fetch, w->d->loop, &up);
     if (err == OK)
         err = settles_create(&w->settles, o->worker_max_pending_settles, send_settle, w);
-    struct job_env env = {.loop = w->d->loop,
-                          .upstream = w->upstream,
-                          .settles = w->settles,
-                          .table = w->table,
-                          .schemas = w->schemas,
-                          .metrics = w->d->metrics,
-                          .ctx = w,
-                          .send = send_to_broker};
-    return err == OK ? jobs_create(&w->jobs, &env) : err;
+    struct attempt_env env = {.loop = w->d->loop,
+                              .fetch = w->fetch,
+                              .settles = w->settles,
+                              .table = w->table,
+                              .schemas = w->schemas,
+                              .metrics = w->d->metrics,
+                              .ctx = w,
+                              .send = send_to_broker};
+    return err == OK ? attempts_create(&w->attempts, &env) : err;
 }
 
 enum err worker_open(struct worker *w, struct daemon *d)
@@ -152,7 +151,7 @@ void worker_reload(struct worker *w)
     struct setup *fresh;
     if (load_setup(w, &fresh) != OK)
         return;
-    setup_unref(&w->setup); /* running jobs hold the old one as long as they need it */
+    setup_unref(&w->setup); /* running attempts hold the old one as long as they need it */
     w->setup = fresh;
     w->offers = (struct offers){0};
     worker_offer_slots(w);
@@ -166,7 +165,7 @@ void worker_broker_up(struct worker *w, const struct bus_peer *broker)
     worker_offer_slots(w);
 }
 
-uint32_t worker_job_limit(const struct worker *w)
+uint32_t worker_attempt_limit(const struct worker *w)
 {
     uint32_t slots = w->d->config->options.worker_slots;
     if (w->d->draining)

@@ -12,9 +12,9 @@ struct worker {
     struct setup *setup;
     struct model_table *table;
     struct schema_cache *schemas;
-    struct upstream *upstream;
+    struct fetch *fetch;
     struct settles *settles;
-    struct jobs *jobs; /* NULL until worker_open has succeeded */
+    struct attempts *attempts; /* NULL until worker_open has succeeded */
     struct offers offers;
     struct loop_timer upkeep;
 };
@@ -27,7 +27,7 @@ void worker_reload(struct worker *w);
 /* Tells brokers what they may send, where that has changed. */
 void worker_offer_slots(struct worker *w);
 void worker_broker_up(struct worker *w, const struct bus_peer *broker);
-/* Jobs at once, whatever was offered. */
-uint32_t worker_job_limit(const struct worker *w);
+/* Attempts at once, whatever was offered. */
+uint32_t worker_attempt_limit(const struct worker *w);
 
 #endif

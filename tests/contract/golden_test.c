@@ -62,8 +62,8 @@ static void check_whole_error(struct driver *d, const char *name)
     assert_int_equal(json_parse(&doc, expected, JSON_DEPTH_MAX), OK);
     int64_t status;
     assert_true(json_i64(json_get(json_root(&doc), "status"), &status));
-    assert_false(call_committed(d->call));
-    assert_int_equal(call_result(d->call)->status, status);
+    assert_false(pipeline_committed(d->pipeline));
+    assert_int_equal(pipeline_result(d->pipeline)->status, status);
     expect_json(contract_output(d), json_raw(json_get(json_root(&doc), "body")), name, 0);
     json_doc_free(&doc);
     file_free(expected);
@@ -138,7 +138,7 @@ static void answer_schema(struct driver *d, const char *name)
     file_free(schema);
 }
 
-static void check_whole_request(const struct exchange *x, struct span expected, const char *name)
+static void check_whole_request(const struct transfer *x, struct span expected, const char *name)
 {
     struct json_doc doc = {0};
     assert_int_equal(json_parse(&doc, expected, JSON_DEPTH_MAX), OK);
@@ -240,8 +240,8 @@ static void check_error(struct driver *d, const char *name, const char *client)
     struct json root = json_root(&doc), headers = json_get(root, "headers");
     int64_t status;
     assert_true(json_i64(json_get(root, "status"), &status));
-    assert_int_equal(call_result(d->call)->status, status);
-    const struct fault *f = call_fault(d->call);
+    assert_int_equal(pipeline_result(d->pipeline)->status, status);
+    const struct fault *f = pipeline_fault(d->pipeline);
     uint64_t seconds;
     if (span_to_u64(json_text(json_get(headers, "retry-after")), &seconds))
         assert_int_equal((f->retry_after_ms + 999) / 1000, seconds);

@@ -518,9 +518,9 @@ enum { CASES = sizeof cases / sizeof *cases };
 static void check(struct driver *d, const struct answer_case *c)
 {
     if (c->status) {
-        assert_int_equal(call_state(d->call), CALL_FAILED);
-        assert_false(call_committed(d->call));
-        assert_int_equal(call_result(d->call)->status, c->status);
+        assert_int_equal(pipeline_state(d->pipeline), PIPELINE_FAILED);
+        assert_false(pipeline_committed(d->pipeline));
+        assert_int_equal(pipeline_result(d->pipeline)->status, c->status);
         return;
     }
     struct span out = contract_output(d);
@@ -592,9 +592,9 @@ static void h081_one_read(void **state)
     contract_start(&d, STREAM);
     driver_stream_head(&d, 0);
     driver_text(&d, 0, A_HI A_OVERLOADED);
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_true(call_committed(d.call));
-    assert_int_equal(call_result(d.call)->status, 200);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_true(pipeline_committed(d.pipeline));
+    assert_int_equal(pipeline_result(d.pipeline)->status, 200);
     driver_done(&d);
 }
 
@@ -622,8 +622,8 @@ static void h096_cut(void **state)
         driver_fail(&d, 0, ERROR_UPSTREAM_CLOSED);
         struct buf digest = stream_digest(contract_output(&d), true);
         assert_string_equal(digest.data, cuts[i].digest);
-        if (call_state(d.call) == CALL_FAILED)
-            assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+        if (pipeline_state(d.pipeline) == PIPELINE_FAILED)
+            assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_CLOSED);
         buf_free(&digest);
         driver_done(&d);
     }
@@ -642,7 +642,7 @@ static void h047(void **state)
     expect_at(contract_sent(&d, 0), "stop_sequences", "[\"END\"]");
     driver_stream_head(&d, 0);
     driver_text(&d, 0, A_START A_TEXT_BLOCK(0) A_TEXT(0, "one") A_TEXT(0, " line\\nand more"));
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     struct buf digest = stream_digest(contract_output(&d), false);
     assert_string_equal(digest.data, "role content=one content= line finish=stop DONE");
     buf_free(&digest);
@@ -658,8 +658,8 @@ static void expect_error(enum api api, const struct provider *provider, unsigned
     contract_init(&d, api, provider, "m");
     contract_start(&d, UNARY);
     driver_answer(&d, 0, status, headers, body);
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_int_equal(call_result(d.call)->status, expected_status);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(pipeline_result(d.pipeline)->status, expected_status);
     expect_json(contract_output(&d), span_str(expected_body), body, 0);
     driver_done(&d);
 }
@@ -693,7 +693,7 @@ static void h121(void **state)
         contract_init(&d, API_OPENAI_CHAT, both[i], "m");
         contract_start(&d, UNARY);
         driver_answer(&d, 0, 502, "content-type: text/html\n", html);
-        assert_int_equal(call_result(d.call)->status, 503);
+        assert_int_equal(pipeline_result(d.pipeline)->status, 503);
         struct span out = contract_output(&d);
         assert_int_equal(span_find_span(out, SPAN("<h")), out.len);
         driver_done(&d);
@@ -720,7 +720,7 @@ static void h122(void **state)
         contract_start(&d, UNARY);
         driver_answer(&d, 0, 429, forms[i / 2].headers,
                       "{\"error\":{\"message\":\"slow\",\"type\":\"rate_limit_error\"}}");
-        uint64_t ms = call_fault(d.call)->retry_after_ms;
+        uint64_t ms = pipeline_fault(d.pipeline)->retry_after_ms;
         if (forms[i / 2].ms == 0)
             assert_in_range(ms, 0, 1);
         else
@@ -750,7 +750,8 @@ static void h124(void **state)
                   "{\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"m\","
                   "\"details\":{\"error_code\":"
                   "\"enforced_spend_limit_reached\"}}}");
-    assert_true(call_fault(d.call)->final || !error_should_retry(call_fault(d.call)->error_class));
+    assert_true(pipeline_fault(d.pipeline)->final ||
+                !error_should_retry(pipeline_fault(d.pipeline)->error_class));
     driver_done(&d);
 }
 
@@ -770,7 +771,7 @@ static void h127(void **state)
         contract_init(&d, API_OPENAI_CHAT, &provider_openai, "m");
         contract_start(&d, UNARY);
         driver_answer(&d, 0, 400, PLAIN_JSON, body);
-        struct span message = call_fault(d.call)->message;
+        struct span message = pipeline_fault(d.pipeline)->message;
         assert_true(message.len > 0);
         assert_int_equal(span_find_span(message, span_str(secrets[i])), message.len);
         driver_done(&d);

@@ -51,7 +51,7 @@ static void begin_stream(struct driver *d)
 
 static void expect_content(struct driver *d, const char *raw)
 {
-    assert_int_equal(call_state(d->call), CALL_DONE);
+    assert_int_equal(pipeline_state(d->pipeline), PIPELINE_DONE);
     expect_at(contract_output(d), "choices.0.message.content", raw);
 }
 
@@ -69,7 +69,7 @@ static void h108(void **state)
     begin(&d, UNARY);
     contract_answer(&d, 1, 201, SPAN(STATUS("processing", "[\"all\",\" of it\"]")));
     for (size_t i = 2; i < 4; i++) {
-        assert_int_equal(call_state(d.call), CALL_RUNNING);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
         assert_in_range(d.wait_ms, 1, 2000);
         driver_timer(&d, 1000 * i);
         assert_int_equal(d.sent_count, i + 1);
@@ -99,7 +99,7 @@ static void h108_recorded(void **state)
     struct driver d;
     begin(&d, UNARY);
     contract_answer(&d, 1, 201, json_raw(body));
-    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
     assert_true(d.wait_ms > 0);
     driver_done(&d);
     json_doc_free(&doc);
@@ -149,7 +149,7 @@ static void h111(void **state)
     begin_stream(&d);
     driver_text(&d, 2,
                 "event: output\ndata: a\n\nevent: done\ndata: {\"reason\":\"canceled\"}\n\n");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
     expect_digest(&d, "role content=a error=prediction_canceled");
     driver_done(&d);
 }
@@ -166,7 +166,7 @@ static void h112(void **state)
             driver_fail(&d, 2, ERROR_UPSTREAM_RESET);
         else
             driver_end(&d, 2);
-        assert_int_equal(call_state(d.call), CALL_RUNNING);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
         assert_int_equal(d.sent_count, 4);
         assert_true(span_is(d.sent[3]->path, "/predictions/p1"));
         contract_answer(
@@ -210,12 +210,12 @@ static void h113(void **state)
         struct driver d;
         begin(&d, STREAM);
         contract_answer(&d, 1, 201, span_str(poisoned[i]));
-        if (call_state(d.call) == CALL_RUNNING) {
+        if (pipeline_state(d.pipeline) == PIPELINE_RUNNING) {
             driver_timer(&d, 500);
             assert_true(d.sent_count >= 3);
             assert_true(span_is(d.sent[2]->path, "/predictions/p1"));
         }
-        call_cancel(d.call);
+        pipeline_cancel(d.pipeline);
         driver_pump(&d);
         expect_no_foreign_exchange(&d);
         driver_done(&d);
@@ -228,8 +228,8 @@ static void h114(void **state)
     struct driver d;
     begin(&d, UNARY);
     contract_answer(&d, 1, 201, SPAN(STATUS("processing", "null")));
-    call_cancel(d.call);
-    call_cancel(d.call);
+    pipeline_cancel(d.pipeline);
+    pipeline_cancel(d.pipeline);
     driver_pump(&d);
     assert_int_equal(d.sent_count, 3);
     assert_string_equal(d.sent[2]->method, "POST");
@@ -263,7 +263,7 @@ static void h115_stream(void **state)
     contract_answer(&d, 1, 201, SPAN(STATUS("starting", "null")));
     driver_stream_head(&d, 2);
     driver_text(&d, 2, "event: output\ndata: one\n\nevent: output\ndata: , two\n\n");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     expect_digest(&d, "role content=one finish=stop DONE");
     assert_int_equal(d.sent_count, 4);
     assert_true(span_is(d.sent[3]->path, "/predictions/p1/cancel"));
@@ -289,8 +289,8 @@ static void h117(void **state)
     contract_answer(
         &d, 1, 201,
         SPAN(PREDICTION("\"status\":\"failed\",\"output\":null,\"error\":\"CUDA out of memory\"")));
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_int_equal(call_result(d.call)->status, 503);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(pipeline_result(d.pipeline)->status, 503);
     expect_json(contract_output(&d),
                 SPAN("{\"error\":{\"message\":\"*\",\"type\":\"server_error\",\"param\":null,"
                      "\"code\":\"prediction_failed\"}}"),

@@ -20,7 +20,7 @@ struct request_case {
     const char *param;    /* … for this member */
     const char *message;  /* … with these words among others */
     const char *base_url; /* of another endpoint than the provider's own */
-    const char *quirk;
+    const char *mark;
 };
 
 #define USER_HI "{\"role\":\"user\",\"content\":\"hi\"}"
@@ -442,7 +442,7 @@ static const struct request_case cases[] = {
      "],\"stop_sequences\":[\"a\",\"b\",\"c\",\"d\",\"e\"]}",
      {{"stop", "[\"a\",\"b\",\"c\",\"d\",\"e\"]"}},
      .base_url = COMPATIBLE,
-     .quirk = "many_stops"},
+     .mark = "many_stops"},
     {.name = "H105 thinking history",
      A2O,
      "gpt-x",
@@ -495,7 +495,7 @@ static void expect_sent(struct driver *d, const struct request_case *c)
         else
             expect_nothing_at(sent, c->checks[i].path);
     }
-    struct span headers = call_result(d->call)->headers;
+    struct span headers = pipeline_result(d->pipeline)->headers;
     if (c->dropped && span_find_span(headers, span_str(c->dropped)) == headers.len)
         fail_msg("%s is not in %.*s", c->dropped, SPAN_ARG(headers));
 }
@@ -503,11 +503,11 @@ static void expect_sent(struct driver *d, const struct request_case *c)
 static void run(void **state)
 {
     const struct request_case *c = *state;
-    const char *quirk = c->quirk;
-    struct config_provider host = {.quirks = {&quirk, quirk ? 1 : 0}};
+    const char *mark = c->mark;
+    struct config_provider provider_config = {.quirks = {&mark, mark ? 1 : 0}};
     struct driver d;
     contract_init(&d, c->api, c->provider, c->model);
-    d.spec.host = &host;
+    d.spec.provider_config = &provider_config;
     if (c->base_url)
         d.spec.base_url = span_str(c->base_url);
     enum err err = driver_start(&d, c->body);
@@ -579,12 +579,12 @@ static void h107(void **state)
     struct json_doc doc = {0};
     assert_int_equal(json_parse(&doc, contract_sent(&d, 0), 64), OK);
     struct json messages = json_get(json_root(&doc), "messages");
-    struct span call =
+    struct span pipeline =
         json_text(json_get(json_at(json_get(json_at(messages, 1), "tool_calls"), 0), "id"));
     struct span result = json_text(json_get(json_at(messages, 2), "tool_call_id"));
-    assert_true(span_starts(call, "call_"));
-    assert_int_equal(call.len, strlen("call_") + 32);
-    assert_true(span_equals(call, result));
+    assert_true(span_starts(pipeline, "call_"));
+    assert_int_equal(pipeline.len, strlen("call_") + 32);
+    assert_true(span_equals(pipeline, result));
     json_doc_free(&doc);
     driver_done(&d);
 }

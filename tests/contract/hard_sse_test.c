@@ -224,7 +224,7 @@ static void h016(void **state)
                          "\"finish_reason\":"
                          "\"stop\"}]}\n\ndata:\n\ndata: [DONE]\n\n"),
                     (struct cut){CUT_NONE, 0});
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     driver_done(&d);
 }
 
@@ -244,7 +244,7 @@ static void h017(void **state)
                     "\"stop\"}]}\r\n\r\n"
                     "data:  [DONE] \r\n\r\n");
         /* before the connection ends */
-        assert_int_equal(call_state(d.call), CALL_DONE);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
         driver_done(&d);
     }
 }
@@ -290,10 +290,10 @@ static void h019(void **state)
         driver_stream_head(&d, 0);
         driver_text(&d, 0, "data: {\"");
         size_t sent = 0;
-        for (; sent < LINE && call_state(d.call) == CALL_RUNNING; sent += PIECE)
+        for (; sent < LINE && pipeline_state(d.pipeline) == PIPELINE_RUNNING; sent += PIECE)
             driver_bytes(&d, 0, span_of(piece, PIECE));
-        assert_int_equal(call_state(d.call), CALL_FAILED);
-        assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+        assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
         assert_in_range(sent, SSE_MAX_LINE - PIECE, SSE_MAX_LINE + PIECE);
         driver_done(&d);
     }

@@ -8,7 +8,7 @@
 #define TEXT "Hello, w\xc3\xb6rld!"
 enum { MAX_STEPS = 16 };
 
-/* ---- a scenario: the answers to the exchanges, in order ---- */
+/* ---- a scenario: the answers to the transfers, in order ---- */
 
 struct step {
     unsigned status;
@@ -89,14 +89,14 @@ static void begin(struct driver *d, const struct scenario *s, enum api api, bool
     contract_start(d, request_for(api, stream));
 }
 
-/* Answers exchange `at`, waiting for it if the provider polls. False: it was never asked for. */
+/* Answers transfer `at`, waiting for it if the provider polls. False: it was never asked for. */
 static bool answer(struct driver *d, const struct scenario *s, size_t at, struct span body,
                    struct cut cut)
 {
     const struct step *step = &s->steps[at];
-    if (at >= d->sent_count && d->wait_ms && call_state(d->call) == CALL_RUNNING)
+    if (at >= d->sent_count && d->wait_ms && pipeline_state(d->pipeline) == PIPELINE_RUNNING)
         driver_timer(d, 1000 + at);
-    if (at >= d->sent_count || call_state(d->call) != CALL_RUNNING)
+    if (at >= d->sent_count || pipeline_state(d->pipeline) != PIPELINE_RUNNING)
         return false;
     if (step->events) {
         contract_stream(d, at, body, cut);
@@ -166,7 +166,7 @@ static bool has_end_mark(const struct driver *d, enum api api)
 static void expect_whole(struct driver *d, const struct scenario *s, enum api api, bool stream)
 {
     struct span out = contract_output(d);
-    if (call_state(d->call) != CALL_DONE)
+    if (pipeline_state(d->pipeline) != PIPELINE_DONE)
         fail_msg("%s: %.*s", s->provider->name, SPAN_ARG(out));
     if (!has_full_text(d, api, stream))
         fail_msg("%s answers %.*s", s->provider->name, SPAN_ARG(out));
@@ -177,7 +177,7 @@ static void expect_whole(struct driver *d, const struct scenario *s, enum api ap
     struct span rest = span_trim(usage);
     uint64_t input = 0, output = 0;
     assert_true(span_to_u64(span_cut(&rest, ' '), &input) && span_to_u64(rest, &output));
-    const struct call_result *r = call_result(d->call);
+    const struct pipeline_result *r = pipeline_result(d->pipeline);
     assert_int_equal(r->usage.input, input);
     assert_int_equal(r->usage.output, output);
     assert_false(r->estimated);
@@ -233,7 +233,7 @@ static void answers_in_a_stream(void **state)
 
 /* Plain HTTP that other code can trust: JSON bodies, clean headers, no secret, no absolute URL
  * unless it is a stream's. */
-static void expect_clean(const struct exchange *x)
+static void expect_clean(const struct transfer *x)
 {
     struct json_doc doc = {0};
     assert_true(strcmp(x->method, "POST") == 0 || strcmp(x->method, "GET") == 0);
@@ -288,10 +288,10 @@ static void never_takes_half_for_whole(void **state)
                 assert_true(answer(&d, &s, i, s.steps[i].body, (struct cut){CUT_NONE, 0}));
             assert_true(
                 answer(&d, &s, last, span_first(s.steps[last].body, n), (struct cut){CUT_NONE, 0}));
-            if (call_state(d.call) == CALL_DONE && !has_full_text(&d, api, k == 1))
+            if (pipeline_state(d.pipeline) == PIPELINE_DONE && !has_full_text(&d, api, k == 1))
                 fail_msg("%s cut at %zu is done with %.*s", s.provider->name, n,
                          SPAN_ARG(buf_span(&d.output)));
-            if (call_state(d.call) != CALL_DONE && k == 1)
+            if (pipeline_state(d.pipeline) != PIPELINE_DONE && k == 1)
                 assert_false(has_end_mark(&d, api));
             driver_done(&d);
         }
@@ -312,8 +312,8 @@ static void keeps_the_class_of_a_lost_connection(void **state)
         for (; strcmp(d.sent[post]->method, "POST") != 0; post++)
             assert_true(answer(&d, &s, post, s.steps[post].body, (struct cut){CUT_NONE, 0}));
         driver_fail(&d, post, classes[i]);
-        assert_int_equal(call_state(d.call), CALL_FAILED);
-        assert_int_equal(call_fault(d.call)->error_class, classes[i]);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+        assert_int_equal(pipeline_fault(d.pipeline)->error_class, classes[i]);
         driver_done(&d);
     }
     unload(&s);
@@ -355,12 +355,13 @@ static void expect_mapped(const struct scenario *s, enum api api, size_t which, 
     for (; strcmp(d.sent[post]->method, "POST") != 0; post++)
         assert_true(answer(&d, s, post, s->steps[post].body, (struct cut){CUT_NONE, 0}));
     driver_answer(&d, post, statuses[which].status, "content-type: application/json\n", body);
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    const struct fault *f = call_fault(d.call);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    const struct fault *f = pipeline_fault(d.pipeline);
     unsigned expected = api_is_anthropic(api) ? statuses[which].anthropic : statuses[which].openai;
-    if (call_result(d.call)->status != expected)
+    if (pipeline_result(d.pipeline)->status != expected)
         fail_msg("%s maps %u with %s to %u (%s), not %u", s->provider->name, statuses[which].status,
-                 body, call_result(d.call)->status, error_info(f->error_class)->name, expected);
+                 body, pipeline_result(d.pipeline)->status, error_info(f->error_class)->name,
+                 expected);
     assert_true(f->message.len > 0 && f->message.len <= 1024);
     assert_int_equal(span_find(f->message, '<'), f->message.len);
     assert_int_equal(f->upstream_status, statuses[which].status);
@@ -411,7 +412,7 @@ static void takes_no_nonsense(void **state)
                 (s.provider->native_apis & 1u << apis[a]) != 0 && apis[a] != API_OPENAI_COMPLETIONS;
             contract_answer(&d, post, 200, span_str(bodies[i]));
             /* what passes through is only looked at */
-            if (call_state(d.call) == CALL_DONE && !native)
+            if (pipeline_state(d.pipeline) == PIPELINE_DONE && !native)
                 fail_msg("%s takes %s for an answer: %.*s", s.provider->name, bodies[i],
                          SPAN_ARG(buf_span(&d.output)));
             driver_done(&d);
@@ -420,7 +421,7 @@ static void takes_no_nonsense(void **state)
     unload(&s);
 }
 
-/* Wherever it stands: at most one detached exchange, and nothing else is asked for. */
+/* Wherever it stands: at most one detached transfer, and nothing else is asked for. */
 static void cancels_at_most_once(void **state)
 {
     static const char *const kinds[] = {"unary", "stream"};
@@ -433,13 +434,13 @@ static void cancels_at_most_once(void **state)
             for (size_t i = 0; i < stage; i++)
                 (void)answer(&d, &s, i, s.steps[i].body, (struct cut){CUT_NONE, 0});
             size_t before = d.sent_count;
-            call_cancel(d.call);
-            call_cancel(d.call);
+            pipeline_cancel(d.pipeline);
+            pipeline_cancel(d.pipeline);
             driver_pump(&d);
             assert_true(d.sent_count <= before + 1);
             if (d.sent_count > before)
                 assert_true(d.sent[before]->detached);
-            assert_int_not_equal(call_state(d.call), CALL_RUNNING);
+            assert_int_not_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
             driver_done(&d);
         }
         unload(&s);

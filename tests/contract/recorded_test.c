@@ -1,4 +1,4 @@
-/* Real exchanges, recorded elsewhere, go through unharmed: byte for byte on their own protocol,
+/* Real transfers, recorded elsewhere, go through unharmed: byte for byte on their own protocol,
  * whole in meaning on the other one. Skipped where the recordings are not there. */
 #include "contract/test_support.h"
 
@@ -114,10 +114,11 @@ static void check_translated(const char *path, enum api api, const struct provid
     assert_int_equal(json_parse(&doc, contract_output(&d), JSON_DEPTH_MAX), OK);
     append_texts(&said, response);
     append_texts(&heard, json_root(&doc));
-    if (call_state(d.call) != CALL_DONE || !span_equals(buf_span(&said), buf_span(&heard)))
+    if (pipeline_state(d.pipeline) != PIPELINE_DONE ||
+        !span_equals(buf_span(&said), buf_span(&heard)))
         fail_msg("%s becomes %.*s", path, SPAN_ARG(buf_span(&d.output)));
     struct json usage = json_get(response, "usage");
-    const struct call_result *r = call_result(d.call);
+    const struct pipeline_result *r = pipeline_result(d.pipeline);
     int64_t input = count_of(usage, "prompt_tokens") + count_of(usage, "input_tokens") +
                     count_of(usage, "cache_read_input_tokens") +
                     count_of(usage, "cache_creation_input_tokens");
@@ -148,10 +149,10 @@ static void check_error(struct json response, int64_t status)
     contract_init(&d, API_OPENAI_CHAT, &provider_anthropic, "m");
     contract_start(&d, ASK_CHAT);
     contract_answer(&d, 0, (unsigned)status, json_raw(response));
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_int_equal(call_result(d.call)->status, status);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(pipeline_result(d.pipeline)->status, status);
     struct span message = json_text(json_get(json_get(response, "error"), "message"));
-    assert_true(span_equals(call_fault(d.call)->message, message));
+    assert_true(span_equals(pipeline_fault(d.pipeline)->message, message));
     driver_done(&d);
 }
 

@@ -59,7 +59,7 @@ static void check_reader(const char *path, struct span in)
     "predictions/p1/cancel\","                                                                     \
     "\"stream\":\"https://stream.replicate.com/v1/streams/p1\"}"
 
-/* Replicate: the schema, the creation, then the stream. Returns the exchange whose answer streams.
+/* Replicate: the schema, the creation, then the stream. Returns the transfer whose answer streams.
  */
 static size_t open_stream(struct driver *d)
 {
@@ -87,7 +87,7 @@ static void run(enum api api, const struct provider *provider, struct span in, s
     contract_start(&d, ASK);
     size_t at = open_stream(&d);
     contract_stream(&d, at, in, cut);
-    while (call_state(d.call) == CALL_RUNNING && ++at < d.sent_count)
+    while (pipeline_state(d.pipeline) == PIPELINE_RUNNING && ++at < d.sent_count)
         contract_answer(
             &d, at, 200,
             SPAN(PREDICTION
@@ -95,9 +95,10 @@ static void run(enum api api, const struct provider *provider, struct span in, s
                  "\"output_token_count\":4}}"));
     buf_clear(out);
     buf_append(out, contract_output(&d));
-    const struct call_result *r = call_result(d.call);
-    buf_printf(out, "\n%d %llu/%llu/%llu", call_state(d.call), (unsigned long long)r->usage.input,
-               (unsigned long long)r->usage.output, (unsigned long long)r->usage.cached);
+    const struct pipeline_result *r = pipeline_result(d.pipeline);
+    buf_printf(out, "\n%d %llu/%llu/%llu", pipeline_state(d.pipeline),
+               (unsigned long long)r->usage.input, (unsigned long long)r->usage.output,
+               (unsigned long long)r->usage.cached);
     driver_done(&d);
 }
 

@@ -460,13 +460,13 @@ static void put_counts(struct buf *out, struct json in, struct json out_tokens)
     buf_append(out, json_raw(out_tokens));
 }
 
-static void put_tool_delta(struct buf *out, struct json call)
+static void put_tool_delta(struct buf *out, struct json pipeline)
 {
-    struct json function = json_get(call, "function");
-    put_word(out, "tool", json_get(call, "index"));
-    if (!json_absent(json_get(call, "id"))) {
+    struct json function = json_get(pipeline, "function");
+    put_word(out, "tool", json_get(pipeline, "index"));
+    if (!json_absent(json_get(pipeline, "id"))) {
         buf_append_char(out, '(');
-        buf_append(out, json_text(json_get(call, "id")));
+        buf_append(out, json_text(json_get(pipeline, "id")));
         buf_append_char(out, ',');
         buf_append(out, json_text(json_get(function, "name")));
         buf_append_char(out, ')');
@@ -625,14 +625,14 @@ void contract_feed(struct driver *d, size_t sent, struct span bytes, struct cut 
 /* What the edge does with a stream that failed after its commit. */
 static void add_in_band_error(struct driver *d)
 {
-    const struct fault *f = call_fault(d->call);
+    const struct fault *f = pipeline_fault(d->pipeline);
     struct error_report report = {.error_class = f->error_class,
                                   .message = f->message,
                                   .code = f->code,
                                   .param = f->param,
                                   .request_id = d->spec.request_id,
                                   .details_json = f->details_json};
-    if (call_committed(d->call))
+    if (pipeline_committed(d->pipeline))
         error_write_event(&d->output, d->spec.api, &report);
     else
         error_write_body(&d->output, d->spec.api, &report);
@@ -654,9 +654,9 @@ void contract_answer(struct driver *d, size_t sent, unsigned status, struct span
 
 struct span contract_output(struct driver *d)
 {
-    if (call_state(d->call) == CALL_FAILED)
+    if (pipeline_state(d->pipeline) == PIPELINE_FAILED)
         add_in_band_error(d);
-    assert_int_not_equal(call_state(d->call), CALL_RUNNING);
+    assert_int_not_equal(pipeline_state(d->pipeline), PIPELINE_RUNNING);
     return buf_span(&d->output);
 }
 

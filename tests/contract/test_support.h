@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "unit/services/worker/call_driver.h"
+#include "unit/services/worker/pipeline_driver.h"
 
 /* ---- files ---- */
 

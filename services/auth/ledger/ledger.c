@@ -72,25 +72,26 @@ static void let_go(struct ledger *l, const struct header *h, const struct releas
 {
     if (!key)
         return;
-    struct hold *hold = hold_find(l->holds, &h->id);
-    if (hold && hold->released)
+    struct reservation *reservation = reservation_find(l->reservations, &h->id);
+    if (reservation && reservation->released)
         return; /* sent again */
     if (m->leased) {
         struct lease_party party = {edge, key, m->model};
         lease_release(l->leases, &party, now_ns, m->reserved_tokens);
     }
-    if (!hold && key->tokens)
-        hold = hold_add(l->holds, &h->id, key, now_ns + grace_ns(l) + REPORT_WAIT_NS);
-    if (!hold)
+    if (!reservation && key->tokens)
+        reservation =
+            reservation_add(l->reservations, &h->id, key, now_ns + grace_ns(l) + REPORT_WAIT_NS);
+    if (!reservation)
         return;
-    if (hold->charged_tokens == 0)
-        hold->charged_tokens = m->reserved_tokens;
-    hold->released = true;
-    hold_free_slot(l->holds, hold);
-    if (hold->settled || !m->settles)
-        hold_finish(l->holds, hold, now_ns);
+    if (reservation->charged_tokens == 0)
+        reservation->charged_tokens = m->reserved_tokens;
+    reservation->released = true;
+    reservation_free_slot(l->reservations, reservation);
+    if (reservation->settled || !m->settles)
+        reservation_finish(l->reservations, reservation, now_ns);
     else /* until the store says whether a report is there */
-        hold->due_ns = now_ns + grace_ns(l) + REPORT_WAIT_NS;
+        reservation->due_ns = now_ns + grace_ns(l) + REPORT_WAIT_NS;
 }
 
 enum err ledger_on_release(struct ledger *l, const struct header *h, const struct release *m,
@@ -107,9 +108,9 @@ enum err ledger_on_release(struct ledger *l, const struct header *h, const struc
 
 void ledger_on_abandoned(struct ledger *l, const struct header *h, uint64_t now_ns)
 {
-    struct hold *hold = hold_find(l->holds, &h->id);
-    if (hold)
-        hold_finish(l->holds, hold, now_ns);
+    struct reservation *reservation = reservation_find(l->reservations, &h->id);
+    if (reservation)
+        reservation_finish(l->reservations, reservation, now_ns);
 }
 
 static void count_row(const struct ledger *l, bool estimated)
@@ -123,51 +124,51 @@ static void on_reported(struct ledger *l, const struct store_op *op, uint64_t no
     if (op->outcome != STORE_NEW)
         return;
     count_row(l, op->usage.estimated);
-    struct hold *hold = hold_find(l->holds, &op->usage.id);
-    struct key *key = hold ? hold->key : keys_find_id(l->keys, op->usage.key_id);
-    if (!hold && key && key->tokens)
-        hold = hold_add(l->holds, &op->usage.id, key, now_ns + REPORT_WAIT_NS);
-    if (!hold)
+    struct reservation *reservation = reservation_find(l->reservations, &op->usage.id);
+    struct key *key = reservation ? reservation->key : keys_find_id(l->keys, op->usage.key_id);
+    if (!reservation && key && key->tokens)
+        reservation = reservation_add(l->reservations, &op->usage.id, key, now_ns + REPORT_WAIT_NS);
+    if (!reservation)
         return;
-    hold->actual_tokens += op->usage.input_tokens + op->usage.output_tokens;
-    hold->settled = true;
-    if (hold->released)
-        hold_finish(l->holds, hold, now_ns);
+    reservation->actual_tokens += op->usage.input_tokens + op->usage.output_tokens;
+    reservation->settled = true;
+    if (reservation->released)
+        reservation_finish(l->reservations, reservation, now_ns);
 }
 
 static void on_released(struct ledger *l, const struct store_op *op, uint64_t now_ns)
 {
     if (op->outcome == STORE_NEW && !op->settles)
         count_row(l, true);
-    struct hold *hold = hold_find(l->holds, &op->usage.id);
-    if (op->outcome == STORE_SETTLED && hold && hold->released)
-        hold_drop(
-            l->holds,
-            hold); /* reported before this life of auth, or by a later attempt: corrected then */
+    struct reservation *reservation = reservation_find(l->reservations, &op->usage.id);
+    if (op->outcome == STORE_SETTLED && reservation && reservation->released)
+        reservation_drop(l->reservations, reservation); /* reported before this life of auth, or by
+                                                           a later attempt: corrected then */
     if (op->outcome != STORE_NEW || !op->settles)
         return;
-    if (!hold)
-        hold = hold_add(l->holds, &op->usage.id, keys_find_id(l->keys, op->usage.key_id), 0);
-    if (!hold)
+    if (!reservation)
+        reservation = reservation_add(l->reservations, &op->usage.id,
+                                      keys_find_id(l->keys, op->usage.key_id), 0);
+    if (!reservation)
         return; /* without memory: the next start books it */
-    hold->released = true;
-    hold_wait(l->holds, hold, now_ns + grace_ns(l));
+    reservation->released = true;
+    reservation_wait(l->reservations, reservation, now_ns + grace_ns(l));
 }
 
 static void on_booked(struct ledger *l, const struct store_op *op, enum err result, uint64_t now_ns)
 {
-    struct hold *hold = hold_find(l->holds, &op->usage.id);
+    struct reservation *reservation = reservation_find(l->reservations, &op->usage.id);
     if (result) {
-        if (hold)
-            hold_wait(l->holds, hold, now_ns + BOOK_RETRY_NS);
+        if (reservation)
+            reservation_wait(l->reservations, reservation, now_ns + BOOK_RETRY_NS);
         return;
     }
     if (op->outcome == STORE_NEW)
         count_row(l, true);
-    if (!hold)
+    if (!reservation)
         return;
-    hold->actual_tokens = op->usage.input_tokens + op->usage.output_tokens;
-    hold_finish(l->holds, hold, now_ns);
+    reservation->actual_tokens = op->usage.input_tokens + op->usage.output_tokens;
+    reservation_finish(l->reservations, reservation, now_ns);
 }
 
 void ledger_on_result(struct ledger *l, const struct store_op *op, enum err result, uint64_t now_ns)
@@ -175,7 +176,7 @@ void ledger_on_result(struct ledger *l, const struct store_op *op, enum err resu
     if (op->kind == STORE_BOOK)
         on_booked(l, op, result, now_ns);
     else if (op->kind == STORE_SLOT_PUT && result)
-        hold_not_stored(l->holds, &op->slot.id);
+        reservation_not_stored(l->reservations, &op->slot.id);
     else if (result == OK && op->kind == STORE_SETTLE)
         on_reported(l, op, now_ns);
     else if (result == OK && op->kind == STORE_RELEASE)
@@ -184,11 +185,12 @@ void ledger_on_result(struct ledger *l, const struct store_op *op, enum err resu
 
 enum err ledger_on_waiting(struct ledger *l, const struct store_usage *u, uint64_t now_ns)
 {
-    struct hold *hold = hold_add(l->holds, &u->id, keys_find_id(l->keys, u->key_id), 0);
-    if (!hold)
+    struct reservation *reservation =
+        reservation_add(l->reservations, &u->id, keys_find_id(l->keys, u->key_id), 0);
+    if (!reservation)
         return ERR_NOMEM;
-    hold->released = true;
-    hold_wait(l->holds, hold, now_ns + grace_ns(l));
+    reservation->released = true;
+    reservation_wait(l->reservations, reservation, now_ns + grace_ns(l));
     return OK;
 }
 
@@ -200,31 +202,34 @@ enum err ledger_on_slot(struct ledger *l, const struct store_slot *slot, uint64_
         return OK; /* nothing it could hold any more; the row goes when its request ends, or with
                       the key */
     uint64_t left_ms = slot->due_wall_ms - wall_ms;
-    struct hold *hold =
-        hold_add(l->holds, &slot->id, key,
-                 now_ns + (left_ms < LONGEST_SLOT_MS ? left_ms : LONGEST_SLOT_MS) * MS_NS);
-    if (!hold)
+    struct reservation *reservation =
+        reservation_add(l->reservations, &slot->id, key,
+                        now_ns + (left_ms < LONGEST_SLOT_MS ? left_ms : LONGEST_SLOT_MS) * MS_NS);
+    if (!reservation)
         return ERR_NOMEM;
-    hold->owner = slot->owner;
-    hold->charged_tokens = slot->charged_tokens;
-    hold_take_slot(l->holds, hold, now_ns, true);
-    holds_owner_gone(l->holds, slot->owner, now_ns); /* until it comes back */
+    reservation->owner = slot->owner;
+    reservation->charged_tokens = slot->charged_tokens;
+    reservation_take_slot(l->reservations, reservation, now_ns, true);
+    reservations_owner_gone(l->reservations, slot->owner, now_ns); /* until it comes back */
     return OK;
 }
 
 static void store_slots(struct ledger *l, uint64_t now_ns, uint64_t wall_ms)
 {
-    struct hold *hold;
-    for (int i = 0; i < SLOTS_PER_TICK && (hold = hold_next_to_store(l->holds, now_ns)); i++) {
+    struct reservation *reservation;
+    for (int i = 0;
+         i < SLOTS_PER_TICK && (reservation = reservation_next_to_store(l->reservations, now_ns));
+         i++) {
         struct store_op op = {.kind = STORE_SLOT_PUT};
-        uint64_t left_ns = hold->due_ns > now_ns ? hold->due_ns - now_ns : 0;
-        op.slot = (struct store_slot){.id = hold->id,
-                                      .key_id = hold->key ? hold->key->is.id : SPAN_NONE,
-                                      .owner = hold->owner,
-                                      .due_wall_ms = wall_ms + left_ns / MS_NS,
-                                      .charged_tokens = hold->charged_tokens};
+        uint64_t left_ns = reservation->due_ns > now_ns ? reservation->due_ns - now_ns : 0;
+        op.slot =
+            (struct store_slot){.id = reservation->id,
+                                .key_id = reservation->key ? reservation->key->is.id : SPAN_NONE,
+                                .owner = reservation->owner,
+                                .due_wall_ms = wall_ms + left_ns / MS_NS,
+                                .charged_tokens = reservation->charged_tokens};
         if (l->submit(l->submit_ctx, &op)) {
-            hold_not_stored(l->holds, &hold->id);
+            reservation_not_stored(l->reservations, &reservation->id);
             return;
         }
     }
@@ -233,13 +238,13 @@ static void store_slots(struct ledger *l, uint64_t now_ns, uint64_t wall_ms)
 void ledger_tick(struct ledger *l, uint64_t now_ns, uint64_t wall_ms)
 {
     store_slots(l, now_ns, wall_ms);
-    struct hold *hold;
-    while ((hold = l->holds->waiting.first) && now_ns >= hold->due_ns) {
+    struct reservation *reservation;
+    while ((reservation = l->reservations->waiting.first) && now_ns >= reservation->due_ns) {
         struct store_op op = {.kind = STORE_BOOK};
-        op.usage.id = hold->id;
+        op.usage.id = reservation->id;
         if (l->submit(l->submit_ctx, &op))
             return;
-        hold_stop_waiting(l->holds, hold);
-        hold->due_ns = UINT64_MAX; /* the result decides */
+        reservation_stop_waiting(l->reservations, reservation);
+        reservation->due_ns = UINT64_MAX; /* the result decides */
     }
 }

@@ -16,7 +16,7 @@ struct ledger {
     void *submit_ctx;
     struct keys *keys;
     struct leases *leases;
-    struct holds *holds;
+    struct reservations *reservations;
     struct prices *prices; /* for rows that are booked without a worker's report */
     const struct config *config;
     struct metric_client *metrics; /* may be NULL */

@@ -221,20 +221,20 @@ static void add_lease(const struct admission *a, struct verdict *v, const struct
 }
 
 /* What must be let go at the end of the request, if anything. False without memory. */
-static bool add_hold(struct admission *a, const struct header *h, const struct asker *who,
-                     struct key *key, uint64_t tokens, uint64_t now_ns)
+static bool add_reservation(struct admission *a, const struct header *h, const struct asker *who,
+                            struct key *key, uint64_t tokens, uint64_t now_ns)
 {
     if (!key->is.concurrent && !key->tokens)
         return true;
     uint64_t deadline_ms = h->deadline_ms ? h->deadline_ms : DEFAULT_DEADLINE_MS;
-    struct hold *hold =
-        hold_add(a->holds, &h->id, key, now_ns + (deadline_ms + DEADLINE_SLACK_MS) * MS_NS);
-    if (!hold)
+    struct reservation *reservation = reservation_add(
+        a->reservations, &h->id, key, now_ns + (deadline_ms + DEADLINE_SLACK_MS) * MS_NS);
+    if (!reservation)
         return false;
-    hold->charged_tokens = tokens;
-    hold->owner = who->epoch;
+    reservation->charged_tokens = tokens;
+    reservation->owner = who->epoch;
     if (key->is.concurrent)
-        hold_take_slot(a->holds, hold, now_ns, false);
+        reservation_take_slot(a->reservations, reservation, now_ns, false);
     return true;
 }
 
@@ -267,10 +267,11 @@ void admission_decide(struct admission *a, const struct asker *who, const struct
     uint64_t tokens = ask->input_tokens + ask->output_tokens;
     struct limit_set set;
     const struct config_model *m = limits_of(a, key, ask->model, &set);
-    bool again = hold_find(a->holds, &h->id) != NULL; /* asked before: the answer got lost */
+    bool again =
+        reservation_find(a->reservations, &h->id) != NULL; /* asked before: the answer got lost */
     if (!again && refuse_limits(a, out, key, m, &set, tokens, now.now_ns))
         return;
-    if (!again && !add_hold(a, h, who, key, tokens, now.now_ns)) {
+    if (!again && !add_reservation(a, h, who, key, tokens, now.now_ns)) {
         deny(out, key, ERROR_OVERLOADED, "Too many requests are in flight.");
         return;
     }

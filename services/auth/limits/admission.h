@@ -14,7 +14,7 @@ struct admission {
     struct keys *keys;
     struct limits *limits;
     struct leases *leases;
-    struct holds *holds;
+    struct reservations *reservations;
     const struct responses *responses; /* may be NULL */
     struct metric_client *metrics;     /* may be NULL */
     const struct config *config;

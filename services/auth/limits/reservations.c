@@ -4,226 +4,232 @@
 
 enum { SWEEP_SLOTS = 256 };
 
-void holds_init(struct holds *h, struct limits *limits)
+void reservations_init(struct reservations *h, struct limits *limits)
 {
-    *h = (struct holds){.limits = limits};
+    *h = (struct reservations){.limits = limits};
 }
 
 static void free_node(void *ctx, struct table_node *node)
 {
     (void)ctx;
-    free(TABLE_OWNER(node, struct hold, node));
+    free(TABLE_OWNER(node, struct reservation, node));
 }
 
-void holds_free(struct holds *h)
+void reservations_free(struct reservations *h)
 {
     size_t cursor = 0;
     table_sweep(&h->table, &cursor, h->table.size, free_node, NULL);
     table_free(&h->table);
     while (h->spare) {
-        struct hold *next = h->spare->after;
+        struct reservation *next = h->spare->after;
         free(h->spare);
         h->spare = next;
     }
 }
 
-struct hold *hold_find(const struct holds *h, const struct request_id *id)
+struct reservation *reservation_find(const struct reservations *h, const struct request_id *id)
 {
     for (struct table_node *n = table_first(&h->table, request_id_hash(id)); n; n = table_next(n)) {
-        struct hold *hold = TABLE_OWNER(n, struct hold, node);
-        if (request_id_equals(&hold->id, id))
-            return hold;
+        struct reservation *reservation = TABLE_OWNER(n, struct reservation, node);
+        if (request_id_equals(&reservation->id, id))
+            return reservation;
     }
     return NULL;
 }
 
-struct hold *hold_add(struct holds *h, const struct request_id *id, struct key *key,
-                      uint64_t due_ns)
+struct reservation *reservation_add(struct reservations *h, const struct request_id *id,
+                                    struct key *key, uint64_t due_ns)
 {
-    struct hold *hold = h->spare;
-    if (hold)
-        h->spare = hold->after;
+    struct reservation *reservation = h->spare;
+    if (reservation)
+        h->spare = reservation->after;
     else
-        hold = malloc(sizeof *hold);
-    if (!hold)
+        reservation = malloc(sizeof *reservation);
+    if (!reservation)
         return NULL;
-    *hold = (struct hold){.id = *id, .key = key, .due_ns = due_ns};
-    if (table_add(&h->table, &hold->node, request_id_hash(id))) {
-        free(hold);
+    *reservation = (struct reservation){.id = *id, .key = key, .due_ns = due_ns};
+    if (table_add(&h->table, &reservation->node, request_id_hash(id))) {
+        free(reservation);
         return NULL;
     }
-    return hold;
+    return reservation;
 }
 
 /* ---- lists ---- */
 
-static struct hold_list *list_of(struct holds *h, const struct hold *hold)
+static struct reservation_list *list_of(struct reservations *h,
+                                        const struct reservation *reservation)
 {
-    return hold->list == HOLD_WAITING ? &h->waiting : &h->fresh;
+    return reservation->list == RESERVATION_WAITING ? &h->waiting : &h->fresh;
 }
 
-static void unlist(struct holds *h, struct hold *hold)
+static void unlist(struct reservations *h, struct reservation *reservation)
 {
-    if (hold->list == HOLD_UNLISTED)
+    if (reservation->list == RESERVATION_UNLISTED)
         return;
-    struct hold_list *l = list_of(h, hold);
-    *(hold->before ? &hold->before->after : &l->first) = hold->after;
-    *(hold->after ? &hold->after->before : &l->last) = hold->before;
-    hold->before = hold->after = NULL;
-    hold->list = HOLD_UNLISTED;
+    struct reservation_list *l = list_of(h, reservation);
+    *(reservation->before ? &reservation->before->after : &l->first) = reservation->after;
+    *(reservation->after ? &reservation->after->before : &l->last) = reservation->before;
+    reservation->before = reservation->after = NULL;
+    reservation->list = RESERVATION_UNLISTED;
 }
 
-static void append(struct holds *h, struct hold *hold, int list)
+static void append(struct reservations *h, struct reservation *reservation, int list)
 {
-    unlist(h, hold);
-    hold->list = list == HOLD_WAITING ? HOLD_WAITING : HOLD_FRESH;
-    struct hold_list *l = list_of(h, hold);
-    hold->before = l->last;
-    hold->after = NULL;
-    *(l->last ? &l->last->after : &l->first) = hold;
-    l->last = hold;
+    unlist(h, reservation);
+    reservation->list = list == RESERVATION_WAITING ? RESERVATION_WAITING : RESERVATION_FRESH;
+    struct reservation_list *l = list_of(h, reservation);
+    reservation->before = l->last;
+    reservation->after = NULL;
+    *(l->last ? &l->last->after : &l->first) = reservation;
+    l->last = reservation;
 }
 
-void hold_stop_waiting(struct holds *h, struct hold *hold)
+void reservation_stop_waiting(struct reservations *h, struct reservation *reservation)
 {
-    if (hold->list == HOLD_WAITING)
-        unlist(h, hold);
+    if (reservation->list == RESERVATION_WAITING)
+        unlist(h, reservation);
 }
 
-void hold_wait(struct holds *h, struct hold *hold, uint64_t due_ns)
+void reservation_wait(struct reservations *h, struct reservation *reservation, uint64_t due_ns)
 {
-    hold->due_ns = due_ns;
-    append(h, hold, HOLD_WAITING);
+    reservation->due_ns = due_ns;
+    append(h, reservation, RESERVATION_WAITING);
 }
 
 /* ---- slots ---- */
 
-void hold_take_slot(struct holds *h, struct hold *hold, uint64_t now_ns, bool stored)
+void reservation_take_slot(struct reservations *h, struct reservation *reservation, uint64_t now_ns,
+                           bool stored)
 {
-    hold->slot = true;
-    hold->stored = stored;
-    hold->since_ns = now_ns;
-    if (hold->key)
-        hold->key->in_flight++;
+    reservation->slot = true;
+    reservation->stored = stored;
+    reservation->since_ns = now_ns;
+    if (reservation->key)
+        reservation->key->in_flight++;
     if (!stored)
-        append(h, hold, HOLD_FRESH);
+        append(h, reservation, RESERVATION_FRESH);
 }
 
-void hold_free_slot(struct holds *h, struct hold *hold)
+void reservation_free_slot(struct reservations *h, struct reservation *reservation)
 {
-    if (!hold->slot)
+    if (!reservation->slot)
         return;
-    if (hold->key && hold->key->in_flight)
-        hold->key->in_flight--;
-    hold->slot = false;
-    if (hold->list == HOLD_FRESH)
-        unlist(h, hold);
-    if (hold->stored && h->forget)
-        h->forget(h->forget_ctx, &hold->id);
-    hold->stored = false;
+    if (reservation->key && reservation->key->in_flight)
+        reservation->key->in_flight--;
+    reservation->slot = false;
+    if (reservation->list == RESERVATION_FRESH)
+        unlist(h, reservation);
+    if (reservation->stored && h->forget)
+        h->forget(h->forget_ctx, &reservation->id);
+    reservation->stored = false;
 }
 
-struct hold *hold_next_to_store(struct holds *h, uint64_t now_ns)
+struct reservation *reservation_next_to_store(struct reservations *h, uint64_t now_ns)
 {
-    struct hold *hold = h->fresh.first;
-    if (!hold || now_ns < hold->since_ns + HOLD_STORE_AGE_MS * (GCRA_SECOND / 1000))
+    struct reservation *reservation = h->fresh.first;
+    if (!reservation ||
+        now_ns < reservation->since_ns + RESERVATION_STORE_AGE_MS * (GCRA_SECOND / 1000))
         return NULL;
-    unlist(h, hold);
-    hold->stored = true;
-    return hold;
+    unlist(h, reservation);
+    reservation->stored = true;
+    return reservation;
 }
 
-void hold_not_stored(struct holds *h, const struct request_id *id)
+void reservation_not_stored(struct reservations *h, const struct request_id *id)
 {
-    struct hold *hold = hold_find(h, id);
-    if (!hold || !hold->slot || !hold->stored)
+    struct reservation *reservation = reservation_find(h, id);
+    if (!reservation || !reservation->slot || !reservation->stored)
         return;
-    hold->stored = false;
-    append(h, hold, HOLD_FRESH);
+    reservation->stored = false;
+    append(h, reservation, RESERVATION_FRESH);
 }
 
 /* ---- their edges ---- */
 
-static struct hold_owner_gone *find_gone(struct holds *h, uint64_t owner)
+static struct reservation_owner_gone *find_gone(struct reservations *h, uint64_t owner)
 {
-    for (size_t i = 0; i < HOLD_OWNERS_GONE; i++) {
+    for (size_t i = 0; i < RESERVATION_OWNERS_GONE; i++) {
         if (h->gone[i].owner == owner)
             return &h->gone[i];
     }
     return NULL;
 }
 
-void holds_owner_gone(struct holds *h, uint64_t owner, uint64_t now_ns)
+void reservations_owner_gone(struct reservations *h, uint64_t owner, uint64_t now_ns)
 {
-    struct hold_owner_gone *at = find_gone(h, owner);
-    for (size_t i = 0; !at && i < HOLD_OWNERS_GONE; i++) {
+    struct reservation_owner_gone *at = find_gone(h, owner);
+    for (size_t i = 0; !at && i < RESERVATION_OWNERS_GONE; i++) {
         if (h->gone[i].owner == 0)
             at = &h->gone[i];
     }
-    struct hold_owner_gone *oldest = &h->gone[0];
-    for (size_t i = 1; !at && i < HOLD_OWNERS_GONE; i++) {
+    struct reservation_owner_gone *oldest = &h->gone[0];
+    for (size_t i = 1; !at && i < RESERVATION_OWNERS_GONE; i++) {
         if (h->gone[i].since_ns < oldest->since_ns)
             oldest = &h->gone[i];
     }
-    *(at ? at : oldest) = (struct hold_owner_gone){owner, now_ns};
+    *(at ? at : oldest) = (struct reservation_owner_gone){owner, now_ns};
 }
 
-void holds_owner_back(struct holds *h, uint64_t owner)
+void reservations_owner_back(struct reservations *h, uint64_t owner)
 {
-    struct hold_owner_gone *at = find_gone(h, owner);
+    struct reservation_owner_gone *at = find_gone(h, owner);
     if (owner && at)
-        *at = (struct hold_owner_gone){0};
+        *at = (struct reservation_owner_gone){0};
 }
 
-static bool is_orphan(struct holds *h, const struct hold *hold, uint64_t now_ns)
+static bool is_orphan(struct reservations *h, const struct reservation *reservation,
+                      uint64_t now_ns)
 {
-    const struct hold_owner_gone *at = hold->owner ? find_gone(h, hold->owner) : NULL;
-    return at && now_ns >= at->since_ns + HOLD_OWNER_GRACE_S * GCRA_SECOND;
+    const struct reservation_owner_gone *at =
+        reservation->owner ? find_gone(h, reservation->owner) : NULL;
+    return at && now_ns >= at->since_ns + RESERVATION_OWNER_GRACE_S * GCRA_SECOND;
 }
 
 /* ---- ends ---- */
 
-void hold_drop(struct holds *h, struct hold *hold)
+void reservation_drop(struct reservations *h, struct reservation *reservation)
 {
-    hold_free_slot(h, hold);
-    unlist(h, hold);
-    table_remove(&h->table, &hold->node);
-    hold->after = h->spare;
-    h->spare = hold;
+    reservation_free_slot(h, reservation);
+    unlist(h, reservation);
+    table_remove(&h->table, &reservation->node);
+    reservation->after = h->spare;
+    h->spare = reservation;
 }
 
-void hold_finish(struct holds *h, struct hold *hold, uint64_t now_ns)
+void reservation_finish(struct reservations *h, struct reservation *reservation, uint64_t now_ns)
 {
-    if (hold->key && hold->key->tokens) {
-        struct limit_set only = {{hold->key->tokens}, 1};
-        if (hold->actual_tokens > hold->charged_tokens)
+    if (reservation->key && reservation->key->tokens) {
+        struct limit_set only = {{reservation->key->tokens}, 1};
+        if (reservation->actual_tokens > reservation->charged_tokens)
             limit_set_charge(h->limits, &only, now_ns, 0,
-                             hold->actual_tokens - hold->charged_tokens);
+                             reservation->actual_tokens - reservation->charged_tokens);
         else
-            limit_set_refund(h->limits, &only, 0, hold->charged_tokens - hold->actual_tokens);
+            limit_set_refund(h->limits, &only, 0,
+                             reservation->charged_tokens - reservation->actual_tokens);
     }
-    hold_drop(h, hold);
+    reservation_drop(h, reservation);
 }
 
 struct sweep {
-    struct holds *holds;
+    struct reservations *reservations;
     uint64_t now_ns;
 };
 
 static void expire(void *ctx, struct table_node *node)
 {
     const struct sweep *s = ctx;
-    struct hold *hold = TABLE_OWNER(node, struct hold, node);
-    if (hold->list == HOLD_WAITING ||
-        (s->now_ns < hold->due_ns && !is_orphan(s->holds, hold, s->now_ns)))
+    struct reservation *reservation = TABLE_OWNER(node, struct reservation, node);
+    if (reservation->list == RESERVATION_WAITING ||
+        (s->now_ns < reservation->due_ns && !is_orphan(s->reservations, reservation, s->now_ns)))
         return;
-    if (hold->settled)
-        hold_finish(s->holds, hold, s->now_ns);
+    if (reservation->settled)
+        reservation_finish(s->reservations, reservation, s->now_ns);
     else
-        hold_drop(s->holds, hold);
+        reservation_drop(s->reservations, reservation);
 }
 
-void holds_sweep(struct holds *h, uint64_t now_ns)
+void reservations_sweep(struct reservations *h, uint64_t now_ns)
 {
     struct sweep s = {h, now_ns};
     table_sweep(&h->table, &h->cursor, SWEEP_SLOTS + h->table.size / 8, expire, &s);

@@ -79,7 +79,7 @@ static void serve_operators(const struct arrival *a, request_fn then)
 {
     struct span key;
     if (edge_allows_address(a->edge, client_address(a))) {
-        struct client_request *r = arrival_begin(a);
+        struct edge_request *r = arrival_begin(a);
         if (r)
             then(r);
     } else if (a->match.route->kind == ROUTE_HEALTH && head_key(&a->head, &key) == KEY_MISSING) {
@@ -164,7 +164,7 @@ static void on_refuse(void *ctx, struct http_exchange *x, const struct http_refu
 
 static void on_gone(void *ctx, struct http_exchange *x)
 {
-    struct client_request *r = http_user(x);
+    struct edge_request *r = http_user(x);
     (void)ctx;
     if (r)
         request_gone(r);
@@ -172,7 +172,7 @@ static void on_gone(void *ctx, struct http_exchange *x)
 
 static void on_drain(void *ctx, struct http_exchange *x)
 {
-    struct client_request *r = http_user(x);
+    struct edge_request *r = http_user(x);
     (void)ctx;
     if (r)
         relay_on_drain(r);

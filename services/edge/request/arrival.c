@@ -60,9 +60,9 @@ const char *arrival_key(const struct arrival *a, struct span *key_out, unsigned 
     return NULL;
 }
 
-struct client_request *arrival_begin(const struct arrival *a)
+struct edge_request *arrival_begin(const struct arrival *a)
 {
-    struct client_request *r = request_begin(a->edge, a->x, a->match.route, a->api, &a->head);
+    struct edge_request *r = request_begin(a->edge, a->x, a->match.route, a->api, &a->head);
     if (!r)
         arrival_refuse(a, ERROR_INTERNAL, "The gateway is out of memory.");
     else
@@ -70,11 +70,11 @@ struct client_request *arrival_begin(const struct arrival *a)
     return r;
 }
 
-void arrival_ask(struct client_request *r, struct span key, request_fn then)
+void arrival_ask(struct edge_request *r, struct span key, request_fn then)
 {
     crypto_sha256(key, r->key);
     r->on_admitted = then;
-    admission_ask(r);
+    authorize_ask(r);
 }
 
 /* A key is needed and known to be there; nothing else. */
@@ -87,7 +87,7 @@ void arrival_ask_plainly(const struct arrival *a, request_fn then)
         arrival_refuse(a, error_class, why);
         return;
     }
-    struct client_request *r = arrival_begin(a);
+    struct edge_request *r = arrival_begin(a);
     if (r)
         arrival_ask(r, key, then);
 }

@@ -1,4 +1,4 @@
-/* A request as it comes in, before there is a client_request: its head, its route, its key; and how
+/* A request as it comes in, before there is a edge_request: its head, its route, its key; and how
  * it is turned away. */
 #ifndef SERVICES_EDGE_REQUEST_ARRIVAL_H
 #define SERVICES_EDGE_REQUEST_ARRIVAL_H
@@ -21,10 +21,10 @@ void arrival_refuse(const struct arrival *a, unsigned error_class, const char *m
 
 /* NULL when a key was found, else what to say, and its class. */
 const char *arrival_key(const struct arrival *a, struct span *key_out, unsigned *class_out);
-/* The client_request of this arrival; NULL when it had to be refused. */
-struct client_request *arrival_begin(const struct arrival *a);
+/* The edge_request of this arrival; NULL when it had to be refused. */
+struct edge_request *arrival_begin(const struct arrival *a);
 /* Starts its way through auth, and then to `then`. */
-void arrival_ask(struct client_request *r, struct span key, request_fn then);
+void arrival_ask(struct edge_request *r, struct span key, request_fn then);
 /* All three, for what needs a key and nothing else. */
 void arrival_ask_plainly(const struct arrival *a, request_fn then);
 

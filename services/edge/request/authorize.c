@@ -2,7 +2,7 @@
 
 #include "common/base/log.h"
 
-static bool copy_names(struct client_request *r, struct span key_id, struct span key_name,
+static bool copy_names(struct edge_request *r, struct span key_id, struct span key_name,
                        struct span models)
 {
     r->key_id = arena_copy(&r->arena, key_id);
@@ -12,7 +12,7 @@ static bool copy_names(struct client_request *r, struct span key_id, struct span
            (r->models.data || !models.len);
 }
 
-static void admit(struct client_request *r, struct span key_id, struct span key_name,
+static void admit(struct edge_request *r, struct span key_id, struct span key_name,
                   struct span models, const struct limits *limits)
 {
     r->admitted = true;
@@ -23,7 +23,7 @@ static void admit(struct client_request *r, struct span key_id, struct span key_
         request_fail_class(r, ERROR_INTERNAL, "The gateway is out of memory.");
 }
 
-static bool try_lease(struct client_request *r)
+static bool try_lease(struct edge_request *r)
 {
     struct edge *e = r->edge;
     struct lease_view v;
@@ -37,7 +37,7 @@ static bool try_lease(struct client_request *r)
 }
 
 /* false when auth can't be reached now. */
-static bool send_authorize(struct client_request *r)
+static bool send_authorize(struct edge_request *r)
 {
     struct edge *e = r->edge;
     if (!bus_peer_up(e->d->auth))
@@ -61,7 +61,7 @@ static bool send_authorize(struct client_request *r)
     return true;
 }
 
-void admission_ask(struct client_request *r)
+void authorize_ask(struct edge_request *r)
 {
     struct edge *e = r->edge;
     /* Whose a stored response is, auth knows best. */
@@ -76,16 +76,16 @@ void admission_ask(struct client_request *r)
     request_set_state(r, REQUEST_AUTHORIZING);
 }
 
-static struct client_request *find_authorizing(struct edge *e, const struct bus_message *m)
+static struct edge_request *find_authorizing(struct edge *e, const struct bus_message *m)
 {
-    struct client_request *r = request_find(e, &m->header.id);
+    struct edge_request *r = request_find(e, &m->header.id);
     return r && r->state == REQUEST_AUTHORIZING ? r : NULL;
 }
 
-void admission_on_allow(struct edge *e, const struct bus_message *m)
+void authorize_on_allow(struct edge *e, const struct bus_message *m)
 {
     const struct allow *a = &m->body->allow;
-    struct client_request *r = find_authorizing(e, m);
+    struct edge_request *r = find_authorizing(e, m);
     if (!r)
         return; /* it has ended, and its RELEASE is under way */
     struct lease_grant grant = {
@@ -103,10 +103,10 @@ void admission_on_allow(struct edge *e, const struct bus_message *m)
     admit(r, a->key_id, a->key_name, a->models, &grant.limits);
 }
 
-void admission_on_deny(struct edge *e, const struct bus_message *m)
+void authorize_on_deny(struct edge *e, const struct bus_message *m)
 {
     const struct deny *d = &m->body->deny;
-    struct client_request *r = find_authorizing(e, m);
+    struct edge_request *r = find_authorizing(e, m);
     if (!r)
         return;
     r->asked = false; /* nothing is reserved */
@@ -128,7 +128,7 @@ void admission_on_deny(struct edge *e, const struct bus_message *m)
     request_fail(r, &f, NULL);
 }
 
-void admission_on_revoked(struct edge *e, const struct bus_message *m)
+void authorize_on_revoked(struct edge *e, const struct bus_message *m)
 {
     struct span key = m->body->revoked.key_digest;
     if (key.len == SHA256_BYTES)
@@ -138,9 +138,9 @@ void admission_on_revoked(struct edge *e, const struct bus_message *m)
     log_info("key_revoked", LU64("all", key.len != SHA256_BYTES));
 }
 
-void admission_on_auth_up(struct edge *e)
+void authorize_on_auth_up(struct edge *e)
 {
-    struct client_request *r, *next;
+    struct edge_request *r, *next;
     HASH_ITER(hh, e->requests, r, next)
     {
         if (r->state == REQUEST_AUTHORIZING && send_authorize(r))
@@ -148,9 +148,9 @@ void admission_on_auth_up(struct edge *e)
     }
 }
 
-void admission_on_auth_down(struct edge *e)
+void authorize_on_auth_down(struct edge *e)
 {
-    struct client_request *r, *next;
+    struct edge_request *r, *next;
     HASH_ITER(hh, e->requests, r, next)
     {
         if (r->state == REQUEST_AUTHORIZING)

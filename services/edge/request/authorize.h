@@ -8,14 +8,14 @@
 
 /* r->key, asked_model, the estimates and on_admitted are set. Calls on_admitted now, later, or
  * fails the request. */
-void admission_ask(struct client_request *r);
+void authorize_ask(struct edge_request *r);
 
-void admission_on_allow(struct edge *e, const struct bus_message *m);
-void admission_on_deny(struct edge *e, const struct bus_message *m);
-void admission_on_revoked(struct edge *e, const struct bus_message *m);
+void authorize_on_allow(struct edge *e, const struct bus_message *m);
+void authorize_on_deny(struct edge *e, const struct bus_message *m);
+void authorize_on_revoked(struct edge *e, const struct bus_message *m);
 /* What was waiting for auth is asked now. */
-void admission_on_auth_up(struct edge *e);
+void authorize_on_auth_up(struct edge *e);
 /* What auth has not answered goes on under its leases, or waits for auth to come back. */
-void admission_on_auth_down(struct edge *e);
+void authorize_on_auth_down(struct edge *e);
 
 #endif

@@ -8,7 +8,7 @@ static const char event_stream[] = "text/event-stream; charset=utf-8";
 /* ---- to a broker ---- */
 
 /* "/messages?beta=true": behind /v1. */
-static struct span target_of(struct client_request *r)
+static struct span target_of(struct edge_request *r)
 {
     struct span path = span_skip(r->path, sizeof "/v1" - 1);
     if (!r->query.len)
@@ -17,7 +17,7 @@ static struct span target_of(struct client_request *r)
 }
 
 /* The broker of this key, or the next one that is up and takes the request; NULL when none does. */
-static struct bus_peer *send_to_a_broker(struct client_request *r, const struct request *message)
+static struct bus_peer *send_to_a_broker(struct edge_request *r, const struct request *message)
 {
     struct daemon *d = r->edge->d;
     uint32_t hash; /* a digest's bytes are as good as any hash of them */
@@ -41,7 +41,7 @@ static uint32_t stream_window(const struct edge *e)
 }
 
 /* The body stays until something of an answer is there: a broker may yet hand the request back. */
-static bool send_request(struct client_request *r)
+static bool send_request(struct edge_request *r)
 {
     struct request message = {
         .api = r->to.api,
@@ -63,7 +63,7 @@ static bool send_request(struct client_request *r)
     return true;
 }
 
-static void wait_for_a_broker(struct client_request *r)
+static void wait_for_a_broker(struct edge_request *r)
 {
     const struct edge *e = r->edge;
     r->wait_until_ms =
@@ -71,7 +71,7 @@ static void wait_for_a_broker(struct client_request *r)
     request_set_state(r, REQUEST_WAITING);
 }
 
-void relay_start(struct client_request *r)
+void relay_start(struct edge_request *r)
 {
     r->last_write_ms = edge_now_ms(r->edge);
     if (send_request(r))
@@ -80,14 +80,14 @@ void relay_start(struct client_request *r)
         wait_for_a_broker(r);
 }
 
-void relay_unknown_model(struct client_request *r)
+void relay_unknown_model(struct edge_request *r)
 {
     request_fail_model(r);
 }
 
 void relay_on_broker_up(struct edge *e)
 {
-    struct client_request *r, *next;
+    struct edge_request *r, *next;
     HASH_ITER(hh, e->requests, r, next)
     {
         if (r->state != REQUEST_WAITING)
@@ -107,7 +107,7 @@ void relay_on_broker_down(struct edge *e, struct bus_peer *broker)
                     sizeof "The broker of this request was lost." - 1},
     };
     struct outcome o = {.settles = true};
-    struct client_request *r, *next;
+    struct edge_request *r, *next;
     HASH_ITER(hh, e->requests, r, next)
     {
         if (r->broker == broker)
@@ -117,7 +117,7 @@ void relay_on_broker_down(struct edge *e, struct bus_peer *broker)
 
 /* ---- back to the client ---- */
 
-static void add_passed_fields(const struct client_request *r, struct span lines)
+static void add_passed_fields(const struct edge_request *r, struct span lines)
 {
     struct span name, value;
     while (field_next_line(&lines, &name, &value)) {
@@ -130,14 +130,14 @@ static void add_passed_fields(const struct client_request *r, struct span lines)
     }
 }
 
-static void add_attempts(const struct client_request *r, unsigned attempt)
+static void add_attempts(const struct edge_request *r, unsigned attempt)
 {
     struct field_text text;
     if (attempt > 0)
         http_add_header(r->to.x, "x-tollgate-attempts", field_u64(&text, attempt));
 }
 
-static void begin_stream(struct client_request *r, unsigned status, struct span type,
+static void begin_stream(struct edge_request *r, unsigned status, struct span type,
                          struct span lines)
 {
     struct http_exchange *x = r->to.x;
@@ -153,7 +153,7 @@ static void begin_stream(struct client_request *r, unsigned status, struct span 
 }
 
 /* Whatever it returns: on_gone tells of a client that has left. */
-static void write_bytes(struct client_request *r, struct span bytes)
+static void write_bytes(struct edge_request *r, struct span bytes)
 {
     enum err e = http_stream_write(r->to.x, bytes);
     r->last_write_ms = edge_now_ms(r->edge);
@@ -161,23 +161,23 @@ static void write_bytes(struct client_request *r, struct span bytes)
         log_debug("stream_write", LSTR("id", r->to.id), LSTR("why", err_name(e)));
 }
 
-static void give_credit(struct client_request *r)
+static void give_credit(struct edge_request *r)
 {
     struct credit credit = {.bytes = flow_credit(&r->flow, http_stream_pending(r->to.x))};
     if (credit.bytes > 0 && bus_send(r->broker, request_header(r), MESSAGE_CREDIT, &credit) != OK)
         log_warn("credit_unsent", LSTR("id", r->to.id));
 }
 
-static struct client_request *find_running(struct edge *e, const struct bus_peer *from,
-                                           const struct bus_message *m)
+static struct edge_request *find_running(struct edge *e, const struct bus_peer *from,
+                                         const struct bus_message *m)
 {
-    struct client_request *r = request_find(e, &m->header.id);
+    struct edge_request *r = request_find(e, &m->header.id);
     return r && r->broker == from ? r : NULL;
 }
 
 /* A frame that cannot be: ours or a neighbour's bug. The client must not take what it has for the
  * whole. */
-static void fail_protocol(struct client_request *r, const char *what)
+static void fail_protocol(struct edge_request *r, const char *what)
 {
     struct outcome o = {.settles = true, .cancel = true};
     struct failure f = {.error_class = ERROR_INTERNAL,
@@ -186,7 +186,7 @@ static void fail_protocol(struct client_request *r, const char *what)
     request_fail(r, &f, &o);
 }
 
-static void note_first(struct client_request *r)
+static void note_first(struct edge_request *r)
 {
     uint64_t us = loop_now_us(r->edge->d->loop) - r->started_us;
     r->first_ms = (uint32_t)(us / 1000);
@@ -197,7 +197,7 @@ static void note_first(struct client_request *r)
 void relay_on_head(struct edge *e, struct bus_peer *from, const struct bus_message *m)
 {
     const struct head *h = &m->body->head;
-    struct client_request *r = find_running(e, from, m);
+    struct edge_request *r = find_running(e, from, m);
     if (!r)
         return;
     if (r->head_seen) {
@@ -219,7 +219,7 @@ void relay_on_head(struct edge *e, struct bus_peer *from, const struct bus_messa
 void relay_on_data(struct edge *e, struct bus_peer *from, const struct bus_message *m)
 {
     struct span bytes = m->body->data.bytes;
-    struct client_request *r = find_running(e, from, m);
+    struct edge_request *r = find_running(e, from, m);
     if (!r)
         return;
     if (r->state != REQUEST_STREAMING) {
@@ -235,7 +235,7 @@ void relay_on_data(struct edge *e, struct bus_peer *from, const struct bus_messa
 void relay_on_end(struct edge *e, struct bus_peer *from, const struct bus_message *m)
 {
     const struct end *end = &m->body->end;
-    struct client_request *r = find_running(e, from, m);
+    struct edge_request *r = find_running(e, from, m);
     if (!r)
         return;
     if (r->state != REQUEST_STREAMING) {
@@ -255,7 +255,7 @@ void relay_on_end(struct edge *e, struct bus_peer *from, const struct bus_messag
     request_end(r, &o);
 }
 
-static void add_cost_and_time(const struct client_request *r, const struct reply *reply)
+static void add_cost_and_time(const struct edge_request *r, const struct reply *reply)
 {
     struct field_text text;
     uint64_t whole_ms = (loop_now_us(r->edge->d->loop) - r->started_us) / 1000;
@@ -267,7 +267,7 @@ static void add_cost_and_time(const struct client_request *r, const struct reply
 void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_message *m)
 {
     const struct reply *reply = &m->body->reply;
-    struct client_request *r = find_running(e, from, m);
+    struct edge_request *r = find_running(e, from, m);
     if (!r)
         return;
     if (r->state != REQUEST_SENT) {
@@ -297,7 +297,7 @@ void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_mess
 }
 
 /* A broker that shuts down has done nothing with it: another one may. */
-static void hand_over(struct client_request *r)
+static void hand_over(struct edge_request *r)
 {
     r->refused_by = r->broker;
     r->broker = NULL;
@@ -312,7 +312,7 @@ static void hand_over(struct client_request *r)
 void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_message *m)
 {
     const struct fail *fail = &m->body->fail;
-    struct client_request *r = find_running(e, from, m);
+    struct edge_request *r = find_running(e, from, m);
     if (!r)
         return;
     if (fail->error_class == ERROR_WORKER_REFUSED && m->header.attempt == 0 && !r->head_seen) {
@@ -344,14 +344,14 @@ void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_messa
 
 /* ---- time ---- */
 
-void relay_hold_out(struct client_request *r)
+void relay_send_early_headers(struct edge_request *r)
 {
     begin_stream(r, 200, SPAN_NONE, SPAN_NONE);
-    request_set_state(r, REQUEST_HELD_OUT);
+    request_set_state(r, REQUEST_EARLY_HEADERS);
     write_bytes(r, SPAN(": ka\n\n"));
 }
 
-void relay_keep_alive(struct client_request *r)
+void relay_keep_alive(struct edge_request *r)
 {
     static const char ping[] = "event: ping\ndata: {\"type\": \"ping\"}\n\n";
     bool message_started = r->flow.received_bytes > 0;
@@ -363,7 +363,7 @@ void relay_keep_alive(struct client_request *r)
         write_bytes(r, SPAN(": ka\n\n"));
 }
 
-void relay_on_drain(struct client_request *r)
+void relay_on_drain(struct edge_request *r)
 {
     if (r->state == REQUEST_STREAMING)
         give_credit(r);

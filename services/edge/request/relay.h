@@ -5,16 +5,16 @@
 #include "services/edge/request/request.h"
 
 /* on_admitted of calls: sends REQUEST to a broker, or waits for one. */
-void relay_start(struct client_request *r);
+void relay_start(struct edge_request *r);
 /* on_admitted of calls whose model nobody knows: 404, now that the key is known to be good. */
-void relay_unknown_model(struct client_request *r);
+void relay_unknown_model(struct edge_request *r);
 
 /* The first content is late: the 200 goes out without it. */
-void relay_hold_out(struct client_request *r);
+void relay_send_early_headers(struct edge_request *r);
 /* A stream has been silent: a comment or a ping, where one may stand. */
-void relay_keep_alive(struct client_request *r);
+void relay_keep_alive(struct edge_request *r);
 /* The client has taken bytes. */
-void relay_on_drain(struct client_request *r);
+void relay_on_drain(struct edge_request *r);
 
 void relay_on_head(struct edge *e, struct bus_peer *from, const struct bus_message *m);
 void relay_on_data(struct edge *e, struct bus_peer *from, const struct bus_message *m);

@@ -18,15 +18,15 @@ static const unsigned followers[REQUEST_STATES] = {
     [REQUEST_NEW] = BIT(AUTHORIZING) | BIT(WAITING) | BIT(SENT) | BIT(QUERYING) | BIT(ENDED),
     [REQUEST_AUTHORIZING] = BIT(WAITING) | BIT(SENT) | BIT(QUERYING) | BIT(ENDED),
     [REQUEST_WAITING] = BIT(SENT) | BIT(ENDED),
-    [REQUEST_SENT] = BIT(WAITING) | BIT(HELD_OUT) | BIT(STREAMING) | BIT(ENDED),
-    [REQUEST_HELD_OUT] = BIT(STREAMING) | BIT(ENDED),
+    [REQUEST_SENT] = BIT(WAITING) | BIT(EARLY_HEADERS) | BIT(STREAMING) | BIT(ENDED),
+    [REQUEST_EARLY_HEADERS] = BIT(STREAMING) | BIT(ENDED),
     [REQUEST_STREAMING] = BIT(ENDED),
     [REQUEST_QUERYING] = BIT(ENDED),
     [REQUEST_ENDED] = 0,
 };
 
 /* When the timer has something to do next, monotonic ms. */
-static uint64_t next_due_ms(const struct client_request *r)
+static uint64_t next_due_ms(const struct edge_request *r)
 {
     const struct config_options *o = edge_options(r->edge);
     uint64_t due = r->deadline_ms;
@@ -41,7 +41,7 @@ static uint64_t next_due_ms(const struct client_request *r)
         if (r->stream)
             early = r->last_write_ms + o->edge_hold_timeout;
         break;
-    case REQUEST_HELD_OUT:
+    case REQUEST_EARLY_HEADERS:
     case REQUEST_STREAMING:
         if (r->is_events)
             early = r->last_write_ms + o->edge_keepalive_interval;
@@ -57,7 +57,7 @@ static uint64_t next_due_ms(const struct client_request *r)
 static void on_timer(void *ctx);
 
 /* Only ever moves the timer forward in time when it fires: most requests start and stop it once. */
-static void arm(struct client_request *r)
+static void arm(struct edge_request *r)
 {
     uint64_t now = edge_now_ms(r->edge);
     uint64_t due = next_due_ms(r);
@@ -66,7 +66,7 @@ static void arm(struct client_request *r)
         loop_timer_start(r->edge->d->loop, &r->timer, wait, on_timer, r);
 }
 
-void request_set_state(struct client_request *r, enum request_state state)
+void request_set_state(struct edge_request *r, enum request_state state)
 {
     bool follows = followers[r->state] & (1u << state);
     assert(follows);
@@ -78,7 +78,7 @@ void request_set_state(struct client_request *r, enum request_state state)
         arm(r);
 }
 
-static void on_deadline(struct client_request *r)
+static void on_deadline(struct edge_request *r)
 {
     if (r->state == REQUEST_QUERYING) {
         status_no_answer(r);
@@ -92,7 +92,7 @@ static void on_deadline(struct client_request *r)
 
 static void on_timer(void *ctx)
 {
-    struct client_request *r = ctx;
+    struct edge_request *r = ctx;
     uint64_t now = edge_now_ms(r->edge);
     if (now >= r->deadline_ms) {
         on_deadline(r);
@@ -113,9 +113,9 @@ static void on_timer(void *ctx)
         status_no_answer(r);
         return;
     case REQUEST_SENT:
-        relay_hold_out(r);
+        relay_send_early_headers(r);
         break;
-    case REQUEST_HELD_OUT:
+    case REQUEST_EARLY_HEADERS:
     case REQUEST_STREAMING:
         relay_keep_alive(r);
         break;
@@ -129,19 +129,19 @@ static void on_timer(void *ctx)
 
 /* ---- life ---- */
 
-static struct client_request *take_spare(struct edge *e)
+static struct edge_request *take_spare(struct edge *e)
 {
-    struct client_request *r = e->spare;
+    struct edge_request *r = e->spare;
     if (!r)
         return calloc(1, sizeof *r);
     e->spare = r->next_spare;
     e->spare_count--;
     struct arena arena = r->arena;
-    *r = (struct client_request){.arena = arena};
+    *r = (struct edge_request){.arena = arena};
     return r;
 }
 
-static void give_back(struct edge *e, struct client_request *r)
+static void give_back(struct edge *e, struct edge_request *r)
 {
     if (e->spare_count >= EDGE_MAX_SPARE) {
         arena_free(&r->arena);
@@ -154,11 +154,11 @@ static void give_back(struct edge *e, struct client_request *r)
     e->spare_count++;
 }
 
-struct client_request *request_begin(struct edge *e, struct http_exchange *x,
-                                     const struct route *route, enum api api,
-                                     const struct request_head *h)
+struct edge_request *request_begin(struct edge *e, struct http_exchange *x,
+                                   const struct route *route, enum api api,
+                                   const struct request_head *h)
 {
-    struct client_request *r = take_spare(e);
+    struct edge_request *r = take_spare(e);
     if (!r)
         return NULL;
     r->edge = e;
@@ -177,14 +177,14 @@ struct client_request *request_begin(struct edge *e, struct http_exchange *x,
     return r;
 }
 
-struct client_request *request_find(struct edge *e, const struct request_id *id)
+struct edge_request *request_find(struct edge *e, const struct request_id *id)
 {
-    struct client_request *r = NULL;
+    struct edge_request *r = NULL;
     HASH_FIND(hh, e->requests, id->bytes, sizeof id->bytes, r);
     return r;
 }
 
-struct header request_header(const struct client_request *r)
+struct header request_header(const struct edge_request *r)
 {
     uint64_t now = edge_now_ms(r->edge);
     uint64_t left = r->deadline_ms > now ? r->deadline_ms - now : 1;
@@ -195,7 +195,7 @@ struct header request_header(const struct client_request *r)
     };
 }
 
-void request_add_fields(const struct client_request *r)
+void request_add_fields(const struct edge_request *r)
 {
     answer_fields(&r->to);
     answer_limits(&r->to, &r->limits);
@@ -207,7 +207,7 @@ void request_add_fields(const struct client_request *r)
 
 /* ---- the end ---- */
 
-static void send_release(const struct client_request *r, const struct outcome *o)
+static void send_release(const struct edge_request *r, const struct outcome *o)
 {
     struct edge *e = r->edge;
     bool reserved = (r->asked && !r->admitted) || r->admitted;
@@ -233,7 +233,7 @@ static void send_release(const struct client_request *r, const struct outcome *o
     releases_add(e->releases, &r->id, &release, now_us / 1000);
 }
 
-static void add_tokens(const struct client_request *r, struct span model, struct span direction,
+static void add_tokens(const struct edge_request *r, struct span model, struct span direction,
                        uint64_t n)
 {
     if (n > 0)
@@ -241,7 +241,7 @@ static void add_tokens(const struct client_request *r, struct span model, struct
                    METRIC_LABELS(model, r->provider, direction, r->key_name), (int64_t)n);
 }
 
-static void count(const struct client_request *r, const struct outcome *o)
+static void count(const struct edge_request *r, const struct outcome *o)
 {
     struct metric_client *m = r->edge->d->metrics;
     if (r->route->kind != ROUTE_CALL)
@@ -266,7 +266,7 @@ static void count(const struct client_request *r, const struct outcome *o)
                    (int64_t)o->cost_nano);
 }
 
-static void log_request(const struct client_request *r, const struct outcome *o)
+static void log_request(const struct edge_request *r, const struct outcome *o)
 {
     if (!edge_options(r->edge)->edge_access_log)
         return;
@@ -279,7 +279,7 @@ static void log_request(const struct client_request *r, const struct outcome *o)
              LU64("cost_nano", o->cost_nano));
 }
 
-void request_end(struct client_request *r, const struct outcome *o)
+void request_end(struct edge_request *r, const struct outcome *o)
 {
     struct edge *e = r->edge;
     if (o->cancel && r->broker) {
@@ -298,7 +298,7 @@ void request_end(struct client_request *r, const struct outcome *o)
 }
 
 /* The event that ends a stream which cannot go on; never [DONE], never message_stop. */
-static void break_stream(const struct client_request *r, const struct failure *f)
+static void break_stream(const struct edge_request *r, const struct failure *f)
 {
     struct http_exchange *x = r->to.x;
     if (!r->is_events) {
@@ -314,14 +314,14 @@ static void break_stream(const struct client_request *r, const struct failure *f
         http_stream_end(x);
 }
 
-void request_fail(struct client_request *r, const struct failure *f, const struct outcome *o)
+void request_fail(struct edge_request *r, const struct failure *f, const struct outcome *o)
 {
     struct outcome end = o ? *o : (struct outcome){0};
     end.error_class = f->error_class;
     end.status = error_status(f->error_class, r->to.api);
     http_set_user(r->to.x, NULL);
     http_body_release(r->to.x);
-    if (r->state == REQUEST_HELD_OUT || r->state == REQUEST_STREAMING) {
+    if (r->state == REQUEST_EARLY_HEADERS || r->state == REQUEST_STREAMING) {
         break_stream(r, f);
     } else {
         answer_limits(&r->to, &r->limits);
@@ -334,13 +334,13 @@ void request_fail(struct client_request *r, const struct failure *f, const struc
     request_end(r, &end);
 }
 
-void request_fail_class(struct client_request *r, unsigned error_class, const char *message)
+void request_fail_class(struct edge_request *r, unsigned error_class, const char *message)
 {
     struct failure f = {.error_class = error_class, .message = span_str(message)};
     request_fail(r, &f, NULL);
 }
 
-void request_fail_model(struct client_request *r)
+void request_fail_model(struct edge_request *r)
 {
     struct failure f = {
         .error_class = ERROR_MODEL_NOT_FOUND,
@@ -352,7 +352,7 @@ void request_fail_model(struct client_request *r)
     request_fail(r, &f, NULL);
 }
 
-void request_gone(struct client_request *r)
+void request_gone(struct edge_request *r)
 {
     struct outcome o = {
         .status = STATUS_CLIENT_LEFT,
@@ -366,7 +366,7 @@ void request_gone(struct client_request *r)
 
 void requests_free(struct edge *e)
 {
-    struct client_request *r, *next;
+    struct edge_request *r, *next;
     HASH_ITER(hh, e->requests, r, next)
     {
         loop_timer_stop(e->d->loop, &r->timer);

@@ -15,22 +15,23 @@
 
 enum request_state {
     REQUEST_NEW,
-    REQUEST_AUTHORIZING, /* auth is asked, or waited for */
-    REQUEST_WAITING,     /* admitted; no broker is up */
-    REQUEST_SENT,        /* a broker has it; nothing said to the client yet */
-    REQUEST_HELD_OUT,  /* a stream whose first content is late: its 200 is out, with keep-alives */
-    REQUEST_STREAMING, /* HEAD came */
-    REQUEST_QUERYING,  /* metrics is asked */
+    REQUEST_AUTHORIZING,   /* auth is asked, or waited for */
+    REQUEST_WAITING,       /* admitted; no broker is up */
+    REQUEST_SENT,          /* a broker has it; nothing said to the client yet */
+    REQUEST_EARLY_HEADERS, /* a stream whose first content is late: its 200 is out, with keep-alives
+                            */
+    REQUEST_STREAMING,     /* HEAD came */
+    REQUEST_QUERYING,      /* metrics is asked */
     REQUEST_ENDED,
     REQUEST_STATES
 };
 
-struct client_request;
-typedef void (*request_fn)(struct client_request *r);
+struct edge_request;
+typedef void (*request_fn)(struct edge_request *r);
 
-struct client_request {
+struct edge_request {
     UT_hash_handle hh;
-    struct client_request *next_spare;
+    struct edge_request *next_spare;
     struct edge *edge;
     enum request_state state;
     struct request_id id;
@@ -81,30 +82,30 @@ struct outcome {
 };
 
 /* A request of this exchange, known by its fresh id and by http_user; NULL when out of memory. */
-struct client_request *request_begin(struct edge *e, struct http_exchange *x,
-                                     const struct route *route, enum api api,
-                                     const struct request_head *h);
+struct edge_request *request_begin(struct edge *e, struct http_exchange *x,
+                                   const struct route *route, enum api api,
+                                   const struct request_head *h);
 /* NULL when there is none (it has ended). */
-struct client_request *request_find(struct edge *e, const struct request_id *id);
+struct edge_request *request_find(struct edge *e, const struct request_id *id);
 /* The one function that changes a state; asserts that the change is one of the machine's. */
-void request_set_state(struct client_request *r, enum request_state state);
+void request_set_state(struct edge_request *r, enum request_state state);
 /* For messages of this request: id, flags, and the time that is left. */
-struct header request_header(const struct client_request *r);
+struct header request_header(const struct edge_request *r);
 /* Limits, model and provider, beside what every answer carries. */
-void request_add_fields(const struct client_request *r);
+void request_add_fields(const struct edge_request *r);
 
 /* Says the failure to the client, as a status or inside its stream, and ends the request. `o` may
  * be NULL (nothing used). */
-void request_fail(struct client_request *r, const struct failure *f, const struct outcome *o);
+void request_fail(struct edge_request *r, const struct failure *f, const struct outcome *o);
 /* With a literal message. */
-void request_fail_class(struct client_request *r, unsigned error_class, const char *message);
+void request_fail_class(struct edge_request *r, unsigned error_class, const char *message);
 /* 404 about r->model, in words that do not tell an unknown model from a forbidden one. */
-void request_fail_model(struct client_request *r);
+void request_fail_model(struct edge_request *r);
 /* Books, counts, logs, tells the broker if need be, and forgets the request. The answer has been
  * given. */
-void request_end(struct client_request *r, const struct outcome *o);
+void request_end(struct edge_request *r, const struct outcome *o);
 /* The client has left. */
-void request_gone(struct client_request *r);
+void request_gone(struct edge_request *r);
 /* At the end of the daemon: no message, no answer. */
 void requests_free(struct edge *e);
 

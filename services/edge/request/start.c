@@ -24,7 +24,7 @@ static bool generates(enum api api)
 }
 
 /* Model, caps and deadline; false when there is no such model. */
-static bool apply_model(struct client_request *r, const struct body *b)
+static bool apply_model(struct edge_request *r, const struct body *b)
 {
     const struct config *config = r->edge->d->config;
     const struct config_model *model = config_find_model(config, r->model);
@@ -44,7 +44,7 @@ static bool apply_model(struct client_request *r, const struct body *b)
 
 /* A client that says how long it waits is not worked for any longer; streams keep it waiting with
  * keep-alives. */
-static void apply_patience(struct client_request *r, const struct request_head *h)
+static void apply_patience(struct edge_request *r, const struct request_head *h)
 {
     uint64_t patience_ms = head_patience_ms(h);
     uint64_t until = edge_now_ms(r->edge) + patience_ms;
@@ -52,7 +52,7 @@ static void apply_patience(struct client_request *r, const struct request_head *
         r->deadline_ms = until;
 }
 
-static void refuse_body(struct client_request *r, const struct body_fault *fault)
+static void refuse_body(struct edge_request *r, const struct body_fault *fault)
 {
     struct failure f = {
         .error_class = fault->error_class,
@@ -62,7 +62,7 @@ static void refuse_body(struct client_request *r, const struct body_fault *fault
     request_fail(r, &f, NULL);
 }
 
-static void start_body_call(const struct arrival *a, struct client_request *r, struct span key)
+static void start_body_call(const struct arrival *a, struct edge_request *r, struct span key)
 {
     struct body body;
     struct body_fault fault;
@@ -101,7 +101,7 @@ void calls_start(const struct arrival *a)
     unsigned error_class;
     if (arrival_key(a, &key, &error_class))
         return; /* refused_by_head has answered */
-    struct client_request *r = arrival_begin(a);
+    struct edge_request *r = arrival_begin(a);
     if (!r)
         return;
     if (a->match.route->has_body) {

@@ -70,14 +70,14 @@ void status_health_plain(const struct client *c)
 
 /* ---- the aggregator ---- */
 
-static void finish(struct client_request *r, unsigned status)
+static void finish(struct edge_request *r, unsigned status)
 {
     struct outcome o = {.status = status};
     http_set_user(r->to.x, NULL);
     request_end(r, &o);
 }
 
-static void query(struct client_request *r, const char *what)
+static void query(struct edge_request *r, const char *what)
 {
     struct edge *e = r->edge;
     struct query q = {.what = span_str(what)};
@@ -87,17 +87,17 @@ static void query(struct client_request *r, const char *what)
         status_no_answer(r);
 }
 
-void status_health(struct client_request *r)
+void status_health(struct edge_request *r)
 {
     query(r, "status");
 }
 
-void status_metrics(struct client_request *r)
+void status_metrics(struct edge_request *r)
 {
     query(r, "metrics");
 }
 
-void status_no_answer(struct client_request *r)
+void status_no_answer(struct edge_request *r)
 {
     if (r->route->kind == ROUTE_HEALTH) {
         answer_health(&r->to, JSON_NOTHING);
@@ -115,7 +115,7 @@ static struct json parse_suite(struct edge *e, struct span body)
 void status_on_answer(struct edge *e, const struct bus_message *m)
 {
     const struct answer *a = &m->body->answer;
-    struct client_request *r = request_find(e, &m->header.id);
+    struct edge_request *r = request_find(e, &m->header.id);
     if (!r || r->state != REQUEST_QUERYING)
         return;
     if (r->route->kind == ROUTE_HEALTH)
@@ -129,7 +129,7 @@ void status_on_answer(struct edge *e, const struct bus_message *m)
 
 void status_on_metrics_down(struct edge *e)
 {
-    struct client_request *r, *next;
+    struct edge_request *r, *next;
     HASH_ITER(hh, e->requests, r, next)
     {
         if (r->state == REQUEST_QUERYING)
@@ -139,7 +139,7 @@ void status_on_metrics_down(struct edge *e)
 
 /* ---- models ---- */
 
-static struct models_query models_of(const struct client_request *r)
+static struct models_query models_of(const struct edge_request *r)
 {
     return (struct models_query){
         .config = r->edge->d->config,
@@ -150,7 +150,7 @@ static struct models_query models_of(const struct client_request *r)
     };
 }
 
-void status_models(struct client_request *r)
+void status_models(struct edge_request *r)
 {
     struct models_query q = models_of(r);
     struct buf *out = &r->edge->scratch;
@@ -165,7 +165,7 @@ void status_models(struct client_request *r)
     finish(r, 200);
 }
 
-void status_model(struct client_request *r)
+void status_model(struct edge_request *r)
 {
     struct models_query q = models_of(r);
     struct buf *out = &r->edge->scratch;

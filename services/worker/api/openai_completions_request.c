@@ -109,7 +109,7 @@ static enum err check_choices(struct reader *r, const struct legacy *legacy)
     return OK;
 }
 
-/* The first prompt's; call.c puts the others in its place. */
+/* The first prompt's; pipeline.c puts the others in its place. */
 static enum err add_turn(struct reader *r)
 {
     struct turn *turn = read_add_turn(r, ROLE_USER, 0);

@@ -4,64 +4,69 @@
 
 /* ---- the end ---- */
 
-static void give_lane_back(struct job *job, enum lane_verdict verdict, uint64_t rest_ms)
+static void give_endpoint_back(struct attempt *attempt, enum endpoint_verdict verdict,
+                               uint64_t rest_ms)
 {
-    struct lane *lane = job->lane;
-    if (!lane)
+    struct endpoint *endpoint = attempt->endpoint;
+    if (!endpoint)
         return;
-    enum breaker_state before = lane->breaker.state;
-    endpoints_give_back(job->setup->endpoints, lane, verdict, rest_ms, loop_now_ms(job->env->loop));
-    job->lane = NULL;
-    if (lane->breaker.state == BREAKER_OPEN && before != BREAKER_OPEN && verdict == LANE_FAILED)
-        log_warn("breaker_open", LSTR("provider", job->setup->host->name),
-                 LU64("endpoint", lane->endpoint), LU64("key", lane->key),
-                 LU64("for_ms", lane->breaker.open_ms));
-    else if (before != BREAKER_CLOSED && lane->breaker.state == BREAKER_CLOSED)
-        log_info("breaker_closed", LSTR("provider", job->setup->host->name),
-                 LU64("endpoint", lane->endpoint), LU64("key", lane->key));
+    enum breaker_state before = endpoint->breaker.state;
+    endpoints_give_back(attempt->setup->endpoints, endpoint, verdict, rest_ms,
+                        loop_now_ms(attempt->env->loop));
+    attempt->endpoint = NULL;
+    if (endpoint->breaker.state == BREAKER_OPEN && before != BREAKER_OPEN &&
+        verdict == ENDPOINT_FAILED)
+        log_warn("breaker_open", LSTR("provider", attempt->setup->provider_config->name),
+                 LU64("endpoint", endpoint->endpoint), LU64("key", endpoint->key),
+                 LU64("for_ms", endpoint->breaker.open_ms));
+    else if (before != BREAKER_CLOSED && endpoint->breaker.state == BREAKER_CLOSED)
+        log_info("breaker_closed", LSTR("provider", attempt->setup->provider_config->name),
+                 LU64("endpoint", endpoint->endpoint), LU64("key", endpoint->key));
 }
 
-void job_lose_lane(struct job *job)
+void attempt_lose_endpoint(struct attempt *attempt)
 {
-    give_lane_back(job, LANE_UNKNOWN, 0);
+    give_endpoint_back(attempt, ENDPOINT_UNKNOWN, 0);
 }
 
 static void on_linger_end(void *ctx)
 {
-    struct job *job = ctx;
-    job_cancel_flights(job, true);
-    job_release(job);
+    struct attempt *attempt = ctx;
+    attempt_cancel_transfers(attempt, true);
+    attempt_release(attempt);
 }
 
-void job_over(struct job *job, enum lane_verdict verdict, uint64_t rest_ms, uint64_t linger_ms)
+void attempt_over(struct attempt *attempt, enum endpoint_verdict verdict, uint64_t rest_ms,
+                  uint64_t linger_ms)
 {
-    struct job_env *env = job->env;
-    loop_timer_stop(env->loop, &job->deadline);
-    loop_timer_stop(env->loop, &job->poll);
-    if (job->sent_us) {
-        struct span labels[] = {job->d.model, span_str(job->setup->host->name)};
+    struct attempt_env *env = attempt->env;
+    loop_timer_stop(env->loop, &attempt->deadline);
+    loop_timer_stop(env->loop, &attempt->poll);
+    if (attempt->sent_us) {
+        struct span labels[] = {attempt->d.model, span_str(attempt->setup->provider_config->name)};
         metric_observe_us(env->metrics, METRIC_UPSTREAM_DURATION, labels,
-                          loop_now_us(env->loop) - job->sent_us);
+                          loop_now_us(env->loop) - attempt->sent_us);
     }
-    give_lane_back(job, verdict, rest_ms);
-    job->state = JOB_OVER;
-    if (job->peer)
-        env->on_over(env->ctx, job);
-    if (job->flying)
-        loop_timer_start(env->loop, &job->deadline, linger_ms, on_linger_end, job);
+    give_endpoint_back(attempt, verdict, rest_ms);
+    attempt->state = ATTEMPT_OVER;
+    if (attempt->peer)
+        env->on_over(env->ctx, attempt);
+    if (attempt->flying)
+        loop_timer_start(env->loop, &attempt->deadline, linger_ms, on_linger_end, attempt);
     else
-        job_release(job);
+        attempt_release(attempt);
 }
 
-static void end_well(struct job *job, const struct call_result *r)
+static void end_well(struct attempt *attempt, const struct pipeline_result *r)
 {
-    job_settle(job, r, r->status, true);
-    if (job_makes_response(job))
-        affinity_remember(&job->setup->affinity, r->upstream_id, job->d.key_id, job->lane->index);
-    job_over(job, LANE_WELL, 0, KEEP_MS);
+    attempt_settle(attempt, r, r->status, true);
+    if (attempt_makes_response(attempt))
+        affinity_remember(&attempt->setup->affinity, r->upstream_id, attempt->d.key_id,
+                          attempt->endpoint->index);
+    attempt_over(attempt, ENDPOINT_WELL, 0, KEEP_MS);
 }
 
-static void log_failure(const struct job *job, const struct fault *fault)
+static void log_failure(const struct attempt *attempt, const struct fault *fault)
 {
     bool ours = fault->error_class == ERROR_UPSTREAM_AUTH ||
                 fault->error_class == ERROR_UPSTREAM_QUOTA ||
@@ -69,234 +74,240 @@ static void log_failure(const struct job *job, const struct fault *fault)
     if (!ours && !log_enabled(LEVEL_DEBUG))
         return;
     log_write(ours ? LEVEL_WARN : LEVEL_DEBUG, "attempt_failed",
-              LHEX("request", job->head.id.bytes, sizeof job->head.id.bytes),
-              LU64("attempt", job->head.attempt),
+              LHEX("request", attempt->head.id.bytes, sizeof attempt->head.id.bytes),
+              LU64("attempt", attempt->head.attempt),
               LSTR("class", error_info(fault->error_class)->name),
-              LU64("status", fault->upstream_status), LU64("lane", job->lane->index),
-              LU64("sent", job->sent), LOG_END_);
+              LU64("status", fault->upstream_status), LU64("lane", attempt->endpoint->index),
+              LU64("sent", attempt->sent), LOG_END_);
 }
 
-static void end_failed(struct job *job, const struct fault *fault)
+static void end_failed(struct attempt *attempt, const struct fault *fault)
 {
-    if (job->carries)
-        job_batch_failed(job, fault);
-    log_failure(job, fault);
-    job_send_fail(job, fault, call_result(job->call));
-    job_cancel_flights(job, false);
-    job_over(job, endpoints_verdict(fault->error_class), fault->retry_after_ms, DETACHED_MS);
+    if (attempt->carries)
+        batch_failed(attempt, fault);
+    log_failure(attempt, fault);
+    attempt_send_fail(attempt, fault, pipeline_result(attempt->pipeline));
+    attempt_cancel_transfers(attempt, false);
+    attempt_over(attempt, endpoints_verdict(fault->error_class), fault->retry_after_ms,
+                 DETACHED_MS);
 }
 
 /* ---- call → network ---- */
 
 static void on_poll(void *ctx)
 {
-    struct job *job = ctx;
-    call_on_timer(job->call, job_ms_since(job, job->started_us));
-    job_pump(job);
+    struct attempt *attempt = ctx;
+    pipeline_on_timer(attempt->pipeline, attempt_ms_since(attempt, attempt->started_us));
+    attempt_pump(attempt);
 }
 
-static void obey_call(struct job *job)
+static void obey_call(struct attempt *attempt)
 {
-    if (!job->call)
+    if (!attempt->pipeline)
         return;
-    for (const struct exchange *x; (x = call_next(job->call));)
-        job_launch(job, x);
-    uint64_t wait = call_wait_ms(job->call);
+    for (const struct transfer *x; (x = pipeline_next(attempt->pipeline));)
+        attempt_launch(attempt, x);
+    uint64_t wait = pipeline_wait_ms(attempt->pipeline);
     if (wait)
-        loop_timer_start(job->env->loop, &job->poll, wait, on_poll, job);
+        loop_timer_start(attempt->env->loop, &attempt->poll, wait, on_poll, attempt);
 }
 
 /* ---- call → bus ---- */
 
 /* Sends what a stream has, as far as the credit goes. false: not all of it is out (yet). */
-static bool emit_stream(struct job *job)
+static bool emit_stream(struct attempt *attempt)
 {
     enum err err = OK;
-    if (!call_committed(job->call))
-        return call_state(job->call) != CALL_RUNNING;
-    if (!job->head_sent)
-        err = job_send_head(job, call_result(job->call));
+    if (!pipeline_committed(attempt->pipeline))
+        return pipeline_state(attempt->pipeline) != PIPELINE_RUNNING;
+    if (!attempt->head_sent)
+        err = attempt_send_head(attempt, pipeline_result(attempt->pipeline));
     if (err == OK)
-        err = job_send_data(job);
+        err = attempt_send_data(attempt);
     if (err != OK) { /* the broker is gone or does not read: nobody is left to tell */
-        log_warn("stream_cut", LHEX("request", job->head.id.bytes, sizeof job->head.id.bytes),
+        log_warn("stream_cut",
+                 LHEX("request", attempt->head.id.bytes, sizeof attempt->head.id.bytes),
                  LSTR("why", err_name(err)));
-        job_cancel(job);
+        attempt_cancel(attempt);
         return false;
     }
-    job_set_paused(job, call_output(job->call)->len > 0);
-    return call_output(job->call)->len == 0; /* asked again: resuming may have delivered at once */
+    attempt_set_paused(attempt, pipeline_output(attempt->pipeline)->len > 0);
+    return pipeline_output(attempt->pipeline)->len ==
+           0; /* asked again: resuming may have delivered at once */
 }
 
-static void emit(struct job *job)
+static void emit(struct attempt *attempt)
 {
-    bool stream = call_is_stream(job->call);
-    if (stream && !emit_stream(job))
+    bool stream = pipeline_is_stream(attempt->pipeline);
+    if (stream && !emit_stream(attempt))
         return;
-    switch (call_state(job->call)) {
-    case CALL_RUNNING:
+    switch (pipeline_state(attempt->pipeline)) {
+    case PIPELINE_RUNNING:
         return;
-    case CALL_DONE: {
-        const struct call_result *r = call_result(job->call);
-        if (job->carries)
-            job_batch_answered(job);
+    case PIPELINE_DONE: {
+        const struct pipeline_result *r = pipeline_result(attempt->pipeline);
+        if (attempt->carries)
+            batch_answered(attempt);
         if (stream)
-            job_send_end(job, r);
+            attempt_send_end(attempt, r);
         else
-            job_send_reply(job, r, buf_span(call_output(job->call)));
-        end_well(job, r);
+            attempt_send_reply(attempt, r, buf_span(pipeline_output(attempt->pipeline)));
+        end_well(attempt, r);
         return;
     }
-    case CALL_FAILED:
-        end_failed(job, call_fault(job->call));
+    case PIPELINE_FAILED:
+        end_failed(attempt, pipeline_fault(attempt->pipeline));
         return;
     }
 }
 
 /* Callbacks may come while it runs (a resumed stream delivers at once): they ask for another round.
  */
-void job_pump(struct job *job)
+void attempt_pump(struct attempt *attempt)
 {
-    if (!job->call)
+    if (!attempt->pipeline)
         return; /* waits with others */
-    if (job->pumping) {
-        job->pump_again = true;
+    if (attempt->pumping) {
+        attempt->pump_again = true;
         return;
     }
-    job->pumping = true;
+    attempt->pumping = true;
     do {
-        job->pump_again = false;
-        obey_call(job);
-        emit(job);
-    } while (job->pump_again && job->state == JOB_RUNNING);
-    job->pumping = false;
-    if (job->state == JOB_OVER)
-        job_release(job);
+        attempt->pump_again = false;
+        obey_call(attempt);
+        emit(attempt);
+    } while (attempt->pump_again && attempt->state == ATTEMPT_RUNNING);
+    attempt->pumping = false;
+    if (attempt->state == ATTEMPT_OVER)
+        attempt_release(attempt);
 }
 
 /* ---- life ---- */
 
 /* A member of a batch leaves the others to it. */
-static void stop_call(struct job *job)
+static void stop_call(struct attempt *attempt)
 {
-    job_batch_leave(job);
-    if (!job->call)
+    batch_leave(attempt);
+    if (!attempt->pipeline)
         return;
-    call_cancel(job->call);
-    job_look_whether_sent(job);
+    pipeline_cancel(attempt->pipeline);
+    attempt_look_whether_sent(attempt);
 }
 
 static void on_deadline(void *ctx)
 {
-    struct job *job = ctx;
+    struct attempt *attempt = ctx;
     struct fault fault = {.error_class = ERROR_DEADLINE,
                           .message = SPAN("The request's deadline has passed.")};
-    stop_call(job);
-    job_send_fail(job, &fault, job->call ? call_result(job->call) : NULL);
-    job_cancel_flights(job, false);
-    obey_call(job); /* a detached cancel, if the upstream needs one */
-    job_over(job, LANE_UNKNOWN, 0, DETACHED_MS);
+    stop_call(attempt);
+    attempt_send_fail(attempt, &fault,
+                      attempt->pipeline ? pipeline_result(attempt->pipeline) : NULL);
+    attempt_cancel_transfers(attempt, false);
+    obey_call(attempt); /* a detached cancel, if the upstream needs one */
+    attempt_over(attempt, ENDPOINT_UNKNOWN, 0, DETACHED_MS);
 }
 
-static enum err make_call(struct job *job, struct fault *fault_out)
+static enum err make_call(struct attempt *attempt, struct fault *fault_out)
 {
-    struct setup *s = job->setup;
-    request_id_text(&job->head.id, job->id_text);
-    struct call_spec spec = {.api = (enum api)job->d.api,
-                             .method = job->d.method,
-                             .path = job->d.path,
-                             .headers = job->d.headers,
-                             .body = job->d.body,
-                             .model = job->d.model,
-                             .target_model = job->d.target_model,
-                             .provider = s->provider,
-                             .host = s->host,
-                             .base_url = job->lane->base_url,
-                             .model_config = config_find_model(
-                                 s->config, job->d.route.len ? job->d.route : job->d.model),
-                             .table = job->env->table,
-                             .schemas = job->env->schemas,
-                             .output_cap = job->d.output_cap,
-                             .input_tokens = job->d.input_tokens,
-                             .now_s = job->started_wall_ms / 1000,
-                             .request_id = span_str(job->id_text),
-                             .max_response = s->config->options.worker_max_response};
-    return call_create(&job->call, &spec, &job->arena, fault_out);
+    struct setup *s = attempt->setup;
+    request_id_text(&attempt->head.id, attempt->id_text);
+    struct pipeline_spec spec = {
+        .api = (enum api)attempt->d.api,
+        .method = attempt->d.method,
+        .path = attempt->d.path,
+        .headers = attempt->d.headers,
+        .body = attempt->d.body,
+        .model = attempt->d.model,
+        .target_model = attempt->d.target_model,
+        .provider = s->provider,
+        .provider_config = s->provider_config,
+        .base_url = attempt->endpoint->base_url,
+        .model_config = config_find_model(s->config, attempt->d.route.len ? attempt->d.route
+                                                                          : attempt->d.model),
+        .table = attempt->env->table,
+        .schemas = attempt->env->schemas,
+        .output_cap = attempt->d.output_cap,
+        .input_tokens = attempt->d.input_tokens,
+        .now_s = attempt->started_wall_ms / 1000,
+        .request_id = span_str(attempt->id_text),
+        .max_response = s->config->options.worker_max_response};
+    return pipeline_create(&attempt->pipeline, &spec, &attempt->arena, fault_out);
 }
 
-/* A member of a batch that goes alone has given its lane back. */
-static bool has_lane(struct job *job)
+/* A member of a batch that goes alone has given its endpoint back. */
+static bool has_endpoint(struct attempt *attempt)
 {
-    if (!job->lane)
-        job->lane =
-            endpoints_take(job->setup->endpoints, job->d.avoid, loop_now_ms(job->env->loop));
-    return job->lane != NULL;
+    if (!attempt->endpoint)
+        attempt->endpoint = endpoints_take(attempt->setup->endpoints, attempt->d.avoid,
+                                           loop_now_ms(attempt->env->loop));
+    return attempt->endpoint != NULL;
 }
 
-void job_go(struct job *job)
+void attempt_go(struct attempt *attempt)
 {
     struct fault fault = {0};
-    enum err err = has_lane(job) ? make_call(job, &fault) : ERR_NOMEM;
+    enum err err = has_endpoint(attempt) ? make_call(attempt, &fault) : ERR_NOMEM;
     if (err != OK) {
         if (fault.error_class == ERROR_NONE)
             fault =
                 (struct fault){.error_class = ERROR_INTERNAL, .message = SPAN("Out of memory.")};
-        if (job->carries)
-            job_batch_failed(job, &fault);
-        job_send_fail(job, &fault, NULL);
-        job_over(job, LANE_UNKNOWN, 0, 0);
+        if (attempt->carries)
+            batch_failed(attempt, &fault);
+        attempt_send_fail(attempt, &fault, NULL);
+        attempt_over(attempt, ENDPOINT_UNKNOWN, 0, 0);
         return;
     }
-    job_pump(job);
+    attempt_pump(attempt);
 }
 
-void job_begin(struct job *job)
+void attempt_begin(struct attempt *attempt)
 {
-    if (job->head.deadline_ms) {
-        job->deadline_us = job->started_us + (uint64_t)job->head.deadline_ms * 1000;
-        loop_timer_start(job->env->loop, &job->deadline, job->head.deadline_ms, on_deadline, job);
+    if (attempt->head.deadline_ms) {
+        attempt->deadline_us = attempt->started_us + (uint64_t)attempt->head.deadline_ms * 1000;
+        loop_timer_start(attempt->env->loop, &attempt->deadline, attempt->head.deadline_ms,
+                         on_deadline, attempt);
     }
-    if (!job_batch_join(job))
-        job_go(job);
+    if (!batch_join(attempt))
+        attempt_go(attempt);
 }
 
-void job_cancel(struct job *job)
+void attempt_cancel(struct attempt *attempt)
 {
-    static const struct call_result nothing = {0};
-    if (job->state == JOB_OVER)
+    static const struct pipeline_result nothing = {0};
+    if (attempt->state == ATTEMPT_OVER)
         return;
-    stop_call(job);
-    job_settle(job, job->call ? call_result(job->call) : &nothing,
-               error_info(ERROR_CLIENT_GONE)->openai_status, false);
-    job_cancel_flights(job, false);
-    obey_call(job);
-    job_over(job, LANE_UNKNOWN, 0, DETACHED_MS);
+    stop_call(attempt);
+    attempt_settle(attempt, attempt->pipeline ? pipeline_result(attempt->pipeline) : &nothing,
+                   error_info(ERROR_CLIENT_GONE)->openai_status, false);
+    attempt_cancel_transfers(attempt, false);
+    obey_call(attempt);
+    attempt_over(attempt, ENDPOINT_UNKNOWN, 0, DETACHED_MS);
 }
 
-void job_credit(struct job *job, uint32_t bytes)
+void attempt_credit(struct attempt *attempt, uint32_t bytes)
 {
-    if (job->state == JOB_OVER)
+    if (attempt->state == ATTEMPT_OVER)
         return;
-    job->credit = bytes > UINT32_MAX - job->credit ? UINT32_MAX : job->credit + bytes;
-    job_pump(job);
+    attempt->credit = bytes > UINT32_MAX - attempt->credit ? UINT32_MAX : attempt->credit + bytes;
+    attempt_pump(attempt);
 }
 
-const struct request_id *job_id(const struct job *job)
+const struct request_id *attempt_id(const struct attempt *attempt)
 {
-    return &job->head.id;
+    return &attempt->head.id;
 }
 
-uint8_t job_attempt(const struct job *job)
+uint8_t attempt_number(const struct attempt *attempt)
 {
-    return job->head.attempt;
+    return attempt->head.attempt;
 }
 
-struct bus_peer *job_peer(const struct job *job)
+struct bus_peer *attempt_peer(const struct attempt *attempt)
 {
-    return job->peer;
+    return attempt->peer;
 }
 
-struct job_links *job_links(struct job *job)
+struct attempt_links *attempt_links(struct attempt *attempt)
 {
-    return &job->links;
+    return &attempt->links;
 }

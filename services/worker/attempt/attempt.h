@@ -15,12 +15,12 @@
 #include "services/worker/attempt/settle.h"
 #include "services/worker/endpoints/setup.h"
 
-struct job;
+struct attempt;
 
-/* What all jobs share; owned by the worker, outlives them. */
-struct job_env {
+/* What all attempts share; owned by the worker, outlives them. */
+struct attempt_env {
     struct loop *loop;
-    struct upstream *upstream;
+    struct fetch *fetch;
     struct settles *settles;
     const struct model_table *table;
     struct schema_cache *schemas;  /* of Replicate's models; may be NULL */
@@ -28,40 +28,40 @@ struct job_env {
     void *ctx;                     /* for the two below */
     enum err (*send)(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
                      const void *message);
-    /* The job is OVER: its pointer is not used any more by the owner when this returns. Once per
-     * job that was begun, perhaps within job_begin. */
-    void (*on_over)(void *ctx, struct job *job);
-    struct job *idle; /* finished ones, kept for reuse */
-    struct job *all;  /* running and lingering ones */
+    /* The attempt is OVER: its pointer is not used any more by the owner when this returns. Once
+     * per attempt that was begun, perhaps within attempt_begin. */
+    void (*on_over)(void *ctx, struct attempt *attempt);
+    struct attempt *idle; /* finished ones, kept for reuse */
+    struct attempt *all;  /* running and lingering ones */
     uint32_t idle_count;
-    struct job_batch *batches; /* embeddings that wait for each other, or fly together */
+    struct batch *batches; /* embeddings that wait for each other, or fly together */
 };
 
-/* Takes a lane and copies the message; the setup is referenced. NULL when that can't be: FAIL has
- * been sent. */
-struct job *job_create(struct job_env *env, struct setup *setup, struct bus_peer *from,
-                       const struct bus_message *m);
+/* Takes a endpoint and copies the message; the setup is referenced. NULL when that can't be: FAIL
+ * has been sent. */
+struct attempt *attempt_create(struct attempt_env *env, struct setup *setup, struct bus_peer *from,
+                               const struct bus_message *m);
 /* Right after it. */
-void job_begin(struct job *job);
+void attempt_begin(struct attempt *attempt);
 /* CANCEL: stops, settles what was used with status 499, says nothing to the broker. */
-void job_cancel(struct job *job);
+void attempt_cancel(struct attempt *attempt);
 /* CREDIT */
-void job_credit(struct job *job, uint32_t bytes);
+void attempt_credit(struct attempt *attempt, uint32_t bytes);
 
-const struct request_id *job_id(const struct job *job);
-uint8_t job_attempt(const struct job *job);
-struct bus_peer *job_peer(const struct job *job);
+const struct request_id *attempt_id(const struct attempt *attempt);
+uint8_t attempt_number(const struct attempt *attempt);
+struct bus_peer *attempt_peer(const struct attempt *attempt);
 
 /* The worker's own table links. */
-struct job_links {
-    struct job *next_in_bucket, *prev, *next;
+struct attempt_links {
+    struct attempt *next_in_bucket, *prev, *next;
 };
-struct job_links *job_links(struct job *job);
+struct attempt_links *attempt_links(struct attempt *attempt);
 
 /* Refuses a DISPATCH without beginning it: FAIL, nothing sent. */
-void job_refuse(struct job_env *env, struct bus_peer *to, const struct bus_message *m,
-                unsigned error_class, const char *message);
+void attempt_refuse(struct attempt_env *env, struct bus_peer *to, const struct bus_message *m,
+                    unsigned error_class, const char *message);
 /* Ends everything without a word: at shutdown. */
-void job_env_free(struct job_env *env);
+void attempt_env_free(struct attempt_env *env);
 
 #endif

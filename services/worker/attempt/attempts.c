@@ -10,13 +10,13 @@ struct cancelled {
     uint64_t until_ms;
 };
 
-struct jobs {
-    struct job_env env;
+struct attempts {
+    struct attempt_env env;
     enum err (*send)(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
                      const void *message);
     void *send_ctx;
-    struct job *buckets[BUCKETS];
-    struct job *list;
+    struct attempt *buckets[BUCKETS];
+    struct attempt *list;
     uint32_t running;
     struct {
         const struct bus_peer *peer;
@@ -30,24 +30,24 @@ struct jobs {
 static enum err pass_on(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
                         const void *message)
 {
-    struct jobs *j = ctx;
+    struct attempts *j = ctx;
     return j->send(j->send_ctx, to, h, type, message);
 }
 
-static struct job **bucket_of(struct jobs *j, const struct request_id *id)
+static struct attempt **bucket_of(struct attempts *j, const struct request_id *id)
 {
     return &j->buckets[request_id_hash(id) % BUCKETS];
 }
 
-static struct job *find(struct jobs *j, const struct request_id *id)
+static struct attempt *find(struct attempts *j, const struct request_id *id)
 {
-    struct job *job = *bucket_of(j, id);
-    while (job && !request_id_equals(job_id(job), id))
-        job = job_links(job)->next_in_bucket;
-    return job;
+    struct attempt *attempt = *bucket_of(j, id);
+    while (attempt && !request_id_equals(attempt_id(attempt), id))
+        attempt = attempt_links(attempt)->next_in_bucket;
+    return attempt;
 }
 
-static uint32_t *running_at(struct jobs *j, const struct bus_peer *peer)
+static uint32_t *running_at(struct attempts *j, const struct bus_peer *peer)
 {
     for (unsigned i = 0; i < MAX_PEERS; i++) {
         if (!j->peers[i].peer)
@@ -58,41 +58,41 @@ static uint32_t *running_at(struct jobs *j, const struct bus_peer *peer)
     return &j->peers[MAX_PEERS - 1].running;
 }
 
-static void insert(struct jobs *j, struct job *job)
+static void insert(struct attempts *j, struct attempt *attempt)
 {
-    struct job **bucket = bucket_of(j, job_id(job));
-    struct job_links *links = job_links(job);
-    *links = (struct job_links){.next_in_bucket = *bucket, .next = j->list};
-    *bucket = job;
+    struct attempt **bucket = bucket_of(j, attempt_id(attempt));
+    struct attempt_links *links = attempt_links(attempt);
+    *links = (struct attempt_links){.next_in_bucket = *bucket, .next = j->list};
+    *bucket = attempt;
     if (j->list)
-        job_links(j->list)->prev = job;
-    j->list = job;
+        attempt_links(j->list)->prev = attempt;
+    j->list = attempt;
     j->running++;
-    ++*running_at(j, job_peer(job));
+    ++*running_at(j, attempt_peer(attempt));
 }
 
-static void on_over(void *ctx, struct job *job)
+static void on_over(void *ctx, struct attempt *attempt)
 {
-    struct jobs *j = ctx;
-    struct job_links *links = job_links(job);
-    struct job **at = bucket_of(j, job_id(job));
-    while (*at != job)
-        at = &job_links(*at)->next_in_bucket;
+    struct attempts *j = ctx;
+    struct attempt_links *links = attempt_links(attempt);
+    struct attempt **at = bucket_of(j, attempt_id(attempt));
+    while (*at != attempt)
+        at = &attempt_links(*at)->next_in_bucket;
     *at = links->next_in_bucket;
     if (links->prev)
-        job_links(links->prev)->next = links->next;
+        attempt_links(links->prev)->next = links->next;
     else
         j->list = links->next;
     if (links->next)
-        job_links(links->next)->prev = links->prev;
+        attempt_links(links->next)->prev = links->prev;
     j->running--;
-    --*running_at(j, job_peer(job));
+    --*running_at(j, attempt_peer(attempt));
 }
 
-enum err jobs_create(struct jobs **out, const struct job_env *env)
+enum err attempts_create(struct attempts **out, const struct attempt_env *env)
 {
     *out = NULL;
-    struct jobs *j = calloc(1, sizeof *j);
+    struct attempts *j = calloc(1, sizeof *j);
     if (!j)
         return ERR_NOMEM;
     j->env = *env;
@@ -105,18 +105,18 @@ enum err jobs_create(struct jobs **out, const struct job_env *env)
     return OK;
 }
 
-void jobs_destroy(struct jobs **jobs)
+void attempts_destroy(struct attempts **attempts)
 {
-    if (!*jobs)
+    if (!*attempts)
         return;
-    job_env_free(&(*jobs)->env);
-    free(*jobs);
-    *jobs = NULL;
+    attempt_env_free(&(*attempts)->env);
+    free(*attempts);
+    *attempts = NULL;
 }
 
 /* ---- cancellations that came first ---- */
 
-static void remember_cancel(struct jobs *j, const struct header *h)
+static void remember_cancel(struct attempts *j, const struct header *h)
 {
     uint64_t left =
         h->deadline_ms && h->deadline_ms < CANCEL_KEPT_MS ? h->deadline_ms : CANCEL_KEPT_MS;
@@ -135,7 +135,7 @@ static bool means(const struct request_id *id, uint8_t cancelled, uint8_t attemp
     return (cancelled == 0 || attempt <= cancelled) && request_id_equals(id, other);
 }
 
-static bool was_cancelled(struct jobs *j, const struct header *h)
+static bool was_cancelled(struct attempts *j, const struct header *h)
 {
     uint64_t now = loop_now_ms(j->env.loop);
     /* the oldest ones that have expired go */
@@ -156,60 +156,61 @@ static bool was_cancelled(struct jobs *j, const struct header *h)
 
 /* ---- messages ---- */
 
-void jobs_dispatch(struct jobs *j, struct setup *setup, struct bus_peer *from,
-                   const struct bus_message *m, uint32_t limit)
+void attempts_dispatch(struct attempts *j, struct setup *setup, struct bus_peer *from,
+                       const struct bus_message *m, uint32_t limit)
 {
-    struct job *old = find(j, &m->header.id);
-    if (old && job_attempt(old) >= m->header.attempt)
+    struct attempt *old = find(j, &m->header.id);
+    if (old && attempt_number(old) >= m->header.attempt)
         return;
     if (old)
-        job_cancel(old);
+        attempt_cancel(old);
     if (was_cancelled(j, &m->header))
         return;
     if (j->running >= limit) {
-        job_refuse(&j->env, from, m, ERROR_WORKER_REFUSED,
-                   "The worker takes no more requests now.");
+        attempt_refuse(&j->env, from, m, ERROR_WORKER_REFUSED,
+                       "The worker takes no more requests now.");
         return;
     }
-    struct job *job = job_create(&j->env, setup, from, m);
-    if (!job)
+    struct attempt *attempt = attempt_create(&j->env, setup, from, m);
+    if (!attempt)
         return;
-    insert(j, job);
-    job_begin(job);
+    insert(j, attempt);
+    attempt_begin(attempt);
 }
 
-void jobs_cancel(struct jobs *j, const struct bus_message *m)
+void attempts_cancel(struct attempts *j, const struct bus_message *m)
 {
-    struct job *job = find(j, &m->header.id);
-    if (job && means(job_id(job), m->header.attempt, job_attempt(job), &m->header.id))
-        job_cancel(job);
-    else if (!job)
+    struct attempt *attempt = find(j, &m->header.id);
+    if (attempt &&
+        means(attempt_id(attempt), m->header.attempt, attempt_number(attempt), &m->header.id))
+        attempt_cancel(attempt);
+    else if (!attempt)
         remember_cancel(j, &m->header);
 }
 
-void jobs_credit(struct jobs *j, const struct bus_message *m, uint32_t bytes)
+void attempts_credit(struct attempts *j, const struct bus_message *m, uint32_t bytes)
 {
-    struct job *job = find(j, &m->header.id);
-    if (job)
-        job_credit(job, bytes);
+    struct attempt *attempt = find(j, &m->header.id);
+    if (attempt)
+        attempt_credit(attempt, bytes);
 }
 
-void jobs_cancel_peer(struct jobs *j, const struct bus_peer *peer)
+void attempts_cancel_peer(struct attempts *j, const struct bus_peer *peer)
 {
-    struct job *next;
-    for (struct job *job = j->list; job; job = next) {
-        next = job_links(job)->next; /* ending one job ends no other */
-        if (job_peer(job) == peer)
-            job_cancel(job);
+    struct attempt *next;
+    for (struct attempt *attempt = j->list; attempt; attempt = next) {
+        next = attempt_links(attempt)->next; /* ending one attempt ends no other */
+        if (attempt_peer(attempt) == peer)
+            attempt_cancel(attempt);
     }
 }
 
-uint32_t jobs_running(const struct jobs *j)
+uint32_t attempts_running(const struct attempts *j)
 {
     return j->running;
 }
 
-uint32_t jobs_running_of(const struct jobs *j, const struct bus_peer *peer)
+uint32_t attempts_running_of(const struct attempts *j, const struct bus_peer *peer)
 {
     for (unsigned i = 0; i < MAX_PEERS; i++)
         if (j->peers[i].peer == peer)
@@ -217,7 +218,7 @@ uint32_t jobs_running_of(const struct jobs *j, const struct bus_peer *peer)
     return 0;
 }
 
-bool jobs_quiet(const struct jobs *j)
+bool attempts_quiet(const struct attempts *j)
 {
     return j->env.all == NULL;
 }

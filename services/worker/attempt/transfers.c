@@ -1,142 +1,144 @@
-/* A job's exchanges on the network: launched as its call asks, reported to its call as they go. */
+/* A attempt's transfers on the network: launched as its call asks, reported to its call as they go.
+ */
 #include "services/worker/attempt/attempt_internal.h"
 
 #include "common/base/log.h"
 
-static struct flight *flight_of(struct job *job)
+static struct attempt_transfer *transfer_of(struct attempt *attempt)
 {
-    for (struct flight *f = job->flights; f; f = f->next)
+    for (struct attempt_transfer *f = attempt->transfers; f; f = f->next)
         if (!f->request)
             return f;
-    struct flight *f = job->flights ? ARENA_NEW(&job->arena, struct flight) : &job->first;
+    struct attempt_transfer *f =
+        attempt->transfers ? ARENA_NEW(&attempt->arena, struct attempt_transfer) : &attempt->first;
     if (!f)
         return NULL;
-    f->job = job;
-    f->next = job->flights;
-    job->flights = f;
+    f->attempt = attempt;
+    f->next = attempt->transfers;
+    attempt->transfers = f;
     return f;
 }
 
 static void on_head(void *ctx, unsigned status, const struct upstream_headers *headers)
 {
-    struct flight *f = ctx;
-    if (f->job->state == JOB_OVER)
+    struct attempt_transfer *f = ctx;
+    if (f->attempt->state == ATTEMPT_OVER)
         return;
-    f->job->sent = true;
-    call_on_head(f->job->call, f->x, status, headers);
+    f->attempt->sent = true;
+    pipeline_on_head(f->attempt->pipeline, f->x, status, headers);
 }
 
 static void on_bytes(void *ctx, struct span bytes)
 {
-    struct flight *f = ctx;
-    if (f->job->state == JOB_OVER)
+    struct attempt_transfer *f = ctx;
+    if (f->attempt->state == ATTEMPT_OVER)
         return;
-    call_on_bytes(f->job->call, f->x, bytes);
-    job_pump(f->job);
+    pipeline_on_bytes(f->attempt->pipeline, f->x, bytes);
+    attempt_pump(f->attempt);
 }
 
 /* Over, and the last one to land? */
-static bool landed(struct flight *f)
+static bool landed(struct attempt_transfer *f)
 {
-    struct job *job = f->job;
+    struct attempt *attempt = f->attempt;
     f->request = NULL;
-    job->flying--;
-    if (job->state != JOB_OVER)
+    attempt->flying--;
+    if (attempt->state != ATTEMPT_OVER)
         return false;
-    if (job->flying == 0)
-        job_release(job);
+    if (attempt->flying == 0)
+        attempt_release(attempt);
     return true;
 }
 
 static void on_end(void *ctx)
 {
-    struct flight *f = ctx;
-    struct job *job = f->job;
-    const struct exchange *x = f->x;
+    struct attempt_transfer *f = ctx;
+    struct attempt *attempt = f->attempt;
+    const struct transfer *x = f->x;
     if (landed(f))
         return;
-    job->sent = true;
-    call_on_end(job->call, x);
-    job_pump(job);
+    attempt->sent = true;
+    pipeline_on_end(attempt->pipeline, x);
+    attempt_pump(attempt);
 }
 
 static void on_failure(void *ctx, unsigned error_class, struct span message, bool sent)
 {
-    struct flight *f = ctx;
-    struct job *job = f->job;
-    const struct exchange *x = f->x;
+    struct attempt_transfer *f = ctx;
+    struct attempt *attempt = f->attempt;
+    const struct transfer *x = f->x;
     if (landed(f))
         return;
-    job->sent = job->sent || sent;
-    call_on_failure(job->call, x, error_class, message);
-    job_pump(job);
+    attempt->sent = attempt->sent || sent;
+    pipeline_on_failure(attempt->pipeline, x, error_class, message);
+    attempt_pump(attempt);
 }
 
-static const struct upstream_handler flight_handler = {on_head, on_bytes, on_end, on_failure};
+static const struct fetch_handler transfer_handler = {on_head, on_bytes, on_end, on_failure};
 
-void job_launch(struct job *job, const struct exchange *x)
+void attempt_launch(struct attempt *attempt, const struct transfer *x)
 {
-    const struct config_options *o = &job->setup->config->options;
-    uint64_t timeout = job->d.timeout_ms ? job->d.timeout_ms : DEFAULT_TIMEOUT_MS;
-    struct upstream_spec spec = {
-        .origin = job->lane->origin,
-        .method = x->method,
-        .path = x->path,
-        .url = x->url,
-        .headers = x->headers,
-        .body = x->body,
-        .accept_stream = x->expects_stream,
-        .first_byte_ms = x->detached ? DETACHED_MS : timeout,
-        .idle_ms = o->worker_idle_timeout > timeout ? o->worker_idle_timeout : timeout,
-        .handler = &flight_handler};
-    struct flight *f = flight_of(job);
+    const struct config_options *o = &attempt->setup->config->options;
+    uint64_t timeout = attempt->d.timeout_ms ? attempt->d.timeout_ms : DEFAULT_TIMEOUT_MS;
+    struct fetch_spec spec = {.origin = attempt->endpoint->origin,
+                              .method = x->method,
+                              .path = x->path,
+                              .url = x->url,
+                              .headers = x->headers,
+                              .body = x->body,
+                              .accept_stream = x->expects_stream,
+                              .first_byte_ms = x->detached ? DETACHED_MS : timeout,
+                              .idle_ms = o->worker_idle_timeout > timeout ? o->worker_idle_timeout
+                                                                          : timeout,
+                              .handler = &transfer_handler};
+    struct attempt_transfer *f = transfer_of(attempt);
     enum err err = f ? OK : ERR_NOMEM;
     if (err == OK) {
         f->x = x;
         spec.ctx = f;
-        err = upstream_start(job->env->upstream, &spec, &f->request);
+        err = fetch_start(attempt->env->fetch, &spec, &f->request);
     }
     if (err != OK) {
         log_warn("upstream_not_started", LSTR("why", err_name(err)));
         if (!x->detached)
-            call_on_failure(job->call, x, ERROR_UPSTREAM_UNREACHABLE,
-                            SPAN("The gateway could not make the upstream request."));
+            pipeline_on_failure(attempt->pipeline, x, ERROR_UPSTREAM_UNREACHABLE,
+                                SPAN("The gateway could not make the upstream request."));
         return;
     }
-    job->flying++;
-    if (!job->sent_us)
-        job->sent_us = loop_now_us(job->env->loop);
-    if (job->paused)
-        upstream_pause(f->request);
+    attempt->flying++;
+    if (!attempt->sent_us)
+        attempt->sent_us = loop_now_us(attempt->env->loop);
+    if (attempt->paused)
+        fetch_pause(f->request);
 }
 
-void job_cancel_flights(struct job *job, bool detached_too)
+void attempt_cancel_transfers(struct attempt *attempt, bool detached_too)
 {
-    for (struct flight *f = job->flights; f; f = f->next) {
+    for (struct attempt_transfer *f = attempt->transfers; f; f = f->next) {
         if (!f->request || (f->x->detached && !detached_too))
             continue;
-        upstream_cancel(&f->request);
-        job->flying--;
+        fetch_cancel(&f->request);
+        attempt->flying--;
     }
 }
 
-void job_set_paused(struct job *job, bool paused)
+void attempt_set_paused(struct attempt *attempt, bool paused)
 {
-    if (job->paused == paused)
+    if (attempt->paused == paused)
         return;
-    job->paused = paused;
-    for (struct flight *f = job->flights; f; f = f->next) {
+    attempt->paused = paused;
+    for (struct attempt_transfer *f = attempt->transfers; f; f = f->next) {
         if (!f->request)
             continue;
         if (paused)
-            upstream_pause(f->request);
+            fetch_pause(f->request);
         else
-            upstream_resume(f->request);
+            fetch_resume(f->request);
     }
 }
 
-void job_look_whether_sent(struct job *job)
+void attempt_look_whether_sent(struct attempt *attempt)
 {
-    for (struct flight *f = job->flights; f && !job->sent; f = f->next)
-        job->sent = f->request && upstream_sent(f->request);
+    for (struct attempt_transfer *f = attempt->transfers; f && !attempt->sent; f = f->next)
+        attempt->sent = f->request && fetch_sent(f->request);
 }

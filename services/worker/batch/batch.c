@@ -7,22 +7,22 @@
 
 enum { MAX_MEMBERS = 256, MAX_GATHERING = 64, MAX_BYTES = 1 << 20 };
 
-struct job_batch {
-    struct job_env *env;
-    struct job_batch *prev, *next; /* all of the worker's */
+struct batch {
+    struct attempt_env *env;
+    struct batch *prev, *next; /* all of the worker's */
     struct loop_timer window;
-    struct buf key;      /* what its members have in common */
-    struct job *carrier; /* NULL = gathering */
+    struct buf key;          /* what its members have in common */
+    struct attempt *carrier; /* NULL = gathering */
     size_t inputs;
     uint64_t bytes;
-    uint32_t count, present;          /* members, and those that have not left */
-    struct job *members[MAX_MEMBERS]; /* NULL = has left */
+    uint32_t count, present;              /* members, and those that have not left */
+    struct attempt *members[MAX_MEMBERS]; /* NULL = has left */
     struct embeddings_part parts[MAX_MEMBERS];
 };
 
-static void free_batch(struct job_batch *b)
+static void free_batch(struct batch *b)
 {
-    struct job_env *env = b->env;
+    struct attempt_env *env = b->env;
     loop_timer_stop(env->loop, &b->window);
     if (b->prev)
         b->prev->next = b->next;
@@ -35,35 +35,35 @@ static void free_batch(struct job_batch *b)
 }
 
 /* The next member still there, taken out; NULL when there is none left. */
-static struct job *take_member(struct job_batch *b, uint32_t *at)
+static struct attempt *take_member(struct batch *b, uint32_t *at)
 {
     for (; *at < b->count; ++*at) {
-        struct job *job = b->members[*at];
-        if (!job)
+        struct attempt *attempt = b->members[*at];
+        if (!attempt)
             continue;
         b->members[*at] = NULL;
-        job->batch = NULL;
-        return job;
+        attempt->batch = NULL;
+        return attempt;
     }
     return NULL;
 }
 
 /* ---- apart again ---- */
 
-static void go_alone(struct job_batch *b)
+static void go_alone(struct batch *b)
 {
     uint32_t at = 0;
-    for (struct job *job; (job = take_member(b, &at));)
-        job_go(job);
+    for (struct attempt *attempt; (attempt = take_member(b, &at));)
+        attempt_go(attempt);
     free_batch(b);
 }
 
 /* What falls to one member: its part of tokens and cost by its bytes, so that all parts sum up
  * exactly. */
-static struct call_result result_of(const struct job_batch *b, const struct call_result *r,
-                                    uint64_t before, uint64_t bytes, struct buf *headers)
+static struct pipeline_result result_of(const struct batch *b, const struct pipeline_result *r,
+                                        uint64_t before, uint64_t bytes, struct buf *headers)
 {
-    struct call_result own = *r;
+    struct pipeline_result own = *r;
     uint64_t after = before + bytes;
     own.usage = USAGE_NONE;
     own.usage.input = embeddings_portion(r->usage.input, after, b->bytes) -
@@ -79,51 +79,51 @@ static struct call_result result_of(const struct job_batch *b, const struct call
     return own;
 }
 
-/* A member says on which lane it was, and when, by its carrier's word. */
-static void ride(struct job *job, const struct job *carrier)
+/* A member says on which endpoint it was, and when, by its carrier's word. */
+static void ride(struct attempt *attempt, const struct attempt *carrier)
 {
-    job->lane = carrier->lane;
-    job->sent = carrier->sent;
-    job->sent_us = carrier->sent_us;
+    attempt->endpoint = carrier->endpoint;
+    attempt->sent = carrier->sent;
+    attempt->sent_us = carrier->sent_us;
 }
 
-static void get_off(struct job *job, enum lane_verdict verdict)
+static void get_off(struct attempt *attempt, enum endpoint_verdict verdict)
 {
-    job->lane = NULL; /* the carrier has taken it, and gives it back */
-    job_over(job, verdict, 0, 0);
+    attempt->endpoint = NULL; /* the carrier has taken it, and gives it back */
+    attempt_over(attempt, verdict, 0, 0);
 }
 
-static void answer_members(struct job_batch *b, const struct job *carrier,
-                           const struct call_result *r, const struct embeddings_share *shares)
+static void answer_members(struct batch *b, const struct attempt *carrier,
+                           const struct pipeline_result *r, const struct embeddings_share *shares)
 {
     struct buf headers = {0};
     uint64_t before = 0;
     for (uint32_t i = 0; i < b->count; i++) {
-        struct job *job = b->members[i];
-        if (job) {
-            struct call_result own = result_of(b, r, before, b->parts[i].bytes, &headers);
-            job->batch = NULL;
-            ride(job, carrier);
-            job_send_reply(job, &own, buf_span(&shares[i].body));
-            job_settle(job, &own, own.status, true);
-            get_off(job, LANE_UNKNOWN);
+        struct attempt *attempt = b->members[i];
+        if (attempt) {
+            struct pipeline_result own = result_of(b, r, before, b->parts[i].bytes, &headers);
+            attempt->batch = NULL;
+            ride(attempt, carrier);
+            attempt_send_reply(attempt, &own, buf_span(&shares[i].body));
+            attempt_settle(attempt, &own, own.status, true);
+            get_off(attempt, ENDPOINT_UNKNOWN);
         }
         before += b->parts[i].bytes;
     }
     buf_free(&headers);
 }
 
-void job_batch_answered(struct job *carrier)
+void batch_answered(struct attempt *carrier)
 {
-    struct job_batch *b = carrier->carries;
+    struct batch *b = carrier->carries;
     uint32_t count = b->count; /* of the batch, which will be gone */
     struct embeddings_share *shares = calloc(count, sizeof *shares);
-    enum err err =
-        shares ? embeddings_split(b->parts, b->count, buf_span(call_output(carrier->call)), shares)
-               : ERR_NOMEM;
+    enum err err = shares ? embeddings_split(b->parts, b->count,
+                                             buf_span(pipeline_output(carrier->pipeline)), shares)
+                          : ERR_NOMEM;
     carrier->carries = NULL;
     if (err == OK) {
-        answer_members(b, carrier, call_result(carrier->call), shares);
+        answer_members(b, carrier, pipeline_result(carrier->pipeline), shares);
         free_batch(b);
     } else {
         log_warn("embeddings_batch_apart", LSTR("why", err_name(err)), LU64("members", b->present));
@@ -144,19 +144,19 @@ static bool may_be_one_member_s(const struct fault *f)
            status != 429;
 }
 
-void job_batch_failed(struct job *carrier, const struct fault *fault)
+void batch_failed(struct attempt *carrier, const struct fault *fault)
 {
-    struct job_batch *b = carrier->carries;
+    struct batch *b = carrier->carries;
     uint32_t at = 0;
     carrier->carries = NULL;
     if (may_be_one_member_s(fault)) {
         go_alone(b);
         return;
     }
-    for (struct job *job; (job = take_member(b, &at));) {
-        ride(job, carrier);
-        job_send_fail(job, fault, NULL);
-        get_off(job, LANE_UNKNOWN);
+    for (struct attempt *attempt; (attempt = take_member(b, &at));) {
+        ride(attempt, carrier);
+        attempt_send_fail(attempt, fault, NULL);
+        get_off(attempt, ENDPOINT_UNKNOWN);
     }
     free_batch(b);
 }
@@ -164,7 +164,7 @@ void job_batch_failed(struct job *carrier, const struct fault *fault)
 /* ---- on its way ---- */
 
 /* Those that have left do not count any more. */
-static void close_ranks(struct job_batch *b)
+static void close_ranks(struct batch *b)
 {
     uint32_t n = 0;
     b->bytes = 0;
@@ -179,17 +179,17 @@ static void close_ranks(struct job_batch *b)
     b->count = n;
 }
 
-static void set_out(struct job_batch *b)
+static void set_out(struct batch *b)
 {
     struct buf body = {.max = 4 * MAX_BYTES};
     loop_timer_stop(b->env->loop, &b->window);
     close_ranks(b);
     enum err err = b->count > 1 ? embeddings_join(b->parts, b->count, &body) : ERR_UNSUPPORTED;
     if (err == OK)
-        b->carrier = job_create_carrier(b->members[0], buf_span(&body), b);
+        b->carrier = attempt_create_carrier(b->members[0], buf_span(&body), b);
     buf_free(&body);
     if (b->carrier)
-        job_go(b->carrier); /* the batch may be gone when this returns */
+        attempt_go(b->carrier); /* the batch may be gone when this returns */
     else
         go_alone(b);
 }
@@ -202,11 +202,13 @@ static void on_window_end(void *ctx)
 /* ---- gathering ---- */
 
 /* Everything that must be the same, and part's own numbers. */
-static enum err read_key(const struct job *job, struct embeddings_part *part, struct buf *key)
+static enum err read_key(const struct attempt *attempt, struct embeddings_part *part,
+                         struct buf *key)
 {
-    const struct span same[] = {job->d.key_id, job->d.model,   job->d.target_model, job->d.route,
-                                job->d.path,   job->d.headers, job->d.avoid};
-    enum err err = embeddings_part_read(part, job->d.body, key);
+    const struct span same[] = {attempt->d.key_id, attempt->d.model, attempt->d.target_model,
+                                attempt->d.route,  attempt->d.path,  attempt->d.headers,
+                                attempt->d.avoid};
+    enum err err = embeddings_part_read(part, attempt->d.body, key);
     if (err != OK || key->data[0] != 't')
         return ERR_UNSUPPORTED; /* tokens are cheap to send and can't be shared out by bytes */
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
@@ -217,11 +219,11 @@ static enum err read_key(const struct job *job, struct embeddings_part *part, st
     return buf_check(key);
 }
 
-static struct job_batch *find_batch(struct job_env *env, const struct setup *setup, struct span key,
-                                    uint32_t *gathering_out)
+static struct batch *find_batch(struct attempt_env *env, const struct setup *setup, struct span key,
+                                uint32_t *gathering_out)
 {
     *gathering_out = 0;
-    for (struct job_batch *b = env->batches; b; b = b->next) {
+    for (struct batch *b = env->batches; b; b = b->next) {
         if (b->carrier)
             continue;
         ++*gathering_out;
@@ -234,9 +236,9 @@ static struct job_batch *find_batch(struct job_env *env, const struct setup *set
     return NULL;
 }
 
-static struct job_batch *open_batch(struct job_env *env, struct buf *key, uint64_t window_ms)
+static struct batch *open_batch(struct attempt_env *env, struct buf *key, uint64_t window_ms)
 {
-    struct job_batch *b = calloc(1, sizeof *b);
+    struct batch *b = calloc(1, sizeof *b);
     if (!b)
         return NULL;
     b->env = env;
@@ -250,38 +252,38 @@ static struct job_batch *open_batch(struct job_env *env, struct buf *key, uint64
     return b;
 }
 
-static bool has_room(const struct job_batch *b, const struct embeddings_part *part)
+static bool has_room(const struct batch *b, const struct embeddings_part *part)
 {
     return b->count < MAX_MEMBERS && b->inputs + part->inputs <= EMBEDDINGS_MAX_INPUTS &&
            b->bytes + part->bytes <= MAX_BYTES;
 }
 
-static void add_member(struct job_batch *b, struct job *job, const struct embeddings_part *part)
+static void add_member(struct batch *b, struct attempt *attempt, const struct embeddings_part *part)
 {
-    job->batch = b;
-    job->batch_at = b->count;
+    attempt->batch = b;
+    attempt->batch_at = b->count;
     b->parts[b->count] = *part;
-    b->members[b->count++] = job;
+    b->members[b->count++] = attempt;
     b->present++;
     b->inputs += part->inputs;
     b->bytes += part->bytes;
-    job_lose_lane(job); /* it gets one again should it go alone */
+    attempt_lose_endpoint(attempt); /* it gets one again should it go alone */
 }
 
-bool job_batch_join(struct job *job)
+bool batch_join(struct attempt *attempt)
 {
-    struct job_env *env = job->env;
-    uint64_t window_ms = job->setup->config->options.worker_embeddings_window;
+    struct attempt_env *env = attempt->env;
+    uint64_t window_ms = attempt->setup->config->options.worker_embeddings_window;
     struct embeddings_part part;
     struct buf key = {0};
     uint32_t gathering;
-    if (job->d.api != API_OPENAI_EMBEDDINGS || !window_ms || job->d.body.len > MAX_BYTES ||
-        !(job->setup->provider->native_apis & 1u << API_OPENAI_EMBEDDINGS) ||
-        read_key(job, &part, &key) != OK) {
+    if (attempt->d.api != API_OPENAI_EMBEDDINGS || !window_ms || attempt->d.body.len > MAX_BYTES ||
+        !(attempt->setup->provider->native_apis & 1u << API_OPENAI_EMBEDDINGS) ||
+        read_key(attempt, &part, &key) != OK) {
         buf_free(&key);
         return false;
     }
-    struct job_batch *b = find_batch(env, job->setup, buf_span(&key), &gathering);
+    struct batch *b = find_batch(env, attempt->setup, buf_span(&key), &gathering);
     if (b && !has_room(b, &part)) {
         set_out(b);
         b = NULL;
@@ -289,28 +291,28 @@ bool job_batch_join(struct job *job)
     if (!b && gathering < MAX_GATHERING)
         b = open_batch(env, &key, window_ms);
     if (b)
-        add_member(b, job, &part);
+        add_member(b, attempt, &part);
     buf_free(&key);
     return b != NULL;
 }
 
-void job_batch_leave(struct job *job)
+void batch_leave(struct attempt *attempt)
 {
-    struct job_batch *b = job->batch;
+    struct batch *b = attempt->batch;
     if (!b)
         return;
-    job->batch = NULL;
-    b->members[job->batch_at] = NULL;
+    attempt->batch = NULL;
+    b->members[attempt->batch_at] = NULL;
     if (--b->present)
         return;
     if (b->carrier) {
         b->carrier->carries = NULL;
-        job_cancel(b->carrier);
+        attempt_cancel(b->carrier);
     }
     free_batch(b);
 }
 
-void job_batches_free(struct job_env *env)
+void batches_free(struct attempt_env *env)
 {
     while (env->batches)
         free_batch(env->batches);

@@ -7,7 +7,7 @@ enum { WAYS = 4 };
 struct affinity_entry {
     uint64_t hash;  /* of the id; 0 = empty */
     uint64_t owner; /* hash of the client key's id */
-    uint32_t lane;
+    uint32_t endpoint;
     uint32_t age; /* the set's clock when it was remembered */
 };
 
@@ -18,7 +18,7 @@ void affinity_free(struct affinity *a)
 }
 
 /* FNV-1a, finished so that its low bits depend on all. Ids are the provider's, so a client gains
- * nothing by a collision but a wrong lane for its own request. */
+ * nothing by a collision but a wrong endpoint for its own request. */
 static uint64_t hash_of(struct span id)
 {
     uint64_t h = 0xcbf29ce484222325;
@@ -33,7 +33,7 @@ static struct affinity_entry *set_of(const struct affinity *a, uint64_t hash)
     return &a->entries[hash % (AFFINITY_ENTRIES / WAYS) * WAYS];
 }
 
-void affinity_remember(struct affinity *a, struct span id, struct span key_id, unsigned lane)
+void affinity_remember(struct affinity *a, struct span id, struct span key_id, unsigned endpoint)
 {
     if (id.len == 0)
         return;
@@ -52,11 +52,11 @@ void affinity_remember(struct affinity *a, struct span id, struct span key_id, u
     for (unsigned i = 0; i < WAYS; i++)
         if (set[i].hash == hash)
             at = &set[i];
-    *at = (struct affinity_entry){hash, hash_of(key_id), lane, newest + 1};
+    *at = (struct affinity_entry){hash, hash_of(key_id), endpoint, newest + 1};
 }
 
 enum affinity_owner affinity_find(const struct affinity *a, struct span id, struct span key_id,
-                                  unsigned *lane_out)
+                                  unsigned *endpoint_out)
 {
     if (!a->entries || id.len == 0)
         return AFFINITY_UNKNOWN;
@@ -67,7 +67,7 @@ enum affinity_owner affinity_find(const struct affinity *a, struct span id, stru
             continue;
         if (set[i].owner != hash_of(key_id))
             return AFFINITY_FOREIGN;
-        *lane_out = set[i].lane;
+        *endpoint_out = set[i].endpoint;
         return AFFINITY_OWN;
     }
     return AFFINITY_UNKNOWN;

@@ -9,13 +9,13 @@
 enum { MAX_KEYS = 64, WHY_BYTES = 160 };
 
 struct endpoints {
-    struct lane *lanes;
+    struct endpoint *endpoints;
     size_t count;
     size_t turn; /* where the last choice was made */
     struct secret *keys[MAX_KEYS];
     size_t key_count;
     struct breaker_options breaker;
-    struct buf urls; /* what the lanes' base_url point into */
+    struct buf urls; /* what the endpoints' base_url point into */
     char why[WHY_BYTES];
 };
 
@@ -91,10 +91,10 @@ static void gather_keys(struct endpoints *e, const struct config_provider *confi
         (void)snprintf(e->why, sizeof e->why, "no api key");
 }
 
-/* ---- lanes ---- */
+/* ---- endpoints ---- */
 
-static enum err make_lanes(struct endpoints *e, const struct config_provider *config,
-                           const struct provider *provider)
+static enum err make_endpoints(struct endpoints *e, const struct config_provider *config,
+                               const struct provider *provider)
 {
     bool keyless =
         config->api_keys.count + config->api_key_files.count == 0 && config->endpoints.count > 0;
@@ -102,29 +102,29 @@ static enum err make_lanes(struct endpoints *e, const struct config_provider *co
     size_t keys = keyless ? 1 : e->key_count;
     if (keys == 0)
         return OK;
-    if (places > ENDPOINTS_MAX_LANES / keys)
+    if (places > ENDPOINTS_MAX / keys)
         return ERR_TOO_BIG;
     e->why[0] = '\0';
-    e->lanes = calloc(places * keys, sizeof *e->lanes);
-    if (!e->lanes)
+    e->endpoints = calloc(places * keys, sizeof *e->endpoints);
+    if (!e->endpoints)
         return ERR_NOMEM;
     for (size_t i = 0; i < places * keys; i++) {
-        struct lane *lane = &e->lanes[i];
+        struct endpoint *endpoint = &e->endpoints[i];
         const char *url =
             config->endpoints.count ? config->endpoints.items[i / keys] : provider->base_url;
-        lane->index = (unsigned)i;
-        lane->endpoint = (unsigned)(i / keys);
-        lane->key = (unsigned)(i % keys);
-        lane->base_url = span_str(url);
-        lane->key_header = keyless ? NULL : e->keys[i % keys];
-        buf_append(&e->urls, lane->base_url);
+        endpoint->index = (unsigned)i;
+        endpoint->endpoint = (unsigned)(i / keys);
+        endpoint->key = (unsigned)(i % keys);
+        endpoint->base_url = span_str(url);
+        endpoint->key_header = keyless ? NULL : e->keys[i % keys];
+        buf_append(&e->urls, endpoint->base_url);
     }
     if (buf_check(&e->urls) != OK)
         return ERR_NOMEM;
     size_t at = 0;
     for (size_t i = 0; i < places * keys; i++) {
-        e->lanes[i].base_url = span_of(e->urls.data + at, e->lanes[i].base_url.len);
-        at += e->lanes[i].base_url.len;
+        e->endpoints[i].base_url = span_of(e->urls.data + at, e->endpoints[i].base_url.len);
+        at += e->endpoints[i].base_url.len;
     }
     e->count = places * keys;
     return OK;
@@ -141,7 +141,7 @@ enum err endpoints_create(struct endpoints **out, const struct config_provider *
     gather_keys(e, config, provider);
     if (e->key_count && e->why[0])
         log_warn("api_key_ignored", LSTR("provider", config->name), LSTR("why", e->why));
-    enum err err = make_lanes(e, config, provider);
+    enum err err = make_endpoints(e, config, provider);
     if (err == OK)
         *out = e;
     else
@@ -155,7 +155,7 @@ void endpoints_destroy(struct endpoints **e)
         return;
     for (size_t i = 0; i < (*e)->key_count; i++)
         secret_destroy(&(*e)->keys[i]);
-    free((*e)->lanes);
+    free((*e)->endpoints);
     buf_free(&(*e)->urls);
     free(*e);
     *e = NULL;
@@ -171,9 +171,9 @@ size_t endpoints_count(const struct endpoints *e)
     return e->count;
 }
 
-struct lane *endpoints_lane(struct endpoints *e, size_t index)
+struct endpoint *endpoints_at(struct endpoints *e, size_t index)
 {
-    return index < e->count ? &e->lanes[index] : NULL;
+    return index < e->count ? &e->endpoints[index] : NULL;
 }
 
 /* ---- choosing ---- */
@@ -189,79 +189,79 @@ static bool is_listed(struct span list, unsigned index)
 }
 
 /* The less, the better. */
-static unsigned unfitness(const struct lane *lane, struct span avoid, uint64_t now_ms)
+static unsigned unfitness(const struct endpoint *endpoint, struct span avoid, uint64_t now_ms)
 {
     unsigned score = 0;
-    if (!breaker_allows(&lane->breaker, now_ms))
+    if (!breaker_allows(&endpoint->breaker, now_ms))
         score += 4;
-    if (avoid.len && is_listed(avoid, lane->index))
+    if (avoid.len && is_listed(avoid, endpoint->index))
         score += 2;
-    if (now_ms < lane->rest_until_ms)
+    if (now_ms < endpoint->rest_until_ms)
         score += 1;
     return score;
 }
 
-static bool is_better(const struct lane *lane, unsigned score, const struct lane *best,
+static bool is_better(const struct endpoint *endpoint, unsigned score, const struct endpoint *best,
                       unsigned best_score)
 {
     if (!best || score != best_score)
         return !best || score < best_score;
-    return lane->running < best->running;
+    return endpoint->running < best->running;
 }
 
-struct lane *endpoints_take(struct endpoints *e, struct span avoid, uint64_t now_ms)
+struct endpoint *endpoints_take(struct endpoints *e, struct span avoid, uint64_t now_ms)
 {
-    struct lane *best = NULL;
+    struct endpoint *best = NULL;
     unsigned best_score = 0;
     for (size_t i = 1; i <= e->count; i++) {
-        struct lane *lane = &e->lanes[(e->turn + i) % e->count];
-        unsigned score = unfitness(lane, avoid, now_ms);
-        if (is_better(lane, score, best, best_score)) {
-            best = lane;
+        struct endpoint *endpoint = &e->endpoints[(e->turn + i) % e->count];
+        unsigned score = unfitness(endpoint, avoid, now_ms);
+        if (is_better(endpoint, score, best, best_score)) {
+            best = endpoint;
             best_score = score;
         }
     }
     if (best) {
         e->turn = best->index;
-        endpoints_take_lane(e, best, now_ms);
+        endpoints_take_this(e, best, now_ms);
     }
     return best;
 }
 
-void endpoints_take_lane(struct endpoints *e, struct lane *lane, uint64_t now_ms)
+void endpoints_take_this(struct endpoints *e, struct endpoint *endpoint, uint64_t now_ms)
 {
     (void)e;
-    lane->running++;
-    breaker_start(&lane->breaker, now_ms);
+    endpoint->running++;
+    breaker_start(&endpoint->breaker, now_ms);
 }
 
-void endpoints_give_back(struct endpoints *e, struct lane *lane, enum lane_verdict verdict,
-                         uint64_t rest_ms, uint64_t now_ms)
+void endpoints_give_back(struct endpoints *e, struct endpoint *endpoint,
+                         enum endpoint_verdict verdict, uint64_t rest_ms, uint64_t now_ms)
 {
-    lane->running--;
+    endpoint->running--;
     switch (verdict) {
-    case LANE_WELL:
-        breaker_success(&lane->breaker);
+    case ENDPOINT_WELL:
+        breaker_success(&endpoint->breaker);
         return;
-    case LANE_FAILED:
-        breaker_failure(&lane->breaker, &e->breaker, now_ms);
+    case ENDPOINT_FAILED:
+        breaker_failure(&endpoint->breaker, &e->breaker, now_ms);
         return;
-    case LANE_LIMITED:
-        breaker_success(&lane->breaker);
-        lane->rest_until_ms =
+    case ENDPOINT_LIMITED:
+        breaker_success(&endpoint->breaker);
+        endpoint->rest_until_ms =
             now_ms + (rest_ms < ENDPOINTS_MAX_REST_MS ? rest_ms : ENDPOINTS_MAX_REST_MS);
         return;
-    case LANE_UNKNOWN:
-        breaker_abandon(&lane->breaker, now_ms);
+    case ENDPOINT_UNKNOWN:
+        breaker_abandon(&endpoint->breaker, now_ms);
         return;
     }
 }
 
-enum lane_verdict endpoints_verdict(unsigned error_class)
+enum endpoint_verdict endpoints_verdict(unsigned error_class)
 {
     switch (error_class) {
     case ERROR_UPSTREAM_RATE_LIMITED:
-        return LANE_LIMITED;
+        return ENDPOINT_LIMITED;
     case ERROR_UPSTREAM_AUTH:
     case ERROR_UPSTREAM_QUOTA:
     case ERROR_UPSTREAM_ERROR:
@@ -273,12 +273,12 @@ enum lane_verdict endpoints_verdict(unsigned error_class)
     case ERROR_UPSTREAM_TIMEOUT:
     case ERROR_UPSTREAM_PROTOCOL:
     case ERROR_UPSTREAM_CLOSED:
-        return LANE_FAILED;
+        return ENDPOINT_FAILED;
     case ERROR_DEADLINE:
     case ERROR_CLIENT_GONE:
     case ERROR_WORKER_REFUSED:
-        return LANE_UNKNOWN;
+        return ENDPOINT_UNKNOWN;
     default:
-        return LANE_WELL;
+        return ENDPOINT_WELL;
     }
 }

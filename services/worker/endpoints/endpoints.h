@@ -1,5 +1,5 @@
-/* Where one provider's requests go: every endpoint with every key is a lane of its own, with its
- * own breaker and its own rest after a 429 (RELIABILITY 2). Owns the secrets: expanded here,
+/* Where one provider's requests go: every endpoint with every key is a endpoint of its own, with
+ * its own breaker and its own rest after a 429 (RELIABILITY 2). Owns the secrets: expanded here,
  * nowhere else, and never shown. */
 #ifndef SERVICES_WORKER_ENDPOINTS_ENDPOINTS_H
 #define SERVICES_WORKER_ENDPOINTS_ENDPOINTS_H
@@ -9,35 +9,35 @@
 #include "services/worker/endpoints/breaker.h"
 #include "services/worker/neutral/provider.h"
 
-enum { ENDPOINTS_MAX_LANES = 256, ENDPOINTS_MAX_REST_MS = 60000 };
+enum { ENDPOINTS_MAX = 256, ENDPOINTS_MAX_REST_MS = 60000 };
 
 struct endpoints;
-struct upstream_origin;
+struct fetch_origin;
 
-/* How a request on a lane ended, as far as it says something about the lane. */
-enum lane_verdict {
-    LANE_WELL,    /* answered; also one that refuses the request itself */
-    LANE_FAILED,  /* its fault */
-    LANE_LIMITED, /* 429: rests as long as it was told to */
-    LANE_UNKNOWN  /* cancelled */
+/* How a request on a endpoint ended, as far as it says something about the endpoint. */
+enum endpoint_verdict {
+    ENDPOINT_WELL,    /* answered; also one that refuses the request itself */
+    ENDPOINT_FAILED,  /* its fault */
+    ENDPOINT_LIMITED, /* 429: rests as long as it was told to */
+    ENDPOINT_UNKNOWN  /* cancelled */
 };
 
 /* Read by the worker; changed by the functions below only, but for origin. */
-struct lane {
+struct endpoint {
     unsigned index;    /* endpoint × keys + key: what FAIL and DISPATCH's avoid name */
     unsigned endpoint; /* index of the endpoint */
     unsigned key;
     struct span base_url;
     const struct secret *key_header; /* "Authorization: Bearer …"; NULL = keyless */
-    struct upstream_origin *origin;  /* set and destroyed by the worker */
+    struct fetch_origin *origin;     /* set and destroyed by the worker */
     uint32_t running;
     struct breaker breaker;
     uint64_t rest_until_ms;
 };
 
 /* Keys come from api_keys (${ENV} expanded) and api_key_files (0400). A provider that names its own
- * endpoints and no key is keyless; any other one without a usable key gets no lanes, and
- * endpoints_why says which was missing. Fails only for lack of memory or past ENDPOINTS_MAX_LANES.
+ * endpoints and no key is keyless; any other one without a usable key gets no endpoints, and
+ * endpoints_why says which was missing. Fails only for lack of memory or past ENDPOINTS_MAX.
  */
 enum err endpoints_create(struct endpoints **out, const struct config_provider *config,
                           const struct provider *provider,
@@ -45,22 +45,23 @@ enum err endpoints_create(struct endpoints **out, const struct config_provider *
 /* Wipes the keys; takes NULL, nulls. */
 void endpoints_destroy(struct endpoints **e);
 
-/* Why there are no lanes: "no api key: OPENAI_API_KEY is not set"; NULL when there are some. Names
- * no secret. */
+/* Why there are no endpoints: "no api key: OPENAI_API_KEY is not set"; NULL when there are some.
+ * Names no secret. */
 const char *endpoints_why(const struct endpoints *e);
 size_t endpoints_count(const struct endpoints *e);
-struct lane *endpoints_lane(struct endpoints *e, size_t index);
+struct endpoint *endpoints_at(struct endpoints *e, size_t index);
 
-/* Takes the least busy lane whose breaker allows it, in turn between equals; lanes named in `avoid`
+/* Takes the least busy endpoint whose breaker allows it, in turn between equals; endpoints named in
+ * `avoid`
  * ("0,3") and resting ones only when there is no other. The last resort is an open one: it is never
  * refused here, for the broker knows other targets and this worker doesn't. NULL only when there
- * are no lanes. */
-struct lane *endpoints_take(struct endpoints *e, struct span avoid, uint64_t now_ms);
-/* Takes this very lane (a stored response lives behind its key). */
-void endpoints_take_lane(struct endpoints *e, struct lane *lane, uint64_t now_ms);
-void endpoints_give_back(struct endpoints *e, struct lane *lane, enum lane_verdict verdict,
-                         uint64_t rest_ms, uint64_t now_ms);
-/* What an error class says about its lane. */
-enum lane_verdict endpoints_verdict(unsigned error_class);
+ * are no endpoints. */
+struct endpoint *endpoints_take(struct endpoints *e, struct span avoid, uint64_t now_ms);
+/* Takes this very endpoint (a stored response lives behind its key). */
+void endpoints_take_this(struct endpoints *e, struct endpoint *endpoint, uint64_t now_ms);
+void endpoints_give_back(struct endpoints *e, struct endpoint *endpoint,
+                         enum endpoint_verdict verdict, uint64_t rest_ms, uint64_t now_ms);
+/* What an error class says about its endpoint. */
+enum endpoint_verdict endpoints_verdict(unsigned error_class);
 
 #endif

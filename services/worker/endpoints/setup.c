@@ -7,16 +7,17 @@
 
 static enum err find_provider(struct setup *s, const char *name)
 {
-    s->host = config_find_provider(s->config, name);
-    if (!s->host) {
+    s->provider_config = config_find_provider(s->config, name);
+    if (!s->provider_config) {
         log_error("unknown_provider", LSTR("provider", name),
                   LSTR("why", "the configuration's providers have none of that name"));
         return ERR_NOT_FOUND;
     }
-    s->provider = provider_find(s->host->type);
+    s->provider = provider_find(s->provider_config->type);
     if (s->provider)
         return OK;
-    log_error("unknown_provider_type", LSTR("provider", name), LSTR("type", s->host->type));
+    log_error("unknown_provider_type", LSTR("provider", name),
+              LSTR("type", s->provider_config->type));
     return ERR_UNSUPPORTED;
 }
 
@@ -64,15 +65,15 @@ static enum err gather_headers(const struct setup *s, struct header_list *list)
 {
     struct span fixed = span_str(s->provider->fixed_headers);
     enum err err = OK;
-    for (size_t i = 0; err == OK && i < s->host->header_count; i++)
-        err = add_configured(list, &s->host->headers[i]);
+    for (size_t i = 0; err == OK && i < s->provider_config->header_count; i++)
+        err = add_configured(list, &s->provider_config->headers[i]);
     while (err == OK && fixed.len && list->count < MAX_HEADERS) {
         struct span line = arena_copy(&list->arena, span_trim(span_cut(&fixed, '\n')));
         if (line.len)
             list->lines[list->count++] = line;
     }
-    if (err == OK && s->host->organization && *s->host->organization)
-        err = add_line(list, "OpenAI-Organization", span_str(s->host->organization));
+    if (err == OK && s->provider_config->organization && *s->provider_config->organization)
+        err = add_line(list, "OpenAI-Organization", span_str(s->provider_config->organization));
     return err;
 }
 
@@ -93,18 +94,19 @@ static enum err make_origins(struct setup *s)
     struct header_list headers = {0};
     enum err err = gather_headers(s, &headers);
     for (size_t i = 0; err == OK && i < endpoints_count(s->endpoints); i++) {
-        struct lane *lane = endpoints_lane(s->endpoints, i);
-        struct upstream_origin_spec spec = {.base_url = lane->base_url,
-                                            .key_header = lane->key_header,
-                                            .default_headers = headers.lines,
-                                            .default_header_count = headers.count,
-                                            .ca_file = s->host->ca_file,
-                                            .proxy = s->host->proxy,
-                                            .private_network = s->host->private_network};
-        err = upstream_origin_create(&spec, &lane->origin);
+        struct endpoint *endpoint = endpoints_at(s->endpoints, i);
+        struct fetch_origin_spec spec = {.base_url = endpoint->base_url,
+                                         .key_header = endpoint->key_header,
+                                         .default_headers = headers.lines,
+                                         .default_header_count = headers.count,
+                                         .ca_file = s->provider_config->ca_file,
+                                         .proxy = s->provider_config->proxy,
+                                         .private_network = s->provider_config->private_network};
+        err = fetch_origin_create(&spec, &endpoint->origin);
         if (err != OK)
             log_error(
-                "bad_endpoint", LSTR("provider", s->host->name), LSPAN("url", lane->base_url),
+                "bad_endpoint", LSTR("provider", s->provider_config->name),
+                LSPAN("url", endpoint->base_url),
                 LSTR("why", err == ERR_DENIED ? "http needs `private: true`" : "not a usable URL"));
     }
     wipe_headers(&headers);
@@ -126,7 +128,7 @@ static enum err fill(struct setup *s, const char *path, const struct config_path
     const struct config_options *o = &s->config->options;
     struct breaker_options breaker = {o->worker_breaker_failures ? o->worker_breaker_failures : 1,
                                       o->worker_breaker_open, o->worker_breaker_max};
-    err = endpoints_create(&s->endpoints, s->host, s->provider, &breaker);
+    err = endpoints_create(&s->endpoints, s->provider_config, s->provider, &breaker);
     return err == OK ? make_origins(s) : err;
 }
 
@@ -159,7 +161,7 @@ void setup_unref(struct setup **setup)
     if (!s || --s->refs > 0)
         return;
     for (size_t i = 0; s->endpoints && i < endpoints_count(s->endpoints); i++)
-        upstream_origin_destroy(&endpoints_lane(s->endpoints, i)->origin);
+        fetch_origin_destroy(&endpoints_at(s->endpoints, i)->origin);
     endpoints_destroy(&s->endpoints);
     affinity_free(&s->affinity);
     config_destroy(&s->config);

@@ -1,5 +1,5 @@
-/* One reading of the configuration as a worker needs it: its provider, keys and models. Jobs keep
- * the one they began with, so a reload never pulls anything from under them. */
+/* One reading of the configuration as a worker needs it: its provider, keys and models. Attempts
+ * keep the one they began with, so a reload never pulls anything from under them. */
 #ifndef SERVICES_WORKER_ENDPOINTS_SETUP_H
 #define SERVICES_WORKER_ENDPOINTS_SETUP_H
 
@@ -10,10 +10,10 @@
 struct setup {
     unsigned refs;
     struct config *config; /* a copy of its own */
-    const struct config_provider *host;
+    const struct config_provider *provider_config;
     const struct provider *provider;
     struct endpoints *endpoints;
-    struct affinity affinity; /* lanes of stored responses */
+    struct affinity affinity; /* endpoints of stored responses */
 };
 
 /* The caller holds the first reference. ERR_NOT_FOUND: no such provider in the file;

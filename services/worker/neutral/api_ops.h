@@ -27,8 +27,8 @@ struct api_ops {
     struct answer_writer *(*writer_create)(const struct answer_options *options);
     /* Streams: appends SSE events to out. Unary: accumulates, and appends the whole body at
      * EVENT_END. EVENT_ERROR: a stream gets the in-band error event; a unary answer nothing (the
-     * caller reports the fault). call.c never passes EVENT_ERROR on: the edge writes the in-band
-     * error from the fault. */
+     * caller reports the fault). pipeline.c never passes EVENT_ERROR on: the edge writes the
+     * in-band error from the fault. */
     void (*write)(struct answer_writer *w, const struct neutral_event *e);
 };
 

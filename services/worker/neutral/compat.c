@@ -1,6 +1,6 @@
 #include "services/worker/neutral/compat.h"
 
-static bool has_quirk(const struct config_provider *config, const char *name)
+static bool has_mark(const struct config_provider *config, const char *name)
 {
     for (size_t i = 0; config && i < config->quirks.count; i++) {
         if (strcmp(config->quirks.items[i], name) == 0)
@@ -19,16 +19,16 @@ static bool is_openai_address(struct span url)
     return span_is_nocase(rest, "api.openai.com");
 }
 
-struct host host_describe(const struct config_provider *config, struct span base_url)
+struct compat compat_describe(const struct config_provider *config, struct span base_url)
 {
-    return (struct host){
-        .is_openai = is_openai_address(base_url) || has_quirk(config, "openai"),
-        .max_tokens_only = has_quirk(config, "max_tokens"),
-        .no_stream_options = has_quirk(config, "no_stream_options"),
-        .echo_reasoning = has_quirk(config, "echo_reasoning"),
-        .top_k = has_quirk(config, "top_k"),
-        .many_stops = has_quirk(config, "many_stops"),
-        .no_parallel_tool_calls = has_quirk(config, "no_parallel_tool_calls"),
+    return (struct compat){
+        .is_openai = is_openai_address(base_url) || has_mark(config, "openai"),
+        .max_tokens_only = has_mark(config, "max_tokens"),
+        .no_stream_options = has_mark(config, "no_stream_options"),
+        .echo_reasoning = has_mark(config, "echo_reasoning"),
+        .top_k = has_mark(config, "top_k"),
+        .many_stops = has_mark(config, "many_stops"),
+        .no_parallel_tool_calls = has_mark(config, "no_parallel_tool_calls"),
         .private_network = config && config->private_network,
         .base_url = base_url,
     };

@@ -6,6 +6,6 @@
 
 /* `config` may be NULL: then only the base URL speaks. The quirk "openai" makes any address count
  * as OpenAI's own. */
-struct host host_describe(const struct config_provider *config, struct span base_url);
+struct compat compat_describe(const struct config_provider *config, struct span base_url);
 
 #endif

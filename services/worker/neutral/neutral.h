@@ -199,8 +199,8 @@ void usage_merge(struct usage *into, const struct usage *from);
 struct neutral_event {
     enum event_kind kind;
     uint32_t slot; /* tools: which call. Legacy completions of several prompts: TEXT and STOP carry
-                    * the prompt's index (set by call.c; one START, one summed USAGE and one END for
-                    * all of them) */
+                    * the prompt's index (set by pipeline.c; one START, one summed USAGE and one END
+                    * for all of them) */
     struct span text;
     struct span id_text;
     struct span model_text;

@@ -11,9 +11,9 @@
 
 enum auth_style { AUTH_BEARER, AUTH_X_API_KEY };
 
-/* One HTTP request to the upstream, as data. All spans live in the call's arena (or the client's
- * body). */
-struct exchange {
+/* One HTTP request to the upstream, as data. All spans live in the pipeline's arena (or the
+ * client's body). */
+struct transfer {
     const char *method; /* "POST" */
     struct span path;   /* appended to the endpoint's base URL: "/chat/completions" … */
     struct span url; /* or a whole URL of another host (Replicate's stream); checked by the provider
@@ -24,11 +24,11 @@ struct exchange {
                             one */
     bool repeatable;     /* may be sent again (a GET) */
     bool detached;       /* nobody waits for its answer (Replicate's cancel) */
-    unsigned index;      /* set by the call: which of its exchanges */
+    unsigned index;      /* set by the call: which of its transfers */
 };
 
 /* WIRE 21: what a compatible host can't do or does otherwise. From config_provider.quirks. */
-struct host {
+struct compat {
     bool is_openai;       /* api.openai.com itself, not a compatible server */
     bool max_tokens_only; /* "max_tokens": knows max_tokens, not max_completion_tokens */
     bool no_stream_options;
@@ -40,26 +40,26 @@ struct host {
     struct span base_url; /* of the endpoint in use */
 };
 
-/* One neutral request on its way through one provider. Made by call.c. */
-struct provider_call {
+/* One neutral request on its way through one provider. Made by pipeline.c. */
+struct conversion {
     const struct provider *provider;
     struct neutral_request *request;
     struct span target_model; /* bytes */
     const struct model_row
         *row; /* prices and capabilities; never NULL (an unknown model has the default row) */
-    struct host host;
+    struct compat compat;
     struct arena *arena;  /* lives as long as the call */
     struct json_doc *doc; /* scratch for parsing; overwritten by every parse */
     neutral_sink emit;
     void *emit_ctx;
-    uint64_t now_s;     /* wall clock at the call's start, for created */
-    uint64_t waited_ms; /* since the call's start: to bound polling */
+    uint64_t now_s;     /* wall clock at the pipeline's start, for created */
+    uint64_t waited_ms; /* since the pipeline's start: to bound polling */
     struct schema_cache
         *schemas; /* replicate: what its models take, kept over calls; may be NULL */
     void *state;  /* the provider's own, in the arena */
 
-    /* what the function asks for; read and cleared by call.c after each one */
-    struct exchange *next; /* send this now */
+    /* what the function asks for; read and cleared by pipeline.c after each one */
+    struct transfer *next; /* send this now */
     uint64_t wait_ms;      /* then call on_timer after this long (polling) */
 };
 
@@ -67,36 +67,35 @@ struct provider {
     const char *name;     /* configuration's `type` */
     const char *base_url; /* with /v1 */
     enum auth_style auth;
-    const char *fixed_headers; /* "anthropic-version: 2023-06-01\n" on every exchange that does not
+    const char *fixed_headers; /* "anthropic-version: 2023-06-01\n" on every transfer that does not
                                   carry one */
     uint32_t native_apis;      /* bit 1u << api: passed through by splicing, never translated */
     bool create_is_paid;       /* an ambiguous failure must never be repeated (Replicate) */
 
     /* request → pc->next. ERR_INVALID with fault_out set when it cannot be said to this upstream
      * (400). */
-    enum err (*build_request)(struct provider_call *pc, struct fault *fault_out);
-    /* A whole 2xx JSON body: emits START … END (or ERROR), or asks for another exchange or a wait.
+    enum err (*build_request)(struct conversion *pc, struct fault *fault_out);
+    /* A whole 2xx JSON body: emits START … END (or ERROR), or asks for another transfer or a wait.
      * ERR_INVALID: not what the protocol says (502 upstream_protocol_error). */
-    enum err (*parse_response)(struct provider_call *pc, const struct exchange *x,
-                               struct span body);
+    enum err (*parse_response)(struct conversion *pc, const struct transfer *x, struct span body);
     /* One event of a 2xx stream. */
-    enum err (*parse_event)(struct provider_call *pc, const struct exchange *x,
+    enum err (*parse_event)(struct conversion *pc, const struct transfer *x,
                             const struct sse_event *e);
     /* The stream ended cleanly at the transport: END if it was complete, ERROR upstream_closed if
      * not. */
-    enum err (*parse_end)(struct provider_call *pc, const struct exchange *x);
+    enum err (*parse_end)(struct conversion *pc, const struct transfer *x);
     /* A non-2xx answer, or an error object: class, message (masked), code, retry-after (WIRE 20).
      * status is 200 for an error object in a 2xx body or in a stream (then the body's own type and
      * code decide, a stream event's data is the body). headers is never NULL; its get may answer
      * nothing. */
-    void (*map_error)(struct provider_call *pc, unsigned status,
+    void (*map_error)(struct conversion *pc, unsigned status,
                       const struct upstream_headers *headers, struct span body,
                       struct fault *fault_out);
     /* NULL unless it polls. */
-    enum err (*on_timer)(struct provider_call *pc);
+    enum err (*on_timer)(struct conversion *pc);
     /* The client has left: pc->next may become a detached cancel. NULL: closing the connection is
      * enough. */
-    void (*cancel)(struct provider_call *pc);
+    void (*cancel)(struct conversion *pc);
 };
 
 extern const struct provider provider_openai;

@@ -7,13 +7,13 @@
 #include "services/worker/pipeline/upstream_answer.h"
 
 struct count_tokens {
-    struct exchange exchange;
+    struct transfer transfer;
     struct neutral_request request;
     struct buf body;
     struct upstream_answer answer;
 };
 
-static struct count_tokens *state_of(struct call *c)
+static struct count_tokens *state_of(struct pipeline *c)
 {
     return c->path_state;
 }
@@ -214,7 +214,7 @@ static void write_count_request(struct buf *out, struct span model, const struct
 
 /* ---- answers ---- */
 
-static void answer(struct call *c, uint64_t tokens)
+static void answer(struct pipeline *c, uint64_t tokens)
 {
     struct json_writer w = {.out = &c->out};
     jw_object(&w);
@@ -223,10 +223,10 @@ static void answer(struct call *c, uint64_t tokens)
     jw_object_end(&w);
     /* counting is free */
     c->usage = (struct usage){0};
-    call_finish(c);
+    pipeline_finish(c);
 }
 
-static void answer_estimate(struct call *c)
+static void answer_estimate(struct pipeline *c)
 {
     uint64_t guess =
         c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
@@ -234,19 +234,19 @@ static void answer_estimate(struct call *c)
     answer(c, guess);
 }
 
-static void end_whole(struct call *c)
+static void end_whole(struct pipeline *c)
 {
     struct count_tokens *t = state_of(c);
     int64_t tokens;
     if (json_parse(&c->doc, buf_span(&t->answer.body), JSON_DEPTH_UPSTREAM) ||
         !json_i64(json_get(json_root(&c->doc), "input_tokens"), &tokens) || tokens < 0)
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
-                        "the upstream's token count is not what its protocol says");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
+                            "the upstream's token count is not what its protocol says");
     else
         answer(c, (uint64_t)tokens);
 }
 
-static void end_error(struct call *c)
+static void end_error(struct pipeline *c)
 {
     struct count_tokens *t = state_of(c);
     struct upstream_headers headers = upstream_answer_headers(&t->answer);
@@ -256,27 +256,27 @@ static void end_error(struct call *c)
         answer_estimate(c);
         return;
     }
-    call_map_error(c, t->answer.status, &headers, buf_span(&t->answer.body), &fault);
-    call_fail(c, &fault);
+    pipeline_map_error(c, t->answer.status, &headers, buf_span(&t->answer.body), &fault);
+    pipeline_fail(c, &fault);
 }
 
-static void on_head(struct call *c, const struct exchange *x, unsigned status,
+static void on_head(struct pipeline *c, const struct transfer *x, unsigned status,
                     const struct upstream_headers *headers)
 {
     (void)x;
     upstream_answer_begin(&state_of(c)->answer, status, headers, c->spec.max_response, &c->arena);
 }
 
-static void on_bytes(struct call *c, const struct exchange *x, struct span bytes)
+static void on_bytes(struct pipeline *c, const struct transfer *x, struct span bytes)
 {
     (void)x;
     struct count_tokens *t = state_of(c);
     bool gathers = t->answer.mode == ANSWER_ERROR || t->answer.mode == ANSWER_WHOLE;
     if (gathers && upstream_answer_gather(&t->answer, bytes))
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
 }
 
-static void on_end(struct call *c, const struct exchange *x)
+static void on_end(struct pipeline *c, const struct transfer *x)
 {
     (void)x;
     switch (state_of(c)->answer.mode) {
@@ -289,35 +289,35 @@ static void on_end(struct call *c, const struct exchange *x)
     case ANSWER_NONE:
     case ANSWER_EVENTS:
     case ANSWER_ENCODED:
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
-                        "the upstream's token count is not what its protocol says");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
+                            "the upstream's token count is not what its protocol says");
         break;
     }
 }
 
-static void on_failure(struct call *c, const struct exchange *x, const struct fault *fault)
+static void on_failure(struct pipeline *c, const struct transfer *x, const struct fault *fault)
 {
     (void)x;
-    call_fail(c, fault);
+    pipeline_fail(c, fault);
 }
 
-static void destroy(struct call *c)
+static void destroy(struct pipeline *c)
 {
     struct count_tokens *t = state_of(c);
     buf_free(&t->body);
     upstream_answer_reset(&t->answer);
 }
 
-static const struct call_path path = {.on_head = on_head,
-                                      .on_bytes = on_bytes,
-                                      .on_end = on_end,
-                                      .on_failure = on_failure,
-                                      .destroy = destroy};
+static const struct pipeline_kind path = {.on_head = on_head,
+                                          .on_bytes = on_bytes,
+                                          .on_end = on_end,
+                                          .on_failure = on_failure,
+                                          .destroy = destroy};
 
 /* ---- start ---- */
 
 /* The messages reader wants a cap, which a count has none of. */
-static struct json with_cap(struct call *c, struct json body)
+static struct json with_cap(struct pipeline *c, struct json body)
 {
     struct span raw = json_raw(body);
     if (!json_absent(json_get(body, "max_tokens")) || json_count(body) == 0)
@@ -328,7 +328,7 @@ static struct json with_cap(struct call *c, struct json body)
                                                                            : body;
 }
 
-enum err count_tokens_start(struct call *c, struct json body, struct fault *fault_out)
+enum err count_tokens_start(struct pipeline *c, struct json body, struct fault *fault_out)
 {
     struct count_tokens *t = ARENA_NEW(&c->arena, struct count_tokens);
     if (!t)
@@ -339,7 +339,7 @@ enum err count_tokens_start(struct call *c, struct json body, struct fault *faul
         return e;
     c->path = &path;
     c->path_state = t;
-    if (!c->host.is_openai || strcmp(c->spec.provider->name, "openai") != 0) {
+    if (!c->compat.is_openai || strcmp(c->spec.provider->name, "openai") != 0) {
         answer_estimate(c);
         return OK;
     }
@@ -347,10 +347,10 @@ enum err count_tokens_start(struct call *c, struct json body, struct fault *faul
     write_count_request(&t->body, c->spec.target_model, &t->request);
     if (buf_check(&t->body))
         return ERR_TOO_BIG;
-    t->exchange = (struct exchange){.method = "POST",
+    t->transfer = (struct transfer){.method = "POST",
                                     .path = SPAN("/responses/input_tokens"),
                                     .body = buf_span(&t->body),
                                     .repeatable = true};
-    call_send(c, &t->exchange);
+    pipeline_send(c, &t->transfer);
     return OK;
 }

@@ -10,7 +10,7 @@
 #include "services/worker/pipeline/upstream_answer.h"
 
 struct passthrough {
-    struct exchange exchange;
+    struct transfer transfer;
     struct request_facts facts;
     struct buf edited; /* the body as it leaves, when it is not the client's */
     struct upstream_answer answer;
@@ -19,7 +19,7 @@ struct passthrough {
     bool done;           /* the stream's end mark has come: what follows is nobody's (H018) */
 };
 
-static struct passthrough *state_of(struct call *c)
+static struct passthrough *state_of(struct pipeline *c)
 {
     return c->path_state;
 }
@@ -35,7 +35,7 @@ static bool is_forwarded(enum api api, struct span name)
     return span_is_nocase(name, "openai-beta") || span_is_nocase(name, "idempotency-key");
 }
 
-static struct span forward_headers(struct call *c)
+static struct span forward_headers(struct pipeline *c)
 {
     struct buf kept = {0};
     struct span rest = c->spec.headers;
@@ -62,12 +62,12 @@ static bool has_query_flag(struct span path, const char *flag)
     return false;
 }
 
-static enum err edit_body(struct call *c, struct passthrough *p, struct json body,
+static enum err edit_body(struct pipeline *c, struct passthrough *p, struct json body,
                           struct fault *fault_out)
 {
     struct request_edit edit = {.api = c->spec.api,
                                 .target_model = c->spec.target_model,
-                                .host = &c->host,
+                                .compat = &c->compat,
                                 .config = c->spec.model_config,
                                 .output_cap = c->spec.output_cap};
     buf_init(&p->edited, c->spec.body.len + (1u << 20));
@@ -79,7 +79,7 @@ static enum err edit_body(struct call *c, struct passthrough *p, struct json bod
     return e;
 }
 
-static void on_destroy(struct call *c)
+static void on_destroy(struct pipeline *c)
 {
     struct passthrough *p = state_of(c);
     upstream_answer_reset(&p->answer);
@@ -96,7 +96,7 @@ static bool ends_with_done(enum api api)
 
 /* Appends an event with other data than it came with; its other lines stay when its data was one
  * line. */
-static void write_changed(struct call *c, const struct sse_event *e, struct span data)
+static void write_changed(struct pipeline *c, const struct sse_event *e, struct span data)
 {
     size_t at = span_find_span(e->raw, e->data);
     if (e->raw.len && at < e->raw.len) {
@@ -117,7 +117,7 @@ static void write_changed(struct call *c, const struct sse_event *e, struct span
     }
 }
 
-static void write_event(struct call *c, const struct sse_event *e)
+static void write_event(struct pipeline *c, const struct sse_event *e)
 {
     if (e->raw.len)
         buf_append(&c->out, e->raw);
@@ -126,7 +126,7 @@ static void write_event(struct call *c, const struct sse_event *e)
 }
 
 /* Usage that only we asked for is taken out again (H132). */
-static void write_hidden(struct call *c, const struct sse_event *e, struct json event,
+static void write_hidden(struct pipeline *c, const struct sse_event *e, struct json event,
                          const struct scan_result *r)
 {
     static const char *const usage[] = {"usage"};
@@ -139,11 +139,11 @@ static void write_hidden(struct call *c, const struct sse_event *e, struct json 
     if (splice_write(&s, &data) == OK)
         write_changed(c, e, buf_span(&data));
     else
-        call_fail_class(c, ERROR_INTERNAL, "out of memory");
+        pipeline_fail_class(c, ERROR_INTERNAL, "out of memory");
     buf_free(&data);
 }
 
-static void fail_by_event(struct call *c, struct json event, bool in_response)
+static void fail_by_event(struct pipeline *c, struct json event, bool in_response)
 {
     const struct upstream_answer none = {0};
     struct upstream_headers headers = upstream_answer_headers(&none);
@@ -158,31 +158,31 @@ static void fail_by_event(struct call *c, struct json event, bool in_response)
     } else {
         buf_append(&body, json_raw(event));
     }
-    call_map_error(c, 200, &headers, buf_span(&body), &fault);
-    call_fail(c, &fault);
+    pipeline_map_error(c, 200, &headers, buf_span(&body), &fault);
+    pipeline_fail(c, &fault);
     buf_free(&body);
 }
 
-static void finish_stream(struct call *c)
+static void finish_stream(struct pipeline *c)
 {
     state_of(c)->done = true;
     c->usage = state_of(c)->scan.usage;
-    call_finish(c);
+    pipeline_finish(c);
 }
 
-static void on_json_event(struct call *c, const struct sse_event *e, struct json event)
+static void on_json_event(struct pipeline *c, const struct sse_event *e, struct json event)
 {
     struct passthrough *p = state_of(c);
     struct scan_result r = scan_event(&p->scan, event, e->name);
     c->usage = p->scan.usage;
     c->text_bytes = p->scan.text_bytes;
-    call_note_answer(c, r.id, r.model);
+    pipeline_note_answer(c, r.id, r.model);
     if (r.is_error || (r.failed && !c->committed)) {
         fail_by_event(c, event, !r.is_error);
         return;
     }
     if (r.content)
-        call_commit(c);
+        pipeline_commit(c);
     if (p->facts.forced_usage && json_type(r.usage_member) != JSON_NONE)
         write_hidden(c, e, event, &r);
     else
@@ -192,7 +192,7 @@ static void on_json_event(struct call *c, const struct sse_event *e, struct json
 }
 
 /* Upstream bytes that are not UTF-8 are mended, the stream lives on (WIRE 1.3). */
-static enum err parse_event(struct call *c, const struct sse_event *e, struct sse_event *mended)
+static enum err parse_event(struct pipeline *c, const struct sse_event *e, struct sse_event *mended)
 {
     struct passthrough *p = state_of(c);
     *mended = *e;
@@ -208,10 +208,10 @@ static enum err parse_event(struct call *c, const struct sse_event *e, struct ss
 
 static enum err on_event(void *ctx, const struct sse_event *e)
 {
-    struct call *c = ctx;
+    struct pipeline *c = ctx;
     struct passthrough *p = state_of(c);
     struct span data = span_trim(e->data);
-    if (p->done || c->state != CALL_RUNNING || data.len == 0)
+    if (p->done || c->state != PIPELINE_RUNNING || data.len == 0)
         return OK;
     if (ends_with_done(c->spec.api) && span_starts(data, "[DONE]")) {
         write_event(c, e);
@@ -220,7 +220,8 @@ static enum err on_event(void *ctx, const struct sse_event *e)
     }
     struct sse_event mended;
     if (parse_event(c, e, &mended) || json_type(json_root(&c->doc)) != JSON_OBJECT) {
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream sent an event that is not JSON");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
+                            "the upstream sent an event that is not JSON");
         return OK;
     }
     on_json_event(c, &mended, json_root(&c->doc));
@@ -228,13 +229,13 @@ static enum err on_event(void *ctx, const struct sse_event *e)
 }
 
 /* EOF: only a stream that had come to its stop is whole; its missing end mark is ours to write. */
-static void end_stream(struct call *c, const struct fault *otherwise)
+static void end_stream(struct pipeline *c, const struct fault *otherwise)
 {
     struct passthrough *p = state_of(c);
-    if (p->done || c->state != CALL_RUNNING)
+    if (p->done || c->state != PIPELINE_RUNNING)
         return;
     if (!scan_is_complete(&p->scan)) {
-        call_fail(c, otherwise);
+        pipeline_fail(c, otherwise);
         return;
     }
     if (c->spec.api == API_ANTHROPIC_MESSAGES)
@@ -246,7 +247,7 @@ static void end_stream(struct call *c, const struct fault *otherwise)
 
 /* ---- whole answers ---- */
 
-static bool parse_body(struct call *c)
+static bool parse_body(struct pipeline *c)
 {
     struct passthrough *p = state_of(c);
     struct span body = buf_span(&p->answer.body);
@@ -261,61 +262,62 @@ static bool parse_body(struct call *c)
     return json_parse(&c->doc, buf_span(&p->answer.body), JSON_DEPTH_UPSTREAM) == OK;
 }
 
-static void answer_stream(struct call *c, struct json body)
+static void answer_stream(struct pipeline *c, struct json body)
 {
     struct passthrough *p = state_of(c);
     bool with_usage = p->facts.asked_usage || !ends_with_done(c->spec.api);
     if (synthesize_stream(c->spec.api, body, with_usage, &c->out))
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer has an unknown shape");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
+                            "the upstream's answer has an unknown shape");
     else
         finish_stream(c);
 }
 
-static void end_whole(struct call *c)
+static void end_whole(struct pipeline *c)
 {
     struct passthrough *p = state_of(c);
     c->status = p->answer.status;
     if (p->answer.body.len == 0 && !span_is(c->spec.method, "POST")) {
-        call_finish(c);
+        pipeline_finish(c);
         return;
     }
     if (!parse_body(c) || json_type(json_root(&c->doc)) != JSON_OBJECT) {
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is not JSON");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is not JSON");
         return;
     }
     struct json body = json_root(&c->doc);
     struct scan_result r = scan_body(&p->scan, body);
     c->usage = p->scan.usage;
     c->text_bytes = p->scan.text_bytes;
-    call_note_answer(c, r.id, r.model);
+    pipeline_note_answer(c, r.id, r.model);
     if (r.is_error) {
         fail_by_event(c, body, false);
     } else if (c->stream) {
         answer_stream(c, body);
     } else {
         buf_append(&c->out, buf_span(&p->answer.body));
-        call_finish(c);
+        pipeline_finish(c);
     }
 }
 
 /* ---- what the network did ---- */
 
-static void on_head(struct call *c, const struct exchange *x, unsigned status,
+static void on_head(struct pipeline *c, const struct transfer *x, unsigned status,
                     const struct upstream_headers *headers)
 {
     (void)x;
     struct passthrough *p = state_of(c);
     upstream_answer_begin(&p->answer, status, headers, c->spec.max_response, &c->arena);
     if (p->answer.mode == ANSWER_ENCODED)
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
     else if (p->answer.mode == ANSWER_EVENTS && !c->stream)
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
-                        "the upstream streams although it was not asked to");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
+                            "the upstream streams although it was not asked to");
     else if (p->answer.mode == ANSWER_EVENTS)
-        call_expect_content(c);
+        pipeline_expect_content(c);
 }
 
-static void on_bytes(struct call *c, const struct exchange *x, struct span bytes)
+static void on_bytes(struct pipeline *c, const struct transfer *x, struct span bytes)
 {
     (void)x;
     struct passthrough *p = state_of(c);
@@ -324,10 +326,10 @@ static void on_bytes(struct call *c, const struct exchange *x, struct span bytes
     enum err e = p->answer.mode == ANSWER_EVENTS ? sse_feed(&p->answer.sse, bytes, on_event, c)
                                                  : upstream_answer_gather(&p->answer, bytes);
     if (e)
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
 }
 
-static void on_end(struct call *c, const struct exchange *x)
+static void on_end(struct pipeline *c, const struct transfer *x)
 {
     (void)x;
     struct passthrough *p = state_of(c);
@@ -336,13 +338,13 @@ static void on_end(struct call *c, const struct exchange *x)
     switch (p->answer.mode) {
     case ANSWER_ERROR: {
         struct upstream_headers headers = upstream_answer_headers(&p->answer);
-        call_map_error(c, p->answer.status, &headers, buf_span(&p->answer.body), &fault);
-        call_fail(c, &fault);
+        pipeline_map_error(c, p->answer.status, &headers, buf_span(&p->answer.body), &fault);
+        pipeline_fail(c, &fault);
         break;
     }
     case ANSWER_EVENTS:
         if (sse_finish(&p->answer.sse, on_event, c))
-            call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+            pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
         end_stream(c, &fault);
         break;
     case ANSWER_WHOLE:
@@ -350,29 +352,29 @@ static void on_end(struct call *c, const struct exchange *x)
         break;
     case ANSWER_NONE:
     case ANSWER_ENCODED:
-        call_fail(c, &fault);
+        pipeline_fail(c, &fault);
         break;
     }
 }
 
 /* A connection lost behind the last word has cost nothing. */
-static void on_failure(struct call *c, const struct exchange *x, const struct fault *fault)
+static void on_failure(struct pipeline *c, const struct transfer *x, const struct fault *fault)
 {
     (void)x;
     struct passthrough *p = state_of(c);
     if (p->answer.mode == ANSWER_EVENTS)
         end_stream(c, fault);
     else
-        call_fail(c, fault);
+        pipeline_fail(c, fault);
 }
 
-static const struct call_path path = {.on_head = on_head,
-                                      .on_bytes = on_bytes,
-                                      .on_end = on_end,
-                                      .on_failure = on_failure,
-                                      .destroy = on_destroy};
+static const struct pipeline_kind path = {.on_head = on_head,
+                                          .on_bytes = on_bytes,
+                                          .on_end = on_end,
+                                          .on_failure = on_failure,
+                                          .destroy = on_destroy};
 
-enum err passthrough_start(struct call *c, struct json body, struct fault *fault_out)
+enum err passthrough_start(struct pipeline *c, struct json body, struct fault *fault_out)
 {
     struct passthrough *p = ARENA_NEW(&c->arena, struct passthrough);
     if (!p)
@@ -386,7 +388,7 @@ enum err passthrough_start(struct call *c, struct json body, struct fault *fault
             return e;
     }
     c->stream = p->facts.stream || has_query_flag(c->spec.path, "stream=true");
-    p->exchange = (struct exchange){
+    p->transfer = (struct transfer){
         .method = span_is(c->spec.method, "GET")      ? "GET"
                   : span_is(c->spec.method, "DELETE") ? "DELETE"
                                                       : "POST",
@@ -396,6 +398,6 @@ enum err passthrough_start(struct call *c, struct json body, struct fault *fault
         .expects_stream = c->stream,
         .repeatable = span_is(c->spec.method, "GET"),
     };
-    call_send(c, &p->exchange);
+    pipeline_send(c, &p->transfer);
     return OK;
 }

@@ -10,23 +10,23 @@ enum { KEPT_NODES = 256 }; /* of a request's JSON, for its answer */
 
 /* ---- what paths ask for ---- */
 
-void call_send(struct call *c, struct exchange *x)
+void pipeline_send(struct pipeline *c, struct transfer *x)
 {
-    if (c->queue_count == CALL_MAX_EXCHANGES) {
-        call_fail_class(c, ERROR_INTERNAL, "too many upstream calls for one request");
+    if (c->queue_count == PIPELINE_MAX_TRANSFERS) {
+        pipeline_fail_class(c, ERROR_INTERNAL, "too many upstream calls for one request");
         return;
     }
-    x->index = c->exchange_count++;
-    c->queue[(c->queue_first + c->queue_count++) % CALL_MAX_EXCHANGES] = x;
+    x->index = c->transfer_count++;
+    c->queue[(c->queue_first + c->queue_count++) % PIPELINE_MAX_TRANSFERS] = x;
 }
 
 /* Only what nobody waits for may still be sent once a call has its outcome. */
-static void forget_queue(struct call *c)
+static void forget_queue(struct pipeline *c)
 {
     size_t kept = 0;
-    struct exchange *detached[CALL_MAX_EXCHANGES];
+    struct transfer *detached[PIPELINE_MAX_TRANSFERS];
     for (size_t i = 0; i < c->queue_count; i++) {
-        struct exchange *x = c->queue[(c->queue_first + i) % CALL_MAX_EXCHANGES];
+        struct transfer *x = c->queue[(c->queue_first + i) % PIPELINE_MAX_TRANSFERS];
         if (x->detached)
             detached[kept++] = x;
     }
@@ -37,62 +37,62 @@ static void forget_queue(struct call *c)
     c->poll_ms = c->commit_ms = 0;
 }
 
-void call_fail(struct call *c, const struct fault *fault)
+void pipeline_fail(struct pipeline *c, const struct fault *fault)
 {
-    if (c->state != CALL_RUNNING)
+    if (c->state != PIPELINE_RUNNING)
         return;
     c->fault = fault_copy(fault, &c->arena);
     if (c->fault.error_class == ERROR_NONE)
         c->fault.error_class = ERROR_UPSTREAM_ERROR;
     if (!c->committed)
         buf_clear(&c->out);
-    c->state = CALL_FAILED;
+    c->state = PIPELINE_FAILED;
     forget_queue(c);
 }
 
-void call_fail_class(struct call *c, unsigned error_class, const char *message)
+void pipeline_fail_class(struct pipeline *c, unsigned error_class, const char *message)
 {
     struct fault fault;
     fault_set(&fault, error_class, message, NULL);
-    call_fail(c, &fault);
+    pipeline_fail(c, &fault);
 }
 
-void call_commit(struct call *c)
+void pipeline_commit(struct pipeline *c)
 {
-    if (c->stream && c->state == CALL_RUNNING) {
+    if (c->stream && c->state == PIPELINE_RUNNING) {
         c->committed = true;
         c->commit_ms = 0;
     }
 }
 
-void call_finish(struct call *c)
+void pipeline_finish(struct pipeline *c)
 {
-    if (c->state != CALL_RUNNING)
+    if (c->state != PIPELINE_RUNNING)
         return;
     if (buf_check(&c->out)) {
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
         return;
     }
     c->committed = true;
-    c->state = CALL_DONE;
+    c->state = PIPELINE_DONE;
     forget_queue(c);
 }
 
-void call_expect_content(struct call *c)
+void pipeline_expect_content(struct pipeline *c)
 {
     if (!c->stream || c->committed || c->commit_ms)
         return;
-    c->commit_ms = CALL_COMMIT_MS;
+    c->commit_ms = PIPELINE_COMMIT_MS;
     c->timer_changed = true;
 }
 
-void call_poll_after(struct call *c, uint64_t ms)
+void pipeline_poll_after(struct pipeline *c, uint64_t ms)
 {
     c->poll_ms = ms;
     c->timer_changed = true;
 }
 
-void call_note_answer(struct call *c, struct json id, struct json model)
+void pipeline_note_answer(struct pipeline *c, struct json id, struct json model)
 {
     if (c->upstream_id.len == 0)
         c->upstream_id = arena_copy(&c->arena, json_string(id, &c->arena));
@@ -100,18 +100,18 @@ void call_note_answer(struct call *c, struct json id, struct json model)
         c->upstream_model = arena_copy(&c->arena, json_string(model, &c->arena));
 }
 
-void call_map_error(struct call *c, unsigned status, const struct upstream_headers *headers,
-                    struct span body, struct fault *fault_out)
+void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstream_headers *headers,
+                        struct span body, struct fault *fault_out)
 {
     struct neutral_request request = {.api = c->spec.api, .arena = &c->arena};
-    struct provider_call pc = {.provider = c->spec.provider,
-                               .request = &request,
-                               .target_model = c->spec.target_model,
-                               .row = c->row,
-                               .host = c->host,
-                               .arena = &c->arena,
-                               .doc = &c->doc,
-                               .now_s = c->spec.now_s};
+    struct conversion pc = {.provider = c->spec.provider,
+                            .request = &request,
+                            .target_model = c->spec.target_model,
+                            .row = c->row,
+                            .compat = c->compat,
+                            .arena = &c->arena,
+                            .doc = &c->doc,
+                            .now_s = c->spec.now_s};
     *fault_out = (struct fault){0};
     c->spec.provider->map_error(&pc, status, headers, body, fault_out);
     fault_out->upstream_status = status;
@@ -127,14 +127,14 @@ static const struct model_row unknown_row = {.pattern = "",
                                              .sampling = true,
                                              .tools = true};
 
-static bool copy_texts(struct call *c)
+static bool copy_texts(struct pipeline *c)
 {
-    struct call_spec *s = &c->spec;
+    struct pipeline_spec *s = &c->spec;
     struct span *const texts[] = {&s->method,       &s->path,     &s->headers,   &s->model,
                                   &s->target_model, &s->base_url, &s->request_id};
     enum { TEXTS = 7 };
     if (s->max_response == 0)
-        s->max_response = CALL_DEFAULT_MAX_RESPONSE;
+        s->max_response = PIPELINE_DEFAULT_MAX_RESPONSE;
     for (size_t i = 0; i < TEXTS; i++) {
         *texts[i] = arena_copy(&c->arena, *texts[i]);
         if (!texts[i]->data)
@@ -143,10 +143,10 @@ static bool copy_texts(struct call *c)
     return true;
 }
 
-static void look_up(struct call *c)
+static void look_up(struct pipeline *c)
 {
-    const struct call_spec *s = &c->spec;
-    c->host = host_describe(s->host, s->base_url);
+    const struct pipeline_spec *s = &c->spec;
+    c->compat = compat_describe(s->provider_config, s->base_url);
     c->row = &unknown_row;
     if (s->table)
         c->row = model_table_find(s->table, s->provider->name, s->target_model, s->model_config,
@@ -154,7 +154,7 @@ static void look_up(struct call *c)
 }
 
 /* Legacy completions go native only to models that still speak them (WIRE 18). */
-static bool is_native(const struct call *c)
+static bool is_native(const struct pipeline *c)
 {
     const struct config_model *config = c->spec.model_config;
     if (!(c->spec.provider->native_apis & 1u << c->spec.api))
@@ -165,7 +165,7 @@ static bool is_native(const struct call *c)
            strcmp(c->row->mode, "completion") == 0;
 }
 
-static enum err start_foreign(struct call *c, struct json body, struct fault *fault_out)
+static enum err start_foreign(struct pipeline *c, struct json body, struct fault *fault_out)
 {
     switch (c->spec.api) {
     case API_OPENAI_EMBEDDINGS:
@@ -191,7 +191,7 @@ static enum err start_foreign(struct call *c, struct json body, struct fault *fa
     return ERR_INVALID;
 }
 
-static enum err start(struct call *c, struct fault *fault_out)
+static enum err start(struct pipeline *c, struct fault *fault_out)
 {
     struct json body = JSON_NOTHING;
     bool optional = c->spec.api == API_OPENAI_RESPONSES; /* GET, DELETE and cancel have none */
@@ -208,12 +208,12 @@ static enum err start(struct call *c, struct fault *fault_out)
     return is_native(c) ? passthrough_start(c, body, fault_out) : start_foreign(c, body, fault_out);
 }
 
-enum err call_create(struct call **out, const struct call_spec *spec, struct arena *fault_arena,
-                     struct fault *fault_out)
+enum err pipeline_create(struct pipeline **out, const struct pipeline_spec *spec,
+                         struct arena *fault_arena, struct fault *fault_out)
 {
     *out = NULL;
     *fault_out = (struct fault){0};
-    struct call *c = calloc(1, sizeof *c);
+    struct pipeline *c = calloc(1, sizeof *c);
     if (!c) {
         fault_set(fault_out, ERROR_INTERNAL, "out of memory", NULL);
         return ERR_NOMEM;
@@ -234,16 +234,16 @@ enum err call_create(struct call **out, const struct call_spec *spec, struct are
         if (fault_out->error_class == ERROR_NONE)
             fault_set(fault_out, ERROR_INTERNAL, "the request could not be prepared", NULL);
         *fault_out = fault_copy(fault_out, fault_arena);
-        call_destroy(&c);
+        pipeline_destroy(&c);
         return ERR_INVALID;
     }
     *out = c;
     return OK;
 }
 
-void call_destroy(struct call **call)
+void pipeline_destroy(struct pipeline **pipeline)
 {
-    struct call *c = *call;
+    struct pipeline *c = *pipeline;
     if (!c)
         return;
     if (c->path)
@@ -253,24 +253,24 @@ void call_destroy(struct call **call)
     buf_free(&c->result_headers);
     arena_free(&c->arena);
     free(c);
-    *call = NULL;
+    *pipeline = NULL;
 }
 
 /* ---- what the worker tells ---- */
 
-const struct exchange *call_next(struct call *c)
+const struct transfer *pipeline_next(struct pipeline *c)
 {
     if (c->queue_count == 0)
         return NULL;
-    struct exchange *x = c->queue[c->queue_first];
-    c->queue_first = (c->queue_first + 1) % CALL_MAX_EXCHANGES;
+    struct transfer *x = c->queue[c->queue_first];
+    c->queue_first = (c->queue_first + 1) % PIPELINE_MAX_TRANSFERS;
     c->queue_count--;
     return x;
 }
 
-uint64_t call_wait_ms(struct call *c)
+uint64_t pipeline_wait_ms(struct pipeline *c)
 {
-    if (!c->timer_changed || c->state != CALL_RUNNING)
+    if (!c->timer_changed || c->state != PIPELINE_RUNNING)
         return 0;
     c->timer_changed = false;
     uint64_t next = c->poll_ms;
@@ -280,26 +280,26 @@ uint64_t call_wait_ms(struct call *c)
     return next;
 }
 
-static bool listens(const struct call *c, const struct exchange *x)
+static bool listens(const struct pipeline *c, const struct transfer *x)
 {
-    return c->state == CALL_RUNNING && !x->detached;
+    return c->state == PIPELINE_RUNNING && !x->detached;
 }
 
 /* A stream's output may not outgrow its bound unseen. */
-static void check_output(struct call *c)
+static void check_output(struct pipeline *c)
 {
-    if (c->state == CALL_RUNNING && buf_check(&c->out))
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+    if (c->state == PIPELINE_RUNNING && buf_check(&c->out))
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
 }
 
-void call_on_head(struct call *c, const struct exchange *x, unsigned status,
-                  const struct upstream_headers *headers)
+void pipeline_on_head(struct pipeline *c, const struct transfer *x, unsigned status,
+                      const struct upstream_headers *headers)
 {
     if (listens(c, x))
         c->path->on_head(c, x, status, headers);
 }
 
-void call_on_bytes(struct call *c, const struct exchange *x, struct span bytes)
+void pipeline_on_bytes(struct pipeline *c, const struct transfer *x, struct span bytes)
 {
     if (listens(c, x)) {
         c->path->on_bytes(c, x, bytes);
@@ -307,7 +307,7 @@ void call_on_bytes(struct call *c, const struct exchange *x, struct span bytes)
     }
 }
 
-void call_on_end(struct call *c, const struct exchange *x)
+void pipeline_on_end(struct pipeline *c, const struct transfer *x)
 {
     if (listens(c, x)) {
         c->path->on_end(c, x);
@@ -315,8 +315,8 @@ void call_on_end(struct call *c, const struct exchange *x)
     }
 }
 
-void call_on_failure(struct call *c, const struct exchange *x, unsigned error_class,
-                     struct span message)
+void pipeline_on_failure(struct pipeline *c, const struct transfer *x, unsigned error_class,
+                         struct span message)
 {
     if (!listens(c, x))
         return;
@@ -329,9 +329,9 @@ static uint64_t less(uint64_t left, uint64_t elapsed)
     return left <= elapsed ? 0 : left - elapsed;
 }
 
-void call_on_timer(struct call *c, uint64_t waited_ms)
+void pipeline_on_timer(struct pipeline *c, uint64_t waited_ms)
 {
-    if (c->state != CALL_RUNNING)
+    if (c->state != PIPELINE_RUNNING)
         return;
     uint64_t elapsed = c->armed_ms;
     bool polls = c->poll_ms > 0, commits = c->commit_ms && c->commit_ms <= elapsed;
@@ -339,47 +339,47 @@ void call_on_timer(struct call *c, uint64_t waited_ms)
     c->commit_ms = less(c->commit_ms, elapsed);
     c->timer_changed = c->poll_ms || c->commit_ms;
     if (commits)
-        call_commit(c);
+        pipeline_commit(c);
     /* not only when its time has come: what has passed must be counted */
     if (polls)
         c->path->on_timer(c, elapsed, waited_ms);
 }
 
-void call_cancel(struct call *c)
+void pipeline_cancel(struct pipeline *c)
 {
-    if (c->state != CALL_RUNNING)
+    if (c->state != PIPELINE_RUNNING)
         return;
     c->cancelled = true;
     if (c->path->cancel)
         c->path->cancel(c);
     struct fault gone;
     fault_set(&gone, ERROR_CLIENT_GONE, "the client has left", NULL);
-    call_fail(c, &gone);
+    pipeline_fail(c, &gone);
 }
 
 /* ---- what the worker asks ---- */
 
-enum call_state call_state(const struct call *c)
+enum pipeline_state pipeline_state(const struct pipeline *c)
 {
     return c->state;
 }
 
-bool call_committed(const struct call *c)
+bool pipeline_committed(const struct pipeline *c)
 {
     return c->committed;
 }
 
-bool call_is_stream(const struct call *c)
+bool pipeline_is_stream(const struct pipeline *c)
 {
     return c->stream;
 }
 
-struct buf *call_output(struct call *c)
+struct buf *pipeline_output(struct pipeline *c)
 {
     return &c->out;
 }
 
-const struct fault *call_fault(const struct call *c)
+const struct fault *pipeline_fault(const struct pipeline *c)
 {
     return &c->fault;
 }

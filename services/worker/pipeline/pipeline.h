@@ -11,9 +11,9 @@
 #include "common/runtime/config/config.h"
 #include "services/worker/neutral/provider.h"
 
-struct call;
+struct pipeline;
 
-struct call_spec {
+struct pipeline_spec {
     enum api api;
     struct span method, path; /* path behind /v1, with its query */
     struct span headers;      /* the client's allow-listed header lines */
@@ -21,10 +21,10 @@ struct call_spec {
     struct span model;        /* as the client asked */
     struct span target_model; /* the upstream's name */
     const struct provider *provider;
-    const struct config_provider *host;      /* quirks; may be NULL (defaults) */
-    struct span base_url;                    /* of the chosen endpoint */
-    const struct config_model *model_config; /* defaults, price, capabilities; may be NULL */
-    const struct model_table *table;         /* prices and capabilities */
+    const struct config_provider *provider_config; /* quirks; may be NULL (defaults) */
+    struct span base_url;                          /* of the chosen endpoint */
+    const struct config_model *model_config;       /* defaults, price, capabilities; may be NULL */
+    const struct model_table *table;               /* prices and capabilities */
     struct schema_cache *schemas; /* Replicate's model schemas (schema_cache.h); may be NULL */
     uint64_t output_cap;          /* inject this cap; 0 = leave alone */
     uint64_t input_tokens;        /* the edge's estimate */
@@ -35,47 +35,48 @@ struct call_spec {
 
 /* ERR_INVALID: the request can't be served; *fault_out says why (strings live in static memory or
  * in `arena`). */
-enum err call_create(struct call **out, const struct call_spec *spec, struct arena *fault_arena,
-                     struct fault *fault_out) NODISCARD;
-void call_destroy(struct call **call);
+enum err pipeline_create(struct pipeline **out, const struct pipeline_spec *spec,
+                         struct arena *fault_arena, struct fault *fault_out) NODISCARD;
+void pipeline_destroy(struct pipeline **pipeline);
 
-/* After call_create and after every call_on_…: start every exchange this returns until it returns
- * NULL. */
-const struct exchange *call_next(struct call *call);
-/* Then, if not 0: call call_on_timer after this long, instead of a timer still running; 0 leaves
- * that one as it is. */
-uint64_t call_wait_ms(struct call *call);
+/* After pipeline_create and after every pipeline_on_…: start every transfer this returns until it
+ * returns NULL. */
+const struct transfer *pipeline_next(struct pipeline *pipeline);
+/* Then, if not 0: call pipeline_on_timer after this long, instead of a timer still running; 0
+ * leaves that one as it is. */
+uint64_t pipeline_wait_ms(struct pipeline *pipeline);
 
-/* What the network did to an exchange. A non-2xx body is gathered here (bounded) and mapped. */
-void call_on_head(struct call *call, const struct exchange *x, unsigned status,
-                  const struct upstream_headers *headers);
-void call_on_bytes(struct call *call, const struct exchange *x, struct span bytes);
-void call_on_end(struct call *call, const struct exchange *x);
+/* What the network did to an transfer. A non-2xx body is gathered here (bounded) and mapped. */
+void pipeline_on_head(struct pipeline *pipeline, const struct transfer *x, unsigned status,
+                      const struct upstream_headers *headers);
+void pipeline_on_bytes(struct pipeline *pipeline, const struct transfer *x, struct span bytes);
+void pipeline_on_end(struct pipeline *pipeline, const struct transfer *x);
 /* Transport failure: one of
  * ERROR_UPSTREAM_{UNREACHABLE,RESET,TLS,CONNECT_TIMEOUT,TIMEOUT,CLOSED,PROTOCOL}. */
-void call_on_failure(struct call *call, const struct exchange *x, unsigned error_class,
-                     struct span message);
-/* waited_ms: since call_create. */
-void call_on_timer(struct call *call, uint64_t waited_ms);
-/* The client has left. call_next may then return a detached exchange (Replicate's cancel), once. */
-void call_cancel(struct call *call);
+void pipeline_on_failure(struct pipeline *pipeline, const struct transfer *x, unsigned error_class,
+                         struct span message);
+/* waited_ms: since pipeline_create. */
+void pipeline_on_timer(struct pipeline *pipeline, uint64_t waited_ms);
+/* The client has left. pipeline_next may then return a detached transfer (Replicate's cancel),
+ * once. */
+void pipeline_cancel(struct pipeline *pipeline);
 
-enum call_state {
-    CALL_RUNNING,
-    CALL_DONE,  /* output holds the rest (a unary answer: all of it) */
-    CALL_FAILED /* call_fault says why; for a committed stream too: the edge writes the in-band
-                   error */
+enum pipeline_state {
+    PIPELINE_RUNNING,
+    PIPELINE_DONE,  /* output holds the rest (a unary answer: all of it) */
+    PIPELINE_FAILED /* pipeline_fault says why; for a committed stream too: the edge writes the
+                   in-band error */
 };
-enum call_state call_state(const struct call *call);
+enum pipeline_state pipeline_state(const struct pipeline *pipeline);
 /* The first content is there (or the end): HEAD may be sent. Before it a failure still has a status
  * of its own. */
-bool call_committed(const struct call *call);
-bool call_is_stream(const struct call *call); /* the client gets SSE */
+bool pipeline_committed(const struct pipeline *pipeline);
+bool pipeline_is_stream(const struct pipeline *pipeline); /* the client gets SSE */
 /* Client bytes so far; the caller takes them by buf_consume or buf_clear. */
-struct buf *call_output(struct call *call);
-const struct fault *call_fault(const struct call *call);
+struct buf *pipeline_output(struct pipeline *pipeline);
+const struct fault *pipeline_fault(const struct pipeline *pipeline);
 
-struct call_result {
+struct pipeline_result {
     unsigned status; /* for the client */
     struct span content_type;
     struct span headers;        /* "x-tollgate-dropped: …\n" */
@@ -86,6 +87,6 @@ struct call_result {
     uint64_t cost_nano;
 };
 /* Valid once done, failed or cancelled; may be asked earlier for what is known. */
-const struct call_result *call_result(struct call *call);
+const struct pipeline_result *pipeline_result(struct pipeline *pipeline);
 
 #endif

@@ -6,48 +6,53 @@
 #include "services/worker/pipeline/pipeline.h"
 #include "services/worker/pipeline/request_edit.h"
 
-enum { CALL_COMMIT_MS = 10000, CALL_DEFAULT_MAX_RESPONSE = 64 << 20, CALL_MAX_EXCHANGES = 64 };
-
-/* What a path does with what the network did. NULL on_timer, cancel: nothing. */
-struct call_path {
-    void (*on_head)(struct call *c, const struct exchange *x, unsigned status,
-                    const struct upstream_headers *headers);
-    void (*on_bytes)(struct call *c, const struct exchange *x, struct span bytes);
-    void (*on_end)(struct call *c, const struct exchange *x);
-    void (*on_failure)(struct call *c, const struct exchange *x, const struct fault *fault);
-    /* While a poll is awaited, at every timer: elapsed_ms since the last one, waited_ms since the
-     * call began. */
-    void (*on_timer)(struct call *c, uint64_t elapsed_ms, uint64_t waited_ms);
-    /* The client has left, or has all it needs: ask for a detached exchange if one is needed
-     * upstream. */
-    void (*cancel)(struct call *c);
-    void (*destroy)(struct call *c);
+enum {
+    PIPELINE_COMMIT_MS = 10000,
+    PIPELINE_DEFAULT_MAX_RESPONSE = 64 << 20,
+    PIPELINE_MAX_TRANSFERS = 64
 };
 
-struct call {
-    struct call_spec spec; /* small texts copied into the arena */
+/* What a path does with what the network did. NULL on_timer, cancel: nothing. */
+struct pipeline_kind {
+    void (*on_head)(struct pipeline *c, const struct transfer *x, unsigned status,
+                    const struct upstream_headers *headers);
+    void (*on_bytes)(struct pipeline *c, const struct transfer *x, struct span bytes);
+    void (*on_end)(struct pipeline *c, const struct transfer *x);
+    void (*on_failure)(struct pipeline *c, const struct transfer *x, const struct fault *fault);
+    /* While a poll is awaited, at every timer: elapsed_ms since the last one, waited_ms since the
+     * call began. */
+    void (*on_timer)(struct pipeline *c, uint64_t elapsed_ms, uint64_t waited_ms);
+    /* The client has left, or has all it needs: ask for a detached transfer if one is needed
+     * upstream. */
+    void (*cancel)(struct pipeline *c);
+    void (*destroy)(struct pipeline *c);
+};
+
+struct pipeline {
+    struct pipeline_spec spec; /* small texts copied into the arena */
     struct arena arena;
     struct json_doc doc; /* the client's body, then scratch for upstream JSON */
-    struct host host;
+    struct compat compat;
     const struct model_row *row;
     struct model_row row_scratch;
 
-    const struct call_path *path;
+    const struct pipeline_kind *path;
     void *path_state; /* in the arena */
 
-    enum call_state state;
+    enum pipeline_state state;
     bool committed;
     bool stream;
     bool cancelled;
     struct buf out;
     struct fault fault;
 
-    struct exchange *queue[CALL_MAX_EXCHANGES]; /* asked for, not yet taken by call_next: a ring */
+    struct transfer
+        *queue[PIPELINE_MAX_TRANSFERS]; /* asked for, not yet taken by pipeline_next: a ring */
     size_t queue_first, queue_count;
-    unsigned exchange_count;
+    unsigned transfer_count;
 
     uint64_t poll_ms, commit_ms; /* left until then; 0 = no such timer */
-    uint64_t armed_ms;           /* what call_wait_ms last said */
+    uint64_t armed_ms;           /* what pipeline_wait_ms last said */
     bool timer_changed;
 
     unsigned status;
@@ -58,33 +63,34 @@ struct call {
     const char *dropped;                   /* one more dropped member */
     bool estimated;                        /* local answers: all of it is a guess */
     struct buf result_headers;
-    struct call_result result;
+    struct pipeline_result result;
 };
 
 /* Each starts its path; ERR_INVALID with *fault_out. `body` is parsed into c->doc, JSON_NOTHING
  * when there is none. */
-enum err passthrough_start(struct call *c, struct json body, struct fault *fault_out) NODISCARD;
-enum err translation_start(struct call *c, struct json body, struct fault *fault_out) NODISCARD;
-enum err count_tokens_start(struct call *c, struct json body, struct fault *fault_out) NODISCARD;
+enum err passthrough_start(struct pipeline *c, struct json body, struct fault *fault_out) NODISCARD;
+enum err translation_start(struct pipeline *c, struct json body, struct fault *fault_out) NODISCARD;
+enum err count_tokens_start(struct pipeline *c, struct json body,
+                            struct fault *fault_out) NODISCARD;
 
 /* Queues it; sets its index. */
-void call_send(struct call *c, struct exchange *x);
+void pipeline_send(struct pipeline *c, struct transfer *x);
 /* The state's only changes. Before the commit a failure forgets the output, after it the output
  * stands. */
-void call_fail(struct call *c, const struct fault *fault);
-void call_fail_class(struct call *c, unsigned error_class, const char *message);
-void call_finish(struct call *c);
+void pipeline_fail(struct pipeline *c, const struct fault *fault);
+void pipeline_fail_class(struct pipeline *c, unsigned error_class, const char *message);
+void pipeline_finish(struct pipeline *c);
 /* First content. */
-void call_commit(struct call *c);
+void pipeline_commit(struct pipeline *c);
 /* A 2xx stream has begun: commit after 10 s whatever comes (WIRE 10). */
-void call_expect_content(struct call *c);
+void pipeline_expect_content(struct pipeline *c);
 /* on_timer after this long, not 0. */
-void call_poll_after(struct call *c, uint64_t ms);
+void pipeline_poll_after(struct pipeline *c, uint64_t ms);
 /* Keeps the id and model (strings or nothing) of the answer. */
-void call_note_answer(struct call *c, struct json id, struct json model);
+void pipeline_note_answer(struct pipeline *c, struct json id, struct json model);
 
 /* What a path without a neutral request of its own gives to provider->map_error. */
-void call_map_error(struct call *c, unsigned status, const struct upstream_headers *headers,
-                    struct span body, struct fault *fault_out);
+void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstream_headers *headers,
+                        struct span body, struct fault *fault_out);
 
 #endif

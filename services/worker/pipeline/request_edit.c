@@ -81,8 +81,8 @@ static size_t cap_names(const struct request_edit *e, const char *names[2])
     case API_OPENAI_CHAT:
         /* o-series models refuse max_tokens, old compatible servers don't know the other (WIRE 14,
          * 21) */
-        names[0] = e->host->is_openai ? "max_completion_tokens" : "max_tokens";
-        names[1] = e->host->is_openai ? "max_tokens" : "max_completion_tokens";
+        names[0] = e->compat->is_openai ? "max_completion_tokens" : "max_tokens";
+        names[1] = e->compat->is_openai ? "max_tokens" : "max_completion_tokens";
         return 2;
     case API_OPENAI_COMPLETIONS:
     case API_ANTHROPIC_MESSAGES:
@@ -245,11 +245,11 @@ static void take_out(const struct request_edit *e, struct splice *s, struct json
 {
     const char *names[2];
     size_t count = 0;
-    if (e->host->no_stream_options && json_type(json_get(body, "stream_options")) != JSON_NONE) {
+    if (e->compat->no_stream_options && json_type(json_get(body, "stream_options")) != JSON_NONE) {
         names[count++] = "stream_options";
         facts->dropped_stream_options = true;
     }
-    if (e->host->no_parallel_tool_calls)
+    if (e->compat->no_parallel_tool_calls)
         names[count++] = "parallel_tool_calls";
     if (count)
         splice_remove(s, body, names, count);
@@ -273,13 +273,13 @@ enum err request_edit_native(const struct request_edit *e, struct json body, str
     if (streams_usage(e->api))
         take_out(e, &s, body, facts_out);
     put_model(e, &s, body, buf_span(&model));
-    if (e->api == API_OPENAI_CHAT && e->host->max_tokens_only &&
+    if (e->api == API_OPENAI_CHAT && e->compat->max_tokens_only &&
         json_absent(json_get(body, "max_tokens")))
         splice_rename(&s, body, "max_completion_tokens", "max_tokens");
     put_defaults(e, &s, body, cap);
     if (cap)
         put_cap(e, &s, body, span_of(digits, (size_t)digit_count), cap);
-    if (streams_usage(e->api) && facts_out->stream && !e->host->no_stream_options)
+    if (streams_usage(e->api) && facts_out->stream && !e->compat->no_stream_options)
         put_include_usage(&s, body, facts_out);
     enum err err = buf_check(&model);
     if (err == OK && !splice_is_empty(&s))

@@ -9,7 +9,7 @@
 struct request_edit {
     enum api api;
     struct span target_model;
-    const struct host *host;
+    const struct compat *compat;
     const struct config_model *config; /* defaults; may be NULL */
     uint64_t output_cap;               /* 0 = leave alone */
 };

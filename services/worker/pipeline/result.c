@@ -2,7 +2,7 @@
 #include "services/worker/pipeline/pipeline_internal.h"
 #include "services/worker/neutral/estimate.h"
 
-static void write_dropped(struct call *c)
+static void write_dropped(struct pipeline *c)
 {
     size_t count = c->request ? c->request->dropped_count : 0;
     if (count == 0 && !c->dropped)
@@ -21,15 +21,15 @@ static void write_dropped(struct call *c)
 }
 
 /* Reading and estimating what was never answered would charge for refusals. */
-static bool was_answered(const struct call *c)
+static bool was_answered(const struct pipeline *c)
 {
-    return c->state == CALL_DONE || c->committed || c->text_bytes ||
+    return c->state == PIPELINE_DONE || c->committed || c->text_bytes ||
            c->usage.input != USAGE_UNKNOWN;
 }
 
-static void fill_usage(struct call *c)
+static void fill_usage(struct pipeline *c)
 {
-    struct call_result *r = &c->result;
+    struct pipeline_result *r = &c->result;
     r->usage = c->usage;
     uint64_t input =
         c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
@@ -42,19 +42,19 @@ static void fill_usage(struct call *c)
                                   r->usage.output);
 }
 
-const struct call_result *call_result(struct call *c)
+const struct pipeline_result *pipeline_result(struct pipeline *c)
 {
-    struct call_result *r = &c->result;
+    struct pipeline_result *r = &c->result;
     fill_usage(c);
     buf_clear(&c->result_headers);
     write_dropped(c);
     /* a stream's head has gone when its usage is known */
-    if (r->estimated && c->state == CALL_DONE && !c->stream)
+    if (r->estimated && c->state == PIPELINE_DONE && !c->stream)
         buf_append_str(&c->result_headers, "x-tollgate-usage: estimated\n");
     r->headers = buf_span(&c->result_headers);
     /* once there is content, a failure is told in-band, though it came in the same read */
     bool in_band = c->committed && !c->cancelled;
-    r->status = c->state == CALL_FAILED && !in_band
+    r->status = c->state == PIPELINE_FAILED && !in_band
                     ? error_status(c->fault.error_class, c->spec.api)
                     : c->status;
     r->content_type =

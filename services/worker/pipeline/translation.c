@@ -8,67 +8,67 @@
 
 enum { REPEAT_AFTER_MS = 1000 };
 
-static struct translation *state_of(struct call *c)
+static struct translation *state_of(struct pipeline *c)
 {
     return c->path_state;
 }
 
-/* ---- what a lane asks for ---- */
+/* ---- what a part asks for ---- */
 
-static void set_wait(struct lane *l, uint64_t ms)
+static void set_wait(struct prompt_part *l, uint64_t ms)
 {
-    struct call *c = l->owner->call;
+    struct pipeline *c = l->owner->pipeline;
     l->wait_ms = ms;
     if (c->poll_ms == 0 || ms < c->poll_ms)
-        call_poll_after(c, ms);
+        pipeline_poll_after(c, ms);
 }
 
 /* After every function of the provider. */
-static void take_wishes(struct lane *l)
+static void take_wishes(struct prompt_part *l)
 {
-    struct exchange *next = l->pc.next;
+    struct transfer *next = l->pc.next;
     uint64_t wait = l->pc.wait_ms;
     l->pc.next = NULL;
     l->pc.wait_ms = 0;
-    struct call *c = l->owner->call;
+    struct pipeline *c = l->owner->pipeline;
     if (next && (next->detached || !l->ended)) {
         if (!next->detached) {
             l->current = next;
             l->repeats = 0;
         }
-        call_send(c, next);
+        pipeline_send(c, next);
     }
-    if (wait && !l->ended && c->state == CALL_RUNNING)
+    if (wait && !l->ended && c->state == PIPELINE_RUNNING)
         set_wait(l, wait);
 }
 
-static void check_parsed(struct lane *l, enum err e)
+static void check_parsed(struct prompt_part *l, enum err e)
 {
-    struct call *c = l->owner->call;
+    struct pipeline *c = l->owner->pipeline;
     if (e == ERR_NOMEM)
-        call_fail_class(c, ERROR_INTERNAL, "out of memory");
+        pipeline_fail_class(c, ERROR_INTERNAL, "out of memory");
     else if (e)
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
-                        "the upstream's answer is not what its protocol says");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
+                            "the upstream's answer is not what its protocol says");
     take_wishes(l);
 }
 
-static enum err start_lane(struct lane *l, struct fault *fault_out)
+static enum err start_part(struct prompt_part *l, struct fault *fault_out)
 {
     enum err e = l->pc.provider->build_request(&l->pc, fault_out);
     if (e)
         return e;
-    if (l->owner->call->request == NULL)
-        l->owner->call->request = &l->request; /* names what was dropped */
+    if (l->owner->pipeline->request == NULL)
+        l->owner->pipeline->request = &l->request; /* names what was dropped */
     take_wishes(l);
     return OK;
 }
 
-enum err translation_start_lanes(struct translation *t, struct fault *fault_out)
+enum err translation_start_parts(struct translation *t, struct fault *fault_out)
 {
-    while (t->started_count < t->lane_count &&
+    while (t->started_count < t->part_count &&
            t->started_count - t->ended_count < TRANSLATION_MAX_PARALLEL) {
-        enum err e = start_lane(&t->lanes[t->started_count++], fault_out);
+        enum err e = start_part(&t->prompt_parts[t->started_count++], fault_out);
         if (e)
             return e;
     }
@@ -77,49 +77,49 @@ enum err translation_start_lanes(struct translation *t, struct fault *fault_out)
 
 /* ---- what the network did ---- */
 
-static struct lane *find_lane(struct call *c, const struct exchange *x)
+static struct prompt_part *find_part(struct pipeline *c, const struct transfer *x)
 {
     struct translation *t = state_of(c);
     for (size_t i = 0; i < t->started_count; i++) {
-        if (t->lanes[i].current == x)
-            return &t->lanes[i];
+        if (t->prompt_parts[i].current == x)
+            return &t->prompt_parts[i];
     }
     return NULL;
 }
 
-/* A provider may ask for its next exchange in the middle of an answer: that answer is then over for
+/* A provider may ask for its next transfer in the middle of an answer: that answer is then over for
  * us. */
-static enum answer_mode mode_of(const struct lane *l)
+static enum answer_mode mode_of(const struct prompt_part *l)
 {
     return l->answered == l->current ? l->answer.mode : ANSWER_NONE;
 }
 
-/* A lane that has ended makes room for one that waits. */
-static void go_on(struct call *c)
+/* A part that has ended makes room for one that waits. */
+static void go_on(struct pipeline *c)
 {
     struct fault fault = {0};
-    if (c->state == CALL_RUNNING && translation_start_lanes(state_of(c), &fault))
-        call_fail(c, &fault);
+    if (c->state == PIPELINE_RUNNING && translation_start_parts(state_of(c), &fault))
+        pipeline_fail(c, &fault);
 }
 
-static void on_head(struct call *c, const struct exchange *x, unsigned status,
+static void on_head(struct pipeline *c, const struct transfer *x, unsigned status,
                     const struct upstream_headers *headers)
 {
-    struct lane *l = find_lane(c, x);
+    struct prompt_part *l = find_part(c, x);
     if (!l)
         return;
     l->answered = x;
     upstream_answer_begin(&l->answer, status, headers, c->spec.max_response, &c->arena);
     if (l->answer.mode == ANSWER_ENCODED)
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
     else if (l->answer.mode == ANSWER_EVENTS)
-        call_expect_content(c);
+        pipeline_expect_content(c);
 }
 
 static enum err on_event(void *ctx, const struct sse_event *e)
 {
-    struct lane *l = ctx;
-    if (l->ended || l->owner->call->state != CALL_RUNNING || mode_of(l) != ANSWER_EVENTS)
+    struct prompt_part *l = ctx;
+    if (l->ended || l->owner->pipeline->state != PIPELINE_RUNNING || mode_of(l) != ANSWER_EVENTS)
         return OK;
     struct sse_event mended = *e;
     if (!utf8_valid(e->data)) {
@@ -129,16 +129,16 @@ static enum err on_event(void *ctx, const struct sse_event *e)
         mended.data = buf_span(&l->mended);
     }
     if (buf_check(&l->mended)) {
-        call_fail_class(l->owner->call, ERROR_INTERNAL, "out of memory");
+        pipeline_fail_class(l->owner->pipeline, ERROR_INTERNAL, "out of memory");
         return OK;
     }
     check_parsed(l, l->pc.provider->parse_event(&l->pc, l->current, &mended));
     return OK;
 }
 
-static void on_bytes(struct call *c, const struct exchange *x, struct span bytes)
+static void on_bytes(struct pipeline *c, const struct transfer *x, struct span bytes)
 {
-    struct lane *l = find_lane(c, x);
+    struct prompt_part *l = find_part(c, x);
     if (!l || l->ended || mode_of(l) == ANSWER_NONE)
         return;
     enum err e;
@@ -152,19 +152,19 @@ static void on_bytes(struct call *c, const struct exchange *x, struct span bytes
         e = upstream_answer_gather(&l->answer, bytes);
     }
     if (e)
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
     go_on(c);
 }
 
 /* A GET that only looks may be asked again. */
-static bool repeat(struct lane *l, unsigned error_class)
+static bool repeat(struct prompt_part *l, unsigned error_class)
 {
-    const struct exchange *x = l->current;
+    const struct transfer *x = l->current;
     enum retry retry = error_info(error_class)->retry;
     if (!x->repeatable || x->expects_stream || l->repeats >= TRANSLATION_MAX_REPEATS ||
         retry == RETRY_NEVER)
         return false;
-    l->again = ARENA_NEW(&l->owner->call->arena, struct exchange);
+    l->again = ARENA_NEW(&l->owner->pipeline->arena, struct transfer);
     if (!l->again)
         return false;
     *l->again = *x;
@@ -173,19 +173,19 @@ static bool repeat(struct lane *l, unsigned error_class)
     return true;
 }
 
-static void end_error(struct lane *l)
+static void end_error(struct prompt_part *l)
 {
-    struct call *c = l->owner->call;
+    struct pipeline *c = l->owner->pipeline;
     struct upstream_headers headers = upstream_answer_headers(&l->answer);
     struct fault fault = {0};
     l->pc.provider->map_error(&l->pc, l->answer.status, &headers, buf_span(&l->answer.body),
                               &fault);
     fault.upstream_status = l->answer.status;
     if (!repeat(l, fault.error_class))
-        call_fail(c, &fault);
+        pipeline_fail(c, &fault);
 }
 
-static void end_whole(struct lane *l)
+static void end_whole(struct prompt_part *l)
 {
     struct span body = buf_span(&l->answer.body);
     if (!utf8_valid(body)) {
@@ -197,31 +197,31 @@ static void end_whole(struct lane *l)
     check_parsed(l, l->pc.provider->parse_response(&l->pc, l->current, body));
 }
 
-static void end_events(struct lane *l)
+static void end_events(struct prompt_part *l)
 {
-    struct call *c = l->owner->call;
-    const struct exchange *x = l->current;
+    struct pipeline *c = l->owner->pipeline;
+    const struct transfer *x = l->current;
     if (sse_finish(&l->answer.sse, on_event, l))
-        call_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
-    /* an event may have ended the lane, or asked for another exchange */
-    if (c->state == CALL_RUNNING && !l->ended && l->current == x)
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+    /* an event may have ended the part, or asked for another transfer */
+    if (c->state == PIPELINE_RUNNING && !l->ended && l->current == x)
         check_parsed(l, l->pc.provider->parse_end(&l->pc, x));
 }
 
-/* The exchange is over and asked for nothing more: then the lane must have come to its end. */
-static void check_settled(struct lane *l, const struct exchange *x)
+/* The transfer is over and asked for nothing more: then the part must have come to its end. */
+static void check_settled(struct prompt_part *l, const struct transfer *x)
 {
-    struct call *c = l->owner->call;
-    if (c->state != CALL_RUNNING || l->ended || l->current != x)
+    struct pipeline *c = l->owner->pipeline;
+    if (c->state != PIPELINE_RUNNING || l->ended || l->current != x)
         return;
     if (l->wait_ms == 0)
-        call_fail_class(c, ERROR_UPSTREAM_CLOSED, "upstream closed the stream");
+        pipeline_fail_class(c, ERROR_UPSTREAM_CLOSED, "upstream closed the stream");
     l->current = NULL;
 }
 
-static void on_end(struct call *c, const struct exchange *x)
+static void on_end(struct pipeline *c, const struct transfer *x)
 {
-    struct lane *l = find_lane(c, x);
+    struct prompt_part *l = find_part(c, x);
     if (!l || l->ended)
         return;
     switch (mode_of(l)) {
@@ -244,9 +244,9 @@ static void on_end(struct call *c, const struct exchange *x)
 
 /* A connection lost behind the stop reason has cost nothing; a stream that can be read again
  * elsewhere (Replicate's) is the provider's to finish. What is left of a cut event is no event. */
-static void on_failure(struct call *c, const struct exchange *x, const struct fault *fault)
+static void on_failure(struct pipeline *c, const struct transfer *x, const struct fault *fault)
 {
-    struct lane *l = find_lane(c, x);
+    struct prompt_part *l = find_part(c, x);
     if (!l || l->ended)
         return;
     bool may_be_whole = l->stopped || x->repeatable || fault->error_class == ERROR_UPSTREAM_CLOSED;
@@ -255,27 +255,27 @@ static void on_failure(struct call *c, const struct exchange *x, const struct fa
         check_settled(l, x);
         go_on(c);
     } else if (!repeat(l, fault->error_class)) {
-        call_fail(c, fault);
+        pipeline_fail(c, fault);
     }
 }
 
-static void fire(struct lane *l)
+static void fire(struct prompt_part *l)
 {
-    struct exchange *again = l->again;
+    struct transfer *again = l->again;
     l->again = NULL;
     if (again) {
         l->current = again;
-        call_send(l->owner->call, again);
+        pipeline_send(l->owner->pipeline, again);
     } else if (l->pc.provider->on_timer) {
         check_parsed(l, l->pc.provider->on_timer(&l->pc));
     }
 }
 
-static void on_timer(struct call *c, uint64_t elapsed_ms, uint64_t waited_ms)
+static void on_timer(struct pipeline *c, uint64_t elapsed_ms, uint64_t waited_ms)
 {
     struct translation *t = state_of(c);
-    for (size_t i = 0; i < t->started_count && c->state == CALL_RUNNING; i++) {
-        struct lane *l = &t->lanes[i];
+    for (size_t i = 0; i < t->started_count && c->state == PIPELINE_RUNNING; i++) {
+        struct prompt_part *l = &t->prompt_parts[i];
         l->pc.waited_ms = waited_ms;
         if (l->wait_ms == 0)
             continue;
@@ -289,11 +289,11 @@ static void on_timer(struct call *c, uint64_t elapsed_ms, uint64_t waited_ms)
     go_on(c);
 }
 
-static void cancel(struct call *c)
+static void cancel(struct pipeline *c)
 {
     struct translation *t = state_of(c);
     for (size_t i = 0; i < t->started_count; i++) {
-        struct lane *l = &t->lanes[i];
+        struct prompt_part *l = &t->prompt_parts[i];
         if (l->ended || !l->pc.provider->cancel)
             continue;
         l->pc.provider->cancel(&l->pc);
@@ -301,24 +301,24 @@ static void cancel(struct call *c)
     }
 }
 
-static void destroy(struct call *c)
+static void destroy(struct pipeline *c)
 {
     struct translation *t = state_of(c);
-    for (size_t i = 0; i < t->lane_count; i++) {
-        struct lane *l = &t->lanes[i];
+    for (size_t i = 0; i < t->part_count; i++) {
+        struct prompt_part *l = &t->prompt_parts[i];
         upstream_answer_reset(&l->answer);
         json_doc_free(&l->doc);
         buf_free(&l->mended);
     }
 }
 
-static const struct call_path path = {.on_head = on_head,
-                                      .on_bytes = on_bytes,
-                                      .on_end = on_end,
-                                      .on_failure = on_failure,
-                                      .on_timer = on_timer,
-                                      .cancel = cancel,
-                                      .destroy = destroy};
+static const struct pipeline_kind path = {.on_head = on_head,
+                                          .on_bytes = on_bytes,
+                                          .on_end = on_end,
+                                          .on_failure = on_failure,
+                                          .on_timer = on_timer,
+                                          .cancel = cancel,
+                                          .destroy = destroy};
 
 /* An Anthropic client's max_tokens 0 only warms a cache, which has no twin elsewhere (H106). */
 static bool is_cache_warming(const struct neutral_request *r)
@@ -326,14 +326,14 @@ static bool is_cache_warming(const struct neutral_request *r)
     return r->api == API_ANTHROPIC_MESSAGES && r->has_max_out && r->max_out == 0;
 }
 
-enum err translation_start(struct call *c, struct json body, struct fault *fault_out)
+enum err translation_start(struct pipeline *c, struct json body, struct fault *fault_out)
 {
     struct translation *t = ARENA_NEW(&c->arena, struct translation);
     if (!t)
         return ERR_NOMEM;
-    t->call = c;
+    t->pipeline = c;
     t->api = api_find(c->spec.api);
-    assert(t->api); /* call.c starts no other */
+    assert(t->api); /* pipeline.c starts no other */
     enum err e = translation_read(t, body, fault_out);
     if (e)
         return e;
@@ -350,6 +350,6 @@ enum err translation_start(struct call *c, struct json body, struct fault *fault
         translation_answer_empty(t);
         return OK;
     }
-    e = translation_make_lanes(t, fault_out);
-    return e ? e : translation_start_lanes(t, fault_out);
+    e = translation_make_parts(t, fault_out);
+    return e ? e : translation_start_parts(t, fault_out);
 }

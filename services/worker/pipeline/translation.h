@@ -1,5 +1,5 @@
 /* Inside of the translating path: one client answer, made by one upstream call, or by several
- * (legacy completions with several prompts: one lane each, WIRE 18). */
+ * (legacy completions with several prompts: one part each, WIRE 18). */
 #ifndef SERVICES_WORKER_PIPELINE_TRANSLATION_H
 #define SERVICES_WORKER_PIPELINE_TRANSLATION_H
 
@@ -11,31 +11,31 @@ enum { TRANSLATION_MAX_PROMPTS = 128, TRANSLATION_MAX_PARALLEL = 8, TRANSLATION_
 
 struct translation;
 
-struct lane {
+struct prompt_part {
     struct translation *owner;
     uint32_t index;
     struct neutral_request request;
-    struct provider_call pc;
+    struct conversion pc;
     struct json_doc doc;
-    const struct exchange *current;  /* whose answer is awaited; NULL = none */
-    const struct exchange *answered; /* whose head has come: `answer` is its answer */
+    const struct transfer *current;  /* whose answer is awaited; NULL = none */
+    const struct transfer *answered; /* whose head has come: `answer` is its answer */
     struct upstream_answer answer;
     struct buf mended; /* scratch: an event whose UTF-8 was repaired */
     struct usage usage;
     uint64_t text_bytes;
     uint64_t wait_ms;       /* left until on_timer; 0 = none */
-    unsigned repeats;       /* of a repeatable exchange that failed */
-    struct exchange *again; /* to be sent when the wait is over */
+    unsigned repeats;       /* of a repeatable transfer that failed */
+    struct transfer *again; /* to be sent when the wait is over */
     bool stopped, ended;
 };
 
 struct translation {
-    struct call *call;
+    struct pipeline *pipeline;
     const struct api_ops *api;
     struct answer_writer *writer;
     struct neutral_request request;
-    struct lane *lanes;
-    size_t lane_count, started_count, ended_count;
+    struct prompt_part *prompt_parts;
+    size_t part_count, started_count, ended_count;
     bool begun; /* START was written */
 };
 
@@ -44,15 +44,15 @@ enum err translation_read(struct translation *t, struct json body,
                           struct fault *fault_out) NODISCARD;
 /* A hard budget's cap, and the legacy protocol's default one. */
 void translation_apply_caps(struct translation *t);
-/* One lane per prompt. */
-enum err translation_make_lanes(struct translation *t, struct fault *fault_out) NODISCARD;
+/* One part per prompt. */
+enum err translation_make_parts(struct translation *t, struct fault *fault_out) NODISCARD;
 /* Makes the writer; NULL when the arena is full. */
 struct answer_writer *translation_make_writer(struct translation *t);
-/* neutral_sink; ctx is the lane. */
+/* neutral_sink; ctx is the part. */
 void translation_emit(void *ctx, const struct neutral_event *e);
 /* An answer nobody has to be asked for: no content, ended by the length (H106). */
 void translation_answer_empty(struct translation *t);
-/* Lets lanes begin, a few at a time. */
-enum err translation_start_lanes(struct translation *t, struct fault *fault_out) NODISCARD;
+/* Lets parts begin, a few at a time. */
+enum err translation_start_parts(struct translation *t, struct fault *fault_out) NODISCARD;
 
 #endif

@@ -1,4 +1,4 @@
-/* Neutral events of the lanes on their way to the one writer: commit, indexes, usage summed
+/* Neutral events of the parts on their way to the one writer: commit, indexes, usage summed
  * and completed. */
 #include "services/worker/neutral/estimate.h"
 #include "services/worker/pipeline/translation.h"
@@ -9,14 +9,14 @@ static void write_event(struct translation *t, const struct neutral_event *e)
 }
 
 /* The edge's estimate where it made one. */
-static uint64_t guess_input(const struct call *c)
+static uint64_t guess_input(const struct pipeline *c)
 {
     return c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
 }
 
 struct answer_writer *translation_make_writer(struct translation *t)
 {
-    struct call *c = t->call;
+    struct pipeline *c = t->pipeline;
     struct answer_options options = {.arena = &c->arena,
                                      .out = &c->out,
                                      .request = &t->request,
@@ -27,7 +27,7 @@ struct answer_writer *translation_make_writer(struct translation *t)
     return t->api->writer_create(&options);
 }
 
-/* Known counts are added up; a count no lane knows stays unknown. */
+/* Known counts are added up; a count no part knows stays unknown. */
 static void add_count(uint64_t *into, uint64_t from)
 {
     if (from != USAGE_UNKNOWN)
@@ -36,11 +36,11 @@ static void add_count(uint64_t *into, uint64_t from)
 
 static void sum_usage(struct translation *t)
 {
-    struct call *c = t->call;
+    struct pipeline *c = t->pipeline;
     c->usage = USAGE_NONE;
     c->text_bytes = 0;
-    for (size_t i = 0; i < t->lane_count; i++) {
-        const struct lane *l = &t->lanes[i];
+    for (size_t i = 0; i < t->part_count; i++) {
+        const struct prompt_part *l = &t->prompt_parts[i];
         add_count(&c->usage.input, l->usage.input);
         add_count(&c->usage.cached, l->usage.cached);
         add_count(&c->usage.cache_write, l->usage.cache_write);
@@ -52,18 +52,18 @@ static void sum_usage(struct translation *t)
     }
 }
 
-static void merge_usage(struct lane *l, const struct usage *from)
+static void merge_usage(struct prompt_part *l, const struct usage *from)
 {
     struct span old = l->usage.service_tier_text;
     usage_merge(&l->usage, from);
     struct span tier = l->usage.service_tier_text;
     /* the event's text lives only as long as the event */
     l->usage.service_tier_text =
-        span_equals(old, tier) ? old : arena_copy(&l->owner->call->arena, tier);
+        span_equals(old, tier) ? old : arena_copy(&l->owner->pipeline->arena, tier);
     sum_usage(l->owner);
 }
 
-static void note_answer(struct call *c, const struct neutral_event *e)
+static void note_answer(struct pipeline *c, const struct neutral_event *e)
 {
     struct buf text = {.max = 4096};
     if (c->upstream_id.len == 0 && e->id_text.len) {
@@ -78,10 +78,10 @@ static void note_answer(struct call *c, const struct neutral_event *e)
     buf_free(&text);
 }
 
-static void on_start(struct lane *l, const struct neutral_event *e)
+static void on_start(struct prompt_part *l, const struct neutral_event *e)
 {
     struct translation *t = l->owner;
-    note_answer(t->call, e);
+    note_answer(t->pipeline, e);
     merge_usage(l, &e->usage);
     if (t->begun)
         return;
@@ -89,60 +89,60 @@ static void on_start(struct lane *l, const struct neutral_event *e)
     write_event(t, e);
 }
 
-/* All lanes are through: one usage, complete, then the end. */
+/* All parts are through: one usage, complete, then the end. */
 static void end_answer(struct translation *t)
 {
-    struct call *c = t->call;
+    struct pipeline *c = t->pipeline;
     sum_usage(t);
     struct neutral_event usage = {.kind = EVENT_USAGE, .usage = c->usage};
     (void)usage_complete(&usage.usage, guess_input(c), estimate_tokens(c->text_bytes));
     write_event(t, &usage);
     write_event(t, &(struct neutral_event){.kind = EVENT_END, .usage = USAGE_NONE});
-    call_finish(c);
+    pipeline_finish(c);
 }
 
-static void end_lane(struct lane *l)
+static void end_part(struct prompt_part *l)
 {
     struct translation *t = l->owner;
     l->ended = true;
     l->wait_ms = 0;
-    if (++t->ended_count == t->lane_count)
+    if (++t->ended_count == t->part_count)
         end_answer(t);
 }
 
-static void on_text(struct lane *l, const struct neutral_event *e)
+static void on_text(struct prompt_part *l, const struct neutral_event *e)
 {
     struct translation *t = l->owner;
     if (e->text.len == 0)
         return;
     struct neutral_event shown = *e;
-    shown.slot = t->lane_count > 1 ? l->index : e->slot;
+    shown.slot = t->part_count > 1 ? l->index : e->slot;
     l->text_bytes += e->text.len;
-    call_commit(t->call);
+    pipeline_commit(t->pipeline);
     write_event(t, &shown);
 }
 
-static void on_content(struct lane *l, const struct neutral_event *e)
+static void on_content(struct prompt_part *l, const struct neutral_event *e)
 {
     l->text_bytes += e->text.len + e->name_text.len;
-    call_commit(l->owner->call);
+    pipeline_commit(l->owner->pipeline);
     write_event(l->owner, e);
 }
 
-static void on_stop(struct lane *l, const struct neutral_event *e)
+static void on_stop(struct prompt_part *l, const struct neutral_event *e)
 {
     l->stopped = true;
     struct neutral_event stop = *e;
-    if (l->owner->lane_count > 1)
+    if (l->owner->part_count > 1)
         stop.slot = l->index;
-    call_commit(l->owner->call);
+    pipeline_commit(l->owner->pipeline);
     write_event(l->owner, &stop);
 }
 
 void translation_emit(void *ctx, const struct neutral_event *e)
 {
-    struct lane *l = ctx;
-    if (l->ended || l->owner->call->state != CALL_RUNNING)
+    struct prompt_part *l = ctx;
+    if (l->ended || l->owner->pipeline->state != PIPELINE_RUNNING)
         return;
     switch (e->kind) {
     case EVENT_START:
@@ -171,17 +171,17 @@ void translation_emit(void *ctx, const struct neutral_event *e)
             write_event(l->owner, e);
         break;
     case EVENT_END:
-        end_lane(l);
+        end_part(l);
         break;
     case EVENT_ERROR:
-        call_fail(l->owner->call, &e->fault);
+        pipeline_fail(l->owner->pipeline, &e->fault);
         break;
     }
 }
 
 void translation_answer_empty(struct translation *t)
 {
-    struct call *c = t->call;
+    struct pipeline *c = t->pipeline;
     struct usage usage = USAGE_NONE;
     (void)usage_complete(&usage, guess_input(c), 0);
     const struct neutral_event events[] = {
@@ -195,5 +195,5 @@ void translation_answer_empty(struct translation *t)
     /* nothing was used upstream: the ledger gets zeros, the client its estimate */
     c->usage = (struct usage){0};
     c->estimated = true;
-    call_finish(c);
+    pipeline_finish(c);
 }

@@ -1,4 +1,4 @@
-/* The client's request as the lanes will send it: read, capped, one per prompt. */
+/* The client's request as the parts will send it: read, capped, one per prompt. */
 #include "services/worker/neutral/fault.h"
 #include "services/worker/pipeline/request_edit.h"
 #include "services/worker/pipeline/translation.h"
@@ -19,11 +19,11 @@ static enum err refuse_thread(struct fault *fault_out)
 /* Configured defaults are put into the client's own words before they are read. */
 enum err translation_read(struct translation *t, struct json body, struct fault *fault_out)
 {
-    struct call *c = t->call;
+    struct pipeline *c = t->pipeline;
     if (api_is_anthropic(c->spec.api) && !json_absent(json_get(body, "thread")))
         return refuse_thread(fault_out);
     struct request_edit edit = {
-        .api = c->spec.api, .host = &c->host, .config = c->spec.model_config};
+        .api = c->spec.api, .compat = &c->compat, .config = c->spec.model_config};
     struct buf edited = {.max = c->spec.body.len + (1u << 20)};
     enum err e = request_edit_defaults(&edit, body, &edited);
     if (e == OK && edited.len) {
@@ -38,7 +38,7 @@ enum err translation_read(struct translation *t, struct json body, struct fault 
 void translation_apply_caps(struct translation *t)
 {
     struct neutral_request *r = &t->request;
-    const struct call *c = t->call;
+    const struct pipeline *c = t->pipeline;
     if (r->api == API_OPENAI_COMPLETIONS && !r->has_max_out) {
         r->has_max_out = true;
         r->max_out = COMPLETIONS_DEFAULT_MAX_OUT;
@@ -52,10 +52,10 @@ void translation_apply_caps(struct translation *t)
     r->max_out = cap ? cap : 1;
 }
 
-/* A lane's request is the client's, with one of its prompts. */
-static enum err set_prompt(struct lane *l, const struct span *prompt)
+/* A part's request is the client's, with one of its prompts. */
+static enum err set_prompt(struct prompt_part *l, const struct span *prompt)
 {
-    struct arena *arena = &l->owner->call->arena;
+    struct arena *arena = &l->owner->pipeline->arena;
     struct turn *turn = ARENA_NEW(arena, struct turn);
     if (!turn)
         return ERR_NOMEM;
@@ -69,26 +69,27 @@ static enum err set_prompt(struct lane *l, const struct span *prompt)
     return OK;
 }
 
-static enum err init_lane(struct translation *t, uint32_t index)
+static enum err init_part(struct translation *t, uint32_t index)
 {
-    struct call *c = t->call;
-    struct lane *l = &t->lanes[index];
-    *l = (struct lane){.owner = t, .index = index, .request = t->request, .usage = USAGE_NONE};
-    l->pc = (struct provider_call){.provider = c->spec.provider,
-                                   .request = &l->request,
-                                   .target_model = c->spec.target_model,
-                                   .row = c->row,
-                                   .host = c->host,
-                                   .schemas = c->spec.schemas,
-                                   .arena = &c->arena,
-                                   .doc = &l->doc,
-                                   .emit = translation_emit,
-                                   .emit_ctx = l,
-                                   .now_s = c->spec.now_s};
-    return t->lane_count > 1 ? set_prompt(l, &t->request.prompts_text[index]) : OK;
+    struct pipeline *c = t->pipeline;
+    struct prompt_part *l = &t->prompt_parts[index];
+    *l = (struct prompt_part){
+        .owner = t, .index = index, .request = t->request, .usage = USAGE_NONE};
+    l->pc = (struct conversion){.provider = c->spec.provider,
+                                .request = &l->request,
+                                .target_model = c->spec.target_model,
+                                .row = c->row,
+                                .compat = c->compat,
+                                .schemas = c->spec.schemas,
+                                .arena = &c->arena,
+                                .doc = &l->doc,
+                                .emit = translation_emit,
+                                .emit_ctx = l,
+                                .now_s = c->spec.now_s};
+    return t->part_count > 1 ? set_prompt(l, &t->request.prompts_text[index]) : OK;
 }
 
-enum err translation_make_lanes(struct translation *t, struct fault *fault_out)
+enum err translation_make_parts(struct translation *t, struct fault *fault_out)
 {
     size_t count = t->request.prompt_count > 1 ? t->request.prompt_count : 1;
     if (count > TRANSLATION_MAX_PROMPTS) {
@@ -96,12 +97,12 @@ enum err translation_make_lanes(struct translation *t, struct fault *fault_out)
                   "prompt");
         return ERR_INVALID;
     }
-    t->lanes = ARENA_ARRAY(&t->call->arena, struct lane, count);
-    if (!t->lanes)
+    t->prompt_parts = ARENA_ARRAY(&t->pipeline->arena, struct prompt_part, count);
+    if (!t->prompt_parts)
         return ERR_NOMEM;
-    t->lane_count = count;
+    t->part_count = count;
     for (uint32_t i = 0; i < count; i++) {
-        enum err e = init_lane(t, i);
+        enum err e = init_part(t, i);
         if (e)
             return e;
     }

@@ -61,7 +61,7 @@ static struct span details_of(struct json details, struct arena *arena)
     return arena_copy(arena, raw);
 }
 
-void error_read(struct provider_call *pc, struct span body, struct upstream_error *out)
+void error_read(struct conversion *pc, struct span body, struct upstream_error *out)
 {
     struct buf repaired = {0};
     struct json root;
@@ -211,7 +211,7 @@ unsigned error_classify(unsigned status, const struct upstream_error *e)
 
 /* ---- mapping ---- */
 
-static struct span message_for(struct provider_call *pc, unsigned status, unsigned error_class,
+static struct span message_for(struct conversion *pc, unsigned status, unsigned error_class,
                                const struct upstream_error *e)
 {
     /* whose key it is must be clear: a client told "incorrect key" changes its own good one (H120)
@@ -226,7 +226,7 @@ static struct span message_for(struct provider_call *pc, unsigned status, unsign
     return SPAN("The provider answered with an error.");
 }
 
-void error_map(struct provider_call *pc, unsigned status, const struct upstream_headers *headers,
+void error_map(struct conversion *pc, unsigned status, const struct upstream_headers *headers,
                struct span body, struct fault *fault_out)
 {
     struct upstream_error e;

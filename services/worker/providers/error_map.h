@@ -19,11 +19,11 @@ struct upstream_error {
 /* Every known shape: {"error":{…}}, {"error":"text"}, {"message":…}, {"detail":"text" or [{loc,
  * msg}]}, {"title":…},
  * {"object":"error",…}. */
-void error_read(struct provider_call *pc, struct span body, struct upstream_error *out);
+void error_read(struct conversion *pc, struct span body, struct upstream_error *out);
 /* The class for a status (200: the words decide) and what the body says. */
 unsigned error_classify(unsigned status, const struct upstream_error *e);
 /* provider.map_error for all of them. */
-void error_map(struct provider_call *pc, unsigned status, const struct upstream_headers *headers,
+void error_map(struct conversion *pc, unsigned status, const struct upstream_headers *headers,
                struct span body, struct fault *fault_out);
 
 #endif

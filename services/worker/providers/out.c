@@ -2,7 +2,7 @@
 
 #include "services/worker/neutral/fault.h"
 
-void out_event(struct provider_call *pc, struct out *o, const struct neutral_event *e)
+void out_event(struct conversion *pc, struct out *o, const struct neutral_event *e)
 {
     if (!out_is_open(o))
         return;
@@ -13,7 +13,7 @@ void out_event(struct provider_call *pc, struct out *o, const struct neutral_eve
         pc->emit(pc->emit_ctx, e);
 }
 
-void out_start(struct provider_call *pc, struct out *o, struct span id_text, struct span model_text,
+void out_start(struct conversion *pc, struct out *o, struct span id_text, struct span model_text,
                const struct usage *usage)
 {
     if (o->started)
@@ -25,13 +25,13 @@ void out_start(struct provider_call *pc, struct out *o, struct span id_text, str
             .kind = EVENT_START, .id_text = id_text, .model_text = model_text, .usage = *usage});
 }
 
-void out_text(struct provider_call *pc, struct out *o, enum event_kind kind, struct span text)
+void out_text(struct conversion *pc, struct out *o, enum event_kind kind, struct span text)
 {
     if (text.len)
         out_event(pc, o, &(struct neutral_event){.kind = kind, .text = text});
 }
 
-void out_tool_begin(struct provider_call *pc, struct out *o, uint32_t slot, struct span id_text,
+void out_tool_begin(struct conversion *pc, struct out *o, uint32_t slot, struct span id_text,
                     struct span name_text)
 {
     out_event(
@@ -40,7 +40,7 @@ void out_tool_begin(struct provider_call *pc, struct out *o, uint32_t slot, stru
             .kind = EVENT_TOOL_BEGIN, .slot = slot, .id_text = id_text, .name_text = name_text});
 }
 
-void out_tool_args(struct provider_call *pc, struct out *o, uint32_t slot, struct span text)
+void out_tool_args(struct conversion *pc, struct out *o, uint32_t slot, struct span text)
 {
     if (text.len)
         out_event(pc, o,
@@ -54,7 +54,7 @@ static struct span no_header(const void *ctx, const char *name)
     return SPAN_NONE;
 }
 
-void out_error_body(struct provider_call *pc, struct out *o, struct span body)
+void out_error_body(struct conversion *pc, struct out *o, struct span body)
 {
     struct fault fault = {0};
     struct upstream_headers none = {no_header, NULL};
@@ -71,7 +71,7 @@ void json_append_json_text(struct buf *out, struct json value)
     buf_free(&compact);
 }
 
-void out_tool_json(struct provider_call *pc, struct out *o, uint32_t slot, struct json value)
+void out_tool_json(struct conversion *pc, struct out *o, uint32_t slot, struct json value)
 {
     struct buf text = {0};
     json_append_json_text(&text, value);
@@ -79,12 +79,12 @@ void out_tool_json(struct provider_call *pc, struct out *o, uint32_t slot, struc
     buf_free(&text);
 }
 
-void out_tool_end(struct provider_call *pc, struct out *o, uint32_t slot)
+void out_tool_end(struct conversion *pc, struct out *o, uint32_t slot)
 {
     out_event(pc, o, &(struct neutral_event){.kind = EVENT_TOOL_END, .slot = slot});
 }
 
-void out_finish(struct provider_call *pc, struct out *o, const struct usage *usage,
+void out_finish(struct conversion *pc, struct out *o, const struct usage *usage,
                 enum stop_reason stop, struct span stop_sequence_text)
 {
     out_event(pc, o, &(struct neutral_event){.kind = EVENT_USAGE, .usage = *usage});
@@ -94,12 +94,12 @@ void out_finish(struct provider_call *pc, struct out *o, const struct usage *usa
     out_event(pc, o, &(struct neutral_event){.kind = EVENT_END});
 }
 
-void out_fault(struct provider_call *pc, struct out *o, const struct fault *fault)
+void out_fault(struct conversion *pc, struct out *o, const struct fault *fault)
 {
     out_event(pc, o, &(struct neutral_event){.kind = EVENT_ERROR, .fault = *fault});
 }
 
-void out_fault_class(struct provider_call *pc, struct out *o, unsigned error_class,
+void out_fault_class(struct conversion *pc, struct out *o, unsigned error_class,
                      const char *message)
 {
     struct fault fault;
@@ -107,7 +107,7 @@ void out_fault_class(struct provider_call *pc, struct out *o, unsigned error_cla
     out_fault(pc, o, &fault);
 }
 
-enum err out_parse(struct provider_call *pc, struct span text, struct buf *repaired,
+enum err out_parse(struct conversion *pc, struct span text, struct buf *repaired,
                    struct json *root_out)
 {
     enum err e = json_parse(pc->doc, text, JSON_DEPTH_UPSTREAM);

@@ -12,7 +12,7 @@ static void take_count(struct json object, const char *name, uint64_t *into)
 
 /* Counts are cumulative: the last one said stands, what is absent or null resets nothing (H078,
  * H079). */
-void anthropic_read_usage(struct provider_call *pc, struct anthropic_usage *u, struct json usage)
+void anthropic_read_usage(struct conversion *pc, struct anthropic_usage *u, struct json usage)
 {
     take_count(usage, "input_tokens", &u->input);
     take_count(usage, "cache_creation_input_tokens", &u->created);
@@ -71,14 +71,14 @@ static enum stop_reason stop_of(struct json reason)
     return STOP_UNKNOWN;
 }
 
-void anthropic_keep_text(struct provider_call *pc, struct arena_text *into, struct span text)
+void anthropic_keep_text(struct conversion *pc, struct arena_text *into, struct span text)
 {
     into->len = 0;
     (void)arena_text_append(into, pc->arena, text);
 }
 
 /* The members of a message, or of a message_delta's delta. */
-void anthropic_note_stop(struct provider_call *pc, struct anthropic_state *s, struct json from)
+void anthropic_note_stop(struct conversion *pc, struct anthropic_state *s, struct json from)
 {
     struct json reason = json_get(from, "stop_reason");
     struct span sequence = json_text(json_get(from, "stop_sequence"));
@@ -101,7 +101,7 @@ static enum stop_reason final_stop(const struct anthropic_state *s)
 
 /* A streaming client has no place for the explanation any more: only a whole answer says it (H068).
  */
-void anthropic_finish(struct provider_call *pc, struct anthropic_state *s)
+void anthropic_finish(struct conversion *pc, struct anthropic_state *s)
 {
     struct usage usage = anthropic_neutral_usage(&s->usage);
     if (s->lost || s->stop_sequence.failed || s->explanation.failed || s->usage.tier.failed) {
@@ -128,7 +128,7 @@ static void append_input(struct buf *text, struct json input)
         buf_append_str(text, "{}");
 }
 
-static void say_whole_tool(struct provider_call *pc, struct anthropic_state *s, struct json block)
+static void say_whole_tool(struct conversion *pc, struct anthropic_state *s, struct json block)
 {
     struct buf text = {0};
     append_input(&text, json_get(block, "input"));
@@ -145,7 +145,7 @@ static void say_whole_tool(struct provider_call *pc, struct anthropic_state *s, 
 }
 
 /* Kinds we do not know (server tools, fallback, compaction, …) are passed over (H069). */
-static void say_block(struct provider_call *pc, struct anthropic_state *s, struct json block)
+static void say_block(struct conversion *pc, struct anthropic_state *s, struct json block)
 {
     struct json type = json_get(block, "type");
     if (json_is(type, "text")) {
@@ -160,7 +160,7 @@ static void say_block(struct provider_call *pc, struct anthropic_state *s, struc
     }
 }
 
-static enum err parse_whole(struct provider_call *pc, struct anthropic_state *s, struct json root,
+static enum err parse_whole(struct conversion *pc, struct anthropic_state *s, struct json root,
                             struct span body)
 {
     struct json content = json_get(root, "content");
@@ -183,8 +183,7 @@ static enum err parse_whole(struct provider_call *pc, struct anthropic_state *s,
     return OK;
 }
 
-enum err anthropic_parse_response(struct provider_call *pc, const struct exchange *x,
-                                  struct span body)
+enum err anthropic_parse_response(struct conversion *pc, const struct transfer *x, struct span body)
 {
     (void)x;
     struct buf repaired = {0};

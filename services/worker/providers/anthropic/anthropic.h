@@ -56,7 +56,7 @@ struct conversation {
 
 /* Neutral turns → alternating turns with repaired ids, every call answered (WIRE 11). ERR_INVALID
  * with the fault. */
-enum err anthropic_arrange(struct provider_call *pc, struct conversation *out,
+enum err anthropic_arrange(struct conversion *pc, struct conversation *out,
                            struct fault *fault_out) NODISCARD;
 
 /* Cache marks: four at most go out. */
@@ -66,7 +66,7 @@ struct marks {
 };
 void anthropic_write_mark(struct json_writer *w, struct marks *marks, struct span cache_json);
 /* The value of "messages". */
-enum err anthropic_write_messages(struct provider_call *pc, const struct conversation *c,
+enum err anthropic_write_messages(struct conversion *pc, const struct conversation *c,
                                   struct json_writer *w, struct marks *marks,
                                   struct fault *fault_out) NODISCARD;
 
@@ -76,13 +76,13 @@ struct thinking_plan {
     int64_t budget;
     const char *effort; /* output_config.effort; NULL = none */
 };
-enum err anthropic_plan_thinking(struct provider_call *pc, const struct conversation *c,
+enum err anthropic_plan_thinking(struct conversion *pc, const struct conversation *c,
                                  int64_t max_tokens, bool forced_tool, struct thinking_plan *out,
                                  struct fault *fault_out) NODISCARD;
 
 /* A request being written. */
 struct anthropic_builder {
-    struct provider_call *pc;
+    struct conversion *pc;
     struct neutral_request *r;
     const struct model_row *row;
     struct anthropic_state *state;
@@ -103,7 +103,7 @@ bool anthropic_by_json_tool(const struct anthropic_builder *b);
 /* The choice lets the model do nothing but call a tool. */
 bool anthropic_is_forced(const struct anthropic_builder *b);
 
-enum err anthropic_build_request(struct provider_call *pc, struct fault *fault_out);
+enum err anthropic_build_request(struct conversion *pc, struct fault *fault_out);
 
 /* ---- answer ---- */
 
@@ -111,22 +111,22 @@ enum err anthropic_build_request(struct provider_call *pc, struct fault *fault_o
 extern const struct anthropic_usage anthropic_no_usage;
 /* Counts are cumulative: the last one said stands, what is absent or null resets nothing (H078,
  * H079). */
-void anthropic_read_usage(struct provider_call *pc, struct anthropic_usage *u, struct json usage);
+void anthropic_read_usage(struct conversion *pc, struct anthropic_usage *u, struct json usage);
 /* Their input counts leave out what the cache holds; ours do not. */
 struct usage anthropic_neutral_usage(const struct anthropic_usage *u);
 /* A copy of the text in place of the old one. */
-void anthropic_keep_text(struct provider_call *pc, struct arena_text *into, struct span text);
+void anthropic_keep_text(struct conversion *pc, struct arena_text *into, struct span text);
 /* Takes stop_reason and what belongs to it from a message, or from a message_delta's delta. */
-void anthropic_note_stop(struct provider_call *pc, struct anthropic_state *s, struct json from);
+void anthropic_note_stop(struct conversion *pc, struct anthropic_state *s, struct json from);
 /* Refusal, usage, stop, end. */
-void anthropic_finish(struct provider_call *pc, struct anthropic_state *s);
+void anthropic_finish(struct conversion *pc, struct anthropic_state *s);
 /* The tool that stands for structured output (WIRE 11.2). */
 bool anthropic_is_json_tool(const struct anthropic_state *s, struct json block);
 
-enum err anthropic_parse_response(struct provider_call *pc, const struct exchange *x,
+enum err anthropic_parse_response(struct conversion *pc, const struct transfer *x,
                                   struct span body);
-enum err anthropic_parse_event(struct provider_call *pc, const struct exchange *x,
+enum err anthropic_parse_event(struct conversion *pc, const struct transfer *x,
                                const struct sse_event *e);
-enum err anthropic_parse_end(struct provider_call *pc, const struct exchange *x);
+enum err anthropic_parse_end(struct conversion *pc, const struct transfer *x);
 
 #endif

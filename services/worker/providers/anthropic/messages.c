@@ -6,7 +6,7 @@
 enum { MAX_MARKS = 4 };
 
 struct writer {
-    struct provider_call *pc;
+    struct conversion *pc;
     struct json_writer *w;
     struct marks *marks;
     struct fault *fault;
@@ -323,7 +323,7 @@ static enum err write_block(struct writer *m, const struct message *message, con
     return OK;
 }
 
-enum err anthropic_write_messages(struct provider_call *pc, const struct conversation *c,
+enum err anthropic_write_messages(struct conversion *pc, const struct conversation *c,
                                   struct json_writer *w, struct marks *marks,
                                   struct fault *fault_out)
 {

@@ -322,7 +322,7 @@ static enum err prepare(struct anthropic_builder *b)
                                    &b->plan, b->fault);
 }
 
-enum err anthropic_build_request(struct provider_call *pc, struct fault *fault_out)
+enum err anthropic_build_request(struct conversion *pc, struct fault *fault_out)
 {
     struct buf body = {0};
     struct anthropic_builder b = {.pc = pc,
@@ -332,7 +332,7 @@ enum err anthropic_build_request(struct provider_call *pc, struct fault *fault_o
                                   .w = {.out = &body},
                                   .fault = fault_out,
                                   .marks = {.request = pc->request}};
-    struct exchange *x = ARENA_NEW(pc->arena, struct exchange);
+    struct transfer *x = ARENA_NEW(pc->arena, struct transfer);
     if (!b.state || !x)
         return refuse(&b, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.", NULL);
     pc->state = b.state;
@@ -340,7 +340,7 @@ enum err anthropic_build_request(struct provider_call *pc, struct fault *fault_o
     if (!e)
         e = write_body(&b);
     if (!e) {
-        *x = (struct exchange){.method = "POST",
+        *x = (struct transfer){.method = "POST",
                                .path = SPAN("/messages"),
                                .body = arena_copy(pc->arena, buf_span(&body)),
                                .expects_stream = streams_upstream(&b)};

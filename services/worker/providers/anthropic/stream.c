@@ -26,7 +26,7 @@ static struct anthropic_block *find_block(struct anthropic_state *s, int64_t ind
 }
 
 /* A block that ended leaves its place to the next one, its texts' memory too. */
-static struct anthropic_block *add_block(struct provider_call *pc, struct anthropic_state *s,
+static struct anthropic_block *add_block(struct conversion *pc, struct anthropic_state *s,
                                          int64_t index)
 {
     struct anthropic_block *block = NULL;
@@ -47,7 +47,7 @@ static struct anthropic_block *add_block(struct provider_call *pc, struct anthro
     return block;
 }
 
-static enum err start_tool(struct provider_call *pc, struct anthropic_state *s,
+static enum err start_tool(struct conversion *pc, struct anthropic_state *s,
                            struct anthropic_block *block, struct json from)
 {
     struct json input = json_get(from, "input");
@@ -67,8 +67,7 @@ static enum err start_tool(struct provider_call *pc, struct anthropic_state *s,
     return kept ? OK : ERR_TOO_BIG;
 }
 
-static enum err on_block_start(struct provider_call *pc, struct anthropic_state *s,
-                               struct json root)
+static enum err on_block_start(struct conversion *pc, struct anthropic_state *s, struct json root)
 {
     int64_t index;
     struct json from = json_get(root, "content_block"), type = json_get(from, "type");
@@ -92,8 +91,8 @@ static enum err on_block_start(struct provider_call *pc, struct anthropic_state 
     return OK;
 }
 
-static void on_args(struct provider_call *pc, struct anthropic_state *s,
-                    struct anthropic_block *block, struct span piece)
+static void on_args(struct conversion *pc, struct anthropic_state *s, struct anthropic_block *block,
+                    struct span piece)
 {
     if (!piece.len)
         return;
@@ -104,8 +103,7 @@ static void on_args(struct provider_call *pc, struct anthropic_state *s,
         out_tool_args(pc, &s->out, block->slot, piece);
 }
 
-static enum err on_block_delta(struct provider_call *pc, struct anthropic_state *s,
-                               struct json root)
+static enum err on_block_delta(struct conversion *pc, struct anthropic_state *s, struct json root)
 {
     int64_t index;
     struct json delta = json_get(root, "delta"), type = json_get(delta, "type");
@@ -129,7 +127,7 @@ static enum err on_block_delta(struct provider_call *pc, struct anthropic_state 
 }
 
 /* A call without arguments is `{}` (H071); one that was cut stays as it is (H077). */
-static void end_block(struct provider_call *pc, struct anthropic_state *s,
+static void end_block(struct conversion *pc, struct anthropic_state *s,
                       struct anthropic_block *block, bool cut)
 {
     bool tool = block->kind == BLOCK_TOOL || block->kind == BLOCK_JSON;
@@ -145,7 +143,7 @@ static void end_block(struct provider_call *pc, struct anthropic_state *s,
     block->kind = BLOCK_FREE;
 }
 
-static enum err on_block_stop(struct provider_call *pc, struct anthropic_state *s, struct json root)
+static enum err on_block_stop(struct conversion *pc, struct anthropic_state *s, struct json root)
 {
     int64_t index;
     struct anthropic_block *block =
@@ -158,8 +156,7 @@ static enum err on_block_stop(struct provider_call *pc, struct anthropic_state *
 
 /* ---- a stream's frame ---- */
 
-static enum err on_message_start(struct provider_call *pc, struct anthropic_state *s,
-                                 struct json root)
+static enum err on_message_start(struct conversion *pc, struct anthropic_state *s, struct json root)
 {
     struct json message = json_get(root, "message");
     if (json_type(message) != JSON_OBJECT)
@@ -175,16 +172,14 @@ static enum err on_message_start(struct provider_call *pc, struct anthropic_stat
     return OK;
 }
 
-static enum err on_message_delta(struct provider_call *pc, struct anthropic_state *s,
-                                 struct json root)
+static enum err on_message_delta(struct conversion *pc, struct anthropic_state *s, struct json root)
 {
     anthropic_read_usage(pc, &s->usage, json_get(root, "usage"));
     anthropic_note_stop(pc, s, json_get(root, "delta"));
     return OK;
 }
 
-static enum err on_message_stop(struct provider_call *pc, struct anthropic_state *s,
-                                struct json root)
+static enum err on_message_stop(struct conversion *pc, struct anthropic_state *s, struct json root)
 {
     (void)root;
     for (size_t i = 0; i < s->block_count; i++) {
@@ -195,7 +190,7 @@ static enum err on_message_stop(struct provider_call *pc, struct anthropic_state
     return OK;
 }
 
-static enum err on_ping(struct provider_call *pc, struct anthropic_state *s, struct json root)
+static enum err on_ping(struct conversion *pc, struct anthropic_state *s, struct json root)
 {
     (void)root;
     if (s->out.started)
@@ -205,7 +200,7 @@ static enum err on_ping(struct provider_call *pc, struct anthropic_state *s, str
 
 static const struct {
     const char *type;
-    enum err (*fn)(struct provider_call *pc, struct anthropic_state *s, struct json root);
+    enum err (*fn)(struct conversion *pc, struct anthropic_state *s, struct json root);
     bool first; /* may come before message_start */
 } handlers[] = {
     {"content_block_delta", on_block_delta, false},
@@ -218,7 +213,7 @@ static const struct {
 };
 
 /* Dispatched by the JSON's own type, by the event's name only where there is none (WIRE 1.1.9). */
-static enum err on_event(struct provider_call *pc, struct anthropic_state *s, struct json root,
+static enum err on_event(struct conversion *pc, struct anthropic_state *s, struct json root,
                          struct span name, struct span data)
 {
     struct json type = json_get(root, "type");
@@ -238,7 +233,7 @@ static enum err on_event(struct provider_call *pc, struct anthropic_state *s, st
     return OK; /* types are added without notice (H084) */
 }
 
-enum err anthropic_parse_event(struct provider_call *pc, const struct exchange *x,
+enum err anthropic_parse_event(struct conversion *pc, const struct transfer *x,
                                const struct sse_event *e)
 {
     (void)x;
@@ -255,7 +250,7 @@ enum err anthropic_parse_event(struct provider_call *pc, const struct exchange *
     return err;
 }
 
-enum err anthropic_parse_end(struct provider_call *pc, const struct exchange *x)
+enum err anthropic_parse_end(struct conversion *pc, const struct transfer *x)
 {
     (void)x;
     struct anthropic_state *s = pc->state;

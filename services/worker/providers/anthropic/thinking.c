@@ -40,7 +40,7 @@ static bool has_thoughtless_calls(const struct conversation *c)
     return last->calls && !last->thinks;
 }
 
-static void plan_budget(struct provider_call *pc, const struct conversation *c,
+static void plan_budget(struct conversion *pc, const struct conversation *c,
                         const struct effort *effort, int64_t max_tokens, struct thinking_plan *out)
 {
     int64_t budget = effort->budget < max_tokens ? effort->budget : max_tokens - 1;
@@ -73,7 +73,7 @@ static void plan_adaptive(const struct model_row *row, const struct effort *effo
         out->effort = "high";
 }
 
-enum err anthropic_plan_thinking(struct provider_call *pc, const struct conversation *c,
+enum err anthropic_plan_thinking(struct conversion *pc, const struct conversation *c,
                                  int64_t max_tokens, bool forced_tool, struct thinking_plan *out,
                                  struct fault *fault_out)
 {

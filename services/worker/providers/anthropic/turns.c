@@ -57,7 +57,7 @@ struct open_call {
 };
 
 struct arranger {
-    struct provider_call *pc;
+    struct conversion *pc;
     struct arena *arena;
     struct conversation *out;
     struct fault *fault;
@@ -345,8 +345,7 @@ static enum err check_end(struct arranger *a)
     return OK;
 }
 
-enum err anthropic_arrange(struct provider_call *pc, struct conversation *out,
-                           struct fault *fault_out)
+enum err anthropic_arrange(struct conversion *pc, struct conversation *out, struct fault *fault_out)
 {
     const struct neutral_request *r = pc->request;
     struct arranger a = {.pc = pc, .arena = pc->arena, .out = out, .fault = fault_out};

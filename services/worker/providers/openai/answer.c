@@ -44,7 +44,7 @@ bool openai_is_error(struct json root)
            json_type(json_get(root, "message")) == JSON_STRING;
 }
 
-void openai_say_reasoning(struct provider_call *pc, struct openai_state *s, struct json from)
+void openai_say_reasoning(struct conversion *pc, struct openai_state *s, struct json from)
 {
     struct json text = json_get(from, "reasoning_content");
     if (json_type(text) != JSON_STRING)
@@ -53,7 +53,7 @@ void openai_say_reasoning(struct provider_call *pc, struct openai_state *s, stru
 }
 
 /* A string, or parts of text. */
-void openai_say_content(struct provider_call *pc, struct openai_state *s, struct json content)
+void openai_say_content(struct conversion *pc, struct openai_state *s, struct json content)
 {
     if (json_type(content) == JSON_STRING)
         out_text(pc, &s->out, EVENT_TEXT, json_text(content));
@@ -62,7 +62,7 @@ void openai_say_content(struct provider_call *pc, struct openai_state *s, struct
         out_text(pc, &s->out, EVENT_TEXT, json_text(json_get(i.value, "text")));
 }
 
-void openai_say_refusal(struct provider_call *pc, struct openai_state *s, struct json refusal)
+void openai_say_refusal(struct conversion *pc, struct openai_state *s, struct json refusal)
 {
     if (json_type(refusal) == JSON_STRING && json_text(refusal).len) {
         s->refused = true;
@@ -114,7 +114,7 @@ static bool same_bytes(struct span a_text, struct span b_text)
 }
 
 /* vLLM says which of the requested sequences it was. */
-void openai_note_stop(struct provider_call *pc, struct openai_state *s, struct json choice)
+void openai_note_stop(struct conversion *pc, struct openai_state *s, struct json choice)
 {
     s->finished = true;
     s->stop = stop_of(json_get(choice, "finish_reason"));
@@ -139,7 +139,7 @@ static enum stop_reason final_stop(const struct openai_state *s)
     return s->stop == STOP_UNKNOWN ? STOP_END : s->stop;
 }
 
-void openai_finish(struct provider_call *pc, struct openai_state *s)
+void openai_finish(struct conversion *pc, struct openai_state *s)
 {
     for (size_t i = 0; i < s->tool_count; i++) {
         if (s->tools[i].begun)
@@ -148,7 +148,7 @@ void openai_finish(struct provider_call *pc, struct openai_state *s)
     out_finish(pc, &s->out, &s->usage, final_stop(s), s->stop_sequence_text);
 }
 
-void openai_fail_by_finish(struct provider_call *pc, struct openai_state *s, struct json reason)
+void openai_fail_by_finish(struct conversion *pc, struct openai_state *s, struct json reason)
 {
     bool busy = json_is(reason, "insufficient_system_resource");
     out_fault_class(pc, &s->out, busy ? ERROR_UPSTREAM_OVERLOADED : ERROR_UPSTREAM_ERROR,
@@ -165,7 +165,7 @@ struct json openai_first_choice(struct json choices)
     return JSON_NOTHING;
 }
 
-bool openai_make_tools(struct provider_call *pc, struct openai_state *s)
+bool openai_make_tools(struct conversion *pc, struct openai_state *s)
 {
     if (!s->tools)
         s->tools = ARENA_ARRAY(pc->arena, struct openai_tool, OPENAI_MAX_TOOL_CALLS);
@@ -174,7 +174,7 @@ bool openai_make_tools(struct provider_call *pc, struct openai_state *s)
 
 /* ---- a whole answer ---- */
 
-static void say_whole_args(struct provider_call *pc, struct openai_state *s, uint32_t slot,
+static void say_whole_args(struct conversion *pc, struct openai_state *s, uint32_t slot,
                            struct json args)
 {
     if (json_type(args) == JSON_OBJECT)
@@ -184,8 +184,8 @@ static void say_whole_args(struct provider_call *pc, struct openai_state *s, uin
 }
 
 /* More calls than can be kept are an error, as in a stream: never an answer that lacks some. */
-static enum err say_whole_call(struct provider_call *pc, struct openai_state *s,
-                               struct span id_text, struct json function)
+static enum err say_whole_call(struct conversion *pc, struct openai_state *s, struct span id_text,
+                               struct json function)
 {
     if (!openai_make_tools(pc, s) || s->tool_count == OPENAI_MAX_TOOL_CALLS)
         return ERR_TOO_BIG;
@@ -196,8 +196,7 @@ static enum err say_whole_call(struct provider_call *pc, struct openai_state *s,
     return OK;
 }
 
-static void say_thinking_blocks(struct provider_call *pc, struct openai_state *s,
-                                struct json blocks)
+static void say_thinking_blocks(struct conversion *pc, struct openai_state *s, struct json blocks)
 {
     for (struct json_iter i = json_iter(blocks); json_next(&i);) {
         out_text(pc, &s->out, EVENT_THINK, json_text(json_get(i.value, "thinking")));
@@ -207,7 +206,7 @@ static void say_thinking_blocks(struct provider_call *pc, struct openai_state *s
     }
 }
 
-static enum err say_message(struct provider_call *pc, struct openai_state *s, struct json message)
+static enum err say_message(struct conversion *pc, struct openai_state *s, struct json message)
 {
     enum err e = OK;
     struct json blocks = json_get(message, "thinking_blocks");
@@ -228,7 +227,7 @@ static enum err say_message(struct provider_call *pc, struct openai_state *s, st
     return e;
 }
 
-static enum err parse_whole(struct provider_call *pc, struct openai_state *s, struct json root,
+static enum err parse_whole(struct conversion *pc, struct openai_state *s, struct json root,
                             struct span body)
 {
     if (json_type(root) != JSON_OBJECT)
@@ -256,7 +255,7 @@ static enum err parse_whole(struct provider_call *pc, struct openai_state *s, st
     return e;
 }
 
-enum err openai_parse_response(struct provider_call *pc, const struct exchange *x, struct span body)
+enum err openai_parse_response(struct conversion *pc, const struct transfer *x, struct span body)
 {
     (void)x;
     struct openai_state *s = pc->state;

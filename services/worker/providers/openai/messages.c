@@ -7,9 +7,9 @@
 enum { MAX_TOOL_ID = 40 };
 
 /* gpt-5.6 and later have explicit cache breakpoints; others drop the mark. */
-static bool knows_cache_marks(const struct provider_call *pc)
+static bool knows_cache_marks(const struct conversion *pc)
 {
-    return pc->host.is_openai && span_starts(pc->target_model, "gpt-5.") &&
+    return pc->compat.is_openai && span_starts(pc->target_model, "gpt-5.") &&
            pc->target_model.len > 6 && pc->target_model.data[6] >= '6' &&
            pc->target_model.data[6] <= '9';
 }
@@ -264,7 +264,7 @@ static void write_reasoning(struct openai_writer *m, const struct turn *turn)
     bool any = false;
     for (size_t i = 0; i < turn->parts.count; i++)
         any |= turn->parts.items[i].kind == PART_THINKING && turn->parts.items[i].text.len;
-    if (!any || !m->pc->host.echo_reasoning)
+    if (!any || !m->pc->compat.echo_reasoning)
         return;
     jw_key(m->w, "reasoning_content");
     jw_string_begin(m->w);
@@ -302,7 +302,7 @@ static void write_assistant(struct openai_writer *m, const struct turn *turn)
     jw_object_end(m->w);
 }
 
-enum err openai_write_messages(struct provider_call *pc, struct json_writer *w,
+enum err openai_write_messages(struct conversion *pc, struct json_writer *w,
                                struct fault *fault_out)
 {
     struct openai_writer m = {.pc = pc, .w = w, .fault = fault_out, .marks = knows_cache_marks(pc)};

@@ -26,10 +26,10 @@ struct openai_state {
 };
 
 /* Neutral request → /chat/completions (WIRE 14). */
-enum err openai_build_request(struct provider_call *pc, struct fault *fault_out);
+enum err openai_build_request(struct conversion *pc, struct fault *fault_out);
 /* The parts of a user's message. */
 struct openai_writer {
-    struct provider_call *pc;
+    struct conversion *pc;
     struct json_writer *w;
     struct fault *fault;
     bool marks; /* the host knows prompt_cache_breakpoint */
@@ -47,7 +47,7 @@ enum err openai_write_user_part(struct openai_writer *m, const struct turn *turn
                                 const struct part *p);
 
 /* The messages array, into w. */
-enum err openai_write_messages(struct provider_call *pc, struct json_writer *w,
+enum err openai_write_messages(struct conversion *pc, struct json_writer *w,
                                struct fault *fault_out);
 
 /* ---- what a body and a chunk have in common ---- */
@@ -56,27 +56,26 @@ enum err openai_write_messages(struct provider_call *pc, struct json_writer *w,
 void openai_read_usage(struct openai_state *s, struct json usage);
 /* An error in place of an answer, in any of the shapes of WIRE 21. */
 bool openai_is_error(struct json root);
-void openai_say_reasoning(struct provider_call *pc, struct openai_state *s, struct json from);
+void openai_say_reasoning(struct conversion *pc, struct openai_state *s, struct json from);
 /* A string, or parts of text. */
-void openai_say_content(struct provider_call *pc, struct openai_state *s, struct json content);
-void openai_say_refusal(struct provider_call *pc, struct openai_state *s, struct json refusal);
+void openai_say_content(struct conversion *pc, struct openai_state *s, struct json content);
+void openai_say_refusal(struct conversion *pc, struct openai_state *s, struct json refusal);
 /* Some hosts end a failed answer like a good one. */
 bool openai_is_failure(struct json reason);
-void openai_fail_by_finish(struct provider_call *pc, struct openai_state *s, struct json reason);
+void openai_fail_by_finish(struct conversion *pc, struct openai_state *s, struct json reason);
 /* Takes the finish reason, and the stop sequence where a host says which it was (vLLM). */
-void openai_note_stop(struct provider_call *pc, struct openai_state *s, struct json choice);
+void openai_note_stop(struct conversion *pc, struct openai_state *s, struct json choice);
 /* Ends the tool calls; usage, stop, end. */
-void openai_finish(struct provider_call *pc, struct openai_state *s);
+void openai_finish(struct conversion *pc, struct openai_state *s);
 /* The choice with index 0; nothing when there is none. */
 struct json openai_first_choice(struct json choices);
 /* Room for the tool calls; false when the arena is full. */
-bool openai_make_tools(struct provider_call *pc, struct openai_state *s);
+bool openai_make_tools(struct conversion *pc, struct openai_state *s);
 
 /* Answer → events (WIRE 15, 16). */
-enum err openai_parse_response(struct provider_call *pc, const struct exchange *x,
-                               struct span body);
-enum err openai_parse_event(struct provider_call *pc, const struct exchange *x,
+enum err openai_parse_response(struct conversion *pc, const struct transfer *x, struct span body);
+enum err openai_parse_event(struct conversion *pc, const struct transfer *x,
                             const struct sse_event *e);
-enum err openai_parse_end(struct provider_call *pc, const struct exchange *x);
+enum err openai_parse_end(struct conversion *pc, const struct transfer *x);
 
 #endif

@@ -119,7 +119,7 @@ static enum err write_document(struct openai_writer *m, const struct turn *turn,
         write_text_document(m, p);
         return OK;
     }
-    if (!m->pc->host.is_openai)
+    if (!m->pc->compat.is_openai)
         return openai_unsupported(m, turn, "Documents are not supported by this model's provider.");
     write_file(m, p);
     return OK;

@@ -8,7 +8,7 @@
 enum { MAX_STOPS = 4, MAX_USER_ID = 64 };
 
 struct builder {
-    struct provider_call *pc;
+    struct conversion *pc;
     struct neutral_request *r;
     struct json_writer w;
     struct fault *fault;
@@ -44,7 +44,7 @@ static void write_sampling(struct builder *b)
     bool sampling = b->pc->row->sampling;
     write_number(b, "temperature", b->r->temperature_json, sampling);
     write_number(b, "top_p", b->r->top_p_json, sampling);
-    write_number(b, "top_k", b->r->top_k_json, b->pc->host.top_k);
+    write_number(b, "top_k", b->r->top_k_json, b->pc->compat.top_k);
     write_number(b, "frequency_penalty", b->r->frequency_penalty_json, sampling);
     write_number(b, "presence_penalty", b->r->presence_penalty_json, sampling);
     write_number(b, "seed", b->r->seed_json, true);
@@ -55,7 +55,7 @@ static void write_max_out(struct builder *b)
     if (!b->r->has_max_out)
         return;
     /* every compatible server knows the old name, few the new one */
-    bool new_name = b->pc->host.is_openai && !b->pc->host.max_tokens_only;
+    bool new_name = b->pc->compat.is_openai && !b->pc->compat.max_tokens_only;
     jw_key(&b->w, new_name ? "max_completion_tokens" : "max_tokens");
     jw_i64(&b->w, b->r->max_out);
 }
@@ -64,7 +64,7 @@ static enum err write_stop(struct builder *b)
 {
     if (b->r->stop_count == 0)
         return OK;
-    if (b->r->stop_count > MAX_STOPS && b->pc->host.is_openai && !b->pc->host.many_stops)
+    if (b->r->stop_count > MAX_STOPS && b->pc->compat.is_openai && !b->pc->compat.many_stops)
         return refuse(b, ERROR_INVALID_VALUE, "This model takes at most 4 stop sequences.",
                       from_anthropic(b) ? "stop_sequences" : "stop");
     jw_key(&b->w, "stop");
@@ -168,7 +168,7 @@ static enum err write_tool_choice(struct builder *b)
         jw_str(&b->w, words[b->r->tool_mode]);
     }
     if (b->r->parallel_tools == NO) {
-        if (b->pc->host.no_parallel_tool_calls) {
+        if (b->pc->compat.no_parallel_tool_calls) {
             neutral_drop(b->r, "disable_parallel_tool_use");
         } else {
             jw_key(&b->w, "parallel_tool_calls");
@@ -256,7 +256,7 @@ static void write_user_id(struct builder *b)
 {
     if (!b->r->user_text.len)
         return;
-    if (!b->pc->host.is_openai) {
+    if (!b->pc->compat.is_openai) {
         neutral_drop(b->r, from_anthropic(b) ? "metadata" : "user");
         return;
     }
@@ -277,7 +277,7 @@ static void write_tier(struct builder *b)
     struct span tier = b->r->service_tier_text;
     if (!tier.len)
         return;
-    if (!b->pc->host.is_openai) {
+    if (!b->pc->compat.is_openai) {
         neutral_drop(b->r, "service_tier");
         return;
     }
@@ -291,7 +291,7 @@ static void write_stream(struct builder *b)
         return;
     jw_key(&b->w, "stream");
     jw_bool(&b->w, true);
-    if (b->pc->host.no_stream_options)
+    if (b->pc->compat.no_stream_options)
         return;
     jw_key(&b->w, "stream_options");
     jw_raw(&b->w, SPAN("{\"include_usage\":true}"));
@@ -357,12 +357,12 @@ static enum err out_of_memory(struct builder *b)
     return refuse(b, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.", NULL);
 }
 
-enum err openai_build_request(struct provider_call *pc, struct fault *fault_out)
+enum err openai_build_request(struct conversion *pc, struct fault *fault_out)
 {
     struct buf body = {0};
     struct builder b = {.pc = pc, .r = pc->request, .w = {.out = &body}, .fault = fault_out};
     struct openai_state *s = ARENA_NEW(pc->arena, struct openai_state);
-    struct exchange *x = ARENA_NEW(pc->arena, struct exchange);
+    struct transfer *x = ARENA_NEW(pc->arena, struct transfer);
     if (!s || !x)
         return out_of_memory(&b);
     s->usage = USAGE_NONE;
@@ -371,7 +371,7 @@ enum err openai_build_request(struct provider_call *pc, struct fault *fault_out)
     if (!e)
         e = write_body(&b);
     if (!e) {
-        *x = (struct exchange){.method = "POST",
+        *x = (struct transfer){.method = "POST",
                                .path = SPAN("/chat/completions"),
                                .body = arena_copy(pc->arena, buf_span(&body)),
                                .expects_stream = pc->request->stream};

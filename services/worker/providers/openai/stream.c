@@ -3,7 +3,7 @@
 
 /* ---- a stream ---- */
 
-static struct openai_tool *add_tool(struct provider_call *pc, struct openai_state *s, int64_t index)
+static struct openai_tool *add_tool(struct conversion *pc, struct openai_state *s, int64_t index)
 {
     if (!openai_make_tools(pc, s) || s->tool_count == OPENAI_MAX_TOOL_CALLS)
         return NULL;
@@ -14,7 +14,7 @@ static struct openai_tool *add_tool(struct provider_call *pc, struct openai_stat
 
 /* Which call a delta is for. By index; hosts that give none are taken by position, and a new id
  * under a known index is a new call (they count every call as number 0). */
-static struct openai_tool *find_tool(struct provider_call *pc, struct openai_state *s,
+static struct openai_tool *find_tool(struct conversion *pc, struct openai_state *s,
                                      struct json delta, int64_t position)
 {
     int64_t index = position;
@@ -31,7 +31,7 @@ static struct openai_tool *find_tool(struct provider_call *pc, struct openai_sta
 }
 
 /* TOOL_BEGIN needs the name (H092); the id is waited for only until arguments come. */
-static void begin_tool(struct provider_call *pc, struct openai_state *s, struct openai_tool *tool)
+static void begin_tool(struct conversion *pc, struct openai_state *s, struct openai_tool *tool)
 {
     if (tool->begun || !tool->name.len)
         return;
@@ -42,8 +42,8 @@ static void begin_tool(struct provider_call *pc, struct openai_state *s, struct 
     tool->early.len = 0;
 }
 
-static enum err take_args(struct provider_call *pc, struct openai_state *s,
-                          struct openai_tool *tool, struct json args)
+static enum err take_args(struct conversion *pc, struct openai_state *s, struct openai_tool *tool,
+                          struct json args)
 {
     struct buf text = {0};
     struct span piece = json_text(args);
@@ -62,7 +62,7 @@ static enum err take_args(struct provider_call *pc, struct openai_state *s,
     return kept ? OK : ERR_TOO_BIG;
 }
 
-static enum err on_tool_delta(struct provider_call *pc, struct openai_state *s, struct json delta,
+static enum err on_tool_delta(struct conversion *pc, struct openai_state *s, struct json delta,
                               int64_t position)
 {
     struct openai_tool *tool = find_tool(pc, s, delta, position);
@@ -80,7 +80,7 @@ static enum err on_tool_delta(struct provider_call *pc, struct openai_state *s, 
     return take_args(pc, s, tool, json_get(function, "arguments"));
 }
 
-static enum err on_delta(struct provider_call *pc, struct openai_state *s, struct json delta)
+static enum err on_delta(struct conversion *pc, struct openai_state *s, struct json delta)
 {
     openai_say_reasoning(pc, s, delta);
     openai_say_content(pc, s, json_get(delta, "content"));
@@ -96,7 +96,7 @@ static enum err on_delta(struct provider_call *pc, struct openai_state *s, struc
     return OK;
 }
 
-static enum err on_choice(struct provider_call *pc, struct openai_state *s, struct json root,
+static enum err on_choice(struct conversion *pc, struct openai_state *s, struct json root,
                           struct json choice)
 {
     struct json reason = json_get(choice, "finish_reason");
@@ -112,7 +112,7 @@ static enum err on_choice(struct provider_call *pc, struct openai_state *s, stru
     return OK;
 }
 
-static enum err on_chunk(struct provider_call *pc, struct openai_state *s, struct json root,
+static enum err on_chunk(struct conversion *pc, struct openai_state *s, struct json root,
                          struct span data, bool named_error)
 {
     if (json_type(root) != JSON_OBJECT)
@@ -126,7 +126,7 @@ static enum err on_chunk(struct provider_call *pc, struct openai_state *s, struc
     return json_type(choice) == JSON_OBJECT ? on_choice(pc, s, root, choice) : OK;
 }
 
-static enum err on_done(struct provider_call *pc, struct openai_state *s)
+static enum err on_done(struct conversion *pc, struct openai_state *s)
 {
     if (!s->out.started)
         return ERR_INVALID;
@@ -137,7 +137,7 @@ static enum err on_done(struct provider_call *pc, struct openai_state *s)
     return OK;
 }
 
-enum err openai_parse_event(struct provider_call *pc, const struct exchange *x,
+enum err openai_parse_event(struct conversion *pc, const struct transfer *x,
                             const struct sse_event *e)
 {
     (void)x;
@@ -161,7 +161,7 @@ enum err openai_parse_event(struct provider_call *pc, const struct exchange *x,
     return err;
 }
 
-enum err openai_parse_end(struct provider_call *pc, const struct exchange *x)
+enum err openai_parse_end(struct conversion *pc, const struct transfer *x)
 {
     (void)x;
     struct openai_state *s = pc->state;

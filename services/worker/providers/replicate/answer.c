@@ -38,7 +38,7 @@ static unsigned class_of(struct span message)
     return speaks_of(message, input) ? ERROR_UPSTREAM_BAD_REQUEST : ERROR_PREDICTION_FAILED;
 }
 
-void replicate_fault_of(struct provider_call *pc, struct span message, struct fault *fault_out)
+void replicate_fault_of(struct conversion *pc, struct span message, struct fault *fault_out)
 {
     *fault_out = (struct fault){
         .error_class = class_of(message),
@@ -46,7 +46,7 @@ void replicate_fault_of(struct provider_call *pc, struct span message, struct fa
     };
 }
 
-static void say_failed(struct provider_call *pc, struct replicate_state *s, struct span message)
+static void say_failed(struct conversion *pc, struct replicate_state *s, struct span message)
 {
     struct fault fault;
     replicate_fault_of(pc, message, &fault);
@@ -54,7 +54,7 @@ static void say_failed(struct provider_call *pc, struct replicate_state *s, stru
     out_fault(pc, &s->out, &fault);
 }
 
-static void say_canceled(struct provider_call *pc, struct replicate_state *s, bool aborted)
+static void say_canceled(struct conversion *pc, struct replicate_state *s, bool aborted)
 {
     struct fault fault;
     s->over = true;
@@ -114,7 +114,7 @@ static void join_output(struct json output, bool final, struct buf *out)
     buf_free(&text);
 }
 
-static enum err say_bytes(struct provider_call *pc, struct replicate_state *s, struct span bytes)
+static enum err say_bytes(struct conversion *pc, struct replicate_state *s, struct span bytes)
 {
     struct buf text = {0};
     if (!arena_text_append(&s->sent, pc->arena, bytes))
@@ -127,7 +127,7 @@ static enum err say_bytes(struct provider_call *pc, struct replicate_state *s, s
 
 /* What is new in the output since the last look; ERR_INVALID when what was given out has changed.
  */
-static enum err say_output(struct provider_call *pc, struct replicate_state *s, struct json output,
+static enum err say_output(struct conversion *pc, struct replicate_state *s, struct json output,
                            bool final)
 {
     struct buf all = {0};
@@ -154,7 +154,7 @@ static void take_count(struct json metrics, const char *name, uint64_t *into)
         *into = (uint64_t)n;
 }
 
-static enum err say_succeeded(struct provider_call *pc, struct replicate_state *s,
+static enum err say_succeeded(struct conversion *pc, struct replicate_state *s,
                               struct json prediction)
 {
     struct usage usage = USAGE_NONE;
@@ -171,26 +171,26 @@ static enum err say_succeeded(struct provider_call *pc, struct replicate_state *
     return OK;
 }
 
-static void keep_id(struct provider_call *pc, struct replicate_state *s, struct json prediction)
+static void keep_id(struct conversion *pc, struct replicate_state *s, struct json prediction)
 {
     if (!s->id.len)
         s->id = arena_copy(pc->arena, json_string(json_get(prediction, "id"), pc->arena));
 }
 
 /* Slower each time: 0.25 s growing to 2 s. */
-static void wait_for_more(struct provider_call *pc, struct replicate_state *s)
+static void wait_for_more(struct conversion *pc, struct replicate_state *s)
 {
     s->wait_ms = s->wait_ms ? s->wait_ms * 3 / 2 : FIRST_WAIT_MS;
     s->wait_ms = s->wait_ms > MAX_WAIT_MS ? MAX_WAIT_MS : s->wait_ms;
     pc->wait_ms = s->wait_ms;
 }
 
-static enum err open_stream(struct provider_call *pc, struct replicate_state *s, struct span url)
+static enum err open_stream(struct conversion *pc, struct replicate_state *s, struct span url)
 {
-    struct exchange *x = ARENA_NEW(pc->arena, struct exchange);
+    struct transfer *x = ARENA_NEW(pc->arena, struct transfer);
     if (!x)
         return ERR_NOMEM;
-    *x = (struct exchange){
+    *x = (struct transfer){
         .method = "GET",
         .url = arena_copy(pc->arena, url),
         .headers = SPAN("cache-control: no-store\n"),
@@ -204,7 +204,7 @@ static enum err open_stream(struct provider_call *pc, struct replicate_state *s,
 
 /* Still running: follow its stream if there is one that may be asked, else look again later. By
  * status, never by the presence of output (H108). */
-static enum err follow(struct provider_call *pc, struct replicate_state *s, struct json prediction,
+static enum err follow(struct conversion *pc, struct replicate_state *s, struct json prediction,
                        bool created)
 {
     struct span url = json_string(json_get(json_get(prediction, "urls"), "stream"), pc->arena);
@@ -218,7 +218,7 @@ static enum err follow(struct provider_call *pc, struct replicate_state *s, stru
     return e;
 }
 
-enum err replicate_take_prediction(struct provider_call *pc, struct replicate_state *s,
+enum err replicate_take_prediction(struct conversion *pc, struct replicate_state *s,
                                    struct json prediction, bool created)
 {
     struct json status = json_get(prediction, "status");
@@ -249,7 +249,7 @@ enum err replicate_take_prediction(struct provider_call *pc, struct replicate_st
 /* ---- a stream ---- */
 
 /* {"detail":"…"} or plain text (WIRE 9.4). */
-static void say_error_event(struct provider_call *pc, struct replicate_state *s, struct span data)
+static void say_error_event(struct conversion *pc, struct replicate_state *s, struct span data)
 {
     struct json root;
     struct buf repaired = {0};
@@ -261,7 +261,7 @@ static void say_error_event(struct provider_call *pc, struct replicate_state *s,
     buf_free(&repaired);
 }
 
-static enum err on_done(struct provider_call *pc, struct replicate_state *s, struct span data)
+static enum err on_done(struct conversion *pc, struct replicate_state *s, struct span data)
 {
     struct json root = JSON_NOTHING;
     struct buf repaired = {0};
@@ -279,7 +279,7 @@ static enum err on_done(struct provider_call *pc, struct replicate_state *s, str
     return replicate_ask_prediction(pc, s);
 }
 
-enum err replicate_parse_event(struct provider_call *pc, const struct exchange *x,
+enum err replicate_parse_event(struct conversion *pc, const struct transfer *x,
                                const struct sse_event *e)
 {
     struct replicate_state *s = pc->state;
@@ -301,7 +301,7 @@ enum err replicate_parse_event(struct provider_call *pc, const struct exchange *
 }
 
 /* No `done`: the prediction itself knows how it ended (H112). */
-enum err replicate_parse_end(struct provider_call *pc, const struct exchange *x)
+enum err replicate_parse_end(struct conversion *pc, const struct transfer *x)
 {
     struct replicate_state *s = pc->state;
     if (!out_is_open(&s->out) || x != s->stream)

@@ -179,7 +179,7 @@ static void append_turns(struct buf *out, const struct family *family,
     }
 }
 
-void replicate_write_prompt(struct provider_call *pc, const struct replicate_talk *talk,
+void replicate_write_prompt(struct conversion *pc, const struct replicate_talk *talk,
                             bool takes_system, bool takes_template, struct replicate_prompt *out)
 {
     const struct family *family = family_of(pc->target_model);
@@ -206,7 +206,7 @@ void replicate_write_prompt(struct provider_call *pc, const struct replicate_tal
 /* ---- the conversation as texts ---- */
 
 struct reading {
-    struct provider_call *pc;
+    struct conversion *pc;
     struct replicate_talk *talk;
     struct fault *fault;
 };
@@ -302,7 +302,7 @@ static size_t count_images(const struct neutral_request *r)
     return n;
 }
 
-enum err replicate_read_talk(struct provider_call *pc, struct replicate_talk *out,
+enum err replicate_read_talk(struct conversion *pc, struct replicate_talk *out,
                              struct fault *fault_out)
 {
     const struct neutral_request *req = pc->request;

@@ -31,7 +31,7 @@ void replicate_append_segment(struct buf *out, struct span segment)
 }
 
 /* "/a/b/c" from a literal and up to three segments, empty ones left out, in the arena. */
-static struct span path(struct provider_call *pc, const char *start, const struct span *segments,
+static struct span path(struct conversion *pc, const char *start, const struct span *segments,
                         size_t count, const char *end)
 {
     struct buf b = {0};
@@ -92,16 +92,16 @@ static struct span origin_of(struct span url)
     return span_first(url, at + 3 + n);
 }
 
-static bool is_host(struct span host)
+static bool is_host(struct span compat)
 {
-    for (size_t i = 0; i < host.len; i++) {
-        char c = host.data[i];
+    for (size_t i = 0; i < compat.len; i++) {
+        char c = compat.data[i];
         bool ok = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                   c == '.' || c == '-';
         if (!ok)
             return false;
     }
-    return host.len > 0;
+    return compat.len > 0;
 }
 
 static bool is_clean(struct span url)
@@ -113,49 +113,49 @@ static bool is_clean(struct span url)
     return url.len < 4096;
 }
 
-bool replicate_stream_is_safe(const struct provider_call *pc, struct span url)
+bool replicate_stream_is_safe(const struct conversion *pc, struct span url)
 {
     struct span origin = origin_of(url);
     if (!is_clean(url) || !origin.len)
         return false;
-    if (pc->host.private_network && span_equals(origin, origin_of(pc->host.base_url)))
+    if (pc->compat.private_network && span_equals(origin, origin_of(pc->compat.base_url)))
         return true;
     if (!span_starts(origin, "https://"))
         return false;
-    struct span host = span_skip(origin, strlen("https://"));
+    struct span compat = span_skip(origin, strlen("https://"));
     /* a user name, a port or anything else that is no plain name is refused with it */
-    return is_host(host) &&
-           (span_ends(host, ".replicate.com") || span_ends(host, ".replicate.net"));
+    return is_host(compat) &&
+           (span_ends(compat, ".replicate.com") || span_ends(compat, ".replicate.net"));
 }
 
-/* ---- exchanges ---- */
+/* ---- transfers ---- */
 
-static struct exchange *ask(struct provider_call *pc, const char *method, struct span at)
+static struct transfer *ask(struct conversion *pc, const char *method, struct span at)
 {
-    struct exchange *x = ARENA_NEW(pc->arena, struct exchange);
+    struct transfer *x = ARENA_NEW(pc->arena, struct transfer);
     if (!x || !at.data)
         return NULL;
-    *x = (struct exchange){.method = method, .path = at, .repeatable = strcmp(method, "GET") == 0};
+    *x = (struct transfer){.method = method, .path = at, .repeatable = strcmp(method, "GET") == 0};
     pc->next = x;
     return x;
 }
 
-enum err replicate_ask_prediction(struct provider_call *pc, struct replicate_state *s)
+enum err replicate_ask_prediction(struct conversion *pc, struct replicate_state *s)
 {
     return ask(pc, "GET", path(pc, "/predictions", &s->id, 1, "")) ? OK : ERR_NOMEM;
 }
 
-void replicate_ask_cancel(struct provider_call *pc, struct replicate_state *s)
+void replicate_ask_cancel(struct conversion *pc, struct replicate_state *s)
 {
     if (!s->id.len || s->over || s->cancelled)
         return;
-    struct exchange *x = ask(pc, "POST", path(pc, "/predictions", &s->id, 1, "/cancel"));
+    struct transfer *x = ask(pc, "POST", path(pc, "/predictions", &s->id, 1, "/cancel"));
     s->cancelled = true;
     if (x)
         x->detached = true;
 }
 
-static struct span create_path(struct provider_call *pc, const struct replicate_state *s)
+static struct span create_path(struct conversion *pc, const struct replicate_state *s)
 {
     const struct span segments[] = {s->owner, s->name};
     if (s->version.len)
@@ -163,11 +163,11 @@ static struct span create_path(struct provider_call *pc, const struct replicate_
     return path(pc, s->deployment ? "/deployments" : "/models", segments, 2, "/predictions");
 }
 
-static enum err create(struct provider_call *pc, struct replicate_state *s, struct fault *fault_out)
+static enum err create(struct conversion *pc, struct replicate_state *s, struct fault *fault_out)
 {
     struct buf body = {0};
     enum err e = replicate_write_body(pc, s, &body, fault_out);
-    struct exchange *x = e ? NULL : ask(pc, "POST", create_path(pc, s));
+    struct transfer *x = e ? NULL : ask(pc, "POST", create_path(pc, s));
     if (x) {
         x->body = arena_copy(pc->arena, buf_span(&body));
         x->headers = pc->request->stream ? SPAN_NONE : SPAN("prefer: wait=60\n");
@@ -185,12 +185,12 @@ static enum err create(struct provider_call *pc, struct replicate_state *s, stru
 
 /* ---- the model's schema ---- */
 
-static struct span schema_name(const struct provider_call *pc)
+static struct span schema_name(const struct conversion *pc)
 {
     return pc->target_model;
 }
 
-static enum err look_up(struct provider_call *pc, struct replicate_state *s)
+static enum err look_up(struct conversion *pc, struct replicate_state *s)
 {
     const struct span segments[] = {s->owner, s->name, SPAN("versions"), s->version};
     const char *start = s->deployment ? "/deployments" : "/models";
@@ -199,7 +199,7 @@ static enum err look_up(struct provider_call *pc, struct replicate_state *s)
 }
 
 /* A deployment tells which version of which model it runs; that one's schema is asked for next. */
-static enum err look_up_release(struct provider_call *pc, struct replicate_state *s,
+static enum err look_up_release(struct conversion *pc, struct replicate_state *s,
                                 struct json release)
 {
     struct span name = json_string(json_get(release, "model"), pc->arena);
@@ -219,7 +219,7 @@ static struct json schemas_in(struct json root)
     return json_get(json_get(json_get(from, "openapi_schema"), "components"), "schemas");
 }
 
-static enum err take_lookup(struct provider_call *pc, struct replicate_state *s, struct json root)
+static enum err take_lookup(struct conversion *pc, struct replicate_state *s, struct json root)
 {
     struct json release = json_get(root, "current_release");
     struct json schemas = schemas_in(root);
@@ -244,7 +244,7 @@ static enum err take_lookup(struct provider_call *pc, struct replicate_state *s,
 
 /* ---- the vtable ---- */
 
-static enum err build_request(struct provider_call *pc, struct fault *fault_out)
+static enum err build_request(struct conversion *pc, struct fault *fault_out)
 {
     struct replicate_state *s = ARENA_NEW(pc->arena, struct replicate_state);
     pc->state = s;
@@ -267,7 +267,7 @@ static enum err build_request(struct provider_call *pc, struct fault *fault_out)
     return ERR_INVALID;
 }
 
-static enum err parse_response(struct provider_call *pc, const struct exchange *x, struct span body)
+static enum err parse_response(struct conversion *pc, const struct transfer *x, struct span body)
 {
     struct replicate_state *s = pc->state;
     struct buf repaired = {0};
@@ -285,13 +285,13 @@ static enum err parse_response(struct provider_call *pc, const struct exchange *
     return e;
 }
 
-static enum err on_timer(struct provider_call *pc)
+static enum err on_timer(struct conversion *pc)
 {
     struct replicate_state *s = pc->state;
     return out_is_open(&s->out) && s->id.len ? replicate_ask_prediction(pc, s) : OK;
 }
 
-static void cancel(struct provider_call *pc)
+static void cancel(struct conversion *pc)
 {
     replicate_ask_cancel(pc, pc->state);
 }

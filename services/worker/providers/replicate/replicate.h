@@ -10,8 +10,8 @@ struct replicate_state {
     struct span owner, name, version;
     bool deployment;
     struct span schemas; /* components.schemas of the version */
-    /* the exchange under way, by what it is for */
-    const struct exchange *lookup, *create, *stream;
+    /* the transfer under way, by what it is for */
+    const struct transfer *lookup, *create, *stream;
     struct span id; /* of the prediction: bytes */
     bool over;      /* it needs no cancelling any more */
     bool cancelled;
@@ -35,12 +35,12 @@ struct replicate_talk {
     size_t image_count;
 };
 /* ERR_INVALID with the fault: something in it is no text. */
-enum err replicate_read_talk(struct provider_call *pc, struct replicate_talk *out,
+enum err replicate_read_talk(struct conversion *pc, struct replicate_talk *out,
                              struct fault *fault_out) NODISCARD;
 
 /* An input being written. */
 struct replicate_builder {
-    struct provider_call *pc;
+    struct conversion *pc;
     struct neutral_request *r;
     struct replicate_state *s;
     struct json schemas, properties;
@@ -64,7 +64,7 @@ void replicate_write_effort(struct replicate_builder *b);
 enum err replicate_write_stop(struct replicate_builder *b);
 
 /* {"input":…} for the model, as its schema allows. */
-enum err replicate_write_body(struct provider_call *pc, struct replicate_state *s, struct buf *out,
+enum err replicate_write_body(struct conversion *pc, struct replicate_state *s, struct buf *out,
                               struct fault *fault_out) NODISCARD;
 
 struct replicate_prompt {
@@ -73,7 +73,7 @@ struct replicate_prompt {
     bool system_inside; /* the system text is part of the prompt */
 };
 /* One prompt of the conversation (WIRE 17.2). */
-void replicate_write_prompt(struct provider_call *pc, const struct replicate_talk *talk,
+void replicate_write_prompt(struct conversion *pc, const struct replicate_talk *talk,
                             bool takes_system, bool takes_template, struct replicate_prompt *out);
 /* Appends bytes without the special tokens of the model's family. */
 void replicate_append_clean(struct buf *out, struct span model, struct span text);
@@ -81,22 +81,22 @@ void replicate_append_clean(struct buf *out, struct span model, struct span text
 /* ---- answer ---- */
 
 /* Emits what a prediction object says, or asks for the next step. ERR_INVALID: it is none. */
-enum err replicate_take_prediction(struct provider_call *pc, struct replicate_state *s,
+enum err replicate_take_prediction(struct conversion *pc, struct replicate_state *s,
                                    struct json prediction, bool created) NODISCARD;
-enum err replicate_parse_event(struct provider_call *pc, const struct exchange *x,
+enum err replicate_parse_event(struct conversion *pc, const struct transfer *x,
                                const struct sse_event *e);
-enum err replicate_parse_end(struct provider_call *pc, const struct exchange *x);
+enum err replicate_parse_end(struct conversion *pc, const struct transfer *x);
 /* The words of a failed prediction as a fault (WIRE 20). */
-void replicate_fault_of(struct provider_call *pc, struct span message, struct fault *fault_out);
+void replicate_fault_of(struct conversion *pc, struct span message, struct fault *fault_out);
 
-/* ---- exchanges ---- */
+/* ---- transfers ---- */
 
 /* GET of the prediction; ERR_NOMEM. */
-enum err replicate_ask_prediction(struct provider_call *pc, struct replicate_state *s) NODISCARD;
+enum err replicate_ask_prediction(struct conversion *pc, struct replicate_state *s) NODISCARD;
 /* POST …/cancel, detached, once; nothing when there is nothing to cancel. */
-void replicate_ask_cancel(struct provider_call *pc, struct replicate_state *s);
+void replicate_ask_cancel(struct conversion *pc, struct replicate_state *s);
 /* May the stream's URL be asked, with our token? (WIRE 24, H113) */
-bool replicate_stream_is_safe(const struct provider_call *pc, struct span url);
+bool replicate_stream_is_safe(const struct conversion *pc, struct span url);
 /* Percent-encodes one segment of a path. */
 void replicate_append_segment(struct buf *out, struct span segment);
 

@@ -264,7 +264,7 @@ static enum err write_input(struct replicate_builder *b)
     return e;
 }
 
-enum err replicate_write_body(struct provider_call *pc, struct replicate_state *s, struct buf *out,
+enum err replicate_write_body(struct conversion *pc, struct replicate_state *s, struct buf *out,
                               struct fault *fault_out)
 {
     struct json_doc doc = {0};

@@ -38,8 +38,8 @@ static void failures_have_the_class_that_says_what_may_be_retried(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct upstream_failure f =
-            upstream_failure_of(cases[i].code, cases[i].sent, cases[i].headed, cases[i].os_errno);
+        struct fetch_failure f =
+            fetch_failure_of(cases[i].code, cases[i].sent, cases[i].headed, cases[i].os_errno);
         if (f.error_class != cases[i].error_class)
             fail_msg("case %zu is %s", i, error_info(f.error_class)->name);
         assert_true(f.message.len > 0);

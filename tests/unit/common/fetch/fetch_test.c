@@ -20,7 +20,7 @@ struct heard {
     struct buf body;
     char type[64];
     struct span message;
-    struct upstream_request *request;
+    struct fetch_transfer *request;
     /* what to do from within */
     bool cancel_in_bytes, cancel_in_head;
     struct world *start_another;
@@ -29,8 +29,8 @@ struct heard {
 struct world {
     struct clock_fake clock;
     struct loop *loop;
-    struct upstream *up;
-    struct upstream_origin *origin;
+    struct fetch *up;
+    struct fetch_origin *origin;
     struct secret *key;
     struct test_server server;
     struct heard heard, second;
@@ -38,26 +38,26 @@ struct world {
 
 /* ---- the worker's side ---- */
 
-static const struct upstream_handler handler;
+static const struct fetch_handler handler;
 
-static struct upstream_spec post(struct world *w, struct heard *h, const char *body)
+static struct fetch_spec post(struct world *w, struct heard *h, const char *body)
 {
-    struct upstream_spec s = {.origin = w->origin,
-                              .method = "POST",
-                              .path = SPAN("/chat/completions"),
-                              .headers = SPAN("x-extra: 1\n"),
-                              .body = span_str(body),
-                              .first_byte_ms = 1000,
-                              .idle_ms = 500,
-                              .handler = &handler,
-                              .ctx = h};
+    struct fetch_spec s = {.origin = w->origin,
+                           .method = "POST",
+                           .path = SPAN("/chat/completions"),
+                           .headers = SPAN("x-extra: 1\n"),
+                           .body = span_str(body),
+                           .first_byte_ms = 1000,
+                           .idle_ms = 500,
+                           .handler = &handler,
+                           .ctx = h};
     return s;
 }
 
-static void start(struct world *w, struct heard *h, struct upstream_spec spec)
+static void start(struct world *w, struct heard *h, struct fetch_spec spec)
 {
     spec.ctx = h;
-    assert_int_equal(upstream_start(w->up, &spec, &h->request), OK);
+    assert_int_equal(fetch_start(w->up, &spec, &h->request), OK);
 }
 
 static void on_head(void *ctx, unsigned status, const struct upstream_headers *headers)
@@ -68,7 +68,7 @@ static void on_head(void *ctx, unsigned status, const struct upstream_headers *h
     struct span type = headers->get(headers->ctx, "Content-Type");
     (void)snprintf(h->type, sizeof h->type, "%.*s", SPAN_ARG(type));
     if (h->cancel_in_head)
-        upstream_cancel(&h->request);
+        fetch_cancel(&h->request);
 }
 
 static void on_bytes(void *ctx, struct span bytes)
@@ -76,7 +76,7 @@ static void on_bytes(void *ctx, struct span bytes)
     struct heard *h = ctx;
     buf_append(&h->body, bytes);
     if (h->cancel_in_bytes)
-        upstream_cancel(&h->request);
+        fetch_cancel(&h->request);
 }
 
 static void on_end(void *ctx)
@@ -100,7 +100,7 @@ static void on_failure(void *ctx, unsigned error_class, struct span message, boo
     h->request = NULL;
 }
 
-static const struct upstream_handler handler = {on_head, on_bytes, on_end, on_failure};
+static const struct fetch_handler handler = {on_head, on_bytes, on_end, on_failure};
 
 static void until_over(struct world *w, const struct heard *h)
 {
@@ -124,17 +124,17 @@ static void assert_failed(const struct heard *h, unsigned error_class, bool sent
     assert_true(h->message.len > 0);
 }
 
-static struct upstream_origin *make_origin(const struct world *w, const char *base,
-                                           bool private_network)
+static struct fetch_origin *make_origin(const struct world *w, const char *base,
+                                        bool private_network)
 {
     struct span defaults[] = {SPAN("x-version: 7"), SPAN("x-extra: default")};
-    struct upstream_origin_spec spec = {.base_url = span_str(base),
-                                        .key_header = w->key,
-                                        .default_headers = defaults,
-                                        .default_header_count = 2,
-                                        .private_network = private_network};
-    struct upstream_origin *o = NULL;
-    assert_int_equal(upstream_origin_create(&spec, &o), OK);
+    struct fetch_origin_spec spec = {.base_url = span_str(base),
+                                     .key_header = w->key,
+                                     .default_headers = defaults,
+                                     .default_header_count = 2,
+                                     .private_network = private_network};
+    struct fetch_origin *o = NULL;
+    assert_int_equal(fetch_origin_create(&spec, &o), OK);
     return o;
 }
 
@@ -143,8 +143,8 @@ static int set_up(void **state)
     struct world *w = calloc(1, sizeof *w);
     clock_fake_init(&w->clock, 1000000, 1700000000000);
     assert_int_equal(loop_create(&w->loop, &w->clock.clock), OK);
-    struct upstream_options options = {4, 64, 2000, MAX_RESPONSE, true};
-    assert_int_equal(upstream_create(&w->up, w->loop, &options), OK);
+    struct fetch_options options = {4, 64, 2000, MAX_RESPONSE, true};
+    assert_int_equal(fetch_create(&w->up, w->loop, &options), OK);
     assert_int_equal(secret_create(SPAN("Authorization: Bearer "), SPAN("sk-test"), &w->key), OK);
     test_server_open(&w->server, w->loop);
     char base[64];
@@ -157,8 +157,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct world *w = *state;
-    upstream_destroy(&w->up);
-    upstream_origin_destroy(&w->origin);
+    fetch_destroy(&w->up);
+    fetch_origin_destroy(&w->origin);
     secret_destroy(&w->key);
     loop_destroy(&w->loop);
     test_server_close(&w->server);
@@ -175,7 +175,7 @@ static void a_post_arrives_whole_and_its_answer_comes_back(void **state)
     struct world *w = *state;
     struct buf seen = {0};
     start(w, &w->heard, post(w, &w->heard, "{\"model\":\"m\"}"));
-    assert_int_equal(upstream_running(w->up), 1);
+    assert_int_equal(fetch_running(w->up), 1);
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{\"model\":\"m\"}");
     const char *const must[] = {"POST /v1/chat/completions HTTP/1.1\r\n",
@@ -195,7 +195,7 @@ static void a_post_arrives_whole_and_its_answer_comes_back(void **state)
     assert_int_equal(w->heard.heads, 1);
     assert_string_equal(w->heard.type, "application/json");
     assert_true(span_is(buf_span(&w->heard.body), "{\"a\":\"b\"}"));
-    assert_int_equal(upstream_running(w->up), 0);
+    assert_int_equal(fetch_running(w->up), 0);
     buf_free(&seen);
     (void)close(fd);
 }
@@ -428,12 +428,12 @@ static void a_cancelled_request_closes_its_connection_and_is_silent(void **state
     start(w, &w->heard, post(w, &w->heard, "{}"));
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
-    assert_true(upstream_sent(w->heard.request));
-    upstream_cancel(&w->heard.request);
+    assert_true(fetch_sent(w->heard.request));
+    fetch_cancel(&w->heard.request);
     assert_null(w->heard.request);
     assert_true(test_hung_up(&w->server, fd));
     assert_int_equal(w->heard.ends + w->heard.failures + w->heard.heads, 0);
-    assert_int_equal(upstream_running(w->up), 0);
+    assert_int_equal(fetch_running(w->up), 0);
     buf_free(&seen);
     (void)close(fd);
 }
@@ -451,7 +451,7 @@ static void handlers_may_cancel_their_own_request(void **state)
         assert_true(test_hung_up(&w->server, fd));
         assert_int_equal(h.heads, 1);
         assert_int_equal(h.ends + h.failures, 0);
-        assert_int_equal(upstream_running(w->up), 0);
+        assert_int_equal(fetch_running(w->up), 0);
         buf_free(&seen);
         buf_free(&h.body);
         (void)close(fd);
@@ -481,7 +481,7 @@ static void a_paused_request_reads_nothing_until_it_is_resumed(void **state)
     test_read_until(&w->server, fd, &seen, "{}");
     test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc");
     until_body(w, &w->heard, 3);
-    upstream_pause(w->heard.request);
+    fetch_pause(w->heard.request);
     test_answer(fd, "def");
     for (int i = 0; i < 10; i++)
         test_turn(&w->server);
@@ -489,7 +489,7 @@ static void a_paused_request_reads_nothing_until_it_is_resumed(void **state)
     clock_fake_advance_ms(&w->clock, 60000); /* our own doing: no stall of the upstream's */
     test_turn(&w->server);
     assert_int_equal(w->heard.failures, 0);
-    upstream_resume(w->heard.request);
+    fetch_resume(w->heard.request);
     until_over(w, &w->heard);
     assert_int_equal(w->heard.ends, 1);
     assert_true(span_is(buf_span(&w->heard.body), "abcdef"));
@@ -505,13 +505,13 @@ static void nobody_listening_is_unreachable_and_nothing_was_sent(void **state)
     test_server_open(&gone, w->loop);
     test_server_close(&gone);
     (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1", gone.port);
-    struct upstream_origin *o = make_origin(w, base, true);
-    struct upstream_spec spec = post(w, &w->heard, "{}");
+    struct fetch_origin *o = make_origin(w, base, true);
+    struct fetch_spec spec = post(w, &w->heard, "{}");
     spec.origin = o;
     start(w, &w->heard, spec);
     until_over(w, &w->heard);
     assert_failed(&w->heard, ERROR_UPSTREAM_UNREACHABLE, false);
-    upstream_origin_destroy(&o);
+    fetch_origin_destroy(&o);
 }
 
 static void a_private_address_is_refused_when_the_socket_is_made(void **state)
@@ -522,14 +522,14 @@ static void a_private_address_is_refused_when_the_socket_is_made(void **state)
         struct heard h = {0};
         char base[64];
         (void)snprintf(base, sizeof base, "https://%s:%u/v1", hosts[i], w->server.port);
-        struct upstream_origin *o = make_origin(w, base, false);
-        struct upstream_spec spec = post(w, &h, "{}");
+        struct fetch_origin *o = make_origin(w, base, false);
+        struct fetch_spec spec = post(w, &h, "{}");
         spec.origin = o;
         start(w, &h, spec);
         until_over(w, &h);
         assert_failed(&h, ERROR_UPSTREAM_UNREACHABLE, false);
         assert_true(test_nobody_asks(&w->server));
-        upstream_origin_destroy(&o);
+        fetch_origin_destroy(&o);
     }
 }
 
@@ -570,10 +570,10 @@ static void the_key_does_not_go_to_another_host(void **state)
     char base[64], url[64];
     (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1", (unsigned)w->server.port ^ 1U);
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/stream?x=1", w->server.port);
-    struct upstream_origin *elsewhere = make_origin(w, base, true);
+    struct fetch_origin *elsewhere = make_origin(w, base, true);
     for (int own = 0; own < 2; own++) {
         struct heard h = {0};
-        struct upstream_spec spec = post(w, &h, "");
+        struct fetch_spec spec = post(w, &h, "");
         spec.origin = own ? w->origin : elsewhere;
         spec.method = "GET";
         spec.url = span_str(url);
@@ -594,7 +594,7 @@ static void the_key_does_not_go_to_another_host(void **state)
         if (own)
             (void)close(fd);
     }
-    upstream_origin_destroy(&elsewhere);
+    fetch_origin_destroy(&elsewhere);
     buf_free(&seen);
 }
 
@@ -620,25 +620,25 @@ static void unusable_base_urls_are_refused(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct upstream_origin_spec spec = {.base_url = span_str(cases[i].url),
-                                            .private_network = cases[i].private_network};
-        struct upstream_origin *o = NULL;
-        assert_int_equal(upstream_origin_create(&spec, &o), cases[i].err);
-        upstream_origin_destroy(&o);
+        struct fetch_origin_spec spec = {.base_url = span_str(cases[i].url),
+                                         .private_network = cases[i].private_network};
+        struct fetch_origin *o = NULL;
+        assert_int_equal(fetch_origin_create(&spec, &o), cases[i].err);
+        fetch_origin_destroy(&o);
     }
 }
 
 static void http_to_a_public_origins_foreign_url_is_not_started(void **state)
 {
     struct world *w = *state;
-    struct upstream_origin *o = make_origin(w, "https://api.replicate.com/v1", false);
-    struct upstream_spec spec = post(w, &w->heard, "");
-    struct upstream_request *r = NULL;
+    struct fetch_origin *o = make_origin(w, "https://api.replicate.com/v1", false);
+    struct fetch_spec spec = post(w, &w->heard, "");
+    struct fetch_transfer *r = NULL;
     spec.origin = o;
     spec.url = SPAN("http://stream.replicate.com/x");
-    assert_int_equal(upstream_start(w->up, &spec, &r), ERR_DENIED);
+    assert_int_equal(fetch_start(w->up, &spec, &r), ERR_DENIED);
     assert_null(r);
-    upstream_origin_destroy(&o);
+    fetch_origin_destroy(&o);
 }
 
 static void many_requests_at_once_each_get_their_own_answer(void **state)

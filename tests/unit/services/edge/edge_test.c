@@ -63,7 +63,7 @@ static void send_fail(struct suite_peer *broker, unsigned error_class)
 static struct suite_peer *start_stream(struct suite *s, struct suite_client *c, const char *path)
 {
     client_open(s, c);
-    client_request(c, "POST", path, KEY, ASK_STREAM);
+    edge_request(c, "POST", path, KEY, ASK_STREAM);
     return suite_asked_broker(s);
 }
 
@@ -74,8 +74,8 @@ static void a_request_goes_through_auth_to_a_broker_and_back(void **state)
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
-    client_request(&c, "POST", "/v1/messages?beta=true",
-                   "x-api-key: sk-1\r\nx-request-id: mine\r\nanthropic-beta: b1\r\n", ASK);
+    edge_request(&c, "POST", "/v1/messages?beta=true",
+                 "x-api-key: sk-1\r\nx-request-id: mine\r\nanthropic-beta: b1\r\n", ASK);
     struct suite_peer *broker = suite_asked_broker(s);
     const struct suite_seen *asked = &s->auth.seen[MESSAGE_AUTHORIZE];
     assert_string_equal(asked->text[0], "gpt-4");
@@ -132,7 +132,7 @@ static void estimates_come_from_the_body_or_the_models_defaults(void **state)
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct suite_client c;
         client_open(s, &c);
-        client_request(&c, "POST", CHAT, KEY, cases[i].body);
+        edge_request(&c, "POST", CHAT, KEY, cases[i].body);
         SUITE_UNTIL(s, s->auth.seen[MESSAGE_AUTHORIZE].count == i + 1);
         assert_int_equal(s->auth.seen[MESSAGE_AUTHORIZE].number[1], cases[i].output);
         SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 403"));
@@ -152,7 +152,7 @@ static void a_denial_is_said_in_the_clients_protocol(void **state)
                             .limit_requests = 10,
                             .reset_requests_ms = 61000};
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, client_has(&c, "\"code\":\"rate_limit_exceeded\"}}"));
     static const char *const fields[] = {"HTTP/1.1 429 ",
                                          "retry-after: 2\r\n",
@@ -163,7 +163,7 @@ static void a_denial_is_said_in_the_clients_protocol(void **state)
                                          "x-ratelimit-reset-requests: 1m1s\r\n"};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         assert_true(client_has(&c, fields[i]));
-    client_request(&c, "POST", "/v1/messages", KEY, ASK);
+    edge_request(&c, "POST", "/v1/messages", KEY, ASK);
     SUITE_UNTIL(s, client_has(&c, "\"error\":{\"type\":\"rate_limit_error\",\"message\":\"Slow "
                                   "down.\"},\"request_id\":\"req_"));
     suite_settle(s);
@@ -176,13 +176,13 @@ static void an_unknown_model_is_404_for_a_good_key_only(void **state)
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, "{\"model\":\"nope\"}");
+    edge_request(&c, "POST", CHAT, KEY, "{\"model\":\"nope\"}");
     SUITE_UNTIL(s, client_has(&c, "\"code\":\"model_not_found\""));
     assert_true(client_has(&c, "HTTP/1.1 404"));
     assert_string_equal(s->auth.seen[MESSAGE_AUTHORIZE].text[0], "");
     s->auth_does = AUTH_DENIES;
     s->deny = (struct deny){.error_class = ERROR_BAD_KEY};
-    client_request(&c, "POST", CHAT, "x-api-key: sk-2\r\n", "{\"model\":\"nope\"}");
+    edge_request(&c, "POST", CHAT, "x-api-key: sk-2\r\n", "{\"model\":\"nope\"}");
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 401"));
     suite_settle(s);
     assert_int_equal(s->auth.seen[MESSAGE_RELEASE].count, 0);
@@ -215,7 +215,7 @@ static void bad_requests_are_refused_in_the_protocol_of_their_path(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct suite_client c;
         client_open(s, &c);
-        client_request(&c, cases[i].method, cases[i].path, cases[i].head, cases[i].body);
+        edge_request(&c, cases[i].method, cases[i].path, cases[i].head, cases[i].body);
         SUITE_UNTIL(s, client_has(&c, cases[i].text));
         assert_true(client_has(&c, cases[i].status));
         assert_true(client_has(&c, "x-should-retry: false\r\n"));
@@ -236,7 +236,7 @@ static void a_lease_spares_the_trip_to_auth_until_it_is_used_up(void **state)
     s->allow.lease_ms = 60000;
     client_open(s, &c);
     for (unsigned i = 1; i <= 3; i++) {
-        client_request(&c, "POST", CHAT, KEY, ASK);
+        edge_request(&c, "POST", CHAT, KEY, ASK);
         SUITE_UNTIL(s, requests_of(s) == i);
         send_reply(suite_asked_broker(s), "done");
         SUITE_UNTIL(s, client_has(&c, "done"));
@@ -256,7 +256,7 @@ static void a_revoked_key_is_asked_about_again(void **state)
     s->allow.lease_requests = 100;
     s->allow.lease_ms = 60000;
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, requests_of(s) == 1);
     struct revoked revoked = {0};
     suite_send(&s->auth, MESSAGE_AUTHORIZE, first, MESSAGE_REVOKED, &revoked);
@@ -271,18 +271,18 @@ static void while_auth_is_away_known_keys_go_on_and_unknown_ones_get_503(void **
     s->allow.lease_requests = 10;
     s->allow.lease_ms = 100;
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, requests_of(s) == 1);
     send_reply(suite_asked_broker(s), "one");
     SUITE_UNTIL(s, client_has(&c, "one") && releases_pending(s->edge.releases) == 0);
     suite_stop_peer(s, &s->auth);
     suite_advance(s, 2000);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, requests_of(s) == 2);
     send_reply(suite_asked_broker(s), "two");
     SUITE_UNTIL(s, client_has(&c, "two"));
     client_open(s, &unknown);
-    client_request(&unknown, "POST", CHAT, "x-api-key: sk-9\r\n", ASK);
+    edge_request(&unknown, "POST", CHAT, "x-api-key: sk-9\r\n", ASK);
     suite_advance(s, 3500);
     SUITE_UNTIL(s, client_has(&unknown, "HTTP/1.1 503"));
     assert_int_equal(requests_of(s), 2);
@@ -302,7 +302,7 @@ static void a_request_waits_for_an_auth_that_is_coming_back(void **state)
     suite_stop_peer(s, &s->auth);
     SUITE_UNTIL(s, !bus_peer_up(s->d.auth));
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     suite_settle(s);
     suite_start_auth(s);
     SUITE_UNTIL(s, requests_of(s) == 1);
@@ -315,7 +315,7 @@ static void an_auth_that_does_not_answer_means_503_and_a_release(void **state)
     struct suite_client c;
     s->auth_does = AUTH_SILENT;
     client_open(s, &c);
-    client_request(&c, "POST", "/v1/messages", KEY, ASK);
+    edge_request(&c, "POST", "/v1/messages", KEY, ASK);
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_AUTHORIZE].count == 1);
     suite_advance(s, 3500);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 503"));
@@ -331,7 +331,7 @@ static void a_release_is_sent_until_it_is_acknowledged(void **state)
     struct suite_client c;
     s->auth_acks = false;
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, requests_of(s) == 1);
     send_reply(suite_asked_broker(s), "one");
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
@@ -535,7 +535,7 @@ static void a_client_that_leaves_while_auth_thinks_is_released(void **state)
     struct suite_client c;
     s->auth_does = AUTH_SILENT;
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_AUTHORIZE].count == 1);
     client_close(&c);
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
@@ -548,7 +548,7 @@ static void the_models_deadline_ends_a_request(void **state)
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     struct suite_peer *broker = suite_asked_broker(s);
     suite_advance(s, 4500);
     assert_false(client_has(&c, "HTTP"));
@@ -563,7 +563,7 @@ static void the_clients_own_patience_may_be_shorter(void **state)
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY "x-stainless-read-timeout: 1\r\n", ASK);
+    edge_request(&c, "POST", CHAT, KEY "x-stainless-read-timeout: 1\r\n", ASK);
     struct suite_peer *broker = suite_asked_broker(s);
     assert_in_range(broker->seen[MESSAGE_REQUEST].header.deadline_ms, 1, 1000);
     suite_advance(s, 1200);
@@ -576,7 +576,7 @@ static void another_broker_takes_what_one_cannot(void **state)
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     struct suite_peer *one = suite_asked_broker(s);
     struct suite_peer *two = one == &s->broker[0] ? &s->broker[1] : &s->broker[0];
     struct fail refused = {.error_class = ERROR_WORKER_REFUSED};
@@ -589,7 +589,7 @@ static void another_broker_takes_what_one_cannot(void **state)
     struct drain drain = {0};
     assert_int_equal(bus_send(one->edge, h, MESSAGE_DRAIN, &drain), OK);
     suite_settle(s);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, two->seen[MESSAGE_REQUEST].count == 2);
     suite_stop_peer(s, one);
     send_reply(two, "three");
@@ -605,7 +605,7 @@ static void without_brokers_a_request_waits_a_moment(void **state)
     suite_stop_peer(s, &s->broker[1]);
     SUITE_UNTIL(s, !bus_peer_up(s->brokers[0]) && !bus_peer_up(s->brokers[1]));
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_AUTHORIZE].count == 1);
     suite_settle(s);
     suite_start_broker(s, 1);
@@ -613,10 +613,10 @@ static void without_brokers_a_request_waits_a_moment(void **state)
     SUITE_UNTIL(s, client_has(&c, "late"));
     suite_stop_peer(s, &s->broker[1]);
     suite_advance(s, 5000);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 503"));
     SUITE_UNTIL(s, client_has(&c, "server_is_overloaded"));
-    client_request(&c, "GET", "/health/readiness", "", NULL);
+    edge_request(&c, "GET", "/health/readiness", "", NULL);
     SUITE_UNTIL(s, client_has(&c, "no broker"));
     assert_true(client_has(&c, "HTTP/1.1 503"));
     client_close(&c);
@@ -627,7 +627,7 @@ static void a_lost_broker_before_the_first_byte_is_a_502(void **state)
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
-    client_request(&c, "POST", CHAT, KEY, ASK);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
     suite_stop_peer(s, suite_asked_broker(s));
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 502"));
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
@@ -644,23 +644,23 @@ static void metrics_and_health_come_from_the_aggregator(void **state)
     struct answer answer = {.content_type = SPAN("text/plain; version=0.0.4"),
                             .body = SPAN("tollgate_up 1\n")};
     client_open(s, &c);
-    client_request(&c, "GET", "/metrics", "", NULL);
+    edge_request(&c, "GET", "/metrics", "", NULL);
     SUITE_UNTIL(s, s->metrics.seen[MESSAGE_QUERY].count == 1);
     assert_string_equal(s->metrics.seen[MESSAGE_QUERY].text[0], "metrics");
     suite_send(&s->metrics, MESSAGE_QUERY, first, MESSAGE_ANSWER, &answer);
     SUITE_UNTIL(s, client_has(&c, "tollgate_up 1\n"));
     answer.body = SPAN("{\"daemons\":[{\"name\":\"auth\"}]}");
-    client_request(&c, "GET", "/health", "", NULL);
+    edge_request(&c, "GET", "/health", "", NULL);
     SUITE_UNTIL(s, s->metrics.seen[MESSAGE_QUERY].count == 2);
     assert_string_equal(s->metrics.seen[MESSAGE_QUERY].text[0], "status");
     suite_send(&s->metrics, MESSAGE_QUERY, first, MESSAGE_ANSWER, &answer);
     SUITE_UNTIL(s, client_has(&c, ",\"daemons\":[{\"name\":\"auth\"}]}"));
     assert_true(client_has(&c, "{\"status\":\"healthy\",\"timestamp\":\""));
-    client_request(&c, "GET", "/metrics", "", NULL);
+    edge_request(&c, "GET", "/metrics", "", NULL);
     SUITE_UNTIL(s, s->metrics.seen[MESSAGE_QUERY].count == 3);
     suite_advance(s, 2500);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 503"));
-    client_request(&c, "GET", "/health", "", NULL);
+    edge_request(&c, "GET", "/health", "", NULL);
     SUITE_UNTIL(s, s->metrics.seen[MESSAGE_QUERY].count == 4);
     suite_stop_peer(s, &s->metrics);
     SUITE_UNTIL(s, client_has(&c, "\"status\":\"healthy\""));
@@ -674,12 +674,12 @@ static void strangers_get_less_of_health_and_no_metrics(void **state)
     struct suite_client c;
     cidr_list_free(&s->edge.metrics_allow);
     client_open(s, &c);
-    client_request(&c, "GET", "/metrics", "", NULL);
+    edge_request(&c, "GET", "/metrics", "", NULL);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 401"));
-    client_request(&c, "GET", "/health", "", NULL);
+    edge_request(&c, "GET", "/health", "", NULL);
     SUITE_UNTIL(s, client_has(&c, "\"status\":\"healthy\""));
     assert_int_equal(s->metrics.seen[MESSAGE_QUERY].count, 0);
-    client_request(&c, "GET", "/metrics", KEY, NULL);
+    edge_request(&c, "GET", "/metrics", KEY, NULL);
     SUITE_UNTIL(s, s->metrics.seen[MESSAGE_QUERY].count == 1);
     client_close(&c);
 }
@@ -689,17 +689,16 @@ static void models_need_a_key_and_show_what_it_may_use(void **state)
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
-    client_request(&c, "GET", "/v1/models", "", NULL);
+    edge_request(&c, "GET", "/v1/models", "", NULL);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 401"));
     s->allow.models = SPAN("claude-*");
-    client_request(&c, "GET", "/v1/models", KEY, NULL);
+    edge_request(&c, "GET", "/v1/models", KEY, NULL);
     SUITE_UNTIL(s, client_has(&c, "{\"object\":\"list\",\"data\":[{\"id\":\"claude-3\""));
     assert_string_equal(s->auth.seen[MESSAGE_AUTHORIZE].text[0], "");
     assert_false(client_has(&c, "gpt-4"));
-    client_request(&c, "GET", "/v1/models/claude%2D3", KEY "anthropic-version: 2023-06-01\r\n",
-                   NULL);
+    edge_request(&c, "GET", "/v1/models/claude%2D3", KEY "anthropic-version: 2023-06-01\r\n", NULL);
     SUITE_UNTIL(s, client_has(&c, "{\"type\":\"model\",\"id\":\"claude-3\""));
-    client_request(&c, "GET", "/v1/models/gpt-4", KEY, NULL);
+    edge_request(&c, "GET", "/v1/models/gpt-4", KEY, NULL);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 404"));
     suite_settle(s);
     assert_int_equal(s->auth.seen[MESSAGE_RELEASE].count, 0);
@@ -711,16 +710,16 @@ static void preflight_and_probes_need_no_key(void **state)
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
-    client_request(&c, "OPTIONS", CHAT,
-                   "Origin: https://a\r\nAccess-Control-Request-Headers: authorization\r\n", NULL);
+    edge_request(&c, "OPTIONS", CHAT,
+                 "Origin: https://a\r\nAccess-Control-Request-Headers: authorization\r\n", NULL);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 204"));
     assert_true(client_has(&c, "access-control-allow-origin: *\r\n"));
     assert_true(client_has(&c, "access-control-allow-headers: authorization\r\n"));
     assert_true(client_has(&c, "access-control-allow-methods: POST, OPTIONS\r\n"));
-    client_request(&c, "HEAD", "/health/liveness", "", NULL);
+    edge_request(&c, "HEAD", "/health/liveness", "", NULL);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 200") && client_has(&c, "\r\n\r\n"));
     assert_false(client_has(&c, "alive"));
-    client_request(&c, "GET", "/health/readiness", "", NULL);
+    edge_request(&c, "GET", "/health/readiness", "", NULL);
     SUITE_UNTIL(s, client_has(&c, "ready"));
     client_close(&c);
 }
@@ -730,13 +729,13 @@ static void a_draining_edge_ends_what_it_has_and_takes_no_more(void **state)
     struct suite *s = *state;
     struct suite_client running, idle;
     client_open(s, &idle);
-    client_request(&idle, "GET", "/health/readiness", "", NULL);
+    edge_request(&idle, "GET", "/health/readiness", "", NULL);
     SUITE_UNTIL(s, client_has(&idle, "HTTP/1.1 200"));
     struct suite_peer *broker = start_stream(s, &running, CHAT);
     s->d.draining = true;
     edge_drain(&s->edge);
     assert_false(edge_drained(&s->edge));
-    client_request(&idle, "POST", CHAT, KEY, ASK);
+    edge_request(&idle, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, client_has(&idle, "HTTP/1.1 503"));
     assert_true(client_has(&idle, "Connection: close"));
     send_head(broker);

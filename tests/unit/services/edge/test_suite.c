@@ -208,19 +208,19 @@ void suite_send(struct suite_peer *p, enum message_type about, struct header h,
 static void edge_on_allow(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
-    admission_on_allow(&suite_of(ctx)->edge, m);
+    authorize_on_allow(&suite_of(ctx)->edge, m);
 }
 
 static void edge_on_deny(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
-    admission_on_deny(&suite_of(ctx)->edge, m);
+    authorize_on_deny(&suite_of(ctx)->edge, m);
 }
 
 static void edge_on_revoked(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
-    admission_on_revoked(&suite_of(ctx)->edge, m);
+    authorize_on_revoked(&suite_of(ctx)->edge, m);
 }
 
 static void edge_on_released(void *ctx, struct bus_peer *from, const struct bus_message *m)
@@ -404,8 +404,8 @@ void client_close(struct suite_client *c)
     buf_free(&c->got);
 }
 
-void client_request(struct suite_client *c, const char *method, const char *path, const char *head,
-                    const char *body)
+void edge_request(struct suite_client *c, const char *method, const char *path, const char *head,
+                  const char *body)
 {
     struct buf out = {0};
     buf_clear(&c->got);

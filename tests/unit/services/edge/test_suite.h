@@ -78,8 +78,8 @@ struct suite_client {
 void client_open(struct suite *s, struct suite_client *c);
 void client_close(struct suite_client *c);
 /* A whole request; `head` are further lines, each with CR LF. */
-void client_request(struct suite_client *c, const char *method, const char *path, const char *head,
-                    const char *body);
+void edge_request(struct suite_client *c, const char *method, const char *path, const char *head,
+                  const char *body);
 /* Reads what is there; true when all of `texts` has come, in any order. */
 bool client_has(struct suite_client *c, const char *text);
 

@@ -18,7 +18,7 @@ struct fixture {
     struct limits limits;
     struct keys *keys;
     struct leases leases;
-    struct holds holds;
+    struct reservations reservations;
     struct prices prices; /* no table: the configuration's prices */
     struct ledger ledger;
     struct key *key;
@@ -66,7 +66,7 @@ static int setup(void **state)
     assert_int_equal(store_sqlite_open(f.path, SPAN("check"), &f.store), OK);
     limits_init(&f.limits);
     leases_init(&f.leases, &f.limits);
-    holds_init(&f.holds, &f.limits);
+    reservations_init(&f.reservations, &f.limits);
     assert_int_equal(keys_create(&f.keys, pepper, &f.limits), OK);
     f.key = test_key(
         f.keys,
@@ -76,7 +76,7 @@ static int setup(void **state)
                                .submit_ctx = &f,
                                .keys = f.keys,
                                .leases = &f.leases,
-                               .holds = &f.holds,
+                               .reservations = &f.reservations,
                                .prices = &f.prices,
                                .config = f.config};
     *state = &f;
@@ -87,7 +87,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     store_close(&f->store);
-    holds_free(&f->holds);
+    reservations_free(&f->reservations);
     leases_free(&f->leases);
     keys_destroy(&f->keys);
     limits_free(&f->limits);
@@ -109,9 +109,10 @@ static void admit(struct fixture *f, uint8_t n, uint64_t tokens)
     struct header h = header_of(n, 0);
     struct limit_set only = {{f->key->tokens}, 1};
     limit_set_charge(&f->limits, &only, f->now_ns, 1, tokens);
-    struct hold *hold = hold_add(&f->holds, &h.id, f->key, f->now_ns + 60 * SECOND);
-    hold->charged_tokens = tokens;
-    hold_take_slot(&f->holds, hold, f->now_ns, false);
+    struct reservation *reservation =
+        reservation_add(&f->reservations, &h.id, f->key, f->now_ns + 60 * SECOND);
+    reservation->charged_tokens = tokens;
+    reservation_take_slot(&f->reservations, reservation, f->now_ns, false);
 }
 
 static void settle(struct fixture *f, uint8_t n, uint8_t attempt, uint64_t input, uint64_t output)
@@ -226,7 +227,7 @@ static void a_settled_request_is_one_row_and_its_tokens_are_corrected(void **sta
     assert_int_equal(count_rows(f), 1);
     assert_int_equal(tokens_left(f), 950);
     assert_int_equal(f->key->in_flight, 0);
-    assert_int_equal(f->holds.table.count, 0);
+    assert_int_equal(f->reservations.table.count, 0);
 }
 
 static void the_order_of_settle_and_release_does_not_matter(void **state)
@@ -240,7 +241,7 @@ static void the_order_of_settle_and_release_does_not_matter(void **state)
     settle(f, 1, 1, 20, 30);
     wait_and_book(f, 60000);
     assert_sums(f, 1, 0, 20, 30, 190);
-    assert_int_equal(f->holds.table.count, 0);
+    assert_int_equal(f->reservations.table.count, 0);
 }
 
 static void everything_sent_twice_counts_once(void **state)
@@ -283,7 +284,7 @@ static void without_a_settle_an_estimate_is_booked_after_the_grace(void **state)
     assert_sums(f, 0, 0, 0, 0, 0);
     wait_and_book(f, 200);
     assert_sums(f, 1, 1, 11, 13, 11 * 3000 + 13 * 7000);
-    assert_int_equal(f->holds.table.count, 0);
+    assert_int_equal(f->reservations.table.count, 0);
     uint64_t flowed_back = 5100 * 1000 / 60000;
     assert_in_range(tokens_left(f), 500 - 11 - 13 + flowed_back - 1,
                     500 - 11 - 13 + flowed_back + 1);
@@ -340,8 +341,8 @@ static void a_waiting_row_is_booked_by_the_next_life_of_auth(void **state)
 {
     struct fixture *f = *state;
     release(f, 1, 1, true, 499);
-    holds_free(&f->holds); /* killed */
-    holds_init(&f->holds, &f->limits);
+    reservations_free(&f->reservations); /* killed */
+    reservations_init(&f->reservations, &f->limits);
     store_close(&f->store);
     assert_int_equal(store_sqlite_open(f->path, SPAN("check"), &f->store), OK);
     struct store_usage waiting = {.id = header_of(1, 1).id, .key_id = f->key->is.id};
@@ -398,7 +399,7 @@ static void a_leased_request_is_corrected_from_what_its_lease_set_aside(void **s
     drain(f);
     lease_report(&f->leases, &who, f->now_ns, 1, 100);
     assert_int_equal(tokens_left(f), 950);
-    assert_int_equal(f->holds.table.count, 0);
+    assert_int_equal(f->reservations.table.count, 0);
 }
 
 static void an_abandoned_request_gives_all_back_and_leaves_no_row(void **state)
@@ -422,7 +423,7 @@ static void a_running_requests_slot_survives_a_restart(void **state)
                               .id = header_of(1, 1).id};
     assert_int_equal(ledger_on_slot(&f->ledger, &slot, f->now_ns, STARTED), OK);
     assert_int_equal(f->key->in_flight, 1);
-    holds_owner_back(&f->holds, 7); /* its edge is there again */
+    reservations_owner_back(&f->reservations, 7); /* its edge is there again */
     settle(f, 1, 1, 20, 30);
     release(f, 1, 1, true, 200);
     assert_int_equal(f->key->in_flight, 0);

@@ -13,7 +13,7 @@ struct fixture {
     struct limits limits;
     struct keys *keys;
     struct leases leases;
-    struct holds holds;
+    struct reservations reservations;
     struct admission admission;
     struct verdict verdict;
     struct moment now;
@@ -39,10 +39,10 @@ static int setup(void **state)
     f.config = test_config(yaml);
     limits_init(&f.limits);
     leases_init(&f.leases, &f.limits);
-    holds_init(&f.holds, &f.limits);
+    reservations_init(&f.reservations, &f.limits);
     assert_int_equal(keys_create(&f.keys, pepper, &f.limits), OK);
     f.admission = (struct admission){
-        .keys = f.keys, .limits = &f.limits, .leases = &f.leases, .holds = &f.holds};
+        .keys = f.keys, .limits = &f.limits, .leases = &f.leases, .reservations = &f.reservations};
     assert_int_equal(admission_configure(&f.admission, f.config), OK);
     *state = &f;
     return 0;
@@ -52,7 +52,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     admission_free(&f->admission);
-    holds_free(&f->holds);
+    reservations_free(&f->reservations);
     leases_free(&f->leases);
     keys_destroy(&f->keys);
     limits_free(&f->limits);
@@ -216,7 +216,7 @@ static void concurrency_counts_what_runs(void **state)
     assert_true(ask(f, &second, "m", 1));
     assert_false(ask_new(f, "m", 1));
     assert_denied(f, ERROR_RATE_LIMITED, "2 concurrent");
-    hold_drop(&f->holds, hold_find(&f->holds, &first.id));
+    reservation_drop(&f->reservations, reservation_find(&f->reservations, &first.id));
     assert_true(ask_new(f, "m", 1));
 }
 
@@ -226,7 +226,7 @@ static void a_slot_is_free_again_after_the_requests_deadline(void **state)
     give_key(f, (struct key_attributes){.concurrent = 1});
     assert_true(ask_new(f, "m", 1));
     f->now.now_ns += 36 * SECOND; /* 30 s and what is added */
-    holds_sweep(&f->holds, f->now.now_ns);
+    reservations_sweep(&f->reservations, f->now.now_ns);
     assert_true(ask_new(f, "m", 1));
 }
 

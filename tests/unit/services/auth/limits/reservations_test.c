@@ -4,7 +4,7 @@
 
 struct fixture {
     struct limits limits;
-    struct holds holds;
+    struct reservations reservations;
     struct key key;
 };
 
@@ -13,7 +13,7 @@ static int setup(void **state)
     static struct fixture f;
     f = (struct fixture){0};
     limits_init(&f.limits);
-    holds_init(&f.holds, &f.limits);
+    reservations_init(&f.reservations, &f.limits);
     f.key.tokens = limits_get(&f.limits, SPAN("t"), "key_tokens", LIMIT_TOKENS,
                               (struct gcra_rate){1000, GCRA_MINUTE, 1000});
     *state = &f;
@@ -23,7 +23,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    holds_free(&f->holds);
+    reservations_free(&f->reservations);
     limits_free(&f->limits);
     return 0;
 }
@@ -34,15 +34,15 @@ static struct request_id id_of(uint8_t n)
 }
 
 /* 100 tokens set aside and a slot taken. */
-static struct hold *add(struct fixture *f, uint8_t n, uint64_t due_ns)
+static struct reservation *add(struct fixture *f, uint8_t n, uint64_t due_ns)
 {
     struct request_id id = id_of(n);
-    struct hold *hold = hold_add(&f->holds, &id, &f->key, due_ns);
-    assert_non_null(hold);
+    struct reservation *reservation = reservation_add(&f->reservations, &id, &f->key, due_ns);
+    assert_non_null(reservation);
     gcra_charge(&f->key.tokens->gcra, START, 100);
-    hold->charged_tokens = 100;
-    hold_take_slot(&f->holds, hold, START, false);
-    return hold;
+    reservation->charged_tokens = 100;
+    reservation_take_slot(&f->reservations, reservation, START, false);
+    return reservation;
 }
 
 static uint64_t left(const struct fixture *f)
@@ -58,20 +58,20 @@ static void finishing_corrects_the_tokens_both_ways(void **state)
     } cases[] = {{0, 1000}, {40, 960}, {100, 900}, {250, 750}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         f->key.tokens->gcra.full_ns = 0;
-        struct hold *hold = add(f, 1, START);
-        hold->actual_tokens = cases[i].actual;
-        hold_finish(&f->holds, hold, START);
+        struct reservation *reservation = add(f, 1, START);
+        reservation->actual_tokens = cases[i].actual;
+        reservation_finish(&f->reservations, reservation, START);
         assert_int_equal(left(f), cases[i].left);
         assert_int_equal(f->key.in_flight, 0);
         struct request_id id = id_of(1);
-        assert_null(hold_find(&f->holds, &id));
+        assert_null(reservation_find(&f->reservations, &id));
     }
 }
 
 static void dropping_leaves_the_tokens_as_charged(void **state)
 {
     struct fixture *f = *state;
-    hold_drop(&f->holds, add(f, 1, START));
+    reservation_drop(&f->reservations, add(f, 1, START));
     assert_int_equal(left(f), 900);
     assert_int_equal(f->key.in_flight, 0);
 }
@@ -79,46 +79,46 @@ static void dropping_leaves_the_tokens_as_charged(void **state)
 static void a_slot_is_freed_once(void **state)
 {
     struct fixture *f = *state;
-    struct hold *first = add(f, 1, START);
+    struct reservation *first = add(f, 1, START);
     (void)add(f, 2, START);
-    hold_free_slot(&f->holds, first);
-    hold_free_slot(&f->holds, first);
-    hold_drop(&f->holds, first);
+    reservation_free_slot(&f->reservations, first);
+    reservation_free_slot(&f->reservations, first);
+    reservation_drop(&f->reservations, first);
     assert_int_equal(f->key.in_flight, 1);
 }
 
 static void the_waiting_stand_in_order_and_may_leave_anywhere(void **state)
 {
     struct fixture *f = *state;
-    struct hold *a = add(f, 1, 0), *b = add(f, 2, 0), *c = add(f, 3, 0);
-    hold_wait(&f->holds, a, 10);
-    hold_wait(&f->holds, b, 20);
-    hold_wait(&f->holds, c, 30);
-    assert_ptr_equal(f->holds.waiting.first, a);
-    hold_stop_waiting(&f->holds, b);
+    struct reservation *a = add(f, 1, 0), *b = add(f, 2, 0), *c = add(f, 3, 0);
+    reservation_wait(&f->reservations, a, 10);
+    reservation_wait(&f->reservations, b, 20);
+    reservation_wait(&f->reservations, c, 30);
+    assert_ptr_equal(f->reservations.waiting.first, a);
+    reservation_stop_waiting(&f->reservations, b);
     assert_ptr_equal(a->after, c);
-    hold_wait(&f->holds, a, 40); /* again: to the end */
-    assert_ptr_equal(f->holds.waiting.first, c);
-    hold_drop(&f->holds, c);
-    assert_ptr_equal(f->holds.waiting.first, a);
-    hold_drop(&f->holds, a);
-    assert_null(f->holds.waiting.first);
-    assert_null(f->holds.waiting.last);
+    reservation_wait(&f->reservations, a, 40); /* again: to the end */
+    assert_ptr_equal(f->reservations.waiting.first, c);
+    reservation_drop(&f->reservations, c);
+    assert_ptr_equal(f->reservations.waiting.first, a);
+    reservation_drop(&f->reservations, a);
+    assert_null(f->reservations.waiting.first);
+    assert_null(f->reservations.waiting.last);
 }
 
 static void those_past_their_deadline_let_go_but_the_waiting_stay(void **state)
 {
     struct fixture *f = *state;
     (void)add(f, 1, START + 10);
-    struct hold *waiting = add(f, 2, 0);
-    struct hold *settled = add(f, 3, START + 10);
-    hold_wait(&f->holds, waiting, START + 5);
+    struct reservation *waiting = add(f, 2, 0);
+    struct reservation *settled = add(f, 3, START + 10);
+    reservation_wait(&f->reservations, waiting, START + 5);
     settled->settled = true;
     settled->actual_tokens = 20;
-    holds_sweep(&f->holds, START + 9);
-    assert_int_equal(f->holds.table.count, 3);
-    holds_sweep(&f->holds, START + 10);
-    assert_int_equal(f->holds.table.count, 1);
+    reservations_sweep(&f->reservations, START + 9);
+    assert_int_equal(f->reservations.table.count, 3);
+    reservations_sweep(&f->reservations, START + 10);
+    assert_int_equal(f->reservations.table.count, 1);
     assert_int_equal(left(f), 1000 - 100 - 100 - 20);
 }
 
@@ -138,21 +138,21 @@ static void slots_that_last_are_stored_and_forgotten_at_their_end(void **state)
 {
     struct fixture *f = *state;
     struct forgotten forgotten = {0};
-    const uint64_t ripe = START + HOLD_STORE_AGE_MS * (SECOND / 1000);
-    f->holds.forget = on_forget;
-    f->holds.forget_ctx = &forgotten;
-    struct hold *shortly = add(f, 1, UINT64_MAX), *lasting = add(f, 2, UINT64_MAX),
-                *other = add(f, 3, UINT64_MAX);
-    assert_null(hold_next_to_store(&f->holds, ripe - 1));
-    hold_finish(&f->holds, shortly, START); /* never written, so nothing to forget */
+    const uint64_t ripe = START + RESERVATION_STORE_AGE_MS * (SECOND / 1000);
+    f->reservations.forget = on_forget;
+    f->reservations.forget_ctx = &forgotten;
+    struct reservation *shortly = add(f, 1, UINT64_MAX), *lasting = add(f, 2, UINT64_MAX),
+                       *other = add(f, 3, UINT64_MAX);
+    assert_null(reservation_next_to_store(&f->reservations, ripe - 1));
+    reservation_finish(&f->reservations, shortly, START); /* never written, so nothing to forget */
     assert_int_equal(forgotten.count, 0);
-    assert_ptr_equal(hold_next_to_store(&f->holds, ripe), lasting);
-    assert_ptr_equal(hold_next_to_store(&f->holds, ripe), other);
-    assert_null(hold_next_to_store(&f->holds, ripe));
-    hold_not_stored(&f->holds, &other->id); /* the disk was full */
-    assert_ptr_equal(hold_next_to_store(&f->holds, ripe), other);
-    hold_free_slot(&f->holds, lasting);
-    hold_drop(&f->holds, lasting);
+    assert_ptr_equal(reservation_next_to_store(&f->reservations, ripe), lasting);
+    assert_ptr_equal(reservation_next_to_store(&f->reservations, ripe), other);
+    assert_null(reservation_next_to_store(&f->reservations, ripe));
+    reservation_not_stored(&f->reservations, &other->id); /* the disk was full */
+    assert_ptr_equal(reservation_next_to_store(&f->reservations, ripe), other);
+    reservation_free_slot(&f->reservations, lasting);
+    reservation_drop(&f->reservations, lasting);
     assert_int_equal(forgotten.count, 1);
     assert_int_equal(forgotten.last.bytes[15], 2);
 }
@@ -160,26 +160,26 @@ static void slots_that_last_are_stored_and_forgotten_at_their_end(void **state)
 static void a_gone_edges_slots_are_free_after_a_while_unless_it_comes_back(void **state)
 {
     struct fixture *f = *state;
-    const uint64_t later = START + HOLD_OWNER_GRACE_S * SECOND;
+    const uint64_t later = START + RESERVATION_OWNER_GRACE_S * SECOND;
     for (uint8_t n = 1; n <= 4; n++)
         add(f, n, UINT64_MAX)->owner = n <= 2 ? 71 : 72;
-    holds_owner_gone(&f->holds, 71, START);
-    holds_owner_gone(&f->holds, 72, START);
-    holds_owner_back(&f->holds, 72); /* only its link was lost */
-    holds_sweep(&f->holds, later - 1);
+    reservations_owner_gone(&f->reservations, 71, START);
+    reservations_owner_gone(&f->reservations, 72, START);
+    reservations_owner_back(&f->reservations, 72); /* only its link was lost */
+    reservations_sweep(&f->reservations, later - 1);
     assert_int_equal(f->key.in_flight, 4);
-    holds_sweep(&f->holds, later);
+    reservations_sweep(&f->reservations, later);
     assert_int_equal(f->key.in_flight, 2);
 }
 
 static void more_edges_may_go_than_are_remembered(void **state)
 {
     struct fixture *f = *state;
-    for (uint64_t owner = 1; owner <= 3 * HOLD_OWNERS_GONE; owner++)
-        holds_owner_gone(&f->holds, owner, START + owner);
-    add(f, 1, UINT64_MAX)->owner = 3 * HOLD_OWNERS_GONE;
+    for (uint64_t owner = 1; owner <= 3 * RESERVATION_OWNERS_GONE; owner++)
+        reservations_owner_gone(&f->reservations, owner, START + owner);
+    add(f, 1, UINT64_MAX)->owner = 3 * RESERVATION_OWNERS_GONE;
     add(f, 2, UINT64_MAX)->owner = 1; /* forgotten: its deadline frees it */
-    holds_sweep(&f->holds, START + 60 * SECOND);
+    reservations_sweep(&f->reservations, START + 60 * SECOND);
     assert_int_equal(f->key.in_flight, 1);
 }
 
@@ -191,14 +191,14 @@ static void many_come_and_go(void **state)
         for (uint32_t i = 0; i < MANY; i++) {
             struct request_id id = {0};
             memcpy(id.bytes + 12, &i, sizeof i);
-            assert_non_null(hold_add(&f->holds, &id, &f->key, START));
+            assert_non_null(reservation_add(&f->reservations, &id, &f->key, START));
         }
         for (uint32_t i = 0; i < MANY; i++) {
             struct request_id id = {0};
             memcpy(id.bytes + 12, &i, sizeof i);
-            hold_drop(&f->holds, hold_find(&f->holds, &id));
+            reservation_drop(&f->reservations, reservation_find(&f->reservations, &id));
         }
-        assert_int_equal(f->holds.table.count, 0);
+        assert_int_equal(f->reservations.table.count, 0);
     }
 }
 

@@ -19,11 +19,11 @@ struct said {
 struct world {
     struct clock_fake clock;
     struct loop *loop;
-    struct upstream *up;
+    struct fetch *up;
     struct settles *settles;
     struct model_table *table;
     struct setup *setup;
-    struct jobs *jobs;
+    struct attempts *attempts;
     struct test_server server;
     struct said said[MAX_SAID];
     unsigned said_count;
@@ -121,19 +121,19 @@ static void dispatch(struct world *w, unsigned n, struct dispatch d)
     struct bus_message m = {.header = header_of(n, 1), .body = &body};
     if (span_find_span(d.body, SPAN("\"stream\":true")) < d.body.len)
         m.header.flags = HEADER_STREAM;
-    jobs_dispatch(w->jobs, w->setup, peer(0), &m, LIMIT);
+    attempts_dispatch(w->attempts, w->setup, peer(0), &m, LIMIT);
 }
 
 static void cancel(struct world *w, unsigned n)
 {
     struct bus_message m = {.header = header_of(n, 0)};
-    jobs_cancel(w->jobs, &m);
+    attempts_cancel(w->attempts, &m);
 }
 
 static void grant(struct world *w, unsigned n, uint32_t bytes)
 {
     struct bus_message m = {.header = header_of(n, 0)};
-    jobs_credit(w->jobs, &m, bytes);
+    attempts_credit(w->attempts, &m, bytes);
 }
 
 #define ASK "{\"model\":\"gpt-test\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
@@ -186,9 +186,9 @@ static int dispatched(struct world *w, unsigned n, struct dispatch d)
 
 static void assert_quiet(struct world *w)
 {
-    assert_int_equal(jobs_running(w->jobs), 0);
-    assert_int_equal(jobs_running_of(w->jobs, peer(0)), 0);
-    assert_int_equal(endpoints_lane(w->setup->endpoints, 0)->running, 0);
+    assert_int_equal(attempts_running(w->attempts), 0);
+    assert_int_equal(attempts_running_of(w->attempts, peer(0)), 0);
+    assert_int_equal(endpoints_at(w->setup->endpoints, 0)->running, 0);
 }
 
 /* ---- fixture ---- */
@@ -215,24 +215,24 @@ static void write_config(struct world *w)
 static int set_up(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
-    struct upstream_options options = {2, 64, 2000, 1 << 20, true};
+    struct fetch_options options = {2, 64, 2000, 1 << 20, true};
     struct config_paths paths = {"/tmp", "/tmp"};
     struct buf error = {0};
     clock_fake_init(&w->clock, 1000000, 1700000000000);
     assert_int_equal(loop_create(&w->loop, &w->clock.clock), OK);
     test_server_open(&w->server, w->loop);
     write_config(w);
-    assert_int_equal(upstream_create(&w->up, w->loop, &options), OK);
+    assert_int_equal(fetch_create(&w->up, w->loop, &options), OK);
     assert_int_equal(settles_create(&w->settles, 100, hear_settle, w), OK);
     assert_int_equal(model_table_load(SOURCE_DIR "/share/models.json", &w->table, &error), OK);
     assert_int_equal(setup_create(&w->setup, w->config_path, &paths, "sim"), OK);
-    struct job_env env = {.loop = w->loop,
-                          .upstream = w->up,
-                          .settles = w->settles,
-                          .table = w->table,
-                          .ctx = w,
-                          .send = hear};
-    assert_int_equal(jobs_create(&w->jobs, &env), OK);
+    struct attempt_env env = {.loop = w->loop,
+                              .fetch = w->up,
+                              .settles = w->settles,
+                              .table = w->table,
+                              .ctx = w,
+                              .send = hear};
+    assert_int_equal(attempts_create(&w->attempts, &env), OK);
     buf_free(&error);
     *state = w;
     return 0;
@@ -242,8 +242,8 @@ static int tear_down(void **state)
 {
     struct world *w = *state;
     forget_said(w);
-    jobs_destroy(&w->jobs);
-    upstream_destroy(&w->up);
+    attempts_destroy(&w->attempts);
+    fetch_destroy(&w->up);
     setup_unref(&w->setup);
     settles_destroy(&w->settles);
     model_table_destroy(&w->table);
@@ -261,7 +261,7 @@ static void a_unary_answer_is_one_reply_and_one_settlement(void **state)
 {
     struct world *w = *state;
     int fd = dispatched(w, 1, chat(ASK));
-    assert_int_equal(jobs_running_of(w->jobs, peer(0)), 1);
+    assert_int_equal(attempts_running_of(w->attempts, peer(0)), 1);
     answer_json(fd, "200 OK", "", ANSWER);
     until_said(w, 1);
     const struct said *s = only(w, MESSAGE_REPLY);
@@ -282,7 +282,7 @@ static void a_unary_answer_is_one_reply_and_one_settlement(void **state)
     assert_int_equal(w->settle.started_ms, 1700000000000);
     assert_int_equal(w->settle_header.attempt, 1);
     assert_quiet(w);
-    assert_true(jobs_quiet(w->jobs));
+    assert_true(attempts_quiet(w->attempts));
     (void)close(fd);
 }
 
@@ -395,7 +395,7 @@ static void an_upstream_that_limits_is_reported_with_its_wait(void **state)
     assert_true(f->sent);
     assert_true(span_is(f->message, "slow down"));
     assert_int_equal(w->settle_count, 0);
-    assert_true(endpoints_lane(w->setup->endpoints, 0)->rest_until_ms > 0);
+    assert_true(endpoints_at(w->setup->endpoints, 0)->rest_until_ms > 0);
     assert_quiet(w);
     (void)close(fd);
 }
@@ -457,7 +457,7 @@ static void a_cancel_stops_the_upstream_and_settles_as_499(void **state)
     assert_true(w->settle.input_tokens > 0);
     assert_true(test_hung_up(&w->server, fd));
     assert_quiet(w);
-    assert_true(jobs_quiet(w->jobs));
+    assert_true(attempts_quiet(w->attempts));
     (void)close(fd);
 }
 
@@ -466,13 +466,13 @@ static void a_cancel_that_overtakes_its_dispatch_wins(void **state)
     struct world *w = *state;
     cancel(w, 1);
     dispatch(w, 1, chat(ASK));
-    assert_int_equal(jobs_running(w->jobs), 0);
+    assert_int_equal(attempts_running(w->attempts), 0);
     assert_true(test_nobody_asks(&w->server));
     assert_int_equal(w->said_count, 0);
     clock_fake_advance_ms(&w->clock, 30001);
     test_turn(&w->server);
     dispatch(w, 1, chat(ASK));
-    assert_int_equal(jobs_running(w->jobs), 1);
+    assert_int_equal(attempts_running(w->attempts), 1);
 }
 
 static void a_deadline_ends_it(void **state)
@@ -512,11 +512,11 @@ static void the_same_attempt_runs_once_and_a_later_one_replaces_it(void **state)
     struct world *w = *state;
     int fd = dispatched(w, 1, chat(ASK));
     dispatch(w, 1, chat(ASK));
-    assert_int_equal(jobs_running(w->jobs), 1);
+    assert_int_equal(attempts_running(w->attempts), 1);
     union message_body body = {.dispatch = chat(ASK)};
     struct bus_message m = {.header = header_of(1, 2), .body = &body};
-    jobs_dispatch(w->jobs, w->setup, peer(0), &m, LIMIT);
-    assert_int_equal(jobs_running(w->jobs), 1);
+    attempts_dispatch(w->attempts, w->setup, peer(0), &m, LIMIT);
+    assert_int_equal(attempts_running(w->attempts), 1);
     assert_true(test_hung_up(&w->server, fd));
     (void)close(fd);
 }
@@ -527,13 +527,13 @@ static void a_late_cancel_of_an_attempt_leaves_the_next_one_alone(void **state)
     union message_body body = {.dispatch = chat(ASK)};
     struct bus_message second = {.header = header_of(1, 2), .body = &body};
     struct bus_message late = {.header = header_of(1, 1)};
-    jobs_cancel(w->jobs, &late); /* of one that has ended */
-    jobs_dispatch(w->jobs, w->setup, peer(0), &second, LIMIT);
-    assert_int_equal(jobs_running(w->jobs), 1);
-    jobs_cancel(w->jobs, &late);
-    assert_int_equal(jobs_running(w->jobs), 1);
-    jobs_cancel(w->jobs, &second);
-    assert_int_equal(jobs_running(w->jobs), 0);
+    attempts_cancel(w->attempts, &late); /* of one that has ended */
+    attempts_dispatch(w->attempts, w->setup, peer(0), &second, LIMIT);
+    assert_int_equal(attempts_running(w->attempts), 1);
+    attempts_cancel(w->attempts, &late);
+    assert_int_equal(attempts_running(w->attempts), 1);
+    attempts_cancel(w->attempts, &second);
+    assert_int_equal(attempts_running(w->attempts), 0);
 }
 
 static void beyond_the_limit_it_refuses(void **state)
@@ -546,10 +546,10 @@ static void beyond_the_limit_it_refuses(void **state)
     const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
     assert_int_equal(f->error_class, ERROR_WORKER_REFUSED);
     assert_false(f->sent);
-    assert_int_equal(jobs_running(w->jobs), LIMIT);
-    jobs_cancel_peer(w->jobs, peer(1));
-    assert_int_equal(jobs_running(w->jobs), LIMIT);
-    jobs_cancel_peer(w->jobs, peer(0));
+    assert_int_equal(attempts_running(w->attempts), LIMIT);
+    attempts_cancel_peer(w->attempts, peer(1));
+    assert_int_equal(attempts_running(w->attempts), LIMIT);
+    attempts_cancel_peer(w->attempts, peer(0));
     assert_quiet(w);
 }
 
@@ -564,7 +564,7 @@ static void a_stream_nobody_takes_is_stopped(void **state)
     (void)close(fd);
 }
 
-static void jobs_keep_the_setup_they_began_with(void **state)
+static void attempts_keep_the_setup_they_began_with(void **state)
 {
     struct world *w = *state;
     struct config_paths paths = {"/tmp", "/tmp"};
@@ -596,8 +596,8 @@ static void what_is_asked_of_a_stored_response_goes_where_it_was_made(void **sta
         if (i % 2)
             d.response_id = SPAN("resp_1");
         dispatch(w, i, d);
-        /* two lanes take turns, but for those that name what the first one made */
-        assert_int_equal(endpoints_lane(w->setup->endpoints, i != 2)->running, 1);
+        /* two endpoints take turns, but for those that name what the first one made */
+        assert_int_equal(endpoints_at(w->setup->endpoints, i != 2)->running, 1);
         int fd = test_accept(&w->server);
         buf_clear(&w->seen);
         test_read_until(&w->server, fd, &w->seen, "]");
@@ -630,7 +630,7 @@ static void a_stored_response_of_another_key_is_not_found(void **state)
     const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
     assert_int_equal(f->error_class, ERROR_NOT_FOUND);
     assert_false(f->sent);
-    assert_int_equal(jobs_running(w->jobs), 0);
+    assert_int_equal(attempts_running(w->attempts), 0);
 }
 
 static void the_broker_may_name_the_place(void **state)
@@ -650,7 +650,7 @@ static void the_broker_may_name_the_place(void **state)
         dispatch(w, place, d);
         /* one beyond the last is no place: the less busy one */
         for (unsigned i = 0; i < 2 && place < 3; i++)
-            assert_int_equal(endpoints_lane(w->setup->endpoints, i)->running, i == place - 1);
+            assert_int_equal(endpoints_at(w->setup->endpoints, i)->running, i == place - 1);
         cancel(w, place);
     }
 }
@@ -710,7 +710,7 @@ int main(void)
         CASE(a_late_cancel_of_an_attempt_leaves_the_next_one_alone),
         CASE(beyond_the_limit_it_refuses),
         CASE(a_stream_nobody_takes_is_stopped),
-        CASE(jobs_keep_the_setup_they_began_with),
+        CASE(attempts_keep_the_setup_they_began_with),
         CASE(what_is_asked_of_a_stored_response_goes_where_it_was_made),
         CASE(a_stored_response_of_another_key_is_not_found),
         CASE(the_broker_may_name_the_place),

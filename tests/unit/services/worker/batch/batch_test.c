@@ -20,11 +20,11 @@ struct said {
 struct world {
     struct clock_fake clock;
     struct loop *loop;
-    struct upstream *up;
+    struct fetch *up;
     struct settles *settles;
     struct model_table *table;
     struct setup *setup;
-    struct jobs *jobs;
+    struct attempts *attempts;
     struct test_server server;
     struct said said[MAX_SAID];
     unsigned said_count;
@@ -109,7 +109,7 @@ static void dispatch_for(struct world *w, unsigned n, const char *key_id, const 
                                          .path = SPAN("/embeddings"),
                                          .body = span_str(body)}};
     struct bus_message message = {.header = header_of(n), .body = &m};
-    jobs_dispatch(w->jobs, w->setup, peer(0), &message, LIMIT);
+    attempts_dispatch(w->attempts, w->setup, peer(0), &message, LIMIT);
 }
 
 #define ASK(input) "{\"model\":\"emb\",\"input\":" input "}"
@@ -122,7 +122,7 @@ static void dispatch(struct world *w, unsigned n, const char *body)
 static void cancel(struct world *w, unsigned n)
 {
     struct bus_message m = {.header = header_of(n)};
-    jobs_cancel(w->jobs, &m);
+    attempts_cancel(w->attempts, &m);
 }
 
 /* ---- what the upstream sees and says ---- */
@@ -161,11 +161,11 @@ static void answer(int fd, const char *status, const char *body)
 
 static void assert_idle(struct world *w)
 {
-    assert_int_equal(jobs_running(w->jobs), 0);
-    for (int i = 0; i < TEST_PATIENCE && !jobs_quiet(w->jobs); i++)
+    assert_int_equal(attempts_running(w->attempts), 0);
+    for (int i = 0; i < TEST_PATIENCE && !attempts_quiet(w->attempts); i++)
         test_turn(&w->server);
-    assert_true(jobs_quiet(w->jobs));
-    assert_int_equal(endpoints_lane(w->setup->endpoints, 0)->running, 0);
+    assert_true(attempts_quiet(w->attempts));
+    assert_int_equal(endpoints_at(w->setup->endpoints, 0)->running, 0);
 }
 
 /* ---- fixture ---- */
@@ -191,24 +191,24 @@ static void write_config(struct world *w)
 static int set_up(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
-    struct upstream_options options = {2, 64, 2000, 1 << 20, true};
+    struct fetch_options options = {2, 64, 2000, 1 << 20, true};
     struct config_paths paths = {"/tmp", "/tmp"};
     struct buf error = {0};
     clock_fake_init(&w->clock, 1000000, 1700000000000);
     assert_int_equal(loop_create(&w->loop, &w->clock.clock), OK);
     test_server_open(&w->server, w->loop);
     write_config(w);
-    assert_int_equal(upstream_create(&w->up, w->loop, &options), OK);
+    assert_int_equal(fetch_create(&w->up, w->loop, &options), OK);
     assert_int_equal(settles_create(&w->settles, 100, hear_settle, w), OK);
     assert_int_equal(model_table_load(SOURCE_DIR "/share/models.json", &w->table, &error), OK);
     assert_int_equal(setup_create(&w->setup, w->config_path, &paths, "sim"), OK);
-    struct job_env env = {.loop = w->loop,
-                          .upstream = w->up,
-                          .settles = w->settles,
-                          .table = w->table,
-                          .ctx = w,
-                          .send = hear};
-    assert_int_equal(jobs_create(&w->jobs, &env), OK);
+    struct attempt_env env = {.loop = w->loop,
+                              .fetch = w->up,
+                              .settles = w->settles,
+                              .table = w->table,
+                              .ctx = w,
+                              .send = hear};
+    assert_int_equal(attempts_create(&w->attempts, &env), OK);
     buf_free(&error);
     *state = w;
     return 0;
@@ -219,8 +219,8 @@ static int tear_down(void **state)
     struct world *w = *state;
     while (w->said_count)
         free(w->said[--w->said_count].payload);
-    jobs_destroy(&w->jobs);
-    upstream_destroy(&w->up);
+    attempts_destroy(&w->attempts);
+    fetch_destroy(&w->up);
     setup_unref(&w->setup);
     settles_destroy(&w->settles);
     model_table_destroy(&w->table);
@@ -356,7 +356,7 @@ static void what_meets_all_is_said_to_all(void **state)
             assert_int_equal(f->error_class, cases[i].error_class);
             assert_true(f->sent);
         }
-        assert_int_equal(jobs_running(w->jobs), 0);
+        assert_int_equal(attempts_running(w->attempts), 0);
     }
     assert_true(test_nobody_asks(&w->server));
     assert_int_equal(w->settle_count, 0);
@@ -429,7 +429,7 @@ static void a_deadline_is_its_own_caller_s(void **state)
                                          .body = SPAN(ASK("\"aa\""))}};
     struct bus_message message = {.header = header_of(1), .body = &m};
     message.header.deadline_ms = 200;
-    jobs_dispatch(w->jobs, w->setup, peer(0), &message, LIMIT);
+    attempts_dispatch(w->attempts, w->setup, peer(0), &message, LIMIT);
     dispatch(w, 2, ASK("\"bb\""));
     window_passes(w);
     int fd = upstream_gets(w, "}");
@@ -455,7 +455,7 @@ static void too_many_inputs_do_not_wait_for_the_window(void **state)
     dispatch(w, 1, body.data);
     dispatch(w, 2, body.data); /* the first leaves at once, this one has a window of its own */
     int fd = upstream_gets(w, "]}");
-    assert_int_equal(jobs_running(w->jobs), 2);
+    assert_int_equal(attempts_running(w->attempts), 2);
     cancel(w, 1);
     cancel(w, 2);
     (void)close(fd);
@@ -471,10 +471,10 @@ static void shutdown_ends_batches_without_a_word(void **state)
     window_passes(w);
     int fd = upstream_gets(w, "}");
     dispatch(w, 3, ASK("\"cc\""));
-    jobs_destroy(&w->jobs);
+    attempts_destroy(&w->attempts);
     (void)close(fd);
     assert_int_equal(w->said_count, 0);
-    assert_int_equal(endpoints_lane(w->setup->endpoints, 0)->running, 0);
+    assert_int_equal(endpoints_at(w->setup->endpoints, 0)->running, 0);
 }
 
 int main(void)

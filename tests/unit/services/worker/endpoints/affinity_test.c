@@ -14,20 +14,20 @@ static void an_id_leads_back_to_its_lane(void **state)
 {
     (void)state;
     struct affinity a = {0};
-    unsigned lane = 99;
-    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &lane), AFFINITY_UNKNOWN);
+    unsigned endpoint = 99;
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &endpoint), AFFINITY_UNKNOWN);
     affinity_remember(&a, SPAN("resp_1"), KEY, 3);
     affinity_remember(&a, SPAN("resp_2"), KEY, 0);
     affinity_remember(&a, SPAN(""), KEY, 5);
-    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &lane), AFFINITY_OWN);
-    assert_int_equal(lane, 3);
-    assert_int_equal(affinity_find(&a, SPAN("resp_2"), KEY, &lane), AFFINITY_OWN);
-    assert_int_equal(lane, 0);
-    assert_int_equal(affinity_find(&a, SPAN("resp_3"), KEY, &lane), AFFINITY_UNKNOWN);
-    assert_int_equal(affinity_find(&a, SPAN(""), KEY, &lane), AFFINITY_UNKNOWN);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &endpoint), AFFINITY_OWN);
+    assert_int_equal(endpoint, 3);
+    assert_int_equal(affinity_find(&a, SPAN("resp_2"), KEY, &endpoint), AFFINITY_OWN);
+    assert_int_equal(endpoint, 0);
+    assert_int_equal(affinity_find(&a, SPAN("resp_3"), KEY, &endpoint), AFFINITY_UNKNOWN);
+    assert_int_equal(affinity_find(&a, SPAN(""), KEY, &endpoint), AFFINITY_UNKNOWN);
     affinity_remember(&a, SPAN("resp_1"), KEY, 4);
-    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &lane), AFFINITY_OWN);
-    assert_int_equal(lane, 4);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), KEY, &endpoint), AFFINITY_OWN);
+    assert_int_equal(endpoint, 4);
     affinity_free(&a);
 }
 
@@ -43,10 +43,10 @@ static void the_newest_ones_are_kept(void **state)
         affinity_remember(&a, span_of(id, (size_t)n), KEY, i % 7);
     }
     for (unsigned i = MANY - RECENT; i < MANY; i++) {
-        unsigned lane = 99;
+        unsigned endpoint = 99;
         int n = snprintf(id, sizeof id, "resp_%u", i);
-        if (affinity_find(&a, span_of(id, (size_t)n), KEY, &lane) == AFFINITY_OWN) {
-            assert_int_equal(lane, i % 7);
+        if (affinity_find(&a, span_of(id, (size_t)n), KEY, &endpoint) == AFFINITY_OWN) {
+            assert_int_equal(endpoint, i % 7);
             kept++;
         }
     }
@@ -58,11 +58,11 @@ static void another_key_is_told_apart(void **state)
 {
     (void)state;
     struct affinity a = {0};
-    unsigned lane = 99;
+    unsigned endpoint = 99;
     affinity_remember(&a, SPAN("resp_1"), SPAN("key_1"), 3);
-    assert_int_equal(affinity_find(&a, SPAN("resp_1"), SPAN("key_2"), &lane), AFFINITY_FOREIGN);
-    assert_int_equal(lane, 99);
-    assert_int_equal(affinity_find(&a, SPAN("resp_1"), SPAN("key_1"), &lane), AFFINITY_OWN);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), SPAN("key_2"), &endpoint), AFFINITY_FOREIGN);
+    assert_int_equal(endpoint, 99);
+    assert_int_equal(affinity_find(&a, SPAN("resp_1"), SPAN("key_1"), &endpoint), AFFINITY_OWN);
     affinity_free(&a);
 }
 

@@ -42,12 +42,12 @@ static void lanes_are_endpoints_times_keys(void **state)
     assert_int_equal(endpoints_count(e), 4);
     assert_null(endpoints_why(e));
     for (unsigned i = 0; i < 4; i++) {
-        const struct lane *lane = endpoints_lane(e, i);
-        assert_int_equal(lane->index, i);
-        assert_true(span_is(lane->base_url, want[i][0]));
-        assert_true(span_is(secret_reveal(lane->key_header), want[i][1]));
+        const struct endpoint *endpoint = endpoints_at(e, i);
+        assert_int_equal(endpoint->index, i);
+        assert_true(span_is(endpoint->base_url, want[i][0]));
+        assert_true(span_is(secret_reveal(endpoint->key_header), want[i][1]));
     }
-    assert_null(endpoints_lane(e, 4));
+    assert_null(endpoints_at(e, 4));
     endpoints_destroy(&e);
 }
 
@@ -60,8 +60,8 @@ static void keys_come_from_the_environment_and_the_provider_gives_the_address(vo
     assert_int_equal(setenv("TEST_KEY", "sk-env", 1), 0);
     assert_int_equal(endpoints_create(&e, &p, &x_api_key, &breaker), OK);
     assert_int_equal(endpoints_count(e), 1);
-    assert_true(span_is(secret_reveal(endpoints_lane(e, 0)->key_header), "x-api-key: sk-env"));
-    assert_true(span_is(endpoints_lane(e, 0)->base_url, "https://api.anthropic.com/v1"));
+    assert_true(span_is(secret_reveal(endpoints_at(e, 0)->key_header), "x-api-key: sk-env"));
+    assert_true(span_is(endpoints_at(e, 0)->base_url, "https://api.anthropic.com/v1"));
     endpoints_destroy(&e);
     (void)unsetenv("TEST_KEY");
 }
@@ -99,18 +99,18 @@ static void own_endpoints_may_be_keyless(void **state)
     (void)state;
     struct endpoints *e = make(two_urls, 2, NULL, 0);
     assert_int_equal(endpoints_count(e), 2);
-    assert_null(endpoints_lane(e, 0)->key_header);
+    assert_null(endpoints_at(e, 0)->key_header);
     endpoints_destroy(&e);
 }
 
 static void too_many_lanes_are_refused(void **state)
 {
     (void)state;
-    const char *urls[ENDPOINTS_MAX_LANES + 1];
+    const char *urls[ENDPOINTS_MAX + 1];
     struct endpoints *e = NULL;
-    for (size_t i = 0; i <= ENDPOINTS_MAX_LANES; i++)
+    for (size_t i = 0; i <= ENDPOINTS_MAX; i++)
         urls[i] = "http://a/v1";
-    struct config_provider p = {.name = "p", .endpoints = list_of(urls, ENDPOINTS_MAX_LANES + 1)};
+    struct config_provider p = {.name = "p", .endpoints = list_of(urls, ENDPOINTS_MAX + 1)};
     assert_int_equal(endpoints_create(&e, &p, &bearer, &breaker), ERR_TOO_BIG);
     assert_null(e);
 }
@@ -120,19 +120,19 @@ static void equals_take_turns_and_the_least_busy_goes_first(void **state)
     (void)state;
     struct endpoints *e = make(two_urls, 2, two_keys, 2);
     unsigned seen[4] = {0};
-    struct lane *taken[4];
+    struct endpoint *taken[4];
     for (unsigned i = 0; i < 4; i++) {
         taken[i] = endpoints_take(e, SPAN_NONE, 0);
         seen[taken[i]->index]++;
     }
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(seen[i], 1);
-    endpoints_give_back(e, taken[2], LANE_WELL, 0, 0);
+    endpoints_give_back(e, taken[2], ENDPOINT_WELL, 0, 0);
     assert_ptr_equal(endpoints_take(e, SPAN_NONE, 0), taken[2]);
     for (unsigned i = 0; i < 4; i++)
-        endpoints_give_back(e, taken[i], LANE_WELL, 0, 0);
-    struct lane *first = endpoints_take(e, SPAN_NONE, 0);
-    endpoints_give_back(e, first, LANE_WELL, 0, 0);
+        endpoints_give_back(e, taken[i], ENDPOINT_WELL, 0, 0);
+    struct endpoint *first = endpoints_take(e, SPAN_NONE, 0);
+    endpoints_give_back(e, first, ENDPOINT_WELL, 0, 0);
     assert_ptr_not_equal(endpoints_take(e, SPAN_NONE, 0), first);
     endpoints_destroy(&e);
 }
@@ -151,17 +151,17 @@ static void an_open_breaker_keeps_a_lane_out_until_its_probe(void **state)
 {
     (void)state;
     struct endpoints *e = make(two_urls, 2, two_keys, 1);
-    struct lane *bad = endpoints_lane(e, 0);
+    struct endpoint *bad = endpoints_at(e, 0);
     for (unsigned i = 0; i < 2; i++) {
-        endpoints_take_lane(e, bad, 0);
-        endpoints_give_back(e, bad, LANE_FAILED, 0, 0);
+        endpoints_take_this(e, bad, 0);
+        endpoints_give_back(e, bad, ENDPOINT_FAILED, 0, 0);
     }
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(endpoints_take(e, SPAN_NONE, 9999)->index, 1);
-    struct lane *probe = endpoints_take(e, SPAN_NONE, 10000);
+    struct endpoint *probe = endpoints_take(e, SPAN_NONE, 10000);
     assert_ptr_equal(probe, bad);
     assert_int_equal(endpoints_take(e, SPAN_NONE, 10000)->index, 1);
-    endpoints_give_back(e, probe, LANE_WELL, 0, 10000);
+    endpoints_give_back(e, probe, ENDPOINT_WELL, 0, 10000);
     assert_int_equal(bad->breaker.state, BREAKER_CLOSED);
     endpoints_destroy(&e);
 }
@@ -171,22 +171,22 @@ static void the_last_lane_is_used_even_when_open(void **state)
     (void)state;
     struct endpoints *e = make(two_urls, 1, two_keys, 1);
     for (unsigned i = 0; i < 10; i++) {
-        struct lane *lane = endpoints_take(e, SPAN_NONE, 0);
-        assert_non_null(lane);
-        endpoints_give_back(e, lane, LANE_FAILED, 0, 0);
+        struct endpoint *endpoint = endpoints_take(e, SPAN_NONE, 0);
+        assert_non_null(endpoint);
+        endpoints_give_back(e, endpoint, ENDPOINT_FAILED, 0, 0);
     }
     endpoints_destroy(&e);
 }
 
-static void a_limited_lane_rests_as_long_as_told_but_not_for_ever(void **state)
+static void a_limited_endpoint_rests_as_long_as_told_but_not_for_ever(void **state)
 {
     (void)state;
     struct endpoints *e = make(two_urls, 1, two_keys, 2);
-    struct lane *lane = endpoints_take(e, SPAN_NONE, 0);
-    endpoints_give_back(e, lane, LANE_LIMITED, 3600000, 0);
+    struct endpoint *endpoint = endpoints_take(e, SPAN_NONE, 0);
+    endpoints_give_back(e, endpoint, ENDPOINT_LIMITED, 3600000, 0);
     for (unsigned i = 0; i < 3; i++)
-        assert_ptr_not_equal(endpoints_take(e, SPAN_NONE, ENDPOINTS_MAX_REST_MS - 1), lane);
-    assert_ptr_equal(endpoints_take(e, SPAN_NONE, ENDPOINTS_MAX_REST_MS), lane);
+        assert_ptr_not_equal(endpoints_take(e, SPAN_NONE, ENDPOINTS_MAX_REST_MS - 1), endpoint);
+    assert_ptr_equal(endpoints_take(e, SPAN_NONE, ENDPOINTS_MAX_REST_MS), endpoint);
     endpoints_destroy(&e);
 }
 
@@ -194,17 +194,17 @@ static void error_classes_blame_the_lane_or_not(void **state)
 {
     static const struct {
         unsigned error_class;
-        enum lane_verdict verdict;
-    } cases[] = {{ERROR_NONE, LANE_WELL},
-                 {ERROR_UPSTREAM_BAD_REQUEST, LANE_WELL},
-                 {ERROR_UPSTREAM_CONTEXT_LENGTH, LANE_WELL},
-                 {ERROR_UPSTREAM_NOT_FOUND, LANE_WELL},
-                 {ERROR_UPSTREAM_RATE_LIMITED, LANE_LIMITED},
-                 {ERROR_UPSTREAM_AUTH, LANE_FAILED},
-                 {ERROR_UPSTREAM_OVERLOADED, LANE_FAILED},
-                 {ERROR_UPSTREAM_TIMEOUT, LANE_FAILED},
-                 {ERROR_CLIENT_GONE, LANE_UNKNOWN},
-                 {ERROR_DEADLINE, LANE_UNKNOWN}};
+        enum endpoint_verdict verdict;
+    } cases[] = {{ERROR_NONE, ENDPOINT_WELL},
+                 {ERROR_UPSTREAM_BAD_REQUEST, ENDPOINT_WELL},
+                 {ERROR_UPSTREAM_CONTEXT_LENGTH, ENDPOINT_WELL},
+                 {ERROR_UPSTREAM_NOT_FOUND, ENDPOINT_WELL},
+                 {ERROR_UPSTREAM_RATE_LIMITED, ENDPOINT_LIMITED},
+                 {ERROR_UPSTREAM_AUTH, ENDPOINT_FAILED},
+                 {ERROR_UPSTREAM_OVERLOADED, ENDPOINT_FAILED},
+                 {ERROR_UPSTREAM_TIMEOUT, ENDPOINT_FAILED},
+                 {ERROR_CLIENT_GONE, ENDPOINT_UNKNOWN},
+                 {ERROR_DEADLINE, ENDPOINT_UNKNOWN}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(endpoints_verdict(cases[i].error_class), cases[i].verdict);
@@ -223,7 +223,7 @@ int main(void)
         cmocka_unit_test(avoided_lanes_are_used_only_when_there_is_no_other),
         cmocka_unit_test(an_open_breaker_keeps_a_lane_out_until_its_probe),
         cmocka_unit_test(the_last_lane_is_used_even_when_open),
-        cmocka_unit_test(a_limited_lane_rests_as_long_as_told_but_not_for_ever),
+        cmocka_unit_test(a_limited_endpoint_rests_as_long_as_told_but_not_for_ever),
         cmocka_unit_test(error_classes_blame_the_lane_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

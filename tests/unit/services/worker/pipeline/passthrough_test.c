@@ -5,10 +5,10 @@
 #include <cmocka.h>
 
 #include "services/worker/pipeline/synthesize.h"
-#include "unit/services/worker/call_driver.h"
+#include "unit/services/worker/pipeline_driver.h"
 
 /* A provider that speaks everything, and maps an error by its own `class` member or its status. */
-static void map_error(struct provider_call *pc, unsigned status,
+static void map_error(struct conversion *pc, unsigned status,
                       const struct upstream_headers *headers, struct span body,
                       struct fault *fault_out)
 {
@@ -198,17 +198,18 @@ static void a_hosts_quirks_are_spliced_too(void **state)
 {
     (void)state;
     static const char *quirks[] = {"no_stream_options", "max_tokens", "no_parallel_tool_calls"};
-    static const struct config_provider host = {.quirks = {quirks, 3}};
+    static const struct config_provider provider_config = {.quirks = {quirks, 3}};
     struct driver d;
     init(&d, API_OPENAI_CHAT);
-    d.spec.host = &host;
+    d.spec.provider_config = &provider_config;
     assert_int_equal(
         driver_start(&d,
                      "{\"stream_options\":{\"include_usage\":true},\"model\":\"m\",\"stream\":true,"
                      "\"max_completion_tokens\":9,\"parallel_tool_calls\":false}"),
         OK);
     expect_request(&d, "{\"model\":\"m\",\"stream\":true,\"max_tokens\":9}");
-    assert_true(span_is(call_result(d.call)->headers, "x-tollgate-dropped: stream_options\n"));
+    assert_true(
+        span_is(pipeline_result(d.pipeline)->headers, "x-tollgate-dropped: stream_options\n"));
     driver_done(&d);
 }
 
@@ -326,9 +327,9 @@ static void a_whole_answer_comes_back_byte_for_byte_and_is_metered(void **state)
     init(&d, API_OPENAI_CHAT);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
     driver_answer(&d, 0, 200, JSON_TYPE, body);
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_is(&d, body));
-    const struct call_result *r = call_result(d.call);
+    const struct pipeline_result *r = pipeline_result(d.pipeline);
     assert_int_equal(r->status, 200);
     assert_int_equal(r->usage.input, 12);
     assert_int_equal(r->usage.cached, 4);
@@ -381,9 +382,9 @@ static void usage_is_read_in_every_protocol(void **state)
         init(&d, cases[i].api);
         assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
         driver_answer(&d, 0, 200, JSON_TYPE, cases[i].body);
-        assert_int_equal(call_state(d.call), CALL_DONE);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
         assert_true(driver_output_is(&d, cases[i].body));
-        const struct call_result *r = call_result(d.call);
+        const struct pipeline_result *r = pipeline_result(d.pipeline);
         assert_int_equal(r->usage.input, cases[i].input);
         assert_int_equal(r->usage.cached, cases[i].cached);
         assert_int_equal(r->usage.cache_write, cases[i].cache_write);
@@ -402,7 +403,7 @@ static void missing_usage_is_estimated_and_marked(void **state)
     assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
     driver_answer(&d, 0, 200, JSON_TYPE,
                   "{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":\"12345\"}}]}");
-    const struct call_result *r = call_result(d.call);
+    const struct pipeline_result *r = pipeline_result(d.pipeline);
     assert_true(r->estimated);
     assert_int_equal(r->usage.input, 17);
     assert_int_equal(r->usage.output, 2);
@@ -419,11 +420,11 @@ static void an_answer_that_is_none_is_a_protocol_error(void **state)
         init(&d, API_OPENAI_CHAT);
         assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
         driver_answer(&d, 0, 200, "content-type: text/html\n", bodies[i]);
-        assert_int_equal(call_state(d.call), CALL_FAILED);
-        assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
-        assert_int_equal(call_result(d.call)->status, 502);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+        assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
+        assert_int_equal(pipeline_result(d.pipeline)->status, 502);
         assert_int_equal(d.output.len, 0);
-        assert_int_equal(call_result(d.call)->usage.input, 0);
+        assert_int_equal(pipeline_result(d.pipeline)->usage.input, 0);
         driver_done(&d);
     }
 }
@@ -435,7 +436,7 @@ static void bytes_that_are_not_utf8_are_mended(void **state)
     init(&d, API_OPENAI_CHAT);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
     driver_answer(&d, 0, 200, JSON_TYPE, "{\"choices\":[],\"x\":\"a\xff\"}");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_is(&d, "{\"choices\":[],\"x\":\"a\xef\xbf\xbd\"}"));
     driver_done(&d);
 }
@@ -447,13 +448,13 @@ static void errors_keep_status_and_retry_after(void **state)
     init(&d, API_OPENAI_CHAT);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"stream\":true}"), OK);
     driver_answer(&d, 0, 429, "retry-after: 7\n", "{\"error\":{\"message\":\"slow\"}}");
-    const struct fault *f = call_fault(d.call);
-    assert_int_equal(call_state(d.call), CALL_FAILED);
+    const struct fault *f = pipeline_fault(d.pipeline);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
     assert_int_equal(f->error_class, ERROR_UPSTREAM_RATE_LIMITED);
     assert_int_equal(f->retry_after_ms, 7000);
     assert_int_equal(f->upstream_status, 429);
     assert_true(span_is(f->message, "slow"));
-    assert_int_equal(call_result(d.call)->status, 429);
+    assert_int_equal(pipeline_result(d.pipeline)->status, 429);
     driver_done(&d);
 }
 
@@ -472,7 +473,7 @@ static void an_error_in_a_200_is_an_error(void **state)
         init(&d, i == 3 ? API_ANTHROPIC_MESSAGES : API_OPENAI_CHAT);
         assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
         driver_answer(&d, 0, 200, JSON_TYPE, bodies[i]);
-        assert_int_equal(call_state(d.call), CALL_FAILED);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
         driver_done(&d);
     }
 }
@@ -487,8 +488,8 @@ static void answers_have_bounds(void **state)
     driver_head(&d, 0, 200, JSON_TYPE);
     for (int i = 0; i < 11; i++)
         driver_text(&d, 0, "          ");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
 
     init(&d, API_OPENAI_CHAT);
@@ -499,7 +500,7 @@ static void answers_have_bounds(void **state)
     driver_bytes(&d, 0, span_of(much, sizeof much));
     driver_bytes(&d, 0, span_of(much, sizeof much));
     driver_end(&d, 0);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_ERROR);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_ERROR);
     driver_done(&d);
 }
 
@@ -510,7 +511,7 @@ static void a_compressed_answer_is_refused(void **state)
     init(&d, API_OPENAI_CHAT);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
     driver_head(&d, 0, 200, "content-type: application/json\ncontent-encoding: gzip\n");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
 }
 
@@ -521,8 +522,8 @@ static void transport_failures_keep_their_class(void **state)
     init(&d, API_OPENAI_CHAT);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
     driver_fail(&d, 0, ERROR_UPSTREAM_CONNECT_TIMEOUT);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CONNECT_TIMEOUT);
-    assert_int_equal(call_result(d.call)->status, 504);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_CONNECT_TIMEOUT);
+    assert_int_equal(pipeline_result(d.pipeline)->status, 504);
     driver_done(&d);
 }
 
@@ -560,10 +561,10 @@ static void a_stream_comes_back_byte_for_byte(void **state)
         for (size_t at = 0; at < sizeof stream - 1; at += step)
             driver_bytes(&d, 0, span_first(span_of(stream + at, sizeof stream - 1 - at), step));
         driver_end(&d, 0);
-        assert_int_equal(call_state(d.call), CALL_DONE);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
         assert_true(driver_output_is(&d, stream));
-        assert_int_equal(call_result(d.call)->usage.output, 4);
-        assert_int_equal(call_result(d.call)->usage.input, 3);
+        assert_int_equal(pipeline_result(d.pipeline)->usage.output, 4);
+        assert_int_equal(pipeline_result(d.pipeline)->usage.input, 3);
         driver_done(&d);
     }
 }
@@ -584,14 +585,14 @@ static void usage_only_we_asked_for_is_hidden_again(void **state)
     driver_text(&d, 0,
                 "data: {\"choices\":[],\n"
                 "data: \"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\n" DONE);
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_is(
         &d, "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n"
             "id: 4\r\ndata: "
             "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\r\n\r\n" DONE));
-    assert_int_equal(call_result(d.call)->usage.input, 3);
-    assert_int_equal(call_result(d.call)->usage.output, 4);
-    assert_false(call_result(d.call)->estimated);
+    assert_int_equal(pipeline_result(d.pipeline)->usage.input, 3);
+    assert_int_equal(pipeline_result(d.pipeline)->usage.output, 4);
+    assert_false(pipeline_result(d.pipeline)->estimated);
     driver_done(&d);
 }
 
@@ -611,12 +612,12 @@ static void nothing_is_committed_before_the_first_content(void **state)
 {
     (void)state;
     struct driver d = streaming(API_OPENAI_CHAT, asked);
-    assert_true(call_is_stream(d.call));
+    assert_true(pipeline_is_stream(d.pipeline));
     driver_text(&d, 0, ROLE);
-    assert_false(call_committed(d.call));
+    assert_false(pipeline_committed(d.pipeline));
     assert_int_equal(d.output.len, 0);
     driver_text(&d, 0, HI);
-    assert_true(call_committed(d.call));
+    assert_true(pipeline_committed(d.pipeline));
     assert_true(driver_output_is(&d, ROLE HI));
     driver_done(&d);
 }
@@ -628,7 +629,7 @@ static void after_ten_seconds_it_is_committed_anyway(void **state)
     assert_int_equal(d.wait_ms, 10000);
     driver_text(&d, 0, ROLE);
     driver_timer(&d, 10123);
-    assert_true(call_committed(d.call));
+    assert_true(pipeline_committed(d.pipeline));
     assert_true(driver_output_is(&d, ROLE));
     assert_int_equal(d.wait_ms, 0);
     driver_done(&d);
@@ -640,11 +641,11 @@ static void an_error_before_content_has_a_status_of_its_own(void **state)
     (void)state;
     struct driver d = streaming(API_OPENAI_CHAT, asked);
     driver_text(&d, 0, ROLE "data: {\"error\":{\"message\":\"x\",\"class\":36}}\n\n");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_false(call_committed(d.call));
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_false(pipeline_committed(d.pipeline));
     assert_int_equal(d.output.len, 0);
-    assert_int_equal(call_output(d.call)->len, 0);
-    assert_int_equal(call_fault(d.call)->error_class, 36);
+    assert_int_equal(pipeline_output(d.pipeline)->len, 0);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, 36);
     driver_done(&d);
 }
 
@@ -653,11 +654,12 @@ static void an_error_in_mid_stream_leaves_what_was_said(void **state)
     (void)state;
     struct driver d = streaming(API_OPENAI_CHAT, asked);
     driver_text(&d, 0, ROLE HI "event: error\ndata: {\"message\":\"x\"}\n\n" HI DONE);
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_true(call_committed(d.call));
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_true(pipeline_committed(d.pipeline));
     driver_pump(&d);
-    assert_true(span_is(buf_span(call_output(d.call)), "") || driver_output_is(&d, ROLE HI));
-    assert_true(call_result(d.call)->estimated);
+    assert_true(span_is(buf_span(pipeline_output(d.pipeline)), "") ||
+                driver_output_is(&d, ROLE HI));
+    assert_true(pipeline_result(d.pipeline)->estimated);
     driver_done(&d);
 }
 
@@ -700,11 +702,11 @@ static void the_end_of_a_stream_decides_whether_it_was_whole(void **state)
         driver_text(&d, 0, cases[i].stream);
         driver_end(&d, 0);
         if (cases[i].output) {
-            assert_int_equal(call_state(d.call), CALL_DONE);
+            assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
             assert_true(driver_output_is(&d, cases[i].output));
         } else {
-            assert_int_equal(call_state(d.call), CALL_FAILED);
-            assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+            assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+            assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_CLOSED);
         }
         driver_done(&d);
     }
@@ -716,13 +718,13 @@ static void a_connection_lost_behind_the_finish_costs_nothing(void **state)
     struct driver d = streaming(API_OPENAI_CHAT, asked);
     driver_text(&d, 0, HI FINISH);
     driver_fail(&d, 0, ERROR_UPSTREAM_RESET);
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     driver_done(&d);
     d = streaming(API_OPENAI_CHAT, asked);
     driver_text(&d, 0, HI);
     driver_fail(&d, 0, ERROR_UPSTREAM_TIMEOUT);
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_TIMEOUT);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_TIMEOUT);
     driver_done(&d);
 }
 
@@ -732,8 +734,8 @@ static void a_broken_event_is_not_skipped(void **state)
     (void)state;
     struct driver d = streaming(API_OPENAI_CHAT, asked);
     driver_text(&d, 0, HI "data: {\"choices\":[{\"del\n\n");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
 }
 
@@ -743,7 +745,7 @@ static void a_stream_with_a_broken_character_lives_on(void **state)
     struct driver d = streaming(API_OPENAI_CHAT, asked);
     driver_text(&d, 0,
                 "data: {\"choices\":[{\"delta\":{\"content\":\"a\xf0\x9f\"}}]}\n\n" FINISH DONE);
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_has(&d, "a\xef\xbf\xbd"));
     driver_done(&d);
 }
@@ -756,14 +758,14 @@ static void anthropic_usage_is_merged_over_its_events(void **state)
         &d, 0,
         "data: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"claude-x\","
         "\"usage\":{\"input_tokens\":3602,\"output_tokens\":1}}}\n\n");
-    assert_false(call_committed(d.call));
+    assert_false(pipeline_committed(d.pipeline));
     driver_text(&d, 0, "data: {\"type\":\"ping\"}\n\n");
-    assert_false(call_committed(d.call));
+    assert_false(pipeline_committed(d.pipeline));
     driver_text(&d, 0,
                 "data: "
                 "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":"
                 "\"text\",\"text\":\"\"}}\n\n");
-    assert_true(call_committed(d.call));
+    assert_true(pipeline_committed(d.pipeline));
     driver_text(&d, 0,
                 "data: "
                 "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":null},\"usage\":{\"output_"
@@ -773,8 +775,8 @@ static void anthropic_usage_is_merged_over_its_events(void **state)
                 "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{"
                 "\"output_tokens\":9}}\n\n");
     driver_text(&d, 0, "data: {\"type\":\"message_stop\"}\n\n");
-    assert_int_equal(call_state(d.call), CALL_DONE);
-    const struct call_result *r = call_result(d.call);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+    const struct pipeline_result *r = pipeline_result(d.pipeline);
     assert_int_equal(r->usage.input, 3652);
     assert_int_equal(r->usage.cached, 50);
     assert_int_equal(r->usage.output, 9);
@@ -793,8 +795,8 @@ static void a_cut_anthropic_stream_is_charged_by_its_text(void **state)
                 "\"output_tokens\":1}}}\n\n"
                 "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
                 "\"text_delta\",\"text\":\"0123456789abcdef\"}}\n\n");
-    call_cancel(d.call);
-    const struct call_result *r = call_result(d.call);
+    pipeline_cancel(d.pipeline);
+    const struct pipeline_result *r = pipeline_result(d.pipeline);
     assert_int_equal(r->usage.input, 7);
     assert_int_equal(r->usage.output, 4);
     assert_true(r->estimated);
@@ -816,14 +818,14 @@ static void responses_end_without_done_and_are_metered_by_their_last_event(void 
                                "\"usage\":{\"input_tokens\":5,\"output_tokens\":6}}}\n\n";
     struct driver d = streaming(API_OPENAI_RESPONSES, "{\"model\":\"m\",\"stream\":true}");
     driver_text(&d, 0, created);
-    assert_false(call_committed(d.call));
+    assert_false(pipeline_committed(d.pipeline));
     driver_text(&d, 0, delta);
     driver_text(&d, 0, done);
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_has(&d, created));
     assert_false(driver_output_has(&d, "[DONE]"));
-    assert_int_equal(call_result(d.call)->usage.output, 6);
-    assert_true(span_is(call_result(d.call)->upstream_id, "resp_1"));
+    assert_int_equal(pipeline_result(d.pipeline)->usage.output, 6);
+    assert_true(span_is(pipeline_result(d.pipeline)->upstream_id, "resp_1"));
     driver_done(&d);
 }
 
@@ -835,13 +837,13 @@ static void a_failed_response_is_a_failure_first_and_an_event_later(void **state
                                  "\"message\":\"no\",\"class\":30}}}\n\n";
     struct driver d = streaming(API_OPENAI_RESPONSES, "{\"model\":\"m\",\"stream\":true}");
     driver_text(&d, 0, failed);
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_int_equal(call_fault(d.call)->error_class, 30);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, 30);
     driver_done(&d);
     d = streaming(API_OPENAI_RESPONSES, "{\"model\":\"m\",\"stream\":true}");
     driver_text(&d, 0, "data: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\n");
     driver_text(&d, 0, failed);
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_has(&d, failed));
     driver_done(&d);
 }
@@ -869,7 +871,7 @@ static void stored_responses_are_read_deleted_and_cancelled_by_id(void **state)
         assert_string_equal(d.sent[0]->method, cases[i].method);
         assert_true(span_is(d.sent[0]->path, cases[i].path));
         assert_true(span_is(d.sent[0]->body, cases[i].body));
-        assert_int_equal(call_is_stream(d.call), cases[i].stream);
+        assert_int_equal(pipeline_is_stream(d.pipeline), cases[i].stream);
         driver_done(&d);
     }
 }
@@ -964,7 +966,7 @@ static void json_for_a_stream_becomes_a_stream(void **state)
         init(&d, cases[i].api);
         assert_int_equal(driver_start(&d, cases[i].request), OK);
         driver_answer(&d, 0, 200, JSON_TYPE, cases[i].body);
-        assert_int_equal(call_state(d.call), CALL_DONE);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
         if (!driver_output_is(&d, cases[i].stream))
             fail_msg("case %zu:\n%.*s", i, SPAN_ARG(buf_span(&d.output)));
         driver_done(&d);
@@ -988,8 +990,8 @@ static void json_that_is_no_answer_becomes_no_stream(void **state)
         init(&d, cases[i].api);
         assert_int_equal(driver_start(&d, not_asked), OK);
         driver_answer(&d, 0, 200, JSON_TYPE, cases[i].body);
-        assert_int_equal(call_state(d.call), CALL_FAILED);
-        assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+        assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
         driver_done(&d);
     }
 }
@@ -1008,7 +1010,7 @@ static void every_block_of_a_message_finds_its_way_into_a_stream(void **state)
                   "\"n\",\"input\":{}},{\"type\":\"web_search_tool_result\",\"content\":[ 1, 2 "
                   "]}],\"stop_reason\":"
                   "\"end_turn\",\"stop_details\":null}");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(
         driver_output_has(&d, "\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\""));
     assert_true(driver_output_has(&d, "{\"type\":\"thinking_delta\",\"thinking\":\"t\"}"));
@@ -1061,7 +1063,7 @@ static void choices_beyond_all_bounds_are_not_counted(void **state)
         "{\"index\":127,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":-4}}"
         "\n\n");
     driver_end(&d, 0);
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     driver_done(&d);
 }
 
@@ -1071,7 +1073,7 @@ static void an_empty_finish_reason_is_none(void **state)
     struct driver d = streaming(API_OPENAI_CHAT, asked);
     driver_text(&d, 0, CHUNK("{\"content\":\"a\"},\"finish_reason\":\"\""));
     driver_end(&d, 0);
-    assert_int_equal(call_state(d.call), CALL_FAILED);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
     driver_done(&d);
 }
 
@@ -1082,20 +1084,20 @@ static void events_may_have_their_type_in_the_name_only(void **state)
     driver_text(&d, 0,
                 "event: content_block_delta\ndata: {\"delta\":{\"text\":\"a\"}}\n\nevent: "
                 "message_stop\ndata: {}\n\n");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     driver_done(&d);
     d = streaming(API_OPENAI_RESPONSES, not_asked);
     driver_text(&d, 0,
                 "event: response.queued\ndata: {}\n\nevent: response.cancelled\ndata: {}\n\n");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     driver_done(&d);
     d = streaming(API_OPENAI_RESPONSES, not_asked);
     driver_text(&d, 0, "event: response.incomplete\ndata: {\"response\":{}}\n\n");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     driver_done(&d);
     d = streaming(API_OPENAI_RESPONSES, not_asked);
     driver_text(&d, 0, "event: response.failed\ndata: {\"response\":{}}\n\n");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
     driver_done(&d);
 }
 
@@ -1107,12 +1109,12 @@ static void a_stream_nobody_asked_for_is_refused(void **state)
     assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
     driver_text(&d, 0, "bytes before any head");
     driver_stream_head(&d, 0);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
     init(&d, API_OPENAI_CHAT);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
     driver_end(&d, 0);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_CLOSED);
     driver_done(&d);
 }
 
@@ -1133,10 +1135,10 @@ static void a_protocol_without_streams_gives_none(void **state)
         struct driver d;
         init(&d, cases[i].api);
         assert_int_equal(driver_start(&d, cases[i].body), OK);
-        assert_false(call_is_stream(d.call));
+        assert_false(pipeline_is_stream(d.pipeline));
         expect_request(&d, cases[i].body);
         driver_answer(&d, 0, 200, JSON_TYPE, cases[i].answer);
-        assert_int_equal(call_state(d.call), CALL_DONE);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
         assert_true(driver_output_is(&d, cases[i].answer));
         driver_done(&d);
     }
@@ -1147,7 +1149,7 @@ static void an_event_that_is_no_object_is_a_protocol_error(void **state)
     (void)state;
     struct driver d = streaming(API_OPENAI_CHAT, asked);
     driver_text(&d, 0, HI "data: [1]\n\n");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
 }
 
@@ -1158,15 +1160,15 @@ static void only_2xx_and_plain_bytes_are_answers(void **state)
     init(&d, API_OPENAI_CHAT);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
     driver_answer(&d, 0, 199, JSON_TYPE, "{}");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_ERROR);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_ERROR);
     driver_done(&d);
     init(&d, API_OPENAI_EMBEDDINGS);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
     driver_answer(&d, 0, 200, "content-encoding: Identity\n" JSON_TYPE,
                   "{\"data\":[],\"usage\":{\"total_tokens\":3}}");
-    assert_int_equal(call_state(d.call), CALL_DONE);
-    assert_int_equal(call_result(d.call)->usage.output, 0);
-    assert_true(call_result(d.call)->estimated);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+    assert_int_equal(pipeline_result(d.pipeline)->usage.output, 0);
+    assert_true(pipeline_result(d.pipeline)->estimated);
     driver_done(&d);
 }
 
@@ -1234,8 +1236,8 @@ static void a_deleted_response_may_have_no_body(void **state)
     d.spec.method = SPAN("DELETE");
     assert_int_equal(driver_start(&d, ""), OK);
     driver_answer(&d, 0, 204, "", "");
-    assert_int_equal(call_state(d.call), CALL_DONE);
-    assert_int_equal(call_result(d.call)->status, 204);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+    assert_int_equal(pipeline_result(d.pipeline)->status, 204);
     driver_done(&d);
 }
 
@@ -1245,7 +1247,7 @@ static void an_error_event_of_responses_is_a_failure(void **state)
     struct driver d = streaming(API_OPENAI_RESPONSES, not_asked);
     driver_text(&d, 0,
                 "event: error\ndata: {\"type\":\"error\",\"code\":\"x\",\"message\":\"m\"}\n\n");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
     driver_done(&d);
 }
 
@@ -1256,12 +1258,12 @@ static void a_client_that_leaves_ends_the_call(void **state)
     (void)state;
     struct driver d = streaming(API_OPENAI_CHAT, asked);
     driver_text(&d, 0, HI);
-    call_cancel(d.call);
+    pipeline_cancel(d.pipeline);
     driver_pump(&d);
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_CLIENT_GONE);
-    assert_int_equal(call_result(d.call)->status, 499);
-    assert_true(call_result(d.call)->estimated);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_CLIENT_GONE);
+    assert_int_equal(pipeline_result(d.pipeline)->status, 499);
+    assert_true(pipeline_result(d.pipeline)->estimated);
     assert_int_equal(d.sent_count, 1);
     driver_text(&d, 0, HI);
     assert_true(driver_output_is(&d, HI));
@@ -1276,9 +1278,9 @@ static void a_stream_that_outgrows_its_reader_is_ended(void **state)
     d.spec.max_response = 1;
     assert_int_equal(driver_start(&d, asked), OK);
     driver_stream_head(&d, 0);
-    for (size_t i = 0; i < 20000 && call_state(d.call) == CALL_RUNNING; i++)
-        call_on_bytes(d.call, d.sent[0], SPAN(HI)); /* nobody takes the output */
-    assert_int_equal(call_state(d.call), CALL_FAILED);
+    for (size_t i = 0; i < 20000 && pipeline_state(d.pipeline) == PIPELINE_RUNNING; i++)
+        pipeline_on_bytes(d.pipeline, d.sent[0], SPAN(HI)); /* nobody takes the output */
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
     driver_done(&d);
 }
 

@@ -4,18 +4,18 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "unit/services/worker/call_driver.h"
+#include "unit/services/worker/pipeline_driver.h"
 
 /* ---- a provider that does what its upstream says, word by word ---- */
 
-static struct exchange *new_exchange(struct provider_call *pc, const char *method, const char *path)
+static struct transfer *new_transfer(struct conversion *pc, const char *method, const char *path)
 {
-    struct exchange *x = ARENA_NEW(pc->arena, struct exchange);
-    *x = (struct exchange){.method = method, .path = span_str(path)};
+    struct transfer *x = ARENA_NEW(pc->arena, struct transfer);
+    *x = (struct transfer){.method = method, .path = span_str(path)};
     return x;
 }
 
-static enum err build_request(struct provider_call *pc, struct fault *fault_out)
+static enum err build_request(struct conversion *pc, struct fault *fault_out)
 {
     const struct neutral_request *r = pc->request;
     if (r->seed_json.len)
@@ -26,7 +26,7 @@ static enum err build_request(struct provider_call *pc, struct fault *fault_out)
         fault_out->param = SPAN("n");
         return ERR_INVALID;
     }
-    pc->next = new_exchange(pc, "POST", "/ask");
+    pc->next = new_transfer(pc, "POST", "/ask");
     pc->next->expects_stream = r->stream;
     struct span prompt = r->turn_count ? r->turns[0].parts.items[0].text : SPAN_NONE;
     if (span_is(prompt, "bad"))
@@ -43,12 +43,12 @@ static uint64_t number(struct span s)
     return span_to_u64(s, &v) ? v : 0;
 }
 
-static void emit(struct provider_call *pc, struct neutral_event e)
+static void emit(struct conversion *pc, struct neutral_event e)
 {
     pc->emit(pc->emit_ctx, &e);
 }
 
-static enum err do_word(struct provider_call *pc, struct span word)
+static enum err do_word(struct conversion *pc, struct span word)
 {
     struct span arg = word;
     struct span verb = span_cut(&arg, ':');
@@ -83,15 +83,15 @@ static enum err do_word(struct provider_call *pc, struct span word)
     else if (span_is(verb, "refuse"))
         emit(pc, (struct neutral_event){.kind = EVENT_REFUSAL, .text = arg, .usage = USAGE_NONE});
     else if (span_is(verb, "detach")) {
-        pc->next = new_exchange(pc, "POST", "/aside");
+        pc->next = new_transfer(pc, "POST", "/aside");
         pc->next->detached = true;
     } else if (span_is(verb, "follow")) {
-        pc->next = new_exchange(pc, "GET", "/follow");
+        pc->next = new_transfer(pc, "GET", "/follow");
         pc->next->repeatable = pc->next->expects_stream = true;
     } else if (span_is(verb, "full"))
         return ERR_NOMEM;
     else if (span_is(verb, "look")) {
-        pc->next = new_exchange(pc, "GET", "/look");
+        pc->next = new_transfer(pc, "GET", "/look");
         pc->next->repeatable = true;
     } else if (span_is(verb, "wait"))
         pc->wait_ms = number(arg);
@@ -100,7 +100,7 @@ static enum err do_word(struct provider_call *pc, struct span word)
     return OK;
 }
 
-static enum err do_words(struct provider_call *pc, struct span words)
+static enum err do_words(struct conversion *pc, struct span words)
 {
     enum err e = OK;
     while (words.len && e == OK)
@@ -108,20 +108,20 @@ static enum err do_words(struct provider_call *pc, struct span words)
     return e;
 }
 
-static enum err parse_response(struct provider_call *pc, const struct exchange *x, struct span body)
+static enum err parse_response(struct conversion *pc, const struct transfer *x, struct span body)
 {
     (void)x;
     return do_words(pc, body);
 }
 
-static enum err parse_event(struct provider_call *pc, const struct exchange *x,
+static enum err parse_event(struct conversion *pc, const struct transfer *x,
                             const struct sse_event *e)
 {
     (void)x;
     return do_words(pc, e->data);
 }
 
-static enum err parse_end(struct provider_call *pc, const struct exchange *x)
+static enum err parse_end(struct conversion *pc, const struct transfer *x)
 {
     (void)x;
     emit(pc, (struct neutral_event){
@@ -130,7 +130,7 @@ static enum err parse_end(struct provider_call *pc, const struct exchange *x)
     return OK;
 }
 
-static void map_error(struct provider_call *pc, unsigned status,
+static void map_error(struct conversion *pc, unsigned status,
                       const struct upstream_headers *headers, struct span body,
                       struct fault *fault_out)
 {
@@ -140,7 +140,7 @@ static void map_error(struct provider_call *pc, unsigned status,
     fault_out->message = body;
 }
 
-static enum err on_timer(struct provider_call *pc)
+static enum err on_timer(struct conversion *pc)
 {
     if (pc->waited_ms > 60000) {
         emit(pc, (struct neutral_event){
@@ -148,14 +148,14 @@ static enum err on_timer(struct provider_call *pc)
                      .fault = {.error_class = ERROR_DEADLINE, .message = SPAN("too long")}});
         return OK;
     }
-    pc->next = new_exchange(pc, "GET", "/poll");
+    pc->next = new_transfer(pc, "GET", "/poll");
     pc->next->repeatable = true;
     return OK;
 }
 
-static void cancel(struct provider_call *pc)
+static void cancel(struct conversion *pc)
 {
-    pc->next = new_exchange(pc, "POST", "/cancel");
+    pc->next = new_transfer(pc, "POST", "/cancel");
     pc->next->detached = true;
 }
 
@@ -186,7 +186,7 @@ static struct driver started(enum api api, const char *body)
     return d;
 }
 
-/* ---- one lane ---- */
+/* ---- one part ---- */
 
 static void a_whole_answer_is_translated_and_metered(void **state)
 {
@@ -194,10 +194,10 @@ static void a_whole_answer_is_translated_and_metered(void **state)
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"seed\":7,\"foo\":1}");
     assert_int_equal(d.sent_count, 1);
     driver_answer(&d, 0, 200, PLAIN, "start:abc text:Hello in:11 out:2 stop end");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_has(&d, "\"content\":\"Hello\""));
     assert_true(driver_output_has(&d, "\"prompt_tokens\":11"));
-    const struct call_result *r = call_result(d.call);
+    const struct pipeline_result *r = pipeline_result(d.pipeline);
     assert_int_equal(r->usage.input, 11);
     assert_int_equal(r->usage.output, 2);
     assert_false(r->estimated);
@@ -215,10 +215,10 @@ static void an_upstream_stream_is_assembled_for_a_unary_client(void **state)
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
     driver_stream_head(&d, 0);
     driver_text(&d, 0, "data: start:abc text:Hel\n\ndata: text:lo in:1 out:1\n\n");
-    assert_false(call_committed(d.call));
-    assert_int_equal(call_output(d.call)->len, 0);
+    assert_false(pipeline_committed(d.pipeline));
+    assert_int_equal(pipeline_output(d.pipeline)->len, 0);
     driver_text(&d, 0, "data: stop end\n\n");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_has(&d, "\"content\":\"Hello\""));
     driver_done(&d);
 }
@@ -231,7 +231,7 @@ static void a_whole_answer_to_a_stream_request_becomes_a_stream(void **state)
         started(API_OPENAI_CHAT,
                 "{" MESSAGES ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}");
     driver_answer(&d, 0, 200, PLAIN, "start:abc text:Hello in:11 out:2 stop end");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_has(&d, "\"delta\":{\"content\":\"Hello\"}"));
     assert_true(driver_output_has(&d, "\"prompt_tokens\":11"));
     assert_true(span_ends(buf_span(&d.output), "data: [DONE]\n\n"));
@@ -247,13 +247,13 @@ static void a_stream_is_committed_by_its_first_content(void **state)
     driver_stream_head(&d, 0);
     assert_int_equal(d.wait_ms, 10000);
     driver_text(&d, 0, "data: start:abc\n\ndata: ping\n\ndata: in:4\n\n");
-    assert_false(call_committed(d.call));
+    assert_false(pipeline_committed(d.pipeline));
     driver_text(&d, 0, "data: text:Hi\n\n");
-    assert_true(call_committed(d.call));
+    assert_true(pipeline_committed(d.pipeline));
     assert_true(driver_output_has(&d, "event: message_start\n"));
     assert_true(driver_output_has(&d, "\"text\":\"Hi\""));
     driver_text(&d, 0, "data: stop out:1\n\ndata: end\n\n");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_has(&d, "event: message_stop\n"));
     driver_done(&d);
 }
@@ -264,16 +264,16 @@ static void an_error_before_content_forgets_what_was_written(void **state)
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"stream\":true}");
     driver_stream_head(&d, 0);
     driver_text(&d, 0, "data: start:abc\n\ndata: error:full\n\n");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_int_equal(call_output(d.call)->len, 0);
-    assert_false(call_committed(d.call));
-    assert_int_equal(call_result(d.call)->status, 503);
-    assert_true(span_is(call_fault(d.call)->message, "full"));
-    assert_int_equal(call_result(d.call)->usage.input, 0);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(pipeline_output(d.pipeline)->len, 0);
+    assert_false(pipeline_committed(d.pipeline));
+    assert_int_equal(pipeline_result(d.pipeline)->status, 503);
+    assert_true(span_is(pipeline_fault(d.pipeline)->message, "full"));
+    assert_int_equal(pipeline_result(d.pipeline)->usage.input, 0);
     driver_done(&d);
     d = started(API_ANTHROPIC_MESSAGES, "{" MESSAGES ",\"max_tokens\":9}");
     driver_answer(&d, 0, 200, PLAIN, "start:abc text:half error:full");
-    assert_int_equal(call_result(d.call)->status, 529);
+    assert_int_equal(pipeline_result(d.pipeline)->status, 529);
     driver_done(&d);
 }
 
@@ -284,8 +284,8 @@ static void an_error_in_mid_stream_leaves_no_end_mark(void **state)
     driver_stream_head(&d, 0);
     driver_text(&d, 0,
                 "data: start:abc text:Hi\n\ndata: error:full\n\ndata: text:more stop end\n\n");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_true(call_committed(d.call));
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_true(pipeline_committed(d.pipeline));
     assert_false(driver_output_has(&d, "[DONE]"));
     assert_false(driver_output_has(&d, "more"));
     driver_done(&d);
@@ -298,13 +298,13 @@ static void a_cut_stream_is_for_the_provider_to_judge(void **state)
     driver_stream_head(&d, 0);
     driver_text(&d, 0, "data: start:abc text:Hi\n\n");
     driver_end(&d, 0);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_CLOSED);
     driver_done(&d);
     d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"stream\":true}");
     driver_stream_head(&d, 0);
     driver_text(&d, 0, "data: start:abc text:Hi\n\n");
     driver_fail(&d, 0, ERROR_UPSTREAM_TIMEOUT);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_TIMEOUT);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_TIMEOUT);
     driver_done(&d);
 }
 
@@ -313,7 +313,7 @@ static void an_answer_that_never_ends_its_events_is_cut(void **state)
     (void)state;
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
     driver_answer(&d, 0, 200, PLAIN, "start:abc text:Hi");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_CLOSED);
     driver_done(&d);
 }
 
@@ -322,7 +322,7 @@ static void nonsense_is_a_protocol_error(void **state)
     (void)state;
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
     driver_answer(&d, 0, 200, PLAIN, "<html>");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
 }
 
@@ -331,9 +331,9 @@ static void a_status_is_mapped_by_the_provider(void **state)
     (void)state;
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
     driver_answer(&d, 0, 400, PLAIN, "bad");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_BAD_REQUEST);
-    assert_int_equal(call_fault(d.call)->upstream_status, 400);
-    assert_true(span_is(call_fault(d.call)->message, "bad"));
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_BAD_REQUEST);
+    assert_int_equal(pipeline_fault(d.pipeline)->upstream_status, 400);
+    assert_true(span_is(pipeline_fault(d.pipeline)->message, "bad"));
     driver_done(&d);
 }
 
@@ -368,21 +368,21 @@ static void usage_that_never_came_is_estimated(void **state)
     driver_answer(&d, 0, 200, PLAIN, "start:abc text:Hello stop end");
     assert_true(driver_output_has(&d, "\"prompt_tokens\":21"));
     assert_true(driver_output_has(&d, "\"completion_tokens\":2"));
-    const struct call_result *r = call_result(d.call);
+    const struct pipeline_result *r = pipeline_result(d.pipeline);
     assert_true(r->estimated);
     assert_int_equal(r->usage.output, 2);
     assert_true(span_is(r->headers, "x-tollgate-usage: estimated\n"));
     driver_done(&d);
 }
 
-/* ---- several exchanges ---- */
+/* ---- several transfers ---- */
 
 static void a_provider_may_poll(void **state)
 {
     (void)state;
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
     driver_answer(&d, 0, 201, PLAIN, "start:abc wait:250");
-    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
     assert_int_equal(d.wait_ms, 250);
     driver_timer(&d, 300);
     assert_int_equal(d.sent_count, 2);
@@ -392,7 +392,7 @@ static void a_provider_may_poll(void **state)
     assert_int_equal(d.wait_ms, 500);
     driver_timer(&d, 800);
     driver_answer(&d, 2, 200, PLAIN, "text:Hi stop end");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     driver_done(&d);
 }
 
@@ -402,7 +402,7 @@ static void polling_sees_how_long_it_has_waited(void **state)
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
     driver_answer(&d, 0, 201, PLAIN, "wait:250");
     driver_timer(&d, 60001);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_DEADLINE);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_DEADLINE);
     driver_done(&d);
 }
 
@@ -413,7 +413,7 @@ static void a_look_that_fails_is_repeated_three_times(void **state)
     driver_answer(&d, 0, 201, PLAIN, "wait:250");
     driver_timer(&d, 250);
     driver_answer(&d, 1, 503, PLAIN, "full");
-    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
     assert_int_equal(d.wait_ms, 1000);
     driver_timer(&d, 1250);
     assert_true(span_is(d.sent[2]->path, "/poll"));
@@ -422,8 +422,8 @@ static void a_look_that_fails_is_repeated_three_times(void **state)
     driver_answer(&d, 3, 503, PLAIN, "full");
     driver_timer(&d, 3250);
     driver_answer(&d, 4, 503, PLAIN, "full");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_OVERLOADED);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_OVERLOADED);
     driver_done(&d);
 }
 
@@ -432,7 +432,7 @@ static void a_post_is_never_repeated(void **state)
     (void)state;
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
     driver_answer(&d, 0, 503, PLAIN, "full");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
     assert_int_equal(d.sent_count, 1);
     driver_done(&d);
 }
@@ -446,11 +446,11 @@ static void an_exchange_asked_for_in_mid_stream_takes_over(void **state)
     assert_int_equal(d.sent_count, 2);
     driver_text(&d, 0, "data: text:later\n\n");
     driver_end(&d, 0);
-    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
     driver_answer(&d, 1, 200, PLAIN, "in:1 out:2 stop end");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_false(driver_output_has(&d, "late"));
-    assert_int_equal(call_result(d.call)->usage.output, 2);
+    assert_int_equal(pipeline_result(d.pipeline)->usage.output, 2);
     driver_done(&d);
 }
 
@@ -460,8 +460,8 @@ static void a_client_that_leaves_cancels_upstream_once(void **state)
     (void)state;
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
     driver_answer(&d, 0, 201, PLAIN, "start:abc wait:250");
-    call_cancel(d.call);
-    call_cancel(d.call);
+    pipeline_cancel(d.pipeline);
+    pipeline_cancel(d.pipeline);
     driver_pump(&d);
     assert_int_equal(d.sent_count, 2);
     assert_true(span_is(d.sent[1]->path, "/cancel"));
@@ -469,7 +469,7 @@ static void a_client_that_leaves_cancels_upstream_once(void **state)
     driver_answer(&d, 1, 200, PLAIN, "text:x end");
     driver_timer(&d, 250);
     assert_int_equal(d.sent_count, 2);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_CLIENT_GONE);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_CLIENT_GONE);
     driver_done(&d);
 }
 
@@ -483,9 +483,9 @@ static void prompts_run_in_parallel_and_answer_in_their_order(void **state)
     assert_true(span_is(d.sent[0]->body, "max=1000 temperature= prompt=a"));
     assert_true(span_is(d.sent[1]->body, "max=1000 temperature= prompt=b"));
     driver_answer(&d, 1, 200, PLAIN, "start:2 text:B in:3 out:4 stop end");
-    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
     driver_answer(&d, 0, 200, PLAIN, "start:1 text:A in:1 out:2 stop end");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     struct json_doc doc = {0};
     assert_int_equal(json_parse(&doc, buf_span(&d.output), 64), OK);
     struct json choices = json_get(json_root(&doc), "choices");
@@ -498,8 +498,8 @@ static void prompts_run_in_parallel_and_answer_in_their_order(void **state)
     assert_true(json_i64(json_get(json_get(json_root(&doc), "usage"), "total_tokens"), &total) &&
                 total == 10);
     json_doc_free(&doc);
-    assert_int_equal(call_result(d.call)->usage.input, 4);
-    assert_int_equal(call_result(d.call)->usage.output, 6);
+    assert_int_equal(pipeline_result(d.pipeline)->usage.input, 4);
+    assert_int_equal(pipeline_result(d.pipeline)->usage.output, 6);
     driver_done(&d);
 }
 
@@ -529,7 +529,7 @@ static void a_stream_of_several_prompts_has_one_usage_and_one_end(void **state)
     driver_text(&d, 1, "data: text:B2 in:3 out:4 stop end\n\n");
     assert_int_equal(occurrences(&d, "[DONE]"), 0);
     driver_text(&d, 0, "data: in:1 out:2 stop end\n\n");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_int_equal(occurrences(&d, "[DONE]"), 1);
     assert_int_equal(occurrences(&d, "\"total_tokens\":10"), 1);
     assert_int_equal(occurrences(&d, "\"finish_reason\":\"stop\""), 2);
@@ -546,8 +546,8 @@ static void at_most_eight_prompts_run_at_once(void **state)
     for (size_t i = 0; i < d.sent_count; i++)
         driver_answer(&d, i, 200, PLAIN, "start:x text:y in:1 out:1 stop end");
     assert_int_equal(d.sent_count, 10);
-    assert_int_equal(call_state(d.call), CALL_DONE);
-    assert_int_equal(call_result(d.call)->usage.input, 10);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+    assert_int_equal(pipeline_result(d.pipeline)->usage.input, 10);
     driver_done(&d);
 }
 
@@ -557,9 +557,9 @@ static void one_failed_prompt_fails_the_call(void **state)
     struct driver d = started(API_OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}");
     driver_answer(&d, 0, 200, PLAIN, "start:1 text:A in:1 out:2 stop end");
     driver_answer(&d, 1, 503, PLAIN, "full");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
     /* what the first one cost is known, and charged */
-    assert_int_equal(call_result(d.call)->usage.output, 2);
+    assert_int_equal(pipeline_result(d.pipeline)->usage.output, 2);
     driver_done(&d);
 }
 
@@ -608,10 +608,10 @@ static void a_cache_warming_request_is_answered_here(void **state)
                                                  : "{" MESSAGES ",\"max_tokens\":0}"),
                          OK);
         assert_int_equal(d.sent_count, 0);
-        assert_int_equal(call_state(d.call), CALL_DONE);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
         assert_true(driver_output_has(&d, "\"stop_reason\":\"max_tokens\""));
         assert_true(driver_output_has(&d, "\"input_tokens\":77"));
-        assert_int_equal(call_result(d.call)->cost_nano, 0);
+        assert_int_equal(pipeline_result(d.pipeline)->cost_nano, 0);
         driver_done(&d);
     }
 }
@@ -639,10 +639,10 @@ static void tokens_are_counted_by_estimate_and_say_so(void **state)
     init(&d, API_ANTHROPIC_COUNT_TOKENS);
     d.spec.input_tokens = 42;
     assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_is(&d, "{\"input_tokens\":42}"));
-    assert_true(span_is(call_result(d.call)->headers, "x-tollgate-usage: estimated\n"));
-    assert_int_equal(call_result(d.call)->cost_nano, 0);
+    assert_true(span_is(pipeline_result(d.pipeline)->headers, "x-tollgate-usage: estimated\n"));
+    assert_int_equal(pipeline_result(d.pipeline)->cost_nano, 0);
     driver_done(&d);
     init(&d, API_ANTHROPIC_COUNT_TOKENS);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\"}]}"),
@@ -689,7 +689,7 @@ static void openai_counts_for_itself(void **state)
             fail_msg("%.*s", SPAN_ARG(d.sent[0]->body));
         driver_answer(&d, 0, (unsigned)status, PLAIN,
                       "{\"object\":\"response.input_tokens\",\"input_tokens\":123}");
-        assert_int_equal(call_state(d.call), CALL_DONE);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
         assert_true(driver_output_is(&d, status == 200 ? "{\"input_tokens\":123}"
                                                        : "{\"input_tokens\":42}"));
         driver_done(&d);
@@ -721,13 +721,13 @@ static void a_count_openai_cannot_give_is_an_error(void **state)
         assert_int_equal(driver_start(&d, "{" MESSAGES ",\"max_tokens\":5}"), OK);
         if (i == sizeof cases / sizeof *cases) {
             driver_fail(&d, 0, ERROR_UPSTREAM_RESET);
-            assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_RESET);
+            assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_RESET);
         } else {
             driver_answer(&d, 0, cases[i].status, cases[i].headers, cases[i].body);
             if (cases[i].error_class)
-                assert_int_equal(call_fault(d.call)->error_class, cases[i].error_class);
+                assert_int_equal(pipeline_fault(d.pipeline)->error_class, cases[i].error_class);
             else
-                assert_int_equal(call_state(d.call), CALL_DONE);
+                assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
         }
         driver_done(&d);
     }
@@ -804,7 +804,7 @@ static void bounds_hold_while_translating(void **state)
     assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
     driver_head(&d, 0, 200, PLAIN);
     driver_text(&d, 0, "start:abc text:Hello");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
 
     init(&d, API_OPENAI_CHAT);
@@ -812,13 +812,13 @@ static void bounds_hold_while_translating(void **state)
     assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
     driver_stream_head(&d, 0);
     driver_text(&d, 0, "data: start:abc\n\ndata: text:Hello\n\n");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
 
     init(&d, API_OPENAI_CHAT);
     assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
     driver_head(&d, 0, 200, "content-encoding: gzip\n");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
 }
 
@@ -826,16 +826,16 @@ static void what_concerns_nobody_is_ignored(void **state)
 {
     (void)state;
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
-    struct exchange stranger = {.method = "GET"};
+    struct transfer stranger = {.method = "GET"};
     struct upstream_headers headers = {.get = driver_get_header, .ctx = ""};
-    call_on_head(d.call, &stranger, 200, &headers);
-    call_on_bytes(d.call, &stranger, SPAN("x"));
-    call_on_end(d.call, &stranger);
-    call_on_failure(d.call, &stranger, ERROR_UPSTREAM_RESET, SPAN("x"));
+    pipeline_on_head(d.pipeline, &stranger, 200, &headers);
+    pipeline_on_bytes(d.pipeline, &stranger, SPAN("x"));
+    pipeline_on_end(d.pipeline, &stranger);
+    pipeline_on_failure(d.pipeline, &stranger, ERROR_UPSTREAM_RESET, SPAN("x"));
     driver_text(&d, 0, "before the head");
-    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
     driver_end(&d, 0);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_CLOSED);
     driver_done(&d);
 }
 
@@ -853,7 +853,7 @@ static void several_lanes_wait_each_for_itself(void **state)
     driver_timer(&d, 1000);
     assert_int_equal(d.sent_count, 4);
     driver_answer(&d, 3, 200, PLAIN, "text:A in:1 out:1 stop end");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     driver_done(&d);
 }
 
@@ -862,7 +862,7 @@ static void a_lane_that_ended_needs_no_cancelling(void **state)
     (void)state;
     struct driver d = started(API_OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}");
     driver_answer(&d, 0, 200, PLAIN, "start:1 text:A in:1 out:1 stop end");
-    call_cancel(d.call);
+    pipeline_cancel(d.pipeline);
     driver_pump(&d);
     assert_int_equal(d.sent_count, 3);
     driver_done(&d);
@@ -876,7 +876,7 @@ static void a_stream_that_waits_and_holds_is_committed_first(void **state)
     driver_text(&d, 0, "data: start:abc wait:20000\n\n");
     assert_int_equal(d.wait_ms, 10000);
     driver_timer(&d, 10000);
-    assert_true(call_committed(d.call));
+    assert_true(pipeline_committed(d.pipeline));
     assert_int_equal(d.wait_ms, 10000);
     driver_timer(&d, 20000);
     assert_int_equal(d.sent_count, 2);
@@ -894,11 +894,11 @@ static void what_is_said_behind_the_end_is_not_heard(void **state)
     driver_text(&d, 0, "data: end look\n\n");
     driver_end(&d, 0);
     driver_fail(&d, 0, ERROR_UPSTREAM_RESET);
-    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
     assert_int_equal(d.sent_count, 2);
     assert_int_equal(d.wait_ms, 0);
     driver_answer(&d, 1, 200, PLAIN, "start:2 text:D in:1 out:1 stop end look detach");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     assert_true(driver_output_has(&d, "\"text\":\"A\""));
     assert_false(driver_output_has(&d, "B") || driver_output_has(&d, "C"));
     assert_int_equal(d.sent_count, 3);
@@ -921,14 +921,14 @@ static void the_first_failure_counts(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
         driver_answer(&d, 0, 200, PLAIN, cases[i].words);
-        assert_int_equal(call_state(d.call), CALL_FAILED);
-        assert_int_equal(call_fault(d.call)->error_class, cases[i].error_class);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+        assert_int_equal(pipeline_fault(d.pipeline)->error_class, cases[i].error_class);
         assert_int_equal(d.wait_ms, 0);
         driver_done(&d);
     }
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
     driver_fail(&d, 0, ERROR_NONE);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_ERROR);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_ERROR);
     driver_done(&d);
 }
 
@@ -937,12 +937,12 @@ static void the_last_event_needs_no_empty_line(void **state)
     (void)state;
     static const struct {
         const char *last;
-        enum call_state state;
+        enum pipeline_state state;
         size_t sent;
     } cases[] = {
-        {"data: stop end\n", CALL_DONE, 1},
-        {"data: look\n", CALL_RUNNING, 2},
-        {"data: error:x\n", CALL_FAILED, 1},
+        {"data: stop end\n", PIPELINE_DONE, 1},
+        {"data: look\n", PIPELINE_RUNNING, 2},
+        {"data: error:x\n", PIPELINE_FAILED, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"stream\":true}");
@@ -951,7 +951,7 @@ static void the_last_event_needs_no_empty_line(void **state)
         driver_text(&d, 0, cases[i].last);
         driver_end(&d, 0);
         assert_int_equal(d.sent_count, cases[i].sent);
-        if (call_state(d.call) != cases[i].state)
+        if (pipeline_state(d.pipeline) != cases[i].state)
             fail_msg("%s", cases[i].last);
         driver_done(&d);
     }
@@ -967,13 +967,13 @@ static void a_stream_that_may_be_read_again_is_for_the_provider_to_judge(void **
     driver_stream_head(&d, 1); /* committed: nothing to hold any more */
     driver_text(&d, 1, "data: refuse:no\n\n");
     driver_fail(&d, 1, ERROR_UPSTREAM_RESET);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_CLOSED);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_CLOSED);
     driver_done(&d);
     /* before its head it is no answer yet, and a stream is not asked for twice */
     d = started(API_OPENAI_CHAT, "{" MESSAGES ",\"stream\":true}");
     driver_answer(&d, 0, 201, PLAIN, "follow");
     driver_fail(&d, 1, ERROR_UPSTREAM_RESET);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_RESET);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_RESET);
     driver_done(&d);
 }
 
@@ -983,7 +983,7 @@ static void a_look_that_can_never_work_is_not_repeated(void **state)
     struct driver d = started(API_OPENAI_CHAT, "{" MESSAGES "}");
     driver_answer(&d, 0, 201, PLAIN, "look");
     driver_answer(&d, 1, 400, PLAIN, "bad");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_BAD_REQUEST);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_BAD_REQUEST);
     driver_done(&d);
 }
 
@@ -997,7 +997,7 @@ static void what_nobody_waits_for_is_not_listened_to(void **state)
     driver_answer(&d, 1, 500, PLAIN, "boom");
     driver_fail(&d, 1, ERROR_UPSTREAM_RESET);
     driver_text(&d, 0, "data: in:1 out:1 stop end\n\n");
-    assert_int_equal(call_state(d.call), CALL_DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
     driver_done(&d);
 }
 
@@ -1009,11 +1009,11 @@ static void a_poll_may_come_before_the_commit(void **state)
     driver_text(&d, 0, "data: start:abc wait:250\n\n");
     assert_int_equal(d.wait_ms, 250);
     driver_timer(&d, 250);
-    assert_false(call_committed(d.call));
+    assert_false(pipeline_committed(d.pipeline));
     assert_int_equal(d.sent_count, 2);
     assert_int_equal(d.wait_ms, 9750);
     driver_timer(&d, 10000);
-    assert_true(call_committed(d.call));
+    assert_true(pipeline_committed(d.pipeline));
     driver_done(&d);
 }
 
@@ -1030,7 +1030,7 @@ static void a_provider_without_a_timer_is_left_alone(void **state)
     driver_answer(&d, 0, 201, PLAIN, "wait:250");
     driver_timer(&d, 250);
     assert_int_equal(d.sent_count, 1);
-    call_cancel(d.call);
+    pipeline_cancel(d.pipeline);
     driver_pump(&d);
     assert_int_equal(d.sent_count, 1);
     driver_done(&d);
@@ -1044,7 +1044,7 @@ static void a_late_prompt_that_cannot_be_sent_fails_the_call(void **state)
                               "\"7\",\"8\",\"bad\"]}");
     assert_int_equal(d.sent_count, 8);
     driver_answer(&d, 0, 200, PLAIN, "start:1 text:A in:1 out:1 stop end");
-    assert_int_equal(call_state(d.call), CALL_FAILED);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
     driver_done(&d);
     init(&d, API_OPENAI_COMPLETIONS);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"prompt\":\"bad\"}"), ERR_INVALID);
@@ -1059,7 +1059,7 @@ static void one_lane_that_waited_too_long_ends_all(void **state)
     driver_answer(&d, 0, 201, PLAIN, "wait:250");
     driver_answer(&d, 1, 201, PLAIN, "wait:250");
     driver_timer(&d, 60001);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_DEADLINE);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_DEADLINE);
     assert_int_equal(d.sent_count, 2);
     driver_done(&d);
 }
@@ -1104,9 +1104,9 @@ static void an_answer_assembled_beyond_its_bound_is_an_error(void **state)
     driver_text(&d, 0, "data: start:abc\n\n");
     for (size_t i = 0; i < 65; i++)
         driver_text(&d, 0, event.data);
-    assert_int_equal(call_state(d.call), CALL_RUNNING);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
     driver_text(&d, 0, "data: stop end\n\n");
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
     buf_free(&event);
 }
@@ -1119,10 +1119,10 @@ static void a_client_that_leaves_at_once_costs_nothing(void **state)
     buf_append_str(&d.body, "{" MESSAGES "}");
     d.spec.body = buf_span(&d.body);
     d.spec.provider = &(const struct provider){.name = "fake", .build_request = build_request};
-    assert_int_equal(call_create(&d.call, &d.spec, &d.arena, &d.fault), OK);
-    call_cancel(d.call);
-    assert_null(call_next(d.call));
-    assert_int_equal(call_wait_ms(d.call), 0);
+    assert_int_equal(pipeline_create(&d.pipeline, &d.spec, &d.arena, &d.fault), OK);
+    pipeline_cancel(d.pipeline);
+    assert_null(pipeline_next(d.pipeline));
+    assert_int_equal(pipeline_wait_ms(d.pipeline), 0);
     driver_done(&d);
 }
 
@@ -1160,7 +1160,7 @@ static void a_count_has_its_bounds(void **state)
             driver_text(&d, 0, "{\"input_tokens\":123}");
             driver_text(&d, 0, "late");
         }
-        assert_int_equal(call_fault(d.call)->error_class, cases[i].error_class);
+        assert_int_equal(pipeline_fault(d.pipeline)->error_class, cases[i].error_class);
         driver_done(&d);
     }
     struct driver d;
@@ -1170,7 +1170,7 @@ static void a_count_has_its_bounds(void **state)
     driver_head(&d, 0, 200, "content-type: text/event-stream\n");
     driver_text(&d, 0, "data: {}\n\n");
     driver_end(&d, 0);
-    assert_int_equal(call_fault(d.call)->error_class, ERROR_UPSTREAM_PROTOCOL);
+    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
 }
 

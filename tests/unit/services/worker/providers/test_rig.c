@@ -124,12 +124,12 @@ void rig_init(struct rig *r, const struct provider *provider, const char *model)
 {
     *r = (struct rig){.provider = provider};
     arena_init(&r->arena, 0);
-    r->pc = (struct provider_call){
+    r->pc = (struct conversion){
         .provider = provider,
         .request = &r->request,
         .target_model = span_str(model),
         .row = model_table_find(rig_table(), provider->name, span_str(model), NULL, &r->row),
-        .host = {.is_openai = true, .base_url = SPAN("https://api.example.com/v1")},
+        .compat = {.is_openai = true, .base_url = SPAN("https://api.example.com/v1")},
         .arena = &r->arena,
         .doc = &r->doc,
         .emit = on_event,

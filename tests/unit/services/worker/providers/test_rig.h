@@ -10,7 +10,7 @@ struct rig {
     struct arena arena;
     struct json_doc body_doc, doc;
     struct neutral_request request;
-    struct provider_call pc;
+    struct conversion pc;
     struct fault fault;
     struct buf log; /* one event a line */
     unsigned ends;  /* END and ERROR events */

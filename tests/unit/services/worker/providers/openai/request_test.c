@@ -34,7 +34,7 @@ static void the_golden_request_comes_out_as_written(void **state)
 /* host: o OpenAI itself, c a compatible server, q one with all quirks */
 struct member_case {
     const char *name, *model;
-    char host;
+    char compat;
     const char *body, *path, *value;
 };
 
@@ -450,14 +450,14 @@ static unsigned follow(const struct member_case *cases, size_t count, enum api a
         const struct member_case *c = &cases[i];
         struct rig r;
         rig_init(&r, &provider_openai, c->model);
-        if (c->host == 'm')
-            r.pc.host =
-                (struct host){.is_openai = true, .max_tokens_only = true, .many_stops = true};
-        else if (c->host != 'o')
-            r.pc.host = (struct host){.echo_reasoning = c->host == 'q',
-                                      .no_stream_options = c->host == 'q',
-                                      .top_k = c->host == 'q',
-                                      .no_parallel_tool_calls = c->host == 'q'};
+        if (c->compat == 'm')
+            r.pc.compat =
+                (struct compat){.is_openai = true, .max_tokens_only = true, .many_stops = true};
+        else if (c->compat != 'o')
+            r.pc.compat = (struct compat){.echo_reasoning = c->compat == 'q',
+                                          .no_stream_options = c->compat == 'q',
+                                          .top_k = c->compat == 'q',
+                                          .no_parallel_tool_calls = c->compat == 'q'};
         bool built = rig_build(&r, api, span_str(c->body)) == OK;
         const char *got = built ? rig_member(&r, c->path) : "refused";
         if (c->value[0] == '*' ? strlen(got) != (size_t)atol(c->value + 1)
@@ -506,7 +506,7 @@ static void what_openai_cannot_do_is_refused_by_name(void **state)
 {
     (void)state;
     static const struct {
-        char host;
+        char compat;
         enum api api;
         const char *body;
         unsigned error_class;
@@ -546,7 +546,7 @@ static void what_openai_cannot_do_is_refused_by_name(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct rig r;
         rig_init(&r, &provider_openai, "gpt-4o");
-        r.pc.host.is_openai = cases[i].host == 'o';
+        r.pc.compat.is_openai = cases[i].compat == 'o';
         rig_build_refused(&r, cases[i].api, cases[i].body, cases[i].error_class);
         if (strcmp(cases[i].param, "*") != 0 && !span_is(r.fault.param, cases[i].param))
             fail_msg("%.*s, not %s", SPAN_ARG(r.fault.param), cases[i].param);

@@ -845,10 +845,10 @@ static void poisoned_urls_are_not_asked(void **state) /* H113, WIRE 24 */
         struct rig r;
         char answer[512];
         begin(&r, MODEL, LLAMA2);
-        r.pc.host = (struct host){.private_network = cases[i].private_network,
-                                  .base_url = SPAN("http://127.0.0.1:9000/v1")};
+        r.pc.compat = (struct compat){.private_network = cases[i].private_network,
+                                      .base_url = SPAN("http://127.0.0.1:9000/v1")};
         assert_int_equal(rig_build(&r, API_OPENAI_CHAT, SPAN("{" HI ",\"stream\":true}")), OK);
-        struct exchange *create = r.pc.next;
+        struct transfer *create = r.pc.next;
         (void)snprintf(
             answer, sizeof answer,
             P("starting", ",\"urls\":{\"stream\":\"%s\",\"get\":\"https://evil.example/x\"}"),

@@ -1,7 +1,7 @@
 /* Drives a call as the worker does: starts what it asks for, feeds it what a script says, collects
  * what the client gets. Header-only, for the unit tests of the call and for the contract suite. */
-#ifndef UNIT_SERVICES_WORKER_CALL_DRIVER_H
-#define UNIT_SERVICES_WORKER_CALL_DRIVER_H
+#ifndef UNIT_SERVICES_WORKER_PIPELINE_DRIVER_H
+#define UNIT_SERVICES_WORKER_PIPELINE_DRIVER_H
 
 #include <stdlib.h>
 
@@ -10,11 +10,11 @@
 enum { DRIVER_MAX_SENT = 64 };
 
 struct driver {
-    struct call_spec spec;
-    struct call *call;
+    struct pipeline_spec spec;
+    struct pipeline *pipeline;
     struct arena arena;
-    struct fault fault; /* of call_create */
-    const struct exchange *sent[DRIVER_MAX_SENT];
+    struct fault fault; /* of pipeline_create */
+    const struct transfer *sent[DRIVER_MAX_SENT];
     size_t sent_count;
     uint64_t wait_ms;
     struct buf body;   /* the request; the call only borrows it */
@@ -28,28 +28,29 @@ static inline void driver_init(struct driver *d, const struct provider *provider
 {
     *d = (struct driver){0};
     arena_init(&d->arena, 0);
-    d->spec = (struct call_spec){.api = api,
-                                 .method = SPAN("POST"),
-                                 .path = span_str(path),
-                                 .model = SPAN("m"),
-                                 .target_model = SPAN("m"),
-                                 .provider = provider,
-                                 .base_url = SPAN("http://upstream.test/v1"),
-                                 .now_s = 1700000000,
-                                 .request_id = SPAN("req_test")};
+    d->spec = (struct pipeline_spec){.api = api,
+                                     .method = SPAN("POST"),
+                                     .path = span_str(path),
+                                     .model = SPAN("m"),
+                                     .target_model = SPAN("m"),
+                                     .provider = provider,
+                                     .base_url = SPAN("http://upstream.test/v1"),
+                                     .now_s = 1700000000,
+                                     .request_id = SPAN("req_test")};
 }
 
 static inline void driver_pump(struct driver *d)
 {
-    const struct exchange *x;
-    while ((x = call_next(d->call)) != NULL && d->sent_count < DRIVER_MAX_SENT)
+    const struct transfer *x;
+    while ((x = pipeline_next(d->pipeline)) != NULL && d->sent_count < DRIVER_MAX_SENT)
         d->sent[d->sent_count++] = x;
-    uint64_t wait = call_wait_ms(d->call);
+    uint64_t wait = pipeline_wait_ms(d->pipeline);
     if (wait)
         d->wait_ms = wait;
     /* as the worker: nothing leaves before the commit, a unary answer only whole */
-    struct buf *out = call_output(d->call);
-    if (call_state(d->call) == CALL_DONE || (call_is_stream(d->call) && call_committed(d->call))) {
+    struct buf *out = pipeline_output(d->pipeline);
+    if (pipeline_state(d->pipeline) == PIPELINE_DONE ||
+        (pipeline_is_stream(d->pipeline) && pipeline_committed(d->pipeline))) {
         d->head_sent = true;
         buf_append(&d->output, buf_span(out));
         buf_clear(out);
@@ -60,7 +61,7 @@ static inline enum err driver_start(struct driver *d, const char *body)
 {
     buf_append_str(&d->body, body);
     d->spec.body = buf_span(&d->body);
-    enum err e = call_create(&d->call, &d->spec, &d->arena, &d->fault);
+    enum err e = pipeline_create(&d->pipeline, &d->spec, &d->arena, &d->fault);
     if (e == OK)
         driver_pump(d);
     return e;
@@ -82,7 +83,7 @@ static inline struct span driver_get_header(const void *ctx, const char *name)
 static inline void driver_head(struct driver *d, size_t sent, unsigned status, const char *lines)
 {
     struct upstream_headers headers = {.get = driver_get_header, .ctx = lines};
-    call_on_head(d->call, d->sent[sent], status, &headers);
+    pipeline_on_head(d->pipeline, d->sent[sent], status, &headers);
     driver_pump(d);
 }
 
@@ -95,7 +96,7 @@ static inline void driver_bytes(struct driver *d, size_t sent, struct span bytes
         abort();
     if (bytes.len)
         memcpy(copy, bytes.data, bytes.len);
-    call_on_bytes(d->call, d->sent[sent], span_of(copy, bytes.len));
+    pipeline_on_bytes(d->pipeline, d->sent[sent], span_of(copy, bytes.len));
     free(copy);
     driver_pump(d);
 }
@@ -107,20 +108,20 @@ static inline void driver_text(struct driver *d, size_t sent, const char *text)
 
 static inline void driver_end(struct driver *d, size_t sent)
 {
-    call_on_end(d->call, d->sent[sent]);
+    pipeline_on_end(d->pipeline, d->sent[sent]);
     driver_pump(d);
 }
 
 static inline void driver_fail(struct driver *d, size_t sent, unsigned error_class)
 {
-    call_on_failure(d->call, d->sent[sent], error_class, SPAN("the network failed"));
+    pipeline_on_failure(d->pipeline, d->sent[sent], error_class, SPAN("the network failed"));
     driver_pump(d);
 }
 
 static inline void driver_timer(struct driver *d, uint64_t waited_ms)
 {
     d->wait_ms = 0;
-    call_on_timer(d->call, waited_ms);
+    pipeline_on_timer(d->pipeline, waited_ms);
     driver_pump(d);
 }
 
@@ -150,7 +151,7 @@ static inline bool driver_output_has(const struct driver *d, const char *needle)
 
 static inline void driver_done(struct driver *d)
 {
-    call_destroy(&d->call);
+    pipeline_destroy(&d->pipeline);
     buf_free(&d->body);
     buf_free(&d->output);
     arena_free(&d->arena);

@@ -5,7 +5,7 @@
  * Input: a byte of choices (provider, api, stream), a byte for the request (a template, or 0xff:
  * the rest is the request), a byte for the answer's head, the answer. */
 #include "fuzz/fuzz.h"
-#include "unit/services/worker/call_driver.h"
+#include "unit/services/worker/pipeline_driver.h"
 
 static struct json_doc doc;
 
@@ -94,8 +94,8 @@ static enum err check_event(void *ctx, const struct sse_event *e)
 static void check_output(const struct driver *d)
 {
     struct span out = buf_span(&d->output);
-    if (!call_is_stream(d->call)) {
-        if (call_state(d->call) == CALL_DONE)
+    if (!pipeline_is_stream(d->pipeline)) {
+        if (pipeline_state(d->pipeline) == PIPELINE_DONE)
             REQUIRE(json_parse(&doc, out, JSON_DEPTH_UPSTREAM) == OK);
         else
             REQUIRE(out.len == 0);
@@ -107,8 +107,8 @@ static void check_output(const struct driver *d)
             sse_finish(&reader, check_event, &ended) == OK);
     sse_reader_free(&reader);
     if (d->spec.api != API_OPENAI_RESPONSES)
-        REQUIRE(ended == (call_state(d->call) == CALL_DONE));
-    if (!call_committed(d->call))
+        REQUIRE(ended == (pipeline_state(d->pipeline) == PIPELINE_DONE));
+    if (!pipeline_committed(d->pipeline))
         REQUIRE(out.len == 0);
 }
 
@@ -137,7 +137,7 @@ static void answer(struct driver *d, const struct plan *p, size_t i, bool bytewi
         driver_end(d, i);
 }
 
-/* Every exchange gets the same answer, as often as one is asked for; then the client leaves. */
+/* Every transfer gets the same answer, as often as one is asked for; then the client leaves. */
 static void run(struct driver *d, const struct plan *p, bool bytewise)
 {
     driver_init(d, p->provider, p->api, "/x");
@@ -145,19 +145,19 @@ static void run(struct driver *d, const struct plan *p, bool bytewise)
     buf_append(&d->body, p->request);
     if (driver_start(d, ""))
         return;
-    for (size_t i = 0; i < 8 && call_state(d->call) == CALL_RUNNING; i++) {
+    for (size_t i = 0; i < 8 && pipeline_state(d->pipeline) == PIPELINE_RUNNING; i++) {
         if (i >= d->sent_count && d->wait_ms)
             driver_timer(d, 1000 * i);
         if (i >= d->sent_count)
             break;
         answer(d, p, i, bytewise);
     }
-    call_cancel(d->call);
+    pipeline_cancel(d->pipeline);
     driver_pump(d);
-    REQUIRE(call_state(d->call) != CALL_RUNNING);
+    REQUIRE(pipeline_state(d->pipeline) != PIPELINE_RUNNING);
     check_sent(d);
     check_output(d);
-    (void)call_result(d->call);
+    (void)pipeline_result(d->pipeline);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -169,9 +169,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     run(&whole, &p, false);
     run(&pieces, &p, true);
     REQUIRE(span_equals(buf_span(&whole.output), buf_span(&pieces.output)));
-    REQUIRE((whole.call == NULL) == (pieces.call == NULL));
-    if (whole.call)
-        REQUIRE(call_state(whole.call) == call_state(pieces.call));
+    REQUIRE((whole.pipeline == NULL) == (pieces.pipeline == NULL));
+    if (whole.pipeline)
+        REQUIRE(pipeline_state(whole.pipeline) == pipeline_state(pieces.pipeline));
     driver_done(&whole);
     driver_done(&pieces);
     return 0;
