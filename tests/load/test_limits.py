@@ -69,7 +69,14 @@ def test_T21_clock_jumps_do_not_move_a_limit(tmp_path):
     if not library:
         pytest.skip("libfaketime is not installed")
     clock = tmp_path / "clock"
-    clock.write_text("+0\n")
+
+    def set_clock(text):
+        """libfaketime reads the file at any moment: it must never see half of it."""
+        beside = clock.with_suffix(".new")
+        beside.write_text(text + "\n")
+        beside.rename(clock)
+
+    set_clock("+0")
     jumps = ["+1h", "-1h", "+1y", "-1y", "+0"]
     state = {"n": 0}
 
@@ -88,20 +95,20 @@ def test_T21_clock_jumps_do_not_move_a_limit(tmp_path):
 
         def jump():
             state["n"] += 1
-            clock.write_text(jumps[state["n"] % len(jumps)] + "\n")
+            set_clock(jumps[state["n"] % len(jumps)])
 
         admitted, _, seconds = probe_all(suite, key, 20, jump)
         assert state["n"] >= 20
         assert len(admitted) <= 1.01 * RATE * seconds + BURST, len(admitted)
         assert len(admitted) >= 0.99 * RATE * 20 - 1, len(admitted)
         # a restart in the wrong year keeps what was used, and forgives no more than a burst
-        clock.write_text("+1y\n")
+        set_clock("+1y")
         suite.daemons["auth"].kill()
         suite.daemons["auth"].start()
         wait_for(lambda: suite.ctl("keys", "list", check=False).returncode == 0, "auth is back")
         admitted, _, seconds = probe_all(suite, key, 5)
         assert len(admitted) <= 1.01 * RATE * seconds + BURST, len(admitted)
-        clock.write_text("+0\n")
+        set_clock("+0")
 
 
 @pytest.mark.timeout(1800)
