@@ -148,7 +148,6 @@ static void lose(struct calls *c, struct call *call, uint64_t now_us)
 {
     struct fail f = {.error_class = ERROR_WORKER_LOST, .sent = true, .endpoint = UINT32_MAX};
     bool committed = call->state == CALL_COMMITTED;
-    breaker_abandon(&call_choice(call)->target->breaker, call->probe, now_us);
     call->last_worker = call->worker->serial;
     call_detach(c, call, OUTCOME_LOST);
     if (!committed && place_retry(c, call, &f, now_us))

@@ -105,6 +105,9 @@ void call_detach(struct calls *c, struct call *call, enum outcome outcome)
     (void)c;
     if (!w)
         return;
+    /* Nobody has reported how its probe went: the next one may go. */
+    breaker_abandon(&call_choice(call)->target->breaker, call->probe, 0);
+    call->probe = false;
     DL_DELETE2(w->calls, call, worker_prev, worker_next);
     workers_give_back(w);
     w->pool->outcomes[outcome]++;
@@ -113,8 +116,6 @@ void call_detach(struct calls *c, struct call *call, enum outcome outcome)
 
 void call_end(struct calls *c, struct call *call)
 {
-    if (call->worker)
-        breaker_abandon(&call_choice(call)->target->breaker, call->probe, 0);
     call_detach(c, call, OUTCOME_CANCELED);
     place_unqueue(c, call);
     due_clear(&c->due, &call->due);

@@ -626,6 +626,31 @@ static void failures_open_the_targets_breaker_and_a_probe_closes_it(void **state
     calls_edge_down(w->calls, &e, world_now(w));
 }
 
+static void an_overdue_probe_gives_its_breaker_back(void **state)
+{
+    struct world *w = *state;
+    struct edge *e = world_edge(w, EDGE);
+    struct worker *a = world_worker(w, "openai", W1, 9);
+    struct fail broken = {.error_class = ERROR_UPSTREAM_ERROR, .sent = true, .final = true};
+    world_worker(w, "anthropic", W2, 9);
+    w->chance = 0; /* the first of the targets, as long as it is allowed */
+    for (unsigned i = 1; i <= 3; i++) {
+        world_request(w, e, i, "k", "both", 0);
+        world_expect(w, MESSAGE_DISPATCH, W1, i);
+        world_fail(w, a, i, 1, broken);
+        expect_fail(w, EDGE, i, ERROR_UPSTREAM_ERROR);
+    }
+    world_advance(w, 10000);
+    world_request(w, e, 4, "k", "both", 1000);
+    world_expect(w, MESSAGE_DISPATCH, W1, 4); /* the probe */
+    world_advance(w, 2000);
+    world_expect(w, MESSAGE_CANCEL, W1, 4);
+    expect_fail(w, EDGE, 4, ERROR_DEADLINE);
+    world_request(w, e, 5, "k", "both", 0);
+    world_expect(w, MESSAGE_DISPATCH, W1, 5); /* the next probe */
+    calls_edge_down(w->calls, &e, world_now(w));
+}
+
 static void a_closing_broker_sends_edges_elsewhere(void **state)
 {
     struct world *w = *state;
@@ -791,6 +816,7 @@ int main(void)
         TEST(a_refused_dispatch_goes_to_another_worker_without_a_wait),
         TEST(an_overdue_worker_is_cancelled_a_second_after_the_deadline),
         TEST(failures_open_the_targets_breaker_and_a_probe_closes_it),
+        TEST(an_overdue_probe_gives_its_breaker_back),
         TEST(a_closing_broker_sends_edges_elsewhere),
         TEST(running_requests_survive_a_reload),
         TEST(every_request_ends_exactly_once_in_a_storm_of_everything),
