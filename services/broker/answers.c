@@ -25,16 +25,21 @@ static enum err to_edge(struct calls *c, const struct call *call, const struct b
 {
     struct header h = m->header;
     h.flags |= flags;
-    return c->ops->forward(c->ctx, call->edge->peer, h, m);
+    enum err e = c->ops->forward(c->ctx, call->edge->peer, h, m);
+    if (e)
+        log_warn("edge_unreachable", LHEX("request", call->id.bytes, sizeof call->id.bytes));
+    return e;
 }
 
-/* The edge can't be reached and will learn so itself: what it does not get must not be paid for. */
-static void edge_lost(struct calls *c, struct call *call)
+/* The edge does not get all of it: what nobody gets must not be paid for. */
+static void cut_off(struct calls *c, struct call *call, enum err why, uint64_t now_us)
 {
+    struct worker *w = call->worker;
     struct header h = {.id = call->id};
-    log_warn("edge_unreachable", LHEX("request", call->id.bytes, sizeof call->id.bytes));
-    call_send_cancel(c, call->worker, &h, call->attempt);
-    call_end(c, call);
+    call_send_cancel(c, w, &h, call->attempt);
+    call_detach(c, call, OUTCOME_CANCELED);
+    call_close(c, call, why, ERROR_INTERNAL, now_us);
+    place_waiting(c, w->pool, now_us);
 }
 
 /* Who made it and where, for those who ask for it by id. Reading one later makes nobody its owner.
@@ -64,13 +69,13 @@ void calls_on_head(struct calls *c, struct worker *from, const struct bus_messag
     breaker_success(&call_choice(call)->target->breaker);
     call->probe = false;
     call_drop_payload(c, call);
-    if (to_edge(c, call, m, 0)) {
-        edge_lost(c, call);
-        place_waiting(c, from->pool, now_us);
-    }
+    enum err e = to_edge(c, call, m, 0);
+    if (e)
+        cut_off(c, call, e, now_us);
 }
 
-void calls_on_data(struct calls *c, struct worker *from, const struct bus_message *m)
+void calls_on_data(struct calls *c, struct worker *from, const struct bus_message *m,
+                   uint64_t now_us)
 {
     struct call *call = current(c, from, m);
     if (!call) {
@@ -79,8 +84,9 @@ void calls_on_data(struct calls *c, struct worker *from, const struct bus_messag
             call_send_cancel(c, from, &m->header, m->header.attempt);
         return;
     }
-    if (call->state == CALL_COMMITTED && to_edge(c, call, m, 0))
-        edge_lost(c, call);
+    enum err e = call->state == CALL_COMMITTED ? to_edge(c, call, m, 0) : OK;
+    if (e)
+        cut_off(c, call, e, now_us);
 }
 
 void calls_on_end(struct calls *c, struct worker *from, const struct bus_message *m,
@@ -94,10 +100,9 @@ void calls_on_end(struct calls *c, struct worker *from, const struct bus_message
         remember_response(c, call, m->body->reply.upstream_id, m->body->reply.endpoint, now_us);
     breaker_success(&call_choice(call)->target->breaker);
     call->probe = false;
-    if (to_edge(c, call, m, HEADER_LAST))
-        log_warn("edge_unreachable", LHEX("request", call->id.bytes, sizeof call->id.bytes));
+    enum err e = to_edge(c, call, m, HEADER_LAST);
     call_detach(c, call, OUTCOME_OK);
-    call_end(c, call);
+    call_close(c, call, e, ERROR_INTERNAL, now_us);
     place_waiting(c, from->pool, now_us);
 }
 
@@ -133,11 +138,9 @@ void calls_on_fail(struct calls *c, struct worker *from, const struct bus_messag
                                 : false;
     call_detach(c, call, retried ? OUTCOME_RETRIED : OUTCOME_FAILED);
     if (missed && !retried) {
-        call_fail_stored(c, call);
+        call_fail_stored(c, call, now_us);
     } else if (!retried) {
-        if (to_edge(c, call, m, HEADER_LAST))
-            log_warn("edge_unreachable", LHEX("request", call->id.bytes, sizeof call->id.bytes));
-        call_end(c, call);
+        call_close(c, call, to_edge(c, call, m, HEADER_LAST), error_class, now_us);
     }
     place_waiting(c, pool, now_us);
 }
@@ -156,9 +159,8 @@ static void lose(struct calls *c, struct call *call, uint64_t now_us)
         .id = call->id, .attempt = call->attempt, .flags = call->flags | HEADER_LAST};
     f.message = SPAN("The worker that ran this request is gone.");
     f.provider = span_str(call_choice(call)->target->pool->name);
-    if (c->ops->send(c->ctx, call->edge->peer, h, MESSAGE_FAIL, &f))
-        log_debug("edge_unreachable", LHEX("request", h.id.bytes, sizeof h.id.bytes));
-    call_end(c, call);
+    enum err e = c->ops->send(c->ctx, call->edge->peer, h, MESSAGE_FAIL, &f);
+    call_close(c, call, e, ERROR_WORKER_LOST, now_us);
 }
 
 void calls_worker_down(struct calls *c, struct worker **worker, uint64_t now_us)

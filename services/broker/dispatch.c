@@ -90,7 +90,7 @@ static bool dispatch(struct calls *c, struct call *call, int index, uint64_t now
     DL_APPEND2(w->calls, call, worker_prev, worker_next);
     c->ops->waited(c->ctx, now_us - call->asked_us);
     /* The worker keeps the deadline and says so best; this is for one that does not. */
-    due_set(&c->due, &call->due, call->deadline_us + 1000000);
+    due_set(&c->due, &call->due, call->deadline_us + OVERDUE_US);
     return true;
 }
 
@@ -168,7 +168,7 @@ static void enqueue(struct calls *c, struct call *call, uint64_t candidates, uin
 {
     if (c->queued >= c->rules.queue_max) {
         call_fail(c, call, ERROR_OVERLOADED, "The gateway's queue is full. Try again shortly.",
-                  RETRY_AFTER_MS);
+                  RETRY_AFTER_MS, now_us);
         return;
     }
     call->state = CALL_QUEUED;
@@ -178,7 +178,7 @@ static void enqueue(struct calls *c, struct call *call, uint64_t candidates, uin
             enqueue_in(call, call->route->choices[i].target->pool);
     if (!call->wait_count) {
         call_fail(c, call, ERROR_OVERLOADED, "The gateway is out of memory. Try again shortly.",
-                  RETRY_AFTER_MS);
+                  RETRY_AFTER_MS, now_us);
         return;
     }
     c->queued++;
@@ -186,19 +186,19 @@ static void enqueue(struct calls *c, struct call *call, uint64_t candidates, uin
     due_set(&c->due, &call->due, look_at_us(c, call, now_us));
 }
 
-static void fail_nowhere(struct calls *c, struct call *call)
+static void fail_nowhere(struct calls *c, struct call *call, uint64_t now_us)
 {
     const struct pool *pool = call->route->choices[0].target->pool;
     const char *why = "no worker is connected";
     char message[256];
     if (!call->route->choice_count) {
-        call_fail(c, call, ERROR_UNAVAILABLE, "The model has no targets.", 0);
+        call_fail(c, call, ERROR_UNAVAILABLE, "The model has no targets.", 0, now_us);
         return;
     }
     (void)pool_is_unable(pool, &why);
     (void)snprintf(message, sizeof message, "Provider %s can't serve this request now: %s.",
                    pool->name, why);
-    call_fail(c, call, ERROR_OVERLOADED, message, RETRY_AFTER_MS);
+    call_fail(c, call, ERROR_OVERLOADED, message, RETRY_AFTER_MS, now_us);
 }
 
 static void place(struct calls *c, struct call *call, uint64_t now_us)
@@ -206,7 +206,7 @@ static void place(struct calls *c, struct call *call, uint64_t now_us)
     struct route_state s = state_of(c, call, now_us);
     uint64_t candidates = route_candidates(call->route, &s);
     if (!candidates)
-        fail_nowhere(c, call);
+        fail_nowhere(c, call, now_us);
     else if (!dispatch_any(c, call, candidates, now_us))
         enqueue(c, call, candidates, now_us);
 }
@@ -221,12 +221,12 @@ void place_expired(struct calls *c, struct call *call, uint64_t now_us)
 {
     if (now_us >= call->deadline_us) {
         call_fail(c, call, ERROR_DEADLINE,
-                  "The request's deadline passed while it waited for a worker.", 0);
+                  "The request's deadline passed while it waited for a worker.", 0, now_us);
         return;
     }
     if (now_us >= call->asked_us + c->rules.queue_wait_us) {
         call_fail(c, call, ERROR_OVERLOADED, "All workers are busy. Try again shortly.",
-                  RETRY_AFTER_MS);
+                  RETRY_AFTER_MS, now_us);
         return;
     }
     if (now_us < hope_until_us(c, call)) {

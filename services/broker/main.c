@@ -104,7 +104,7 @@ FROM(edge, credit, calls_on_credit(b->calls, from, m))
 FROM(worker, slots,
      calls_on_slots(b->calls, from, m->body->slots.offered, m->body->slots.why, now_us(b)))
 FROM(worker, head, calls_on_head(b->calls, from, m, now_us(b)))
-FROM(worker, data, calls_on_data(b->calls, from, m))
+FROM(worker, data, calls_on_data(b->calls, from, m, now_us(b)))
 FROM(worker, end, calls_on_end(b->calls, from, m, now_us(b)))
 FROM(worker, fail, calls_on_fail(b->calls, from, m, now_us(b)))
 /* A worker that drains offers nothing more; what runs there goes on. */

@@ -11,13 +11,15 @@
 #include "services/broker/due.h"
 #include "services/broker/stored.h"
 
-enum { CALL_MAX_WAITS = 8 };
+/* A worker has so long to end a request by itself once its deadline has passed. */
+enum { CALL_MAX_WAITS = 8, OVERDUE_US = 1000000 };
 
 enum call_state {
     CALL_QUEUED,     /* waits in the queues of its candidates' providers */
     CALL_BACKOFF,    /* waits before its next attempt */
     CALL_DISPATCHED, /* at a worker, nothing heard yet */
-    CALL_COMMITTED   /* its head went to the edge: no other attempt any more */
+    CALL_COMMITTED,  /* its head went to the edge: no other attempt any more */
+    CALL_OWING       /* over, but the edge had no room for its FAIL: sent again until it has */
 };
 
 struct call {
@@ -32,6 +34,7 @@ struct call {
     uint8_t missed;      /* attempts that did not find it */
     uint8_t wait_count;
     uint16_t choice; /* index of the present or last attempt's choice */
+    unsigned owed;   /* OWING: the error class of its FAIL */
 
     struct edge *edge;
     struct worker *worker; /* while DISPATCHED or COMMITTED */
@@ -113,11 +116,15 @@ void call_send_cancel(struct calls *c, struct worker *w, const struct header *of
 void call_detach(struct calls *c, struct call *call, enum outcome outcome);
 /* Frees the request. Nothing is sent. */
 void call_end(struct calls *c, struct call *call);
+/* Its last frame has been sent to the edge: ends it. If the edge had no room (`sent` is neither OK
+ * nor ERR_CLOSED), a FAIL of this class follows as soon as it has. */
+void call_close(struct calls *c, struct call *call, enum err sent, unsigned error_class,
+                uint64_t now_us);
 /* Tells the edge, then ends it. */
 void call_fail(struct calls *c, struct call *call, unsigned error_class, const char *message,
-               uint64_t retry_after_ms);
+               uint64_t retry_after_ms, uint64_t now_us);
 /* 404, in words that do not tell a response of another client from none. */
-void call_fail_stored(struct calls *c, struct call *call);
+void call_fail_stored(struct calls *c, struct call *call, uint64_t now_us);
 /* Milliseconds left, for a header: at least 1. */
 uint32_t call_left_ms(const struct call *call, uint64_t now_us);
 

@@ -8,7 +8,7 @@
 #include "proto/error_class.h"
 #include "services/broker/request.h"
 
-enum { MAX_CANCELS = 65536, CANCEL_DEFAULT_MS = 10000 };
+enum { MAX_CANCELS = 65536, CANCEL_DEFAULT_MS = 10000, OWED_AGAIN_US = 50000 };
 
 /* ---- the table ---- */
 
@@ -127,31 +127,54 @@ void call_end(struct calls *c, struct call *call)
     free(call);
 }
 
-static void send_refusal(struct calls *c, struct edge *edge, struct header h, const struct fail *f)
+static enum err send_refusal(struct calls *c, struct edge *edge, struct header h,
+                             const struct fail *f)
 {
     h.flags |= HEADER_LAST;
-    if (c->ops->send(c->ctx, edge->peer, h, MESSAGE_FAIL, f))
+    enum err e = c->ops->send(c->ctx, edge->peer, h, MESSAGE_FAIL, f);
+    if (e)
         log_debug("edge_unreachable", LHEX("request", h.id.bytes, sizeof h.id.bytes));
+    return e;
 }
 
-static void refuse(struct calls *c, struct edge *edge, struct header h, unsigned error_class,
-                   struct span message, uint64_t retry_after_ms)
+static enum err refuse(struct calls *c, struct edge *edge, struct header h, unsigned error_class,
+                       struct span message, uint64_t retry_after_ms)
 {
     struct fail f = {
         .error_class = error_class, .message = message, .retry_after_ms = retry_after_ms};
-    send_refusal(c, edge, h, &f);
+    return send_refusal(c, edge, h, &f);
+}
+
+void call_close(struct calls *c, struct call *call, enum err sent, unsigned error_class,
+                uint64_t now_us)
+{
+    /* An edge that is gone takes its requests along by itself. */
+    if (sent == OK || sent == ERR_CLOSED || now_us >= call->deadline_us + OVERDUE_US) {
+        call_end(c, call);
+        return;
+    }
+    call_drop_payload(c, call);
+    place_unqueue(c, call);
+    call->state = CALL_OWING;
+    call->owed = error_class;
+    due_set(&c->due, &call->due, now_us + OWED_AGAIN_US);
+}
+
+static struct header header_of(const struct call *call)
+{
+    return (struct header){.id = call->id, .attempt = call->attempt, .flags = call->flags};
 }
 
 void call_fail(struct calls *c, struct call *call, unsigned error_class, const char *message,
-               uint64_t retry_after_ms)
+               uint64_t retry_after_ms, uint64_t now_us)
 {
-    struct header h = {.id = call->id, .attempt = call->attempt, .flags = call->flags};
-    refuse(c, call->edge, h, error_class, span_str(message), retry_after_ms);
-    call_end(c, call);
+    enum err sent =
+        refuse(c, call->edge, header_of(call), error_class, span_str(message), retry_after_ms);
+    call_close(c, call, sent, error_class, now_us);
 }
 
-static void refuse_stored(struct calls *c, struct edge *edge, struct header h, struct span id,
-                          bool by_id)
+static enum err refuse_stored(struct calls *c, struct edge *edge, struct header h, struct span id,
+                              bool by_id)
 {
     char message[256];
     struct fail f = {.error_class = by_id ? ERROR_NOT_FOUND : ERROR_BAD_REQUEST};
@@ -164,14 +187,13 @@ static void refuse_stored(struct calls *c, struct edge *edge, struct header h, s
         f.code = SPAN("previous_response_not_found");
         f.param = SPAN("previous_response_id");
     }
-    send_refusal(c, edge, h, &f);
+    return send_refusal(c, edge, h, &f);
 }
 
-void call_fail_stored(struct calls *c, struct call *call)
+void call_fail_stored(struct calls *c, struct call *call, uint64_t now_us)
 {
-    struct header h = {.id = call->id, .attempt = call->attempt, .flags = call->flags};
-    refuse_stored(c, call->edge, h, call->request.response_id, true);
-    call_end(c, call);
+    enum err sent = refuse_stored(c, call->edge, header_of(call), call->request.response_id, true);
+    call_close(c, call, sent, ERROR_NOT_FOUND, now_us);
 }
 
 uint32_t call_left_ms(const struct call *call, uint64_t now_us)
@@ -260,7 +282,7 @@ static void refuse_model(struct calls *c, struct edge *from, const struct bus_me
     int n = snprintf(message, sizeof message,
                      "The model `%.*s` does not exist or is not configured here.",
                      SPAN_ARG(span_first(m->body->request.model, 150)));
-    refuse(c, from, m->header, ERROR_MODEL_NOT_FOUND, span_of(message, (size_t)n), 0);
+    (void)refuse(c, from, m->header, ERROR_MODEL_NOT_FOUND, span_of(message, (size_t)n), 0);
 }
 
 /* About a stored response, and no model says who may have it? */
@@ -281,7 +303,7 @@ static const struct route *route_of(struct calls *c, struct edge *from, const st
         refuse_model(c, from, m);
     } else if (!route || stored_find(&c->stored, r->response_id, r->key_id, now_us, place_out) ==
                              STORED_FOREIGN) {
-        refuse_stored(c, from, m->header, r->response_id, by_id);
+        (void)refuse_stored(c, from, m->header, r->response_id, by_id);
         return NULL;
     }
     return route;
@@ -314,7 +336,7 @@ void calls_on_request(struct calls *c, struct edge *from, const struct bus_messa
     struct header h = m->header;
     h.attempt = 0;
     if (is_closed(c, now_us)) {
-        refuse(c, from, h, ERROR_WORKER_REFUSED, SPAN("The broker is shutting down."), 1000);
+        (void)refuse(c, from, h, ERROR_WORKER_REFUSED, SPAN("The broker is shutting down."), 1000);
         return;
     }
     retry_budget_request(&c->budget, now_us);
@@ -332,8 +354,8 @@ void calls_on_request(struct calls *c, struct edge *from, const struct bus_messa
         keep_to_place(call, &place);
         place_call(c, call, now_us);
     } else
-        refuse(c, from, h, ERROR_OVERLOADED,
-               SPAN("The gateway holds too many request bytes. Try again shortly."), 1000);
+        (void)refuse(c, from, h, ERROR_OVERLOADED,
+                     SPAN("The gateway holds too many request bytes. Try again shortly."), 1000);
 }
 
 void calls_on_cancel(struct calls *c, struct edge *from, const struct bus_message *m,
@@ -406,7 +428,7 @@ static void overdue(struct calls *c, struct call *call, uint64_t now_us)
     log_warn("call_overdue", LHEX("request", call->id.bytes, sizeof call->id.bytes),
              LSTR("worker", w->name));
     call_detach(c, call, OUTCOME_FAILED);
-    call_fail(c, call, ERROR_DEADLINE, "The request's deadline passed.", 0);
+    call_fail(c, call, ERROR_DEADLINE, "The request's deadline passed.", 0, now_us);
     place_waiting(c, pool, now_us);
 }
 
@@ -425,11 +447,14 @@ void calls_tick(struct calls *c, uint64_t now_us)
                 place_call(c, call, now_us);
             else
                 call_fail(c, call, ERROR_DEADLINE,
-                          "The request's deadline passed between two attempts.", 0);
+                          "The request's deadline passed between two attempts.", 0, now_us);
             break;
         case CALL_DISPATCHED:
         case CALL_COMMITTED:
             overdue(c, call, now_us);
+            break;
+        case CALL_OWING:
+            call_fail(c, call, call->owed, "The service could not deliver the answer.", 0, now_us);
             break;
         }
     }

@@ -70,7 +70,8 @@ void calls_on_slots(struct calls *c, struct worker *from, uint32_t offered, stru
 /* HEAD, DATA, END or REPLY, FAIL */
 void calls_on_head(struct calls *c, struct worker *from, const struct bus_message *m,
                    uint64_t now_us);
-void calls_on_data(struct calls *c, struct worker *from, const struct bus_message *m);
+void calls_on_data(struct calls *c, struct worker *from, const struct bus_message *m,
+                   uint64_t now_us);
 void calls_on_end(struct calls *c, struct worker *from, const struct bus_message *m,
                   uint64_t now_us);
 void calls_on_fail(struct calls *c, struct worker *from, const struct bus_message *m,

@@ -551,18 +551,70 @@ static void an_unreachable_worker_is_passed_over_and_tried_again(void **state)
     calls_edge_down(w->calls, &e, world_now(w));
 }
 
-static void a_stream_whose_edge_cannot_be_reached_is_stopped(void **state)
+static void a_stream_whose_edge_is_gone_is_stopped_and_its_slot_goes_to_the_next(void **state)
 {
     struct world *w = *state;
-    struct edge *e = world_edge(w, EDGE);
-    struct worker *a = world_worker(w, "openai", W1, 2);
+    struct edge *e = world_edge(w, EDGE), *other = world_edge(w, EDGE2);
+    struct worker *a = world_worker(w, "openai", W1, 1);
     world_request(w, e, 1, "k", "plain", 0);
+    world_request(w, other, 2, "k", "plain", 0);
     world_expect(w, MESSAGE_DISPATCH, W1, 1);
     world_from_worker(w, a, 1, 1, MESSAGE_HEAD, 0);
     world_expect(w, MESSAGE_HEAD, EDGE, 1);
     w->unreachable = world_peer(EDGE);
+    w->unreachable_with = ERR_CLOSED;
     world_from_worker(w, a, 1, 1, MESSAGE_DATA, 0);
     world_expect(w, MESSAGE_CANCEL, W1, 1);
+    world_expect(w, MESSAGE_DISPATCH, W1, 2);
+    world_from_worker(w, a, 2, 1, MESSAGE_REPLY, 0);
+    world_expect(w, MESSAGE_REPLY, EDGE2, 2);
+    assert_idle(w);
+    calls_edge_down(w->calls, &e, world_now(w));
+    calls_edge_down(w->calls, &other, world_now(w));
+}
+
+static void what_a_crowded_edge_does_not_get_ends_in_a_fail_once_it_has_room(void **state)
+{
+    static const unsigned types[] = {MESSAGE_HEAD, MESSAGE_DATA, MESSAGE_END, MESSAGE_REPLY,
+                                     MESSAGE_FAIL};
+    struct world *w = *state;
+    struct edge *e = world_edge(w, EDGE);
+    struct worker *a = world_worker(w, "openai", W1, 1);
+    for (unsigned i = 0; i < sizeof types / sizeof *types; i++) {
+        unsigned id = i + 1;
+        world_request(w, e, id, "k", "plain", 0);
+        world_expect(w, MESSAGE_DISPATCH, W1, id);
+        if (types[i] == MESSAGE_DATA || types[i] == MESSAGE_END) {
+            world_from_worker(w, a, id, 1, MESSAGE_HEAD, 0);
+            world_expect(w, MESSAGE_HEAD, EDGE, id);
+        }
+        w->unreachable = world_peer(EDGE);
+        if (types[i] == MESSAGE_FAIL)
+            world_fail(w, a, id, 1, (struct fail){.error_class = ERROR_UPSTREAM_BAD_REQUEST});
+        else
+            world_from_worker(w, a, id, 1, types[i], 0);
+        if (types[i] == MESSAGE_HEAD || types[i] == MESSAGE_DATA)
+            world_expect(w, MESSAGE_CANCEL, W1, id);
+        world_advance(w, 200);
+        world_expect_nothing(w);
+        w->unreachable = NULL;
+        world_advance(w, 100);
+        expect_fail(w, EDGE, id,
+                    types[i] == MESSAGE_FAIL ? ERROR_UPSTREAM_BAD_REQUEST : ERROR_INTERNAL);
+        assert_idle(w);
+    }
+    calls_edge_down(w->calls, &e, world_now(w));
+}
+
+static void a_fail_that_finds_no_room_until_the_deadline_is_given_up(void **state)
+{
+    struct world *w = *state;
+    struct edge *e = world_edge(w, EDGE);
+    w->unreachable = world_peer(EDGE);
+    world_request(w, e, 1, "k", "plain", 3000);
+    world_advance(w, 3900);
+    assert_int_equal(calls_stats(w->calls).calls, 1);
+    world_advance(w, 200);
     assert_idle(w);
     calls_edge_down(w->calls, &e, world_now(w));
 }
@@ -812,7 +864,9 @@ int main(void)
         TEST(a_cancel_that_overtakes_its_request_is_remembered),
         TEST(an_edge_that_is_gone_takes_its_requests_along),
         TEST(an_unreachable_worker_is_passed_over_and_tried_again),
-        TEST(a_stream_whose_edge_cannot_be_reached_is_stopped),
+        TEST(a_stream_whose_edge_is_gone_is_stopped_and_its_slot_goes_to_the_next),
+        TEST(what_a_crowded_edge_does_not_get_ends_in_a_fail_once_it_has_room),
+        TEST(a_fail_that_finds_no_room_until_the_deadline_is_given_up),
         TEST(a_refused_dispatch_goes_to_another_worker_without_a_wait),
         TEST(an_overdue_worker_is_cancelled_a_second_after_the_deadline),
         TEST(failures_open_the_targets_breaker_and_a_probe_closes_it),

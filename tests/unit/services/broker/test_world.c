@@ -47,7 +47,7 @@ static enum err on_send(void *ctx, struct bus_peer *to, struct header h, enum me
 {
     struct world *w = ctx;
     if (to == w->unreachable)
-        return ERR_AGAIN;
+        return w->unreachable_with;
     struct sent *s = record(w, to, h, type);
     if (type == MESSAGE_DISPATCH) {
         const struct dispatch *d = message;
@@ -72,7 +72,7 @@ static enum err on_forward(void *ctx, struct bus_peer *to, struct header h,
 {
     struct world *w = ctx;
     if (to == w->unreachable)
-        return ERR_AGAIN;
+        return w->unreachable_with;
     struct sent *s = record(w, to, h, m->header.type);
     s->forwarded = true;
     if (m->header.type == MESSAGE_FAIL)
@@ -127,7 +127,7 @@ const struct sent *world_expect(struct world *w, unsigned type, unsigned peer, u
 
 void world_open(struct world *w, const char *yaml)
 {
-    *w = (struct world){.chance = UINT32_MAX / 2};
+    *w = (struct world){.chance = UINT32_MAX / 2, .unreachable_with = ERR_AGAIN};
     clock_fake_init(&w->clock, 1000000000, 0);
     w->config = test_config(yaml);
     struct calls_rules rules = rules_from(&w->config->options);
@@ -242,7 +242,7 @@ static void from_worker(struct world *w, struct worker *from, struct frame *f)
         calls_on_head(w->calls, from, &f->m, world_now(w));
         break;
     case MESSAGE_DATA:
-        calls_on_data(w->calls, from, &f->m);
+        calls_on_data(w->calls, from, &f->m, world_now(w));
         break;
     case MESSAGE_FAIL:
         calls_on_fail(w->calls, from, &f->m, world_now(w));

@@ -38,9 +38,9 @@ struct world {
     struct calls *calls;
     struct sent sent[WORLD_MAX_FRAMES];
     unsigned sent_count;
-    unsigned read; /* by world_next */
-    enum err send_result;
-    struct bus_peer *unreachable; /* sends to it fail with ERR_AGAIN */
+    unsigned read;                /* by world_next */
+    struct bus_peer *unreachable; /* sends to it fail … */
+    enum err unreachable_with;    /* … with this; ERR_AGAIN unless a test says otherwise */
     uint32_t chance;
     unsigned retried;
 };
