@@ -7,7 +7,7 @@
 #include "proto/error_class.h"
 #include "services/broker/request.h"
 
-enum { RETRY_AFTER_MS = 1000, MAX_SEARCHED = 64 };
+enum { RETRY_AFTER_MS = 1000, MAX_SEARCHED = 64, LOOK_AGAIN_US = 100000 };
 
 static struct route_state state_of(const struct calls *c, const struct call *call, uint64_t now_us)
 {
@@ -156,9 +156,9 @@ static uint64_t hope_until_us(const struct calls *c, const struct call *call)
 /* When its wait must be looked at again: the workers that are there now may have gone by then. */
 static uint64_t look_at_us(const struct calls *c, const struct call *call, uint64_t now_us)
 {
-    uint64_t at = hope_until_us(c, call);
+    uint64_t at = hope_until_us(c, call), grace_us = c->rules.worker_grace_us;
     if (at == UINT64_MAX)
-        at = now_us + c->rules.worker_grace_us;
+        at = now_us + (grace_us > LOOK_AGAIN_US ? grace_us : LOOK_AGAIN_US);
     if (at > call->asked_us + c->rules.queue_wait_us)
         at = call->asked_us + c->rules.queue_wait_us;
     return at < call->deadline_us ? at : call->deadline_us;

@@ -31,9 +31,9 @@ struct calls_ops {
 struct calls_rules {
     struct retry_rules retry;
     struct breaker_rules breaker;
-    uint32_t queue_max;       /* requests waiting */
-    uint64_t queue_wait_us;   /* longest wait for a slot */
-    uint64_t worker_grace_us; /* longest wait for a worker to appear */
+    uint32_t queue_max;       /* requests waiting; 0 = nobody waits */
+    uint64_t queue_wait_us;   /* longest wait for a slot; 0 = don't wait */
+    uint64_t worker_grace_us; /* longest wait for a worker to appear; 0 = don't wait */
     uint64_t body_memory_max; /* bytes of all requests that are kept */
 };
 

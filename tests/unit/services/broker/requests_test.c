@@ -1,6 +1,7 @@
 #include "unit/services/broker/test_world.h"
 
 #include "proto/error_class.h"
+#include "services/broker/rules.h"
 
 /* Peers by number. */
 enum { EDGE = 1, EDGE2 = 2, W1 = 11, W2 = 12, W3 = 13 };
@@ -208,6 +209,74 @@ static void nobody_coming_is_503_after_the_grace_and_a_worker_in_time_is_none(vo
     world_advance(w, 1500);
     world_worker(w, "openai", W1, 1);
     world_expect(w, MESSAGE_DISPATCH, W1, 2);
+    calls_edge_down(w->calls, &e, world_now(w));
+}
+
+/* The rules of the world, but for the waits. */
+static void set_waits(struct world *w, uint64_t grace_us, uint64_t queue_wait_us)
+{
+    struct calls_rules rules = rules_from(&w->config->options);
+    rules.worker_grace_us = grace_us;
+    rules.queue_wait_us = queue_wait_us;
+    calls_reconfigure(w->calls, &rules, w->router);
+}
+
+static void no_grace_waits_for_a_slot_but_for_no_worker(void **state)
+{
+    struct world *w = *state;
+    struct edge *e = world_edge(w, EDGE);
+    set_waits(w, 0, 10000000);
+    world_request(w, e, 1, "k", "plain", 0);
+    expect_fail(w, EDGE, 1, ERROR_OVERLOADED);
+    struct worker *a = world_worker(w, "openai", W1, 1);
+    world_request(w, e, 2, "k", "plain", 0);
+    world_request(w, e, 3, "k", "plain", 0);
+    world_expect(w, MESSAGE_DISPATCH, W1, 2);
+    world_advance(w, 5000);
+    world_expect_nothing(w);
+    world_from_worker(w, a, 2, 1, MESSAGE_REPLY, 0);
+    world_expect(w, MESSAGE_REPLY, EDGE, 2);
+    world_expect(w, MESSAGE_DISPATCH, W1, 3);
+    world_request(w, e, 4, "k", "plain", 0);
+    calls_on_slots(w->calls, a, 0, SPAN("draining"), world_now(w));
+    world_advance(w, 200);
+    expect_fail(w, EDGE, 4, ERROR_OVERLOADED);
+    calls_edge_down(w->calls, &e, world_now(w));
+}
+
+static void no_queue_wait_refuses_what_finds_no_free_slot(void **state)
+{
+    struct world *w = *state;
+    struct edge *e = world_edge(w, EDGE);
+    set_waits(w, 2000000, 0);
+    world_worker(w, "openai", W1, 1);
+    world_request(w, e, 1, "k", "plain", 0);
+    world_expect(w, MESSAGE_DISPATCH, W1, 1);
+    world_request(w, e, 2, "k", "plain", 0);
+    world_advance(w, 0);
+    expect_fail(w, EDGE, 2, ERROR_OVERLOADED);
+    calls_edge_down(w->calls, &e, world_now(w));
+}
+
+static void every_rule_may_be_zero_without_a_loop(void **state)
+{
+    struct world *w = *state;
+    struct edge *e = world_edge(w, EDGE);
+    struct config_options zeroes = {0};
+    struct calls_rules rules = rules_from(&zeroes);
+    rules.queue_max = 10;
+    rules.body_memory_max = 4096;
+    calls_reconfigure(w->calls, &rules, w->router);
+    struct worker *a = world_worker(w, "openai", W1, 1);
+    world_worker(w, "anthropic", W2, 0);
+    for (unsigned id = 1; id <= 20; id++) {
+        world_request(w, e, id, "k", id % 2 ? "both" : "safe", 1000);
+        world_advance(w, 1);
+        world_fail(w, a, id, 1, (struct fail){.error_class = ERROR_UPSTREAM_ERROR});
+        world_advance(w, 1);
+    }
+    world_advance(w, 3000);
+    assert_int_equal(calls_stats(w->calls).calls, 0);
     calls_edge_down(w->calls, &e, world_now(w));
 }
 
@@ -848,6 +917,9 @@ int main(void)
         TEST(bodies_beyond_the_memory_bound_are_refused),
         TEST(a_memory_bound_lowered_below_what_is_held_still_bounds),
         TEST(nobody_coming_is_503_after_the_grace_and_a_worker_in_time_is_none),
+        TEST(no_grace_waits_for_a_slot_but_for_no_worker),
+        TEST(no_queue_wait_refuses_what_finds_no_free_slot),
+        TEST(every_rule_may_be_zero_without_a_loop),
         TEST(after_the_grace_a_fallback_answers),
         TEST(a_busy_queue_gives_up_at_its_timeout_and_at_the_deadline),
         TEST(a_safe_failure_is_repeated_after_a_backoff_with_the_same_body),
