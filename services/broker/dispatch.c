@@ -38,12 +38,11 @@ static enum err send_dispatch(struct calls *c, struct call *call, struct worker 
 {
     const struct choice *choice = call_choice(call);
     const struct request *r = &call->request;
-    char avoid[200];
-    struct span asked = choice->name ? span_str(choice->name) : r->model;
+    char avoid[200], model[1024];
     struct dispatch d = {
         .api = r->api,
         .model = r->model,
-        .target_model = choice->target->model ? span_str(choice->target->model) : asked,
+        .target_model = choice_model(choice, r->model, model, sizeof model),
         .key_id = r->key_id,
         .key_name = r->key_name,
         .credit = r->credit,
@@ -55,7 +54,7 @@ static enum err send_dispatch(struct calls *c, struct call *call, struct worker 
         .path = r->path,
         .headers = r->headers,
         .body = r->body,
-        .route = choice->name ? asked : SPAN_NONE,
+        .route = choice->name ? span_str(choice->name) : SPAN_NONE,
         .response_id = r->response_id,
         .place = call->place.pool == choice->target->pool ? call->place.lane : 0,
     };

@@ -1,5 +1,6 @@
 #include "services/broker/router.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { STORED_TIMEOUT_MS = 60000 }; /* the models' default */
@@ -184,6 +185,24 @@ const struct route *router_find(const struct router *r, struct span model)
 const struct route *router_find_stored(const struct router *r)
 {
     return r->stored.choice_count ? &r->stored : NULL;
+}
+
+/* ---- names ---- */
+
+struct span choice_model(const struct choice *choice, struct span asked, char *out, size_t size)
+{
+    struct span name = choice->name ? span_str(choice->name) : asked;
+    const char *model = choice->target->model, *star = model ? strchr(model, '*') : NULL;
+    const char *wildcard = strchr(choice->route, '*');
+    if (!model)
+        return name;
+    if (!star || !wildcard)
+        return span_str(model);
+    size_t before = (size_t)(wildcard - choice->route), after = strlen(wildcard + 1);
+    struct span matched = span_of(name.data + before, name.len - before - after);
+    int n =
+        snprintf(out, size, "%.*s%.*s%s", (int)(star - model), model, SPAN_ARG(matched), star + 1);
+    return span_of(out, (size_t)n < size ? (size_t)n : size - 1);
 }
 
 /* ---- choosing ---- */

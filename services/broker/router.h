@@ -13,7 +13,7 @@ enum { ROUTE_MAX_CHOICES = 64 };
 /* One upstream model of one configured model. */
 struct target {
     struct pool *pool;
-    const char *model; /* upstream's name; NULL = the name that was asked for */
+    const char *model; /* upstream's name, maybe with a *; NULL = the name that was asked for */
     uint32_t weight;
     uint32_t endpoints; /* endpoints × keys the worker can choose from; at least 1 */
     bool paid; /* bills a request that was merely accepted: never repeat an ambiguous one */
@@ -73,6 +73,10 @@ uint64_t route_candidates(const struct route *route, const struct route_state *s
 /* One of them by weight, among those with a free slot if `free_only`; -1 when there is none.
  * chance: 32 random bits. */
 int route_choose(const struct route *route, uint64_t candidates, bool free_only, uint32_t chance);
+/* What to ask the choice's upstream for when the client asked for `asked`: a * in the target's name
+ * stands for what the * of the configured name matched (`openai/` and * to *: gpt-4o for
+ * openai/gpt-4o). A view of the configuration, of asked or of out; cut off at size. */
+struct span choice_model(const struct choice *choice, struct span asked, char *out, size_t size);
 /* May a worker for this pool still appear within the request's grace? */
 bool pool_is_hopeful(const struct pool *pool, const struct route_state *s);
 

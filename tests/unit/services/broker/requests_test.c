@@ -19,6 +19,11 @@ static const char yaml[] =
     "  other: { targets: [{provider: anthropic, model: claude}] }\n"
     "  both: { targets: [{provider: openai}, {provider: anthropic}] }\n"
     "  paid: { targets: [{provider: replicate}] }\n"
+    "  \"openai/*\": { targets: [{provider: openai, model: \"*\"}] }\n"
+    "  \"a/*/b\": { targets: [{provider: openai, model: \"x-*-y\"}] }\n"
+    "  \"as-is/*\": { targets: [{provider: openai}] }\n"
+    "  starless: { targets: [{provider: openai, model: \"*\"}] }\n"
+    "  backed: { targets: [{provider: replicate}], fallbacks: [openai/gpt-z] }\n"
     "broker: { queue_size: 4, queue_timeout: 10s, worker_grace: 2s, max_body_memory: 4096, "
     "breaker_failures: 3 }\n";
 
@@ -277,6 +282,29 @@ static void every_rule_may_be_zero_without_a_loop(void **state)
     }
     world_advance(w, 3000);
     assert_int_equal(calls_stats(w->calls).calls, 0);
+    calls_edge_down(w->calls, &e, world_now(w));
+}
+
+static void what_a_wildcard_matched_takes_the_place_of_the_targets_star(void **state)
+{
+    static const struct {
+        const char *asked, *upstream;
+    } cases[] = {
+        {"openai/gpt-x", "gpt-x"},      {"openai/", ""},       {"a/gpt/b", "x-gpt-y"},
+        {"as-is/gpt-x", "as-is/gpt-x"}, {"openai/a*b", "a*b"}, {"openai/*", "*"},
+        {"openai/org/m:1", "org/m:1"},  {"backed", "gpt-z"},   {"starless", "*"},
+    };
+    struct world *w = *state;
+    struct edge *e = world_edge(w, EDGE);
+    struct worker *a = world_worker(w, "openai", W1, 1);
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        world_request(w, e, i + 1, "k", cases[i].asked, 0);
+        world_advance(w, 2001); /* nobody comes for the first target of `backed` */
+        const struct sent *d = world_expect(w, MESSAGE_DISPATCH, W1, i + 1);
+        assert_string_equal(d->target_model, cases[i].upstream);
+        world_from_worker(w, a, i + 1, 1, MESSAGE_REPLY, 0);
+        world_expect(w, MESSAGE_REPLY, EDGE, i + 1);
+    }
     calls_edge_down(w->calls, &e, world_now(w));
 }
 
@@ -920,6 +948,7 @@ int main(void)
         TEST(no_grace_waits_for_a_slot_but_for_no_worker),
         TEST(no_queue_wait_refuses_what_finds_no_free_slot),
         TEST(every_rule_may_be_zero_without_a_loop),
+        TEST(what_a_wildcard_matched_takes_the_place_of_the_targets_star),
         TEST(after_the_grace_a_fallback_answers),
         TEST(a_busy_queue_gives_up_at_its_timeout_and_at_the_deadline),
         TEST(a_safe_failure_is_repeated_after_a_backoff_with_the_same_body),

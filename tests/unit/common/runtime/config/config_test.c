@@ -101,6 +101,23 @@ static void the_longest_wildcard_wins_and_an_exact_name_beats_it(void **state)
     buf_free(&errors);
 }
 
+static void a_wildcard_may_hand_on_what_it_matched(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct buf errors = {0};
+    assert_int_equal(load("providers: { openai: { api_keys: [a] } }\n"
+                          "models:\n"
+                          "  \"openai/*\": { targets: [{provider: openai, model: \"*\"}] }\n"
+                          "  \"a/*/b\": { targets: [{provider: openai, model: \"x-*-y\"}] }\n",
+                          &c, &errors),
+                     OK);
+    assert_string_equal(config_find_model(c, SPAN("openai/gpt-4o"))->targets[0].model, "*");
+    assert_string_equal(config_find_model(c, SPAN("a/gpt/b"))->targets[0].model, "x-*-y");
+    config_destroy(&c);
+    buf_free(&errors);
+}
+
 static void without_a_file_the_defaults_stand(void **state)
 {
     (void)state;
@@ -295,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_example_of_the_design_is_read_whole),
         cmocka_unit_test(the_longest_wildcard_wins_and_an_exact_name_beats_it),
+        cmocka_unit_test(a_wildcard_may_hand_on_what_it_matched),
         cmocka_unit_test(without_a_file_the_defaults_stand),
         cmocka_unit_test(every_mistake_is_told_with_line_place_and_suggestion),
         cmocka_unit_test(all_mistakes_are_told_at_once),
