@@ -2,9 +2,8 @@
  * order. Missing trailing fields read as zero, extra ones are skipped, so that neighbours may
  * differ by a minor version.
  *
- * msgpack-c writes; its reader is not used, because five bytes make it reserve 8 GB
- * (RELIABILITY 1.11): the decoder here allocates nothing, refuses nesting, and checks every length
- * against what is left. */
+ * msgpack-c writes; its reader is not used, because five bytes make it reserve 8 GB: the decoder
+ * here allocates nothing, refuses nesting, and checks every length against what is left. */
 #ifndef PROTO_CODEC_H
 #define PROTO_CODEC_H
 

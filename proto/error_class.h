@@ -1,4 +1,5 @@
-/* Error classes: what went wrong with a request, and how each client protocol says so (WIRE 20). */
+/* Error classes: what went wrong with a request, and how each client protocol says so
+ * (docs/wire.md, Errors). */
 #ifndef PROTO_ERROR_CLASS_H
 #define PROTO_ERROR_CLASS_H
 
@@ -44,7 +45,7 @@ struct error_report {
 /* The body in the client's protocol: OpenAI {"error":{…}}, Anthropic {"type":"error",…}. Never
  * fails but by out's bound. */
 void error_write_body(struct buf *out, enum api api, const struct error_report *r);
-/* The same as an in-band SSE event (WIRE 13, 16): "data: …" or "event: error". */
+/* The same as an in-band SSE event: "data: …" or "event: error". */
 void error_write_event(struct buf *out, enum api api, const struct error_report *r);
 
 #endif

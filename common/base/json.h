@@ -1,8 +1,9 @@
 /* JSON as a tape of slices: one pass checks the whole text (RFC 8259, UTF-8, depth) and notes where
  * each value stands. Nothing is converted or copied, so number text, escapes, key order and white
- * space survive, and a member can be replaced by splicing at its byte range (WIRE 1.3, 1.4).
+ * space survive, and a member can be replaced by splicing at its byte range (docs/wire.md,
+ * Requests).
  *
- * Why not yyjson here: it refuses lone surrogates (HARD_CASES H022, H023), unescapes strings and
+ * Why not yyjson here: it refuses lone surrogates, unescapes strings and
  * keeps no offsets. It is the oracle of tests/unit/common/base/json_test.c. */
 #ifndef COMMON_BASE_JSON_H
 #define COMMON_BASE_JSON_H
@@ -58,7 +59,7 @@ void json_doc_free(struct json_doc *doc);
 
 struct json json_root(const struct json_doc *doc);
 enum json_type json_type(struct json v);
-/* true for JSON_NONE and null: an optional member that is null means absent (WIRE 1.3). */
+/* true for JSON_NONE and null: an optional member that is null means absent. */
 bool json_absent(struct json v);
 /* The value's own bytes, quotes included. */
 struct span json_raw(struct json v);

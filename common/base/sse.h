@@ -1,5 +1,5 @@
-/* Server-sent events: an incremental reader for what upstreams send (WIRE 1.1) and a writer
- * (WIRE 1.2). */
+/* Server-sent events: an incremental reader for what upstreams send (docs/wire.md, Streams) and a
+ * writer (docs/wire.md, Streams). */
 #ifndef COMMON_BASE_SSE_H
 #define COMMON_BASE_SSE_H
 
@@ -37,7 +37,7 @@ typedef enum err (*sse_fn)(void *ctx, const struct sse_event *e);
 /* Calls fn for every block that ended in these bytes (one with a name and no data too: has_data
  * false). Blocks of comments only call nothing, but their bytes are in no event's raw. */
 enum err sse_feed(struct sse_reader *r, struct span bytes, sse_fn fn, void *ctx) NODISCARD;
-/* EOF: dispatches what is pending (WIRE 1.1.7). */
+/* EOF: dispatches what is pending. */
 enum err sse_finish(struct sse_reader *r, sse_fn fn, void *ctx) NODISCARD;
 void sse_reader_free(struct sse_reader *r);
 

@@ -79,7 +79,7 @@ static size_t on_read(char *into, size_t size, size_t n, void *ctx)
 }
 
 /* libcurl rewinds to send a request again after a reused connection turned out dead. A POST whose
- * bytes have left may have been carried out: no (RELIABILITY fact 9). */
+ * bytes have left may have been carried out: no. */
 static int on_seek(void *ctx, curl_off_t offset, int origin)
 {
     const struct fetch_transfer *r = ctx;
@@ -148,8 +148,7 @@ void fetch_set_callbacks(struct fetch_transfer *r)
     (void)curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     (void)curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT,
-                           1L); /* a hung resolver holds nobody up: fact 10 */
+    (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* a hung resolver holds nobody up */
     (void)curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)up->options.connect_timeout_ms);
     (void)curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
     (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);

@@ -1,4 +1,4 @@
-/* What a libcurl failure means for a request (WIRE 20). */
+/* What a libcurl failure means for a request (docs/wire.md, Errors). */
 #ifndef COMMON_FETCH_FAILURE_H
 #define COMMON_FETCH_FAILURE_H
 

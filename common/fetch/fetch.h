@@ -1,11 +1,9 @@
-/* HTTP to the upstreams: the only user of libcurl. Requests are spread over several multi handles
- * (PERFORMANCE rule 7), sockets stay registered in the daemon's epoll between requests (rule 6),
- * easy handles are reused.
+/* HTTP to the upstreams: the only user of libcurl. Requests are spread over several multi handles,
+ * sockets stay registered in the daemon's epoll between requests, easy handles are reused.
  *
- * One call of fetch_start is one request on the wire: a POST is never sent again by itself
- * (RELIABILITY fact 9), redirects are not followed, no proxy, .netrc or credentials come from the
- * environment, only http and https are spoken, and the address is looked at when the socket is
- * made. */
+ * One call of fetch_start is one request on the wire: a POST is never sent again by itself,
+ * redirects are not followed, no proxy, .netrc or credentials come from the environment, only http
+ * and https are spoken, and the address is looked at when the socket is made. */
 #ifndef COMMON_FETCH_FETCH_H
 #define COMMON_FETCH_FETCH_H
 

@@ -23,7 +23,7 @@ struct fetch_origin {
     size_t default_count;
 };
 
-/* May this URL be asked at all, and may it carry the key? (WIRE 24) */
+/* May this URL be asked at all, and may it carry the key? */
 bool origin_allows_url(const struct fetch_origin *o, struct span url);
 bool origin_trusts_url(const struct fetch_origin *o, struct span url);
 

@@ -1,4 +1,4 @@
-/* The upstream sockets in the daemon's epoll, by descriptor. Lazy (PERFORMANCE rule 6): a socket of
+/* The upstream sockets in the daemon's epoll, by descriptor. Lazy: a socket of
  * our own stays registered when nobody waits for it, because the next request on it will want the
  * same; it is only taken out when it becomes ready unasked, or is closed. */
 #ifndef COMMON_FETCH_SOCKET_TABLE_H

@@ -1,4 +1,4 @@
-/* Is a request's head unambiguous? Checks what libmicrohttpd lets pass (RELIABILITY fact 5, RFC
+/* Is a request's head unambiguous? Checks what libmicrohttpd lets pass (RFC
  * 9112 3 and 6), field by field; knows nothing of libmicrohttpd. */
 #ifndef COMMON_HTTP_FRAMING_H
 #define COMMON_HTTP_FRAMING_H

@@ -294,7 +294,7 @@ static void raise_file_limit(void)
         log_warn("file_limit", LSTR("why", strerror(errno)));
 }
 
-/* Owned by us, closed to others (fact 4). */
+/* Owned by us, closed to others. */
 static enum err make_run_dir(const struct life *life)
 {
     if (mkdir(life->run_dir, 0750) == 0 || errno == EEXIST)

@@ -1,5 +1,4 @@
-/* Ends a daemon whose loop stands still: compose restarts what exits, never what hangs (RELIABILITY
- * fact 13). */
+/* Ends a daemon whose loop stands still: compose restarts what exits, never what hangs. */
 #ifndef COMMON_RUNTIME_WATCHDOG_H
 #define COMMON_RUNTIME_WATCHDOG_H
 

@@ -1,4 +1,4 @@
-/* Anthropic messages, count_tokens and models (WIRE 7, 8). */
+/* Anthropic messages, count_tokens and models (docs/wire.md, Requests). */
 #include "services/simulator/anthropic.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* The Responses API (WIRE 6): create, stream, get, delete, cancel, input_tokens. */
+/* The Responses API (docs/wire.md, Responses): create, stream, get, delete, cancel, input_tokens.
+ */
 #include <stdio.h>
 
 #include "services/simulator/openai.h"

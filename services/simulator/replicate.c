@@ -1,5 +1,5 @@
-/* Replicate predictions and models (WIRE 9). A prediction's states follow from the time since its
- * creation. */
+/* Replicate predictions and models (docs/wire.md, Replicate). A prediction's states follow from the
+ * time since its creation. */
 #include <stdio.h>
 
 #include "services/simulator/replicate.h"

@@ -1,4 +1,4 @@
-/* GET /models/{owner}/{name}: the schema a model shows (WIRE 9.2). */
+/* GET /models/{owner}/{name}: the schema a model shows (docs/wire.md, Replicate). */
 #include "services/simulator/replicate.h"
 
 #define TEXT_OUTPUT                                                                                \

@@ -1,7 +1,7 @@
 /* What the simulator's files share.
  *   main.c       options, start, stop
  *   route.c      which protocol, which handler; keys; faults gathered
- *   openai*.c, anthropic*.c, replicate.c   the wire formats (WIRE 2 to 9)
+ *   openai*.c, anthropic*.c, replicate.c   the wire formats
  *   answer.c     what is answered, whatever the protocol
  *   play.c       how it is sent: pace, faults
  *   script.c     rules and raw answers from files

@@ -1,5 +1,5 @@
 /* How many requests each broker may have running at this worker. The whole is shared out; what one
- * broker does not use moves to where requests wait (RELIABILITY 2 "Two brokers"). Knows no bus: a
+ * broker does not use moves to where requests wait. Knows no bus: a
  * function tells a broker. */
 #ifndef SERVICES_WORKER_SLOTS_H
 #define SERVICES_WORKER_SLOTS_H

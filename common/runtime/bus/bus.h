@@ -9,7 +9,7 @@
  * frames bundled into one part),
  * ROUTER_MANDATORY, IMMEDIATE, LINGER 0, own PING/PONG every 250 ms (a killed peer is noticed by
  * the next ping, a hung one after 1.2 s of silence), flock before an ipc bind, the peer's epoch
- * checked on every frame (PERFORMANCE rules 1, 2, 5; RELIABILITY facts 1 to 4, 12). */
+ * checked on every frame. */
 #ifndef COMMON_RUNTIME_BUS_BUS_H
 #define COMMON_RUNTIME_BUS_BUS_H
 
@@ -52,7 +52,7 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
 /* Flushes what it can, closes sockets. */
 void bus_destroy(struct bus **bus);
 
-/* ERR_EXISTS when another live process holds the address (fact 4). */
+/* ERR_EXISTS when another live process holds the address. */
 enum err bus_bind(struct bus *bus, const char *address) NODISCARD;
 /* Keeps trying for ever; on_peer_up tells. The peer object exists from here on. */
 enum err bus_connect(struct bus *bus, const char *role, const char *address,

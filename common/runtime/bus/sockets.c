@@ -68,7 +68,7 @@ static enum err channel_address(const char *address, enum channel channel, char 
     return n > 0 && (size_t)n < size ? OK : ERR_INVALID;
 }
 
-/* A second bind on one ipc path succeeds and steals it (fact 4): hold a lock beside it. */
+/* A second bind on one ipc path succeeds and steals it: hold a lock beside it. */
 static enum err lock_ipc(struct bus *bus, const char *address)
 {
     char path[300];

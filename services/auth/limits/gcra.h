@@ -1,8 +1,8 @@
 /* One limit as one number: the generic cell rate algorithm. Pure; time is passed in.
  *
  * `full_ns` is when the bucket will be full again (the "theoretical arrival time"). A unit costs
- * period/count of time; a request is admitted while what is owed stays within `burst` units
- * (RELIABILITY 3). Time is monotonic nanoseconds from any origin. */
+ * period/count of time; a request is admitted while what is owed stays within `burst` units. Time
+ * is monotonic nanoseconds from any origin. */
 #ifndef SERVICES_AUTH_LIMITS_GCRA_H
 #define SERVICES_AUTH_LIMITS_GCRA_H
 

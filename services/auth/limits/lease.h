@@ -1,5 +1,4 @@
-/* Leases: an edge may admit some requests of one key and model by itself for a while (RELIABILITY
- * 3).
+/* Leases: an edge may admit some requests of one key and model by itself for a while.
  *
  * What is leased is charged to every limit at once, so leases never admit more than the limits do.
  * When a lease ends, what was not used goes back: exactly, when the edge says how much it used

@@ -23,7 +23,7 @@ struct span field_time(struct field_text *t, uint64_t wall_ms);
 
 /* Cuts the next "name: value\n" off `lines`; false at the end. Lines that are none are skipped. */
 bool field_next_line(struct span *lines, struct span *name_out, struct span *value_out);
-/* Fields of an upstream's answer that a client may see (RELIABILITY 4). Ours, hop-by-hop ones and
+/* Fields of an upstream's answer that a client may see. Ours, hop-by-hop ones and
  * cookies are not. */
 bool field_may_pass(struct span name);
 

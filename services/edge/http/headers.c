@@ -2,7 +2,7 @@
 
 #include "common/base/buf.h"
 
-/* Fields that a same-protocol upstream may see (RELIABILITY 4: allow-list both ways). */
+/* Fields that a same-protocol upstream may see. */
 static const char *const passed_names[] = {"anthropic-beta", "anthropic-version", "openai-beta"};
 enum { PASSED_COUNT = sizeof passed_names / sizeof passed_names[0] };
 

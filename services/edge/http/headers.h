@@ -27,7 +27,7 @@ struct request_head {
 void head_field(void *ctx, struct span name, struct span value);
 
 enum key_found { KEY_FOUND, KEY_MISSING, KEY_AMBIGUOUS, KEY_MALFORMED };
-/* The key as presented: `Authorization: Bearer K` or `x-api-key: K` (WIRE 1.5); both and different:
+/* The key as presented: `Authorization: Bearer K` or `x-api-key: K`; both and different:
  * ambiguous. */
 enum key_found head_key(const struct request_head *h, struct span *key_out);
 

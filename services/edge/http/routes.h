@@ -1,4 +1,4 @@
-/* The HTTP surface (DESIGN 3) as one table: method, path pattern, protocol, what serves it. Pure.
+/* The HTTP surface as one table: method, path pattern, protocol, what serves it. Pure.
  */
 #ifndef SERVICES_EDGE_HTTP_ROUTES_H
 #define SERVICES_EDGE_HTTP_ROUTES_H

@@ -1,4 +1,4 @@
-/* What the edge may decide without asking auth (RELIABILITY 3 "Leases"): per key × model, how many
+/* What the edge may decide without asking auth: per key × model, how many
  * further requests it admits by itself, and for how long a known key goes on while auth is away.
  * Bounded. Pure: time is passed in. */
 #ifndef SERVICES_EDGE_LEASES_LEASES_H

@@ -1,5 +1,5 @@
 /* RELEASE messages that auth has not acknowledged yet: kept and sent again until RELEASED, bounded
- * in number (RELIABILITY 2, 3). Knows no bus: a function sends, the fake clock turns. */
+ * in number. Knows no bus: a function sends, the fake clock turns. */
 #ifndef SERVICES_EDGE_LEASES_RELEASES_H
 #define SERVICES_EDGE_LEASES_RELEASES_H
 

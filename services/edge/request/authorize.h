@@ -1,6 +1,6 @@
-/* May this request run? A lease answers at once; otherwise auth is asked, with a deadline
- * (RELIABILITY 2, 3). While auth is away, known keys go on within their leases; others wait a
- * moment for it and are then told 503, never 401. */
+/* May this request run? A lease answers at once; otherwise auth is asked, with a deadline. While
+ * auth is away, known keys go on within their leases; others wait a moment for it and are then told
+ * 503, never 401. */
 #ifndef SERVICES_EDGE_REQUEST_AUTHORIZE_H
 #define SERVICES_EDGE_REQUEST_AUTHORIZE_H
 

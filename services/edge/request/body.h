@@ -17,7 +17,7 @@ struct body {
     uint64_t output_cap;   /* tokens one choice may take; of max_tokens, max_completion_tokens,
                               max_output_tokens the largest */
     uint64_t choices;      /* n, or 1 */
-    uint64_t input_tokens; /* estimate: content bytes / 4 (RELIABILITY 3) */
+    uint64_t input_tokens; /* estimate: content bytes / 4 */
 };
 
 /* Why a body is refused; strings are literals. */

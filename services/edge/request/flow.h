@@ -1,5 +1,5 @@
-/* The bytes of one streamed answer on their way to the client: order, credit (RELIABILITY 2 "Flow
- * control"), where an event ends, and about how many tokens have gone by. Pure arithmetic;
+/* The bytes of one streamed answer on their way to the client: order, credit, where an event ends,
+ * and about how many tokens have gone by. Pure arithmetic;
  * {.window_bytes = n} is ready. */
 #ifndef SERVICES_EDGE_REQUEST_FLOW_H
 #define SERVICES_EDGE_REQUEST_FLOW_H

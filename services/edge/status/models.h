@@ -1,5 +1,5 @@
 /* GET /v1/models and /v1/models/{id}: the configured models a key may use, in either protocol's
- * shape (WIRE 5, 8). Pure. */
+ * shape (docs/wire.md, Requests). Pure. */
 #ifndef SERVICES_EDGE_STATUS_MODELS_H
 #define SERVICES_EDGE_STATUS_MODELS_H
 

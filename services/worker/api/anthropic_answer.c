@@ -35,7 +35,7 @@ static const char *stop_word(const struct anthropic_writer *w, enum stop_reason 
     case STOP_TOOL:
         break;
     }
-    /* Hosts say "stop" with tool calls (H090), and a client without a call must not wait for one.
+    /* Hosts say "stop" with tool calls, and a client without a call must not wait for one.
      */
     return w->tool_count ? "tool_use" : "end_turn";
 }

@@ -44,14 +44,14 @@ struct anthropic_writer {
     size_t block_count, block_cap;
 };
 
-/* Thinking is shown only to a client that asked for it (WIRE 15). */
+/* Thinking is shown only to a client that asked for it. */
 bool anthropic_shows_thinking(const struct anthropic_writer *w);
 /* A tool's id, made when the upstream gave none. Counts the tool. */
 struct span anthropic_tool_id(struct anthropic_writer *w, const struct neutral_event *e);
 /* "stop_reason" and "stop_sequence" with their values. */
 void anthropic_write_stop(const struct anthropic_writer *w, struct json_writer *jw,
                           enum stop_reason stop);
-/* The usage object of an ended answer (WIRE 15). */
+/* The usage object of an ended answer. */
 void anthropic_write_usage(const struct anthropic_writer *w, struct json_writer *jw);
 
 void anthropic_stream_start(struct anthropic_writer *w);

@@ -1,5 +1,5 @@
-/* Content blocks of an Anthropic request → parts (WIRE 7.1). A block that only its own protocol
- * knows stays whole. */
+/* Content blocks of an Anthropic request → parts (docs/wire.md, Requests). A block that only its
+ * own protocol knows stays whole. */
 #include "services/worker/api/anthropic.h"
 
 #define FIELD(member) offsetof(struct part, member)

@@ -1,9 +1,9 @@
-/* Anthropic messages request → neutral form (WIRE 7.1, 14). */
+/* Anthropic messages request → neutral form (docs/wire.md, Requests). */
 #include "services/worker/api/anthropic.h"
 
 #define FIELD(member) offsetof(struct neutral_request, member)
 
-/* 0 is legal here: it only warms the cache (H106). */
+/* 0 is legal here: it only warms the cache. */
 static enum err read_max_tokens(struct reader *r, const struct where *at, struct json v, void *into)
 {
     struct neutral_request *out = into;

@@ -1,5 +1,5 @@
-/* Neutral events → Anthropic's stream (WIRE 16). Blocks never overlap: at most one tool is live,
- * the arguments of others wait for their turn. */
+/* Neutral events → Anthropic's stream (docs/wire.md, Streams). Blocks never overlap: at most one
+ * tool is live, the arguments of others wait for their turn. */
 #include "services/worker/api/anthropic_answer.h"
 
 #define EVENT(name) "event: " name "\ndata: {\"type\":\"" name "\""

@@ -1,4 +1,4 @@
-/* Neutral events → one Anthropic message (WIRE 15). */
+/* Neutral events → one Anthropic message (docs/wire.md, Answers). */
 #include "services/worker/api/anthropic_answer.h"
 
 static struct answer_block *add_block(struct anthropic_writer *w, enum block_kind kind)

@@ -1,5 +1,6 @@
 /* Watches a tool call's arguments go by, piece by piece, and knows when their JSON value is
- * complete (WIRE 16). It reads json text, so that an escaped quote is a quote and "{" may come as
+ * complete (docs/wire.md, Streams). It reads json text, so that an escaped quote is a quote and "{"
+ * may come as
  * "\u007b". */
 #ifndef SERVICES_WORKER_API_ARGS_SCAN_H
 #define SERVICES_WORKER_API_ARGS_SCAN_H

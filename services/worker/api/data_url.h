@@ -1,4 +1,4 @@
-/* data: URLs (RFC 2397, WIRE 11, H054): what an image or a file looks like inside an OpenAI
+/* data: URLs (RFC 2397): what an image or a file looks like inside an OpenAI
  * request. */
 #ifndef SERVICES_WORKER_API_DATA_URL_H
 #define SERVICES_WORKER_API_DATA_URL_H

@@ -13,7 +13,7 @@ enum err openai_read_tool_choice(struct reader *r, const struct where *at, struc
 enum err openai_read_functions(struct reader *r, const struct where *at, struct json v, void *into);
 enum err openai_read_function_call(struct reader *r, const struct where *at, struct json v,
                                    void *into);
-/* "integer ≥ 1": max_tokens, max_completion_tokens (WIRE 11). */
+/* "integer ≥ 1": max_tokens, max_completion_tokens. */
 enum err openai_read_max_out(struct reader *r, const struct where *at, struct json v, void *into);
 enum err openai_read_n(struct reader *r, const struct where *at, struct json v, void *into);
 enum err openai_read_stream_options(struct reader *r, const struct where *at, struct json v,

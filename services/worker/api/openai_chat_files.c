@@ -1,4 +1,4 @@
-/* Images and files of an OpenAI user message → image and document parts (WIRE 11, H054, H055). */
+/* Images and files of an OpenAI user message → image and document parts. */
 #include "services/worker/api/data_url.h"
 #include "services/worker/api/openai.h"
 
@@ -105,7 +105,7 @@ enum err openai_read_image_part(struct reader *r, const struct where *at, struct
     return set_url(r, at, url_text, part);
 }
 
-/* A data URL, or bare base64, which is taken for a PDF (WIRE 11). */
+/* A data URL, or bare base64, which is taken for a PDF. */
 static enum err set_file(struct reader *r, const struct where *at, struct span data_text,
                          struct part *part)
 {

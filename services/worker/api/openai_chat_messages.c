@@ -1,5 +1,5 @@
-/* The messages of an OpenAI chat request → turns (WIRE 2.2). Nothing is merged, dropped or moved
- * here: that is the business of whoever builds another protocol's request. */
+/* The messages of an OpenAI chat request → turns (docs/wire.md, Messages). Nothing is merged,
+ * dropped or moved here: that is the business of whoever builds another protocol's request. */
 #include "services/worker/api/openai.h"
 
 /* Calls of the deprecated form that wait for their result; more are not looked at. */
@@ -42,7 +42,7 @@ static enum err read_thinking_block(struct reader *r, const struct where *at, st
             part->signature_text = json_text(signature);
         }
     } else {
-        /* thought without a signature is refused upstream (WIRE 11) */
+        /* thought without a signature is refused upstream */
         neutral_drop(r->out, "messages.thinking_blocks");
         return OK;
     }
@@ -67,7 +67,7 @@ static enum err read_tool_call(struct reader *r, const struct where *at, struct 
     return e ? e : read_text(r, &args, json_get(function, "arguments"), &part->args_text);
 }
 
-/* The deprecated form has no ids: the message's place makes one (WIRE 11). */
+/* The deprecated form has no ids: the message's place makes one. */
 static enum err read_function_call(struct reader *r, const struct where *at, struct json v,
                                    struct part_list *parts, struct messages *m)
 {

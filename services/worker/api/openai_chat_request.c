@@ -1,5 +1,5 @@
-/* OpenAI chat request → neutral form (WIRE 2.1, 11). Only read on its way to another protocol, so
- * what no other protocol can say (audio) is refused here. */
+/* OpenAI chat request → neutral form (docs/wire.md, Requests). Only read on its way to another
+ * protocol, so what no other protocol can say (audio) is refused here. */
 #include "services/worker/api/openai.h"
 
 const char *const openai_never_twice[] = {"model", "stream", "max_tokens", "max_completion_tokens",
@@ -22,8 +22,7 @@ static const struct member stream_options_members[] = {
     {.name = "include_usage",
      .kind = MEMBER_BOOL,
      .offset = offsetof(struct neutral_request, want_usage)},
-    {.name = "include_obfuscation",
-     .kind = MEMBER_KNOWN}, /* padding; never crosses protocols (WIRE 2.4) */
+    {.name = "include_obfuscation", .kind = MEMBER_KNOWN}, /* padding; never crosses protocols */
 };
 static const struct shape stream_options_shape = SHAPE("stream_options", stream_options_members);
 
@@ -136,7 +135,7 @@ static enum err read_response_format(struct reader *r, const struct where *at, s
 
 #define FIELD(member) offsetof(struct neutral_request, member)
 
-/* In this order: the newer name of a pair comes last and wins (H049). */
+/* In this order: the newer name of a pair comes last and wins. */
 static const struct member members[] = {
     {.name = "model", .kind = MEMBER_FN, .fn = read_ignored_text},
     {.name = "stream", .kind = MEMBER_BOOL, .offset = FIELD(stream)},

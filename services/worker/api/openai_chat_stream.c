@@ -1,4 +1,4 @@
-/* Chunks of an OpenAI chat answer (WIRE 13). */
+/* Chunks of an OpenAI chat answer (docs/wire.md, Streams). */
 #include "services/worker/api/openai_chat_answer.h"
 
 static struct json_writer begin_delta(struct chat_writer *w)

@@ -151,7 +151,7 @@ static enum err check_allowed(struct reader *r, const struct where *at, struct j
     return read_fault(r, at, ERROR_INVALID_VALUE, "An allowed tool is not among the tools given.");
 }
 
-/* Other protocols know no subset of the tools: only the allowed ones are sent (WIRE 11). */
+/* Other protocols know no subset of the tools: only the allowed ones are sent. */
 static enum err read_allowed(struct reader *r, const struct where *at, struct json v,
                              struct neutral_request *out)
 {

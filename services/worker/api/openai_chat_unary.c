@@ -1,4 +1,4 @@
-/* One OpenAI chat completion (WIRE 12). */
+/* One OpenAI chat completion (docs/wire.md, Answers). */
 #include "services/worker/api/json_fence.h"
 #include "services/worker/api/openai_chat_answer.h"
 

@@ -9,7 +9,7 @@ bool chat_is_legacy(const struct chat_writer *w)
     return w->base.options.request->legacy_functions;
 }
 
-/* OpenAI's word for the tier that answered (WIRE 12); NULL when there is none. */
+/* OpenAI's word for the tier that answered; NULL when there is none. */
 static const char *tier_word(struct span tier)
 {
     if (span_is(tier, "standard") || span_is(tier, "default"))
@@ -39,7 +39,7 @@ void chat_write_head(const struct chat_writer *w, struct json_writer *jw, const 
     jw_text(jw, w->base.model_text);
 }
 
-/* "tool_calls", unless the client used functions (WIRE 11). A call that ends as plain "stop" is one
+/* "tool_calls", unless the client used functions. A call that ends as plain "stop" is one
  * all the same. */
 const char *chat_finish_word(const struct chat_writer *w)
 {
@@ -176,7 +176,7 @@ static void on_tool_args(struct chat_writer *w, struct answer_tool *tool, struct
         writer_gather(&w->base, &tool->args, text);
 }
 
-/* A call without arguments has `{}`: what a client joins must be JSON (H071). */
+/* A call without arguments has `{}`: what a client joins must be JSON. */
 static void on_tool_end(struct chat_writer *w, struct answer_tool *tool)
 {
     if (!tool || tool->ended)
@@ -229,8 +229,7 @@ void openai_chat_write(struct answer_writer *base, const struct neutral_event *e
         on_text(w, e->text);
         break;
     case EVENT_REFUSAL:
-        /* It explains a refusal whose sign is the finish reason; in a stream only that is sent
-         * (WIRE 13). */
+        /* It explains a refusal whose sign is the finish reason; in a stream only that is sent. */
         writer_gather(base, &w->refusal, e->text);
         break;
     case EVENT_THINK:

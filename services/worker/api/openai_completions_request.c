@@ -1,4 +1,5 @@
-/* OpenAI legacy completions request → neutral form (WIRE 3, 18). Each prompt is one user turn. */
+/* OpenAI legacy completions request → neutral form (docs/wire.md, Completions). Each prompt is one
+ * user turn. */
 #include "services/worker/api/openai.h"
 
 enum { PROMPTS_MAX = 2048 };
@@ -96,7 +97,7 @@ static const struct member members[] = {
 };
 static const struct shape completions_shape = SHAPE(NULL, members);
 
-/* One answer per prompt is all that a translation can give (WIRE 18). */
+/* One answer per prompt is all that a translation can give. */
 static enum err check_choices(struct reader *r, const struct legacy *legacy)
 {
     struct where n = {.name = "n"}, best_of = {.name = "best_of"};

@@ -1,6 +1,6 @@
-/* Neutral events → OpenAI legacy completions (WIRE 3, 18). With several prompts the events' slot
- * says whose answer a text or a stop belongs to; there is one START, one USAGE and one END for all
- * of them. */
+/* Neutral events → OpenAI legacy completions (docs/wire.md, Completions). With several prompts the
+ * events' slot says whose answer a text or a stop belongs to; there is one START, one USAGE and one
+ * END for all of them. */
 #include "services/worker/api/openai.h"
 #include "services/worker/api/writer.h"
 
@@ -18,7 +18,7 @@ struct completions_writer {
     size_t choice_count;
 };
 
-/* Tools never come here: a call that ends the turn is a plain stop (WIRE 18). */
+/* Tools never come here: a call that ends the turn is a plain stop. */
 static const char *finish_word(enum stop_reason stop)
 {
     return stop == STOP_TOOL ? "stop" : writer_openai_finish(stop);
@@ -177,7 +177,7 @@ struct answer_writer *openai_completions_writer_create(const struct answer_optio
 static void on_stop(struct completions_writer *w, size_t index, enum stop_reason stop)
 {
     w->choices[index].stop = stop;
-    /* Alone, it waits for the end: a provider may say more than one reason before it (H078). */
+    /* Alone, it waits for the end: a provider may say more than one reason before it. */
     if (w->choice_count > 1)
         finish_choice(w, index);
 }

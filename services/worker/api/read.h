@@ -1,7 +1,7 @@
 /* What the request readers share: members of an object by table, and faults that name the member
- * they speak of. A member that is null is absent (WIRE 1.3); one of a wrong type is refused, never
- * coerced (H034); one that no table knows is kept as an extra (top level) or named as dropped
- * (deeper). */
+ * they speak of. A member that is null is absent (docs/wire.md, Requests); one of a wrong type is
+ * refused, never coerced; one that no table knows is kept as an extra (top level) or named as
+ * dropped (deeper). */
 #ifndef SERVICES_WORKER_API_READ_H
 #define SERVICES_WORKER_API_READ_H
 
@@ -86,7 +86,8 @@ enum err read_stop_array(struct reader *r, const struct where *at, struct json v
 /* member_fns that fill the request (`into` is it). */
 enum err read_ignored_text(struct reader *r, const struct where *at, struct json v, void *into);
 
-/* RELIABILITY 4: these members must not come twice. `names` ends with NULL. */
+/* These members must not come twice: gateway and provider must not disagree on them. `names` ends
+ * with NULL. */
 enum err read_refuse_doubled(struct reader *r, struct json body,
                              const char *const *names) NODISCARD;
 
@@ -107,7 +108,7 @@ struct span read_to_text(struct reader *r, struct span bytes);
 /* json text → bytes in the arena (a view when nothing is escaped). */
 struct span read_to_bytes(struct reader *r, struct span text);
 
-/* WIRE 24: tools at most. */
+/* Tools of one request at most. */
 enum { TOOLS_MAX = 128, MESSAGES_MAX = 100000 };
 /* [A-Za-z0-9_-]{1,max}. */
 enum err read_check_tool_name(struct reader *r, const struct where *at, struct span name,

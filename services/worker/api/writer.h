@@ -39,7 +39,7 @@ void writer_error(struct answer_writer *w, const struct fault *fault);
 /* Usage with every gap filled: estimates for input and output, zero for the rest. */
 struct usage writer_usage(const struct answer_writer *w);
 
-/* OpenAI's usage object (WIRE 12). */
+/* OpenAI's usage object. */
 void writer_openai_usage(struct json_writer *jw, const struct usage *u);
 /* STOP_TOOL is the caller's to say: "tool_calls" or "function_call". */
 const char *writer_openai_finish(enum stop_reason stop);

@@ -1,5 +1,5 @@
 /* The running attempts by request id, and the cancellations that came before their DISPATCH
- * (control and data are two sockets and overtake each other, RELIABILITY 2). */
+ * (control and data are two sockets and overtake each other). */
 #ifndef SERVICES_WORKER_ATTEMPT_ATTEMPTS_H
 #define SERVICES_WORKER_ATTEMPT_ATTEMPTS_H
 

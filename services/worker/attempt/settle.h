@@ -1,5 +1,5 @@
 /* What ended requests used, kept until auth has it on disk: sent at once, again every second, gone
- * at SETTLED (RELIABILITY 3). Bounded; the worker withdraws its slots when it is full. Knows no
+ * at SETTLED. Bounded; the worker withdraws its slots when it is full. Knows no
  * bus: a function sends. */
 #ifndef SERVICES_WORKER_ATTEMPT_SETTLE_H
 #define SERVICES_WORKER_ATTEMPT_SETTLE_H

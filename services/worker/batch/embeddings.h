@@ -8,7 +8,7 @@
 #include "common/base/err.h"
 #include "common/base/json.h"
 
-enum { EMBEDDINGS_MAX_INPUTS = 2048 }; /* of one request (WIRE 4) */
+enum { EMBEDDINGS_MAX_INPUTS = 2048 }; /* of one request */
 
 /* One caller's request. */
 struct embeddings_part {

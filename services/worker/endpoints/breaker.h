@@ -1,5 +1,5 @@
 /* A circuit breaker as a value: failures in a row open it, each opening lasts twice as long as the
- * last one, then one probe decides (RELIABILITY 2). Pure: the time is passed in. */
+ * last one, then one probe decides. Pure: the time is passed in. */
 #ifndef SERVICES_WORKER_ENDPOINTS_BREAKER_H
 #define SERVICES_WORKER_ENDPOINTS_BREAKER_H
 

@@ -1,5 +1,5 @@
 /* Where one provider's requests go: every endpoint with every key is a endpoint of its own, with
- * its own breaker and its own rest after a 429 (RELIABILITY 2). Owns the secrets: expanded here,
+ * its own breaker and its own rest after a 429. Owns the secrets: expanded here,
  * nowhere else, and never shown. */
 #ifndef SERVICES_WORKER_ENDPOINTS_ENDPOINTS_H
 #define SERVICES_WORKER_ENDPOINTS_ENDPOINTS_H

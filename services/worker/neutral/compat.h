@@ -1,4 +1,4 @@
-/* A provider's configuration as the facts builders ask for (WIRE 21). */
+/* A provider's configuration as the facts builders ask for (docs/wire.md, Compatible servers). */
 #ifndef SERVICES_WORKER_NEUTRAL_COMPAT_H
 #define SERVICES_WORKER_NEUTRAL_COMPAT_H
 

@@ -27,7 +27,7 @@ struct model_row {
         long_output_nano; /* dearer when the input is over this many tokens; 0 = never */
     uint64_t long_cached_nano, long_cache_write_nano;
     uint64_t context, max_out;
-    /* capabilities (WIRE 22) */
+    /* capabilities */
     bool vision, tools, json_schema, pdf, reasoning;
     bool sampling;          /* temperature, top_p, top_k may be sent */
     bool sampling_one_only; /* not temperature and top_p both */

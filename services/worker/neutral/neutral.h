@@ -1,12 +1,14 @@
-/* The neutral form between client protocols and providers (WIRE 10): a request as read, an answer
- * as events.
+/* clang-format off */
+/* The neutral form between client protocols and providers (docs/wire.md, Answers): a request as
+ * read, an answer as events. Two kinds of text, never mixed:
  *
- * Two kinds of text, never mixed:
- *   "json text"  the bytes between the quotes of a JSON string, still escaped (struct span named
- * …_text); copied from JSON to JSON untouched, so escapes and lone surrogates survive (H022 to
- * H024) "json"       a whole JSON value, verbatim (struct span named …_json): numbers keep their
- * digits Everything is a view of the client's body or of the arena, and lives as long as both.
- * Empty span = absent. */
+ *   *_text   the bytes between the quotes of a JSON string, still escaped: copied from JSON to JSON
+ *            untouched, so that escapes and lone surrogates survive
+ *   *_json   a whole JSON value, verbatim: numbers keep their digits
+ *
+ * Everything is a view of the client's body or of the arena, and lives as long as both. An empty
+ * span is absent. */
+/* clang-format on */
 #ifndef SERVICES_WORKER_NEUTRAL_NEUTRAL_H
 #define SERVICES_WORKER_NEUTRAL_NEUTRAL_H
 
@@ -109,7 +111,7 @@ struct neutral_request {
     struct turn *turns;
     size_t turn_count;
 
-    /* legacy completions with several prompts: each one is a request of its own (WIRE 18) */
+    /* legacy completions with several prompts: each one is a request of its own */
     struct span *prompts_text;
     size_t prompt_count; /* 0 unless API_OPENAI_COMPLETIONS */
     bool echo;

@@ -16,8 +16,8 @@ enum auth_style { AUTH_BEARER, AUTH_X_API_KEY };
 struct transfer {
     const char *method; /* "POST" */
     struct span path;   /* appended to the endpoint's base URL: "/chat/completions" … */
-    struct span url; /* or a whole URL of another host (Replicate's stream); checked by the provider
-                        (WIRE 24) */
+    struct span
+        url; /* or a whole URL of another host (Replicate's stream); checked by the provider */
     struct span headers; /* "name: value\n" lines beyond auth, content-type, accept-encoding */
     struct span body;    /* empty = none */
     bool expects_stream; /* sent with accept: text/event-stream; the answer is read as SSE if it is
@@ -27,7 +27,7 @@ struct transfer {
     unsigned index;      /* set by the call: which of its transfers */
 };
 
-/* WIRE 21: what a compatible host can't do or does otherwise. From config_provider.quirks. */
+/* What a kind of server can't do or does otherwise: the configuration's `quirks`. */
 struct compat {
     bool is_openai;       /* api.openai.com itself, not a compatible server */
     bool max_tokens_only; /* "max_tokens": knows max_tokens, not max_completion_tokens */
@@ -84,7 +84,7 @@ struct provider {
     /* The stream ended cleanly at the transport: END if it was complete, ERROR upstream_closed if
      * not. */
     enum err (*parse_end)(struct conversion *pc, const struct transfer *x);
-    /* A non-2xx answer, or an error object: class, message (masked), code, retry-after (WIRE 20).
+    /* A non-2xx answer, or an error object: class, message (masked), code, retry-after.
      * status is 200 for an error object in a 2xx body or in a stream (then the body's own type and
      * code decide, a stream event's data is the body). headers is never NULL; its get may answer
      * nothing. */

@@ -1,5 +1,5 @@
 /* Edits of a JSON text by byte range: what is not named stays byte for byte, white space, order and
- * number text included (WIRE 1.4). Collect edits, then write. */
+ * number text included (docs/wire.md, Pass-through). Collect edits, then write. */
 #ifndef SERVICES_WORKER_NEUTRAL_SPLICE_H
 #define SERVICES_WORKER_NEUTRAL_SPLICE_H
 

@@ -1,5 +1,6 @@
-/* Anthropic's count_tokens for upstreams that are not Anthropic (WIRE 19): OpenAI counts at
- * /responses/input_tokens, for all others the edge's estimate is the answer, and says so. */
+/* Anthropic's count_tokens for upstreams that are not Anthropic (docs/wire.md, Token counts):
+ * OpenAI counts at /responses/input_tokens, for all others the edge's estimate is the answer, and
+ * says so. */
 #include "services/worker/neutral/api_ops.h"
 #include "services/worker/pipeline/pipeline_internal.h"
 #include "services/worker/neutral/estimate.h"
@@ -145,7 +146,8 @@ static void put_message(struct json_writer *w, const struct turn *turn)
     jw_object_end(w);
 }
 
-/* Results stand before the rest of their turn, calls behind it, as WIRE 14 orders messages. */
+/* Results stand before the rest of their turn, calls behind it: the order that OpenAI asks of
+ * messages. */
 static void put_turn(struct json_writer *w, const struct turn *turn)
 {
     for (size_t i = 0; i < turn->parts.count; i++) {

@@ -1,6 +1,6 @@
 /* The path of a call whose client and upstream speak the same protocol: the client's bytes go out,
- * the upstream's bytes come back, and only what must change is spliced (WIRE 1.4). Streams go event
- * by event. */
+ * the upstream's bytes come back, and only what must change is spliced (docs/wire.md,
+ * Pass-through). Streams go event by event. */
 #include "services/worker/pipeline/pipeline_internal.h"
 #include "services/worker/neutral/fault.h"
 #include "services/worker/pipeline/request_edit.h"
@@ -16,7 +16,7 @@ struct passthrough {
     struct upstream_answer answer;
     struct scan scan;
     struct buf repaired; /* scratch: an event whose UTF-8 was mended */
-    bool done;           /* the stream's end mark has come: what follows is nobody's (H018) */
+    bool done;           /* the stream's end mark has come: what follows is nobody's */
 };
 
 static struct passthrough *state_of(struct pipeline *c)
@@ -125,7 +125,7 @@ static void write_event(struct pipeline *c, const struct sse_event *e)
         write_changed(c, e, e->data);
 }
 
-/* Usage that only we asked for is taken out again (H132). */
+/* Usage that only we asked for is taken out again. */
 static void write_hidden(struct pipeline *c, const struct sse_event *e, struct json event,
                          const struct scan_result *r)
 {
@@ -191,7 +191,7 @@ static void on_json_event(struct pipeline *c, const struct sse_event *e, struct 
         finish_stream(c);
 }
 
-/* Upstream bytes that are not UTF-8 are mended, the stream lives on (WIRE 1.3). */
+/* Upstream bytes that are not UTF-8 are mended, the stream lives on. */
 static enum err parse_event(struct pipeline *c, const struct sse_event *e, struct sse_event *mended)
 {
     struct passthrough *p = state_of(c);

@@ -153,7 +153,7 @@ static void look_up(struct pipeline *c)
                                   &c->row_scratch);
 }
 
-/* Legacy completions go native only to models that still speak them (WIRE 18). */
+/* Legacy completions go native only to models that still speak them. */
 static bool is_native(const struct pipeline *c)
 {
     const struct config_model *config = c->spec.model_config;

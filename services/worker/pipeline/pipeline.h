@@ -3,8 +3,8 @@
  * and the conformance suite drive it the same way.
  *
  * Same protocol on both sides: the client's bytes pass, spliced only where something must change
- * (WIRE 1.4), and a scanner looks for usage, finish and errors. Otherwise: api reader → neutral →
- * provider → neutral events → api writer. */
+ * (docs/wire.md, Pass-through), and a scanner looks for usage, finish and errors. Otherwise: api
+ * reader → neutral → provider → neutral events → api writer. */
 #ifndef SERVICES_WORKER_PIPELINE_PIPELINE_H
 #define SERVICES_WORKER_PIPELINE_PIPELINE_H
 

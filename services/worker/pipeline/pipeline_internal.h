@@ -82,7 +82,7 @@ void pipeline_fail_class(struct pipeline *c, unsigned error_class, const char *m
 void pipeline_finish(struct pipeline *c);
 /* First content. */
 void pipeline_commit(struct pipeline *c);
-/* A 2xx stream has begun: commit after 10 s whatever comes (WIRE 10). */
+/* A 2xx stream has begun: commit after 10 s whatever comes. */
 void pipeline_expect_content(struct pipeline *c);
 /* on_timer after this long, not 0. */
 void pipeline_poll_after(struct pipeline *c, uint64_t ms);

@@ -79,8 +79,7 @@ static size_t cap_names(const struct request_edit *e, const char *names[2])
 {
     switch (e->api) {
     case API_OPENAI_CHAT:
-        /* o-series models refuse max_tokens, old compatible servers don't know the other (WIRE 14,
-         * 21) */
+        /* o-series models refuse max_tokens, old compatible servers don't know the other */
         names[0] = e->compat->is_openai ? "max_completion_tokens" : "max_tokens";
         names[1] = e->compat->is_openai ? "max_tokens" : "max_completion_tokens";
         return 2;
@@ -218,7 +217,7 @@ static bool streams_usage(enum api api)
     return api == API_OPENAI_CHAT || api == API_OPENAI_COMPLETIONS;
 }
 
-/* WIRE 1.4: usage is forced on streams for accounting. */
+/* Usage is forced on streams, for accounting. */
 static void put_include_usage(struct splice *s, struct json body, struct request_facts *facts)
 {
     struct json options = json_get(body, "stream_options");

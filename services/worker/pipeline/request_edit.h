@@ -1,6 +1,6 @@
 /* What must change in a client's body before it leaves, and nothing else: the model's name, forced
  * usage on streams, configured defaults, a hard budget's cap, and what a host is known not to take
- * (WIRE 1.4, 21). */
+ * (docs/wire.md, Pass-through). */
 #ifndef SERVICES_WORKER_PIPELINE_REQUEST_EDIT_H
 #define SERVICES_WORKER_PIPELINE_REQUEST_EDIT_H
 
@@ -22,7 +22,7 @@ struct request_facts {
     bool dropped_stream_options;
 };
 
-/* An object; no doubled model, stream, n or cap (RELIABILITY 4); those of the right type.
+/* An object; no doubled model, stream, n or cap; those of the right type.
  * ERR_INVALID with *fault_out set otherwise. */
 enum err request_check(struct json body, enum api api, struct fault *fault_out) NODISCARD;
 

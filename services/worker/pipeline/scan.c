@@ -13,7 +13,7 @@ void scan_init(struct scan *s, enum api api)
 
 /* ---- usage ---- */
 
-/* Absent and null do not reset (H078). */
+/* Absent and null do not reset. */
 static void read_count(struct json object, const char *name, uint64_t *out)
 {
     int64_t v;
@@ -83,7 +83,7 @@ static bool is_error_member(struct json error)
     return false;
 }
 
-/* {"object":"error","message":…} is how some compatible hosts say it (WIRE 21). */
+/* {"object":"error","message":…} is how some compatible hosts say it. */
 static bool is_error_object(struct json v)
 {
     return is_error_member(json_get(v, "error")) || json_is(json_get(v, "object"), "error") ||
@@ -158,7 +158,7 @@ static void scan_anthropic_event(struct scan *s, struct json v, struct span name
                                  struct scan_result *r)
 {
     struct json type_member = json_get(v, "type");
-    /* the JSON's type decides; the event's name only when there is none (WIRE 1.1.9) */
+    /* the JSON's type decides; the event's name only when there is none */
     struct span type = json_type(type_member) == JSON_STRING ? json_text(type_member) : name;
     struct json message = json_get(v, "message"), delta = json_get(v, "delta");
     if (span_is(type, "message_start")) {

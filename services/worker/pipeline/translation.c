@@ -320,7 +320,7 @@ static const struct pipeline_kind path = {.on_head = on_head,
                                           .cancel = cancel,
                                           .destroy = destroy};
 
-/* An Anthropic client's max_tokens 0 only warms a cache, which has no twin elsewhere (H106). */
+/* An Anthropic client's max_tokens 0 only warms a cache, which has no twin elsewhere. */
 static bool is_cache_warming(const struct neutral_request *r)
 {
     return r->api == API_ANTHROPIC_MESSAGES && r->has_max_out && r->max_out == 0;

@@ -1,5 +1,5 @@
 /* Inside of the translating path: one client answer, made by one upstream call, or by several
- * (legacy completions with several prompts: one part each, WIRE 18). */
+ * (legacy completions with several prompts: one part each). */
 #ifndef SERVICES_WORKER_PIPELINE_TRANSLATION_H
 #define SERVICES_WORKER_PIPELINE_TRANSLATION_H
 
@@ -50,7 +50,7 @@ enum err translation_make_parts(struct translation *t, struct fault *fault_out) 
 struct answer_writer *translation_make_writer(struct translation *t);
 /* neutral_sink; ctx is the part. */
 void translation_emit(void *ctx, const struct neutral_event *e);
-/* An answer nobody has to be asked for: no content, ended by the length (H106). */
+/* An answer nobody has to be asked for: no content, ended by the length. */
 void translation_answer_empty(struct translation *t);
 /* Lets parts begin, a few at a time. */
 enum err translation_start_parts(struct translation *t, struct fault *fault_out) NODISCARD;

@@ -11,7 +11,7 @@ enum answer_mode {
     ANSWER_ERROR,  /* not 2xx: gathered, what is over 64 KiB dropped */
     ANSWER_WHOLE,  /* gathered up to the bound */
     ANSWER_EVENTS, /* text/event-stream */
-    ANSWER_ENCODED /* compressed although we asked for identity: unreadable (WIRE 1.5) */
+    ANSWER_ENCODED /* compressed although we asked for identity: unreadable */
 };
 
 struct upstream_answer {

@@ -4,7 +4,7 @@
 
 #include "services/worker/neutral/neutral.h"
 
-/* OpenAI's word for it (WIRE 14): the client's own, "none" for thinking switched off, or by the
+/* OpenAI's word for it: the client's own, "none" for thinking switched off, or by the
  * size of a budget. Empty when nothing is said. */
 struct span request_effort(const struct neutral_request *r);
 /* Names what was said about thinking as dropped, in the words of the client's protocol. */

@@ -14,7 +14,7 @@ static struct span scalar(struct json v, struct arena *arena)
 }
 
 /* [{"loc":["body","input"],"msg":"field required"}, …] → "body.input: field required; …"
- * (FastAPI's, WIRE 9.5) */
+ * (FastAPI's) */
 static struct span list_of_details(struct json list, struct arena *arena)
 {
     struct buf text = {.max = (size_t)MASK_MAX_BYTES * 4};
@@ -194,7 +194,7 @@ unsigned error_classify(unsigned status, const struct upstream_error *e)
     unsigned said = class_of_words(e);
     uint64_t number;
     if (status < 300 && span_to_u64(e->code, &number) && number >= 400 && number < 600)
-        status = (unsigned)number; /* {"error":{"code":429}} inside a 200 (H097, H125) */
+        status = (unsigned)number; /* {"error":{"code":429}} inside a 200 */
     if (status < 300 && said == ERROR_NONE)
         return ERROR_UPSTREAM_ERROR;
     unsigned error_class = status < 300 ? said : class_of_status(status);
@@ -214,13 +214,13 @@ unsigned error_classify(unsigned status, const struct upstream_error *e)
 static struct span message_for(struct conversion *pc, unsigned status, unsigned error_class,
                                const struct upstream_error *e)
 {
-    /* whose key it is must be clear: a client told "incorrect key" changes its own good one (H120)
+    /* whose key it is must be clear: a client told "incorrect key" changes its own good one
      */
     if (error_class == ERROR_UPSTREAM_AUTH)
         return SPAN("The provider refused the gateway's own key.");
     if (e->message.len)
         return mask_message(e->message, pc->arena);
-    /* an HTML page or nothing: not for clients (H121) */
+    /* an HTML page or nothing: not for clients */
     if (status >= 300)
         return arena_printf(pc->arena, "The provider answered with status %u.", status);
     return SPAN("The provider answered with an error.");

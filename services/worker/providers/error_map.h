@@ -1,5 +1,5 @@
 /* Inside of providers/: an upstream's error, in whatever shape, as one of our classes
- * (WIRE 2.5, 7.4, 9.5, 20, 21). */
+ * (docs/wire.md, Requests). */
 #ifndef SERVICES_WORKER_PROVIDERS_ERROR_MAP_H
 #define SERVICES_WORKER_PROVIDERS_ERROR_MAP_H
 

@@ -1,5 +1,4 @@
-/* An upstream's message made fit for a client: bounded, valid UTF-8, no secrets (WIRE 20 rule a,
- * H127). */
+/* An upstream's message made fit for a client: bounded, valid UTF-8, no secrets. */
 #ifndef SERVICES_WORKER_PROVIDERS_MASK_H
 #define SERVICES_WORKER_PROVIDERS_MASK_H
 

@@ -44,7 +44,7 @@ void out_fault_class(struct conversion *pc, struct out *o, unsigned error_class,
 /* The fault that an error object in a 2xx body, or in a stream, speaks of. Overwrites pc->doc. */
 void out_error_body(struct conversion *pc, struct out *o, struct span body);
 
-/* Parses what an upstream sent: invalid UTF-8 becomes U+FFFD in *repaired (WIRE 1.3), which the
+/* Parses what an upstream sent: invalid UTF-8 becomes U+FFFD in *repaired, which the
  * caller frees when it is done with *root_out. ERR_INVALID: no JSON. */
 enum err out_parse(struct conversion *pc, struct span text, struct buf *repaired,
                    struct json *root_out) NODISCARD;

@@ -1,4 +1,4 @@
-/* How long an upstream asks to wait (WIRE 1.6, 20 rule d): every form in which one says so. */
+/* How long an upstream asks to wait: every form in which one says so. */
 #ifndef SERVICES_WORKER_PROVIDERS_RETRY_AFTER_H
 #define SERVICES_WORKER_PROVIDERS_RETRY_AFTER_H
 
@@ -11,7 +11,7 @@ uint64_t retry_after_of(const struct upstream_headers *headers, uint64_t now_s);
  * (durations), anthropic-ratelimit-*-reset (RFC 3339) of those with nothing remaining, or
  * ratelimit-reset (seconds). 0 = not said. */
 uint64_t retry_after_of_limits(const struct upstream_headers *headers, uint64_t now_s);
-/* "… Your rate limit resets in ~30s." (Replicate, WIRE 9.5). 0 = not said. */
+/* "… Your rate limit resets in ~30s." (Replicate). 0 = not said. */
 uint64_t retry_after_of_text(struct span message);
 /* x-should-retry: false. */
 bool retry_is_forbidden(const struct upstream_headers *headers);

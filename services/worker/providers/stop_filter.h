@@ -1,4 +1,4 @@
-/* Stop sequences that an upstream can't take, enforced here on its answer (H047, H115): a filter on
+/* Stop sequences that an upstream can't take, enforced here on its answer: a filter on
  * neutral events. It cuts the text before the first sequence, ends the answer with STOP_SEQUENCE,
  * and lets nothing more through. What might be the beginning of a sequence is held back until the
  * next text shows what it is. */

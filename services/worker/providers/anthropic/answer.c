@@ -1,4 +1,4 @@
-/* Anthropic answers → neutral events (WIRE 12). */
+/* Anthropic answers → neutral events (docs/wire.md, Answers). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 /* ---- usage ---- */
@@ -10,8 +10,7 @@ static void take_count(struct json object, const char *name, uint64_t *into)
         *into = (uint64_t)n;
 }
 
-/* Counts are cumulative: the last one said stands, what is absent or null resets nothing (H078,
- * H079). */
+/* Counts are cumulative: the last one said stands, what is absent or null resets nothing. */
 void anthropic_read_usage(struct conversion *pc, struct anthropic_usage *u, struct json usage)
 {
     take_count(usage, "input_tokens", &u->input);
@@ -93,13 +92,13 @@ void anthropic_note_stop(struct conversion *pc, struct anthropic_state *s, struc
         anthropic_keep_text(pc, &s->explanation, explanation);
 }
 
-/* The answer's own tool was no tool to the client (WIRE 11.2). */
+/* The answer's own tool was no tool to the client. */
 static enum stop_reason final_stop(const struct anthropic_state *s)
 {
     return s->stop == STOP_TOOL && s->json_tool && s->slots == 0 ? STOP_END : s->stop;
 }
 
-/* A streaming client has no place for the explanation any more: only a whole answer says it (H068).
+/* A streaming client has no place for the explanation any more: only a whole answer says it.
  */
 void anthropic_finish(struct conversion *pc, struct anthropic_state *s)
 {
@@ -144,7 +143,7 @@ static void say_whole_tool(struct conversion *pc, struct anthropic_state *s, str
     buf_free(&text);
 }
 
-/* Kinds we do not know (server tools, fallback, compaction, …) are passed over (H069). */
+/* Kinds we do not know (server tools, fallback, compaction, …) are passed over. */
 static void say_block(struct conversion *pc, struct anthropic_state *s, struct json block)
 {
     struct json type = json_get(block, "type");

@@ -1,4 +1,4 @@
-/* Anthropic messages (WIRE 7). */
+/* Anthropic messages (docs/wire.md, Requests). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 #include "services/worker/providers/error_map.h"

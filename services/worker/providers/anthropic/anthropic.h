@@ -15,7 +15,7 @@ struct anthropic_usage {
 
 struct anthropic_state {
     struct out out;
-    bool json_tool; /* structured output by the tool json_answer (WIRE 11.2) */
+    bool json_tool; /* structured output by the tool json_answer */
     struct anthropic_usage usage;
     uint32_t slots; /* client tools begun */
     bool lost;      /* a text had no room in memory */
@@ -54,7 +54,7 @@ struct conversation {
     bool calls; /* any tool_use at all */
 };
 
-/* Neutral turns → alternating turns with repaired ids, every call answered (WIRE 11). ERR_INVALID
+/* Neutral turns → alternating turns with repaired ids, every call answered. ERR_INVALID
  * with the fault. */
 enum err anthropic_arrange(struct conversion *pc, struct conversation *out,
                            struct fault *fault_out) NODISCARD;
@@ -70,7 +70,7 @@ enum err anthropic_write_messages(struct conversion *pc, const struct conversati
                                   struct json_writer *w, struct marks *marks,
                                   struct fault *fault_out) NODISCARD;
 
-/* What thinking and sampling become for this model (WIRE 11.1). */
+/* What thinking and sampling become for this model. */
 struct thinking_plan {
     enum { PLAN_NOTHING, PLAN_DISABLED, PLAN_BUDGET, PLAN_ADAPTIVE } kind;
     int64_t budget;
@@ -97,7 +97,7 @@ struct anthropic_builder {
 /* "tools" and "tool_choice", where there are any. */
 void anthropic_write_tools(struct anthropic_builder *b);
 void anthropic_write_tool_choice(struct anthropic_builder *b);
-/* The schema that was asked for becomes a tool: the model knows no structured output (WIRE 11.2).
+/* The schema that was asked for becomes a tool: the model knows no structured output.
  */
 bool anthropic_by_json_tool(const struct anthropic_builder *b);
 /* The choice lets the model do nothing but call a tool. */
@@ -109,8 +109,7 @@ enum err anthropic_build_request(struct conversion *pc, struct fault *fault_out)
 
 /* Nothing known yet. */
 extern const struct anthropic_usage anthropic_no_usage;
-/* Counts are cumulative: the last one said stands, what is absent or null resets nothing (H078,
- * H079). */
+/* Counts are cumulative: the last one said stands, what is absent or null resets nothing. */
 void anthropic_read_usage(struct conversion *pc, struct anthropic_usage *u, struct json usage);
 /* Their input counts leave out what the cache holds; ours do not. */
 struct usage anthropic_neutral_usage(const struct anthropic_usage *u);
@@ -120,7 +119,7 @@ void anthropic_keep_text(struct conversion *pc, struct arena_text *into, struct 
 void anthropic_note_stop(struct conversion *pc, struct anthropic_state *s, struct json from);
 /* Refusal, usage, stop, end. */
 void anthropic_finish(struct conversion *pc, struct anthropic_state *s);
-/* The tool that stands for structured output (WIRE 11.2). */
+/* The tool that stands for structured output. */
 bool anthropic_is_json_tool(const struct anthropic_state *s, struct json block);
 
 enum err anthropic_parse_response(struct conversion *pc, const struct transfer *x,

@@ -1,4 +1,4 @@
-/* Arranged turns → Anthropic's messages (WIRE 11). */
+/* Arranged turns → Anthropic's messages (docs/wire.md, Requests). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 #include "services/worker/neutral/fault.h"
@@ -133,7 +133,7 @@ static enum err write_image(struct writer *m, const struct message *message, con
 /* ---- tools ---- */
 
 /* The arguments' text as an object; what is none is kept whole under _raw, so that a past mistake
- * of the model never ends a conversation (H041, H042). */
+ * of the model never ends a conversation. */
 static void write_input(struct writer *m, const struct part *p)
 {
     struct buf bytes = {0};

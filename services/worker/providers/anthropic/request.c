@@ -1,4 +1,4 @@
-/* Neutral request (of an OpenAI client) → POST /messages (WIRE 11, 22). */
+/* Neutral request (of an OpenAI client) → POST /messages (docs/wire.md, Requests). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 #include "common/base/crypto.h"
@@ -64,7 +64,7 @@ static void write_system(struct anthropic_builder *b)
         anthropic_write_mark(w, &b->marks, b->conversation.system[i]->cache_json);
         jw_object_end(w);
     }
-    /* no prefilled "{": newer models refuse it (H060) */
+    /* no prefilled "{": newer models refuse it */
     if (json)
         jw_raw(w, SPAN("{\"type\":\"text\",\"text\":\"Answer with one JSON object only, no other "
                        "text.\"}"));
@@ -150,7 +150,7 @@ static bool is_blank(struct span text)
     return blank;
 }
 
-/* The API refuses blank ones: these the gateway enforces on the answer (H047). */
+/* The API refuses blank ones: these the gateway enforces on the answer. */
 static enum err write_stop(struct anthropic_builder *b)
 {
     bool any = false;
@@ -220,7 +220,7 @@ static void write_output_config(struct anthropic_builder *b)
     jw_object_end(w);
 }
 
-/* The provider refuses addresses and phone numbers, and must not learn them (H061). */
+/* The provider refuses addresses and phone numbers, and must not learn them. */
 static bool is_personal(struct span id)
 {
     size_t digits = 0;

@@ -1,4 +1,4 @@
-/* Anthropic streams → neutral events (WIRE 13). */
+/* Anthropic streams → neutral events (docs/wire.md, Streams). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 enum { MAX_OPEN_BLOCKS = 256 };
@@ -10,7 +10,7 @@ struct anthropic_block {
     int64_t index;
     uint32_t slot;
     bool args_seen;
-    struct arena_text input; /* BLOCK_TOOL, BLOCK_JSON: what the start event held already (H073) */
+    struct arena_text input;     /* BLOCK_TOOL, BLOCK_JSON: what the start event held already */
     struct arena_text signature; /* BLOCK_THINKING: said when the block ends */
 };
 
@@ -126,7 +126,7 @@ static enum err on_block_delta(struct conversion *pc, struct anthropic_state *s,
     return OK;
 }
 
-/* A call without arguments is `{}` (H071); one that was cut stays as it is (H077). */
+/* A call without arguments is `{}`; one that was cut stays as it is. */
 static void end_block(struct conversion *pc, struct anthropic_state *s,
                       struct anthropic_block *block, bool cut)
 {
@@ -212,7 +212,7 @@ static const struct {
     {"ping", on_ping, true},
 };
 
-/* Dispatched by the JSON's own type, by the event's name only where there is none (WIRE 1.1.9). */
+/* Dispatched by the JSON's own type, by the event's name only where there is none. */
 static enum err on_event(struct conversion *pc, struct anthropic_state *s, struct json root,
                          struct span name, struct span data)
 {
@@ -230,7 +230,7 @@ static enum err on_event(struct conversion *pc, struct anthropic_state *s, struc
             return ERR_INVALID;
         return handlers[i].fn(pc, s, root);
     }
-    return OK; /* types are added without notice (H084) */
+    return OK; /* types are added without notice */
 }
 
 enum err anthropic_parse_event(struct conversion *pc, const struct transfer *x,

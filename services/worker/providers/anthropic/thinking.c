@@ -1,4 +1,5 @@
-/* reasoning_effort → thinking and output_config.effort, by what the model can (WIRE 11.1, 22). */
+/* reasoning_effort → thinking and output_config.effort, by what the model can (docs/wire.md,
+ * Reasoning). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 #include "services/worker/neutral/fault.h"
@@ -67,7 +68,7 @@ static void plan_adaptive(const struct model_row *row, const struct effort *effo
     out->kind = PLAN_ADAPTIVE;
     if (!forced_tool)
         return;
-    /* a forced tool excludes thinking [K]; and disabled excludes the words above high (WIRE 22) */
+    /* a forced tool excludes thinking [K]; and disabled excludes the words above high */
     out->kind = row->thinking_default_on ? PLAN_DISABLED : PLAN_NOTHING;
     if (out->kind == PLAN_DISABLED && effort->needs != EFFORT_LOW && out->effort)
         out->effort = "high";

@@ -1,4 +1,4 @@
-/* Tools and the choice among them (WIRE 11, 11.2). */
+/* Tools and the choice among them (docs/wire.md, Requests). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 bool anthropic_by_json_tool(const struct anthropic_builder *b)
@@ -75,8 +75,7 @@ static bool is_named_before(const struct conversation *c, size_t message, size_t
     return false;
 }
 
-/* The API wants definitions for the tools of the history even when none may be called any more
- * (H058). */
+/* The API wants definitions for the tools of the history even when none may be called any more. */
 static void write_used_tools(struct anthropic_builder *b)
 {
     const struct conversation *c = &b->conversation;

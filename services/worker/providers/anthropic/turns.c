@@ -1,6 +1,6 @@
-/* Neutral turns → the strict order Anthropic asks for (WIRE 11): system texts apart, users and
- * assistants in turn, tool results first and for every call, ids that fit its pattern and come
- * once. */
+/* Neutral turns → the strict order Anthropic asks for (docs/wire.md, Requests): system texts apart,
+ * users and assistants in turn, tool results first and for every call, ids that fit its pattern and
+ * come once. */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 #include "services/worker/neutral/fault.h"
@@ -119,7 +119,7 @@ static bool is_id_byte(char c)
            c == '-';
 }
 
-/* [A-Za-z0-9_-]+ and never the same twice (H056). */
+/* [A-Za-z0-9_-]+ and never the same twice. */
 static enum err repair_id(struct arranger *a, const struct part *call, struct span *out)
 {
     struct span id = call->id_text;

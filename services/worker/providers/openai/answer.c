@@ -1,4 +1,4 @@
-/* OpenAI chat answers → neutral events (WIRE 15, 21). */
+/* OpenAI chat answers → neutral events (docs/wire.md, Answers). */
 #include "services/worker/providers/openai/openai.h"
 
 /* ---- shared by bodies and streams ---- */
@@ -32,7 +32,7 @@ static bool is_said(struct json v)
            !(json_type(v) == JSON_STRING && json_text(v).len == 0);
 }
 
-/* An error in place of an answer, in any of the shapes of WIRE 21. */
+/* An error in place of an answer, in any of the shapes that compatible servers have. */
 bool openai_is_error(struct json root)
 {
     if (is_said(json_get(root, "error")))
@@ -128,7 +128,7 @@ void openai_note_stop(struct conversion *pc, struct openai_state *s, struct json
     }
 }
 
-/* Compatible hosts say "stop", or nothing, although a tool is called (H090). */
+/* Compatible hosts say "stop", or nothing, although a tool is called. */
 static enum stop_reason final_stop(const struct openai_state *s)
 {
     bool weak = s->stop == STOP_END || s->stop == STOP_UNKNOWN;

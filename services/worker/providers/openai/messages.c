@@ -1,4 +1,4 @@
-/* Neutral turns → OpenAI chat messages (WIRE 14). */
+/* Neutral turns → OpenAI chat messages (docs/wire.md, Requests). */
 #include "services/worker/providers/openai/openai.h"
 
 #include "common/base/crypto.h"
@@ -91,7 +91,7 @@ static bool goes_to_user(const struct part *p)
     return p->kind == PART_IMAGE || (p->kind == PART_DOCUMENT && p->data_text.len);
 }
 
-/* Tool messages hold text only: a picture leaves a word and follows in the user message (H102). */
+/* Tool messages hold text only: a picture leaves a word and follows in the user message. */
 static enum err write_result_part(struct openai_writer *m, const struct turn *turn,
                                   const struct part *p)
 {
@@ -190,7 +190,7 @@ static enum err write_user_parts(struct openai_writer *m, const struct turn *tur
     return e;
 }
 
-/* Results right behind their calls, then everything else in its order (H101). */
+/* Results right behind their calls, then everything else in its order. */
 static enum err write_user(struct openai_writer *m, const struct turn *turn)
 {
     struct counts n = count_parts(turn);
@@ -275,8 +275,7 @@ static void write_reasoning(struct openai_writer *m, const struct turn *turn)
     jw_string_end(m->w);
 }
 
-/* Thinking and blocks of server tools are nothing OpenAI knows: they stay away from its history
- * (H105). */
+/* Thinking and blocks of server tools are nothing OpenAI knows: they stay away from its history. */
 static void write_assistant(struct openai_writer *m, const struct turn *turn)
 {
     size_t texts = 0, calls = 0;

@@ -1,4 +1,4 @@
-/* OpenAI and every server that speaks like it (WIRE 2, 21). */
+/* OpenAI and every server that speaks like it (docs/wire.md, Requests). */
 #include "services/worker/providers/error_map.h"
 #include "services/worker/providers/openai/openai.h"
 

@@ -25,7 +25,7 @@ struct openai_state {
     struct span stop_sequence_text;
 };
 
-/* Neutral request → /chat/completions (WIRE 14). */
+/* Neutral request → /chat/completions. */
 enum err openai_build_request(struct conversion *pc, struct fault *fault_out);
 /* The parts of a user's message. */
 struct openai_writer {
@@ -54,7 +54,7 @@ enum err openai_write_messages(struct conversion *pc, struct json_writer *w,
 
 /* Members that are absent or null leave what an earlier chunk said. */
 void openai_read_usage(struct openai_state *s, struct json usage);
-/* An error in place of an answer, in any of the shapes of WIRE 21. */
+/* An error in place of an answer, in any of the shapes that compatible servers have. */
 bool openai_is_error(struct json root);
 void openai_say_reasoning(struct conversion *pc, struct openai_state *s, struct json from);
 /* A string, or parts of text. */
@@ -72,7 +72,7 @@ struct json openai_first_choice(struct json choices);
 /* Room for the tool calls; false when the arena is full. */
 bool openai_make_tools(struct conversion *pc, struct openai_state *s);
 
-/* Answer → events (WIRE 15, 16). */
+/* Answer → events. */
 enum err openai_parse_response(struct conversion *pc, const struct transfer *x, struct span body);
 enum err openai_parse_event(struct conversion *pc, const struct transfer *x,
                             const struct sse_event *e);

@@ -1,4 +1,4 @@
-/* Neutral request → POST /chat/completions (WIRE 14, 21). */
+/* Neutral request → POST /chat/completions (docs/wire.md, Requests). */
 #include "services/worker/providers/openai/openai.h"
 
 #include "common/base/crypto.h"

@@ -1,4 +1,4 @@
-/* OpenAI chat streams → neutral events (WIRE 16, 21). */
+/* OpenAI chat streams → neutral events (docs/wire.md, Streams). */
 #include "services/worker/providers/openai/openai.h"
 
 /* ---- a stream ---- */
@@ -30,7 +30,7 @@ static struct openai_tool *find_tool(struct conversion *pc, struct openai_state 
     return add_tool(pc, s, index);
 }
 
-/* TOOL_BEGIN needs the name (H092); the id is waited for only until arguments come. */
+/* TOOL_BEGIN needs the name; the id is waited for only until arguments come. */
 static void begin_tool(struct conversion *pc, struct openai_state *s, struct openai_tool *tool)
 {
     if (tool->begun || !tool->name.len)

@@ -1,4 +1,4 @@
-/* Predictions and their streams → neutral events (WIRE 9.2, 9.4, 17.3, 17.4). */
+/* Predictions and their streams → neutral events (docs/wire.md, Replicate). */
 #include "services/worker/providers/replicate/replicate.h"
 
 #include "services/worker/neutral/fault.h"
@@ -94,8 +94,8 @@ static struct span whole_characters(struct span text)
     return half ? span_first(text, text.len - 6) : text;
 }
 
-/* The output so far as bytes (H109). Halves of a character may stand in two pieces, and come in two
- * looks (H022): joined before it is decoded, a half at the end waits for the next look. */
+/* The output so far as bytes. Halves of a character may stand in two pieces, and come in two
+ * looks: joined before it is decoded, a half at the end waits for the next look. */
 static void join_output(struct json output, bool final, struct buf *out)
 {
     struct buf text = {0};
@@ -203,7 +203,7 @@ static enum err open_stream(struct conversion *pc, struct replicate_state *s, st
 }
 
 /* Still running: follow its stream if there is one that may be asked, else look again later. By
- * status, never by the presence of output (H108). */
+ * status, never by the presence of output. */
 static enum err follow(struct conversion *pc, struct replicate_state *s, struct json prediction,
                        bool created)
 {
@@ -248,7 +248,7 @@ enum err replicate_take_prediction(struct conversion *pc, struct replicate_state
 
 /* ---- a stream ---- */
 
-/* {"detail":"…"} or plain text (WIRE 9.4). */
+/* {"detail":"…"} or plain text. */
 static void say_error_event(struct conversion *pc, struct replicate_state *s, struct span data)
 {
     struct json root;
@@ -300,7 +300,7 @@ enum err replicate_parse_event(struct conversion *pc, const struct transfer *x,
     return OK;
 }
 
-/* No `done`: the prediction itself knows how it ended (H112). */
+/* No `done`: the prediction itself knows how it ended. */
 enum err replicate_parse_end(struct conversion *pc, const struct transfer *x)
 {
     struct replicate_state *s = pc->state;

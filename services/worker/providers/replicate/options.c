@@ -1,4 +1,4 @@
-/* Numbers, effort and stop sequences of a prediction's input (WIRE 17.1). */
+/* Numbers, effort and stop sequences of a prediction's input (docs/wire.md, Replicate). */
 #include "services/worker/providers/replicate/replicate.h"
 
 #include <math.h>
@@ -153,7 +153,7 @@ static bool has_comma(struct span text)
     return comma;
 }
 
-/* What can't be sent is enforced on the answer (H115). */
+/* What can't be sent is enforced on the answer. */
 static enum err enforce(struct replicate_builder *b, struct span stop)
 {
     struct stop_filter *f = &b->s->out.filter;

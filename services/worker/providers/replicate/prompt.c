@@ -1,4 +1,5 @@
-/* Conversations as one prompt (WIRE 17.2): families of models with their turn markers, as data. */
+/* Conversations as one prompt (docs/wire.md, Replicate): families of models with their turn
+ * markers, as data. */
 #include "services/worker/providers/replicate/replicate.h"
 
 #include "services/worker/neutral/fault.h"

@@ -1,5 +1,5 @@
-/* Replicate predictions (WIRE 9, 17): a lookup of the model's schema, a create, and then its stream
- * or its polls. */
+/* Replicate predictions (docs/wire.md, Replicate): a lookup of the model's schema, a create, and
+ * then its stream or its polls. */
 #include "services/worker/providers/replicate/replicate.h"
 
 #include "services/worker/neutral/fault.h"

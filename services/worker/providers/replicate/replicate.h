@@ -6,7 +6,7 @@
 
 struct replicate_state {
     struct out out;
-    /* how the model is addressed (WIRE 9.1) */
+    /* how the model is addressed */
     struct span owner, name, version;
     bool deployment;
     struct span schemas; /* components.schemas of the version */
@@ -60,7 +60,7 @@ const char *replicate_first_of(const struct replicate_builder *b, const char *co
 void replicate_write_max_out(struct replicate_builder *b);
 void replicate_write_sampling(struct replicate_builder *b);
 void replicate_write_effort(struct replicate_builder *b);
-/* What can't be sent is enforced on the answer (H115). */
+/* What can't be sent is enforced on the answer. */
 enum err replicate_write_stop(struct replicate_builder *b);
 
 /* {"input":…} for the model, as its schema allows. */
@@ -72,7 +72,7 @@ struct replicate_prompt {
     bool templated;     /* prompt_template must be "{prompt}" */
     bool system_inside; /* the system text is part of the prompt */
 };
-/* One prompt of the conversation (WIRE 17.2). */
+/* One prompt of the conversation. */
 void replicate_write_prompt(struct conversion *pc, const struct replicate_talk *talk,
                             bool takes_system, bool takes_template, struct replicate_prompt *out);
 /* Appends bytes without the special tokens of the model's family. */
@@ -86,7 +86,7 @@ enum err replicate_take_prediction(struct conversion *pc, struct replicate_state
 enum err replicate_parse_event(struct conversion *pc, const struct transfer *x,
                                const struct sse_event *e);
 enum err replicate_parse_end(struct conversion *pc, const struct transfer *x);
-/* The words of a failed prediction as a fault (WIRE 20). */
+/* The words of a failed prediction as a fault. */
 void replicate_fault_of(struct conversion *pc, struct span message, struct fault *fault_out);
 
 /* ---- transfers ---- */
@@ -95,7 +95,7 @@ void replicate_fault_of(struct conversion *pc, struct span message, struct fault
 enum err replicate_ask_prediction(struct conversion *pc, struct replicate_state *s) NODISCARD;
 /* POST …/cancel, detached, once; nothing when there is nothing to cancel. */
 void replicate_ask_cancel(struct conversion *pc, struct replicate_state *s);
-/* May the stream's URL be asked, with our token? (WIRE 24, H113) */
+/* May the stream's URL be asked, with our token? */
 bool replicate_stream_is_safe(const struct conversion *pc, struct span url);
 /* Percent-encodes one segment of a path. */
 void replicate_append_segment(struct buf *out, struct span segment);

@@ -1,4 +1,5 @@
-/* Neutral request → a prediction's input: only members that the model's schema has (WIRE 17.1). */
+/* Neutral request → a prediction's input: only members that the model's schema has (docs/wire.md,
+ * Replicate). */
 #include "services/worker/providers/replicate/replicate.h"
 
 #include "services/worker/neutral/fault.h"
