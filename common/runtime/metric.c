@@ -13,7 +13,7 @@ enum {
     ALL_GAUGES_EVERY = 10 /* flushes; what was on its way when the peer was lost is lost */
 };
 
-struct series {
+struct client_series {
     UT_hash_handle hh;
     enum metric_id id;
     bool dirty;
@@ -27,7 +27,7 @@ struct series {
 struct metric_client {
     struct loop *loop;
     struct bus_peer *peer;
-    struct series *table;
+    struct client_series *table;
     struct loop_timer timer;
     uint64_t peer_epoch; /* of the metrics daemon that has our gauges */
     uint64_t dropped;
@@ -56,11 +56,12 @@ static size_t make_key(enum metric_id id, const struct span *labels, char *key)
     return n;
 }
 
-static struct series *find(struct metric_client *m, enum metric_id id, const struct span *labels)
+static struct client_series *find(struct metric_client *m, enum metric_id id,
+                                  const struct span *labels)
 {
     char key[KEY_MAX + METRIC_MAX_LABELS];
     size_t len = make_key(id, labels, key);
-    struct series *s = NULL;
+    struct client_series *s = NULL;
     HASH_FIND(hh, m->table, key, len, s);
     if (s)
         return s;
@@ -78,7 +79,7 @@ static struct series *find(struct metric_client *m, enum metric_id id, const str
 void metric_add(struct metric_client *m, enum metric_id id, const struct span *labels,
                 int64_t increment)
 {
-    struct series *s = m ? find(m, id, labels) : NULL;
+    struct client_series *s = m ? find(m, id, labels) : NULL;
     if (!s)
         return;
     s->value += increment;
@@ -88,7 +89,7 @@ void metric_add(struct metric_client *m, enum metric_id id, const struct span *l
 void metric_set(struct metric_client *m, enum metric_id id, const struct span *labels,
                 int64_t value)
 {
-    struct series *s = m ? find(m, id, labels) : NULL;
+    struct client_series *s = m ? find(m, id, labels) : NULL;
     if (!s || (s->known && s->value == value))
         return; /* as last time */
     s->known = true;
@@ -99,7 +100,7 @@ void metric_set(struct metric_client *m, enum metric_id id, const struct span *l
 void metric_observe_us(struct metric_client *m, enum metric_id id, const struct span *labels,
                        uint64_t us)
 {
-    struct series *s = m ? find(m, id, labels) : NULL;
+    struct client_series *s = m ? find(m, id, labels) : NULL;
     if (!s)
         return;
     s->value += (int64_t)us;
@@ -107,7 +108,7 @@ void metric_observe_us(struct metric_client *m, enum metric_id id, const struct 
     s->dirty = true;
 }
 
-static void put_buckets(const struct series *s, char out[METRIC_BUCKETS * 4])
+static void put_buckets(const struct client_series *s, char out[METRIC_BUCKETS * 4])
 {
     for (unsigned i = 0; i < METRIC_BUCKETS; i++) {
         for (unsigned b = 0; b < 4; b++)
@@ -115,7 +116,7 @@ static void put_buckets(const struct series *s, char out[METRIC_BUCKETS * 4])
     }
 }
 
-static bool send_series(struct metric_client *m, struct series *s)
+static bool send_series(struct metric_client *m, struct client_series *s)
 {
     char buckets[METRIC_BUCKETS * 4];
     struct metric message = {
@@ -136,7 +137,7 @@ static bool send_series(struct metric_client *m, struct series *s)
 
 void metric_flush(struct metric_client *m)
 {
-    struct series *s, *next;
+    struct client_series *s, *next;
     if (!m || !bus_peer_up(m->peer))
         return; /* what happens meanwhile adds up here */
     bool all_gauges =
@@ -183,7 +184,7 @@ enum err metric_client_create(struct metric_client **out, struct loop *loop, str
 void metric_client_destroy(struct metric_client **pointer)
 {
     struct metric_client *m = *pointer;
-    struct series *s, *next;
+    struct client_series *s, *next;
     if (!m)
         return;
     metric_flush(m);

@@ -38,7 +38,7 @@ static void note_store(struct auth *a, enum err result)
 
 static void acknowledge(const struct store_op *op, enum err result)
 {
-    struct client *c = op->tag;
+    struct auth_client *c = op->tag;
     if (!c)
         return;
     if (result == OK && c->peer) {
@@ -50,7 +50,7 @@ static void acknowledge(const struct store_op *op, enum err result)
             log_debug("acknowledge_failed",
                       LSTR("error", err_name(e))); /* it will be asked again */
     }
-    client_drop(c);
+    client_unref(c);
 }
 
 static void start_prune(struct auth *a, uint64_t delay_ms);
@@ -160,7 +160,7 @@ void auth_push_revoked(struct auth *a, const struct key *key)
         m.key_digest = span_of(key->digest, SHA256_BYTES);
     /* An edge may know a key that this life of auth has not seen yet: then it forgets all. */
     for (struct bus_peer *p = bus_next_peer(a->d->bus, NULL); p; p = bus_next_peer(a->d->bus, p)) {
-        struct client *c = client_of(p);
+        struct auth_client *c = client_of(p);
         if (c && c->is_edge && bus_send(p, (struct header){0}, MESSAGE_REVOKED, &m))
             log_warn("revoke_not_sent", LSTR("edge", bus_peer_name(p)));
     }

@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 
-struct client *client_create(struct bus_peer *peer)
+struct auth_client *client_create(struct bus_peer *peer)
 {
-    struct client *c = calloc(1, sizeof *c);
+    struct auth_client *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
     c->peer = peer;
@@ -14,28 +14,28 @@ struct client *client_create(struct bus_peer *peer)
     return c;
 }
 
-struct client *client_of(const struct bus_peer *peer)
+struct auth_client *client_of(const struct bus_peer *peer)
 {
     return bus_peer_user(peer);
 }
 
 void client_leave(struct bus_peer *peer)
 {
-    struct client *c = bus_peer_user(peer);
+    struct auth_client *c = bus_peer_user(peer);
     if (!c)
         return;
     bus_peer_set_user(peer, NULL);
     c->peer = NULL;
-    client_drop(c);
+    client_unref(c);
 }
 
-struct client *client_reservation(struct client *c)
+struct auth_client *client_ref(struct auth_client *c)
 {
     c->references++;
     return c;
 }
 
-void client_drop(struct client *c)
+void client_unref(struct auth_client *c)
 {
     if (--c->references == 0)
         free(c);

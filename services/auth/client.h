@@ -5,19 +5,19 @@
 
 #include "common/runtime/bus/bus.h"
 
-struct client {
+struct auth_client {
     struct bus_peer *peer; /* NULL once it is gone */
     bool is_edge;
     unsigned references; /* the peer's own included */
 };
 
 /* For a peer that has come up; NULL without memory. */
-struct client *client_create(struct bus_peer *peer);
+struct auth_client *client_create(struct bus_peer *peer);
 /* The one of a peer, or NULL. */
-struct client *client_of(const struct bus_peer *peer);
+struct auth_client *client_of(const struct bus_peer *peer);
 /* The peer is gone; the client goes with its last reference. */
 void client_leave(struct bus_peer *peer);
-struct client *client_reservation(struct client *c);
-void client_drop(struct client *c);
+struct auth_client *client_ref(struct auth_client *c);
+void client_unref(struct auth_client *c);
 
 #endif

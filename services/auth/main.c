@@ -25,7 +25,7 @@ static void reload(void *self)
 static void on_peer_up(void *self, struct bus_peer *peer)
 {
     struct auth *a = self;
-    struct client *c = client_create(peer);
+    struct auth_client *c = client_create(peer);
     if (!c || !c->is_edge)
         return;
     a->edges++;
@@ -38,7 +38,7 @@ static void on_peer_up(void *self, struct bus_peer *peer)
 static void on_peer_down(void *self, struct bus_peer *peer)
 {
     struct auth *a = self;
-    const struct client *c = client_of(peer);
+    const struct auth_client *c = client_of(peer);
     if (c && c->is_edge) {
         a->edges--;
         reservations_owner_gone(&a->reservations, bus_peer_epoch(peer), auth_now(a).now_ns);
@@ -62,32 +62,32 @@ static void on_authorize(void *self, struct bus_peer *from, const struct bus_mes
 }
 
 /* What is not taken is not acknowledged, and comes again. */
-static void drop_unless(enum err e, struct client *c)
+static void drop_unless(enum err e, struct auth_client *c)
 {
     if (!e)
         return;
-    client_drop(c);
+    client_unref(c);
     log_debug("not_taken", LSTR("error", err_name(e)));
 }
 
 static void on_settle(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     struct auth *a = self;
-    struct client *c = client_of(from);
+    struct auth_client *c = client_of(from);
     struct moment now = auth_now(a);
     const struct settle *settle = &m->body->settle;
     if (settle->api == API_OPENAI_RESPONSES)
         responses_remember(&a->responses, settle->upstream_id, settle->key_id, settle->started_ms);
     if (c)
         drop_unless(ledger_on_settle(&a->ledger, &m->header, settle, now.now_ns, now.wall_ms,
-                                     client_reservation(c)),
+                                     client_ref(c)),
                     c);
 }
 
 static void on_release(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     struct auth *a = self;
-    struct client *c = client_of(from);
+    struct auth_client *c = client_of(from);
     struct moment now = auth_now(a);
     if (m->body->release.key_id.len == 0) {
         ledger_on_abandoned(&a->ledger, &m->header, now.now_ns);
@@ -98,7 +98,7 @@ static void on_release(void *self, struct bus_peer *from, const struct bus_messa
     }
     if (c)
         drop_unless(ledger_on_release(&a->ledger, &m->header, &m->body->release, c, now.now_ns,
-                                      now.wall_ms, client_reservation(c)),
+                                      now.wall_ms, client_ref(c)),
                     c);
 }
 

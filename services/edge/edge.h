@@ -17,7 +17,7 @@ enum { EDGE_PATIENCE_MS = 3000, EDGE_MAX_LEASES = 65536, EDGE_MAX_SPARE = 512, E
 struct edge {
     struct daemon *d;
     struct http_server *http;
-    struct leases *leases;
+    struct key_leases *leases;
     struct releases *releases;
 
     /* From the configuration; made anew on reload. */

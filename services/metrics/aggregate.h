@@ -8,7 +8,7 @@
 #include "services/metrics/status.h"
 
 struct aggregate {
-    struct store *store;
+    struct series_store *store;
     struct daemons *daemons;
     const struct clock *clock;
 };

@@ -152,7 +152,7 @@ static void put_metric(struct buf *out, const char *name, const struct series *s
     }
 }
 
-void expose_all(const struct store *s, struct buf *out)
+void expose_all(const struct series_store *s, struct buf *out)
 {
     for (unsigned id = 0; id < METRIC_ID_COUNT; id++)
         put_metric(out, metric_info(id)->name, store_first(s, (enum metric_id)id));

@@ -8,6 +8,6 @@
 #define EXPOSE_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 /* Appends everything; a metric without series is left out. Failure is the buffer's. */
-void expose_all(const struct store *s, struct buf *out);
+void expose_all(const struct series_store *s, struct buf *out);
 
 #endif

@@ -18,7 +18,7 @@ static void write_time(struct json_writer *w, uint64_t wall_ms)
 /* ---- what the gauges say ---- */
 
 /* A daemon's own gauge; 0 when it reports none. */
-static int64_t own_gauge(const struct store *s, enum metric_id id, const char *name)
+static int64_t own_gauge(const struct series_store *s, enum metric_id id, const char *name)
 {
     for (const struct series *g = store_first(s, id); g; g = g->next)
         if (!g->away && span_is(g->instance, name))
@@ -27,7 +27,7 @@ static int64_t own_gauge(const struct store *s, enum metric_id id, const char *n
 }
 
 /* What all brokers together say about a worker. */
-static int64_t worker_gauge(const struct store *s, enum metric_id id, const char *worker)
+static int64_t worker_gauge(const struct series_store *s, enum metric_id id, const char *worker)
 {
     int64_t sum = 0;
     for (const struct series *g = store_first(s, id); g; g = g->next)
@@ -36,7 +36,7 @@ static int64_t worker_gauge(const struct store *s, enum metric_id id, const char
     return sum;
 }
 
-static struct span worker_why(const struct store *s, const char *worker)
+static struct span worker_why(const struct series_store *s, const char *worker)
 {
     for (const struct series *g = store_first(s, METRIC_WORKER_UNAVAILABLE); g; g = g->next)
         if (!g->away && span_is(g->labels[1], worker) && g->value)
@@ -44,7 +44,7 @@ static struct span worker_why(const struct store *s, const char *worker)
     return SPAN_NONE;
 }
 
-static bool is_healthy(const struct daemons *d, const struct store *s)
+static bool is_healthy(const struct daemons *d, const struct series_store *s)
 {
     bool edge = false, auth = false, broker = false, worker = false;
     for (const struct daemon_seen *one = daemons_first(d); one; one = one->next) {
@@ -74,7 +74,7 @@ static void write_number(struct json_writer *w, const char *key, int64_t value)
 }
 
 static void write_worker(struct json_writer *w, const struct daemon_seen *one,
-                         const struct store *s)
+                         const struct series_store *s)
 {
     int64_t slots = worker_gauge(s, METRIC_WORKER_SLOTS, one->name);
     jw_object(w);
@@ -88,7 +88,7 @@ static void write_worker(struct json_writer *w, const struct daemon_seen *one,
 }
 
 static void write_daemon(struct json_writer *w, const struct daemon_seen *one,
-                         const struct store *s)
+                         const struct series_store *s)
 {
     jw_object(w);
     write_text(w, "role", one->role);
@@ -102,7 +102,7 @@ static void write_daemon(struct json_writer *w, const struct daemon_seen *one,
 }
 
 /* What all brokers together report. */
-static int64_t brokers_gauge(const struct store *s, enum metric_id id)
+static int64_t brokers_gauge(const struct series_store *s, enum metric_id id)
 {
     int64_t sum = 0;
     for (const struct series *g = store_first(s, id); g; g = g->next)
@@ -111,7 +111,7 @@ static int64_t brokers_gauge(const struct store *s, enum metric_id id)
     return sum;
 }
 
-static void begin(struct json_writer *w, const struct daemons *d, const struct store *s,
+static void begin(struct json_writer *w, const struct daemons *d, const struct series_store *s,
                   uint64_t wall_ms)
 {
     jw_object(w);
@@ -121,7 +121,7 @@ static void begin(struct json_writer *w, const struct daemons *d, const struct s
     write_time(w, wall_ms);
 }
 
-void status_write_health(const struct daemons *d, const struct store *s, uint64_t wall_ms,
+void status_write_health(const struct daemons *d, const struct series_store *s, uint64_t wall_ms,
                          struct buf *out)
 {
     struct json_writer w = {.out = out};
@@ -129,7 +129,8 @@ void status_write_health(const struct daemons *d, const struct store *s, uint64_
     jw_object_end(&w);
 }
 
-void status_write(const struct daemons *d, const struct store *s, uint64_t wall_ms, struct buf *out)
+void status_write(const struct daemons *d, const struct series_store *s, uint64_t wall_ms,
+                  struct buf *out)
 {
     struct json_writer w = {.out = out};
     begin(&w, d, s, wall_ms);

@@ -18,10 +18,10 @@
 #include "services/metrics/daemons.h"
 #include "services/metrics/store.h"
 
-void status_write(const struct daemons *d, const struct store *s, uint64_t wall_ms,
+void status_write(const struct daemons *d, const struct series_store *s, uint64_t wall_ms,
                   struct buf *out);
 /* {"status":…,"timestamp":…} only. */
-void status_write_health(const struct daemons *d, const struct store *s, uint64_t wall_ms,
+void status_write_health(const struct daemons *d, const struct series_store *s, uint64_t wall_ms,
                          struct buf *out);
 
 #endif

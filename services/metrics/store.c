@@ -18,14 +18,14 @@ struct entry {
     char key[];
 };
 
-struct store {
+struct series_store {
     struct entry *by_key;
     struct series *by_id[METRIC_ID_COUNT];
     uint32_t count;
     uint32_t max;
 };
 
-enum err store_create(struct store **out, uint32_t max_series)
+enum err store_create(struct series_store **out, uint32_t max_series)
 {
     *out = calloc(1, sizeof **out);
     if (!*out)
@@ -34,7 +34,7 @@ enum err store_create(struct store **out, uint32_t max_series)
     return OK;
 }
 
-static void drop(struct store *s, struct entry *e)
+static void drop(struct series_store *s, struct entry *e)
 {
     HASH_DELETE(hh, s->by_key, e);
     LL_DELETE(s->by_id[e->series.id], &e->series);
@@ -43,9 +43,9 @@ static void drop(struct store *s, struct entry *e)
     free(e);
 }
 
-void store_destroy(struct store **store)
+void store_destroy(struct series_store **store)
 {
-    struct store *s = *store;
+    struct series_store *s = *store;
     if (!s)
         return;
     while (s->by_key)
@@ -99,7 +99,7 @@ static void read_key(struct entry *e)
 
 /* ---- series ---- */
 
-static struct entry *add(struct store *s, unsigned id, struct span key)
+static struct entry *add(struct series_store *s, unsigned id, struct span key)
 {
     bool histogram = metric_info(id)->kind == METRIC_HISTOGRAM;
     struct entry *e = calloc(1, sizeof *e + key.len);
@@ -123,7 +123,7 @@ out:
     return NULL;
 }
 
-static struct entry *lookup(struct store *s, struct span key)
+static struct entry *lookup(struct series_store *s, struct span key)
 {
     struct entry *e = NULL;
     if (s->by_key)
@@ -131,7 +131,7 @@ static struct entry *lookup(struct store *s, struct span key)
     return e;
 }
 
-static enum err find_or_add(struct store *s, unsigned id, struct span labels,
+static enum err find_or_add(struct series_store *s, unsigned id, struct span labels,
                             const struct source *from, struct entry **out)
 {
     static const struct span others = {"other\x1fother\x1fother\x1fother",
@@ -170,7 +170,7 @@ static bool is_sound(const struct metric_info *info, int64_t value, struct span 
            (info->kind == METRIC_GAUGE || value >= 0);
 }
 
-static void apply(struct store *s, struct entry *e, int64_t value, struct span buckets)
+static void apply(struct series_store *s, struct entry *e, int64_t value, struct span buckets)
 {
     struct series *series = &e->series;
     if (metric_info(series->id)->kind == METRIC_GAUGE) {
@@ -186,7 +186,7 @@ static void apply(struct store *s, struct entry *e, int64_t value, struct span b
         series->buckets[i] += get32(buckets.data + (size_t)i * 4);
 }
 
-static enum err store_one(struct store *s, const struct source *from, unsigned id,
+static enum err store_one(struct series_store *s, const struct source *from, unsigned id,
                           struct span labels, int64_t value, struct span buckets)
 {
     const struct metric_info *info = metric_info(id);
@@ -201,8 +201,8 @@ static enum err store_one(struct store *s, const struct source *from, unsigned i
     return err;
 }
 
-enum err store_apply(struct store *s, const struct source *from, unsigned id, struct span labels,
-                     int64_t value, struct span buckets)
+enum err store_apply(struct series_store *s, const struct source *from, unsigned id,
+                     struct span labels, int64_t value, struct span buckets)
 {
     enum err e = store_one(s, from, id, labels, value, buckets);
     if (e && store_one(s, from, METRIC_METRICS_DROPPED, SPAN_NONE, 1, SPAN_NONE))
@@ -227,7 +227,7 @@ static bool is_about(const struct series *s, struct span name)
     return false;
 }
 
-void store_hide(struct store *s, struct span name, uint64_t now_ms)
+void store_hide(struct series_store *s, struct span name, uint64_t now_ms)
 {
     struct entry *e, *next;
     HASH_ITER(hh, s->by_key, e, next)
@@ -237,7 +237,7 @@ void store_hide(struct store *s, struct span name, uint64_t now_ms)
     }
 }
 
-void store_show(struct store *s, struct span name)
+void store_show(struct series_store *s, struct span name)
 {
     struct entry *e, *next;
     HASH_ITER(hh, s->by_key, e, next)
@@ -245,7 +245,7 @@ void store_show(struct store *s, struct span name)
         e->series.away = false;
 }
 
-void store_forget(struct store *s, struct span name)
+void store_forget(struct series_store *s, struct span name)
 {
     struct entry *e, *next;
     HASH_ITER(hh, s->by_key, e, next)
@@ -253,7 +253,7 @@ void store_forget(struct store *s, struct span name)
         drop(s, e);
 }
 
-void store_purge(struct store *s, uint64_t before_ms)
+void store_purge(struct series_store *s, uint64_t before_ms)
 {
     struct entry *e, *next;
     HASH_ITER(hh, s->by_key, e, next)
@@ -261,12 +261,12 @@ void store_purge(struct store *s, uint64_t before_ms)
         drop(s, e);
 }
 
-const struct series *store_first(const struct store *s, enum metric_id id)
+const struct series *store_first(const struct series_store *s, enum metric_id id)
 {
     return s->by_id[id];
 }
 
-uint32_t store_count(const struct store *s)
+uint32_t store_count(const struct series_store *s)
 {
     return s->count;
 }

@@ -10,7 +10,7 @@
 
 enum { STORE_LABEL_BYTES = 128 };
 
-struct store;
+struct series_store;
 
 /* Which daemon a gauge is of. */
 struct source {
@@ -29,28 +29,28 @@ struct series {
     struct series *next;
 };
 
-enum err store_create(struct store **out, uint32_t max_series) NODISCARD;
-void store_destroy(struct store **store);
+enum err store_create(struct series_store **out, uint32_t max_series) NODISCARD;
+void store_destroy(struct series_store **store);
 
 /* One METRIC message. Labels as on the bus: in metrics.def's order, separated by \x1f.
  * ERR_UNSUPPORTED for an unknown id, ERR_INVALID for what no daemon of ours sends, ERR_TOO_BIG and
  * ERR_NOMEM when it could not be kept; all of these are counted in METRICS_DROPPED. */
-enum err store_apply(struct store *s, const struct source *from, unsigned id, struct span labels,
-                     int64_t value, struct span buckets) NODISCARD;
+enum err store_apply(struct series_store *s, const struct source *from, unsigned id,
+                     struct span labels, int64_t value, struct span buckets) NODISCARD;
 
 /* A daemon went out of sight: its gauges are kept, but not shown, in case it is the same one that
  * comes back. */
-void store_hide(struct store *s, struct span name, uint64_t now_ms);
+void store_hide(struct series_store *s, struct span name, uint64_t now_ms);
 /* It is back, the same process as before: what it does not send again still holds. */
-void store_show(struct store *s, struct span name);
+void store_show(struct series_store *s, struct span name);
 /* Its gauges, and those about it (label worker), are gone. */
-void store_forget(struct store *s, struct span name);
+void store_forget(struct series_store *s, struct span name);
 /* Forgets gauges hidden before this moment. */
-void store_purge(struct store *s, uint64_t before_ms);
+void store_purge(struct series_store *s, uint64_t before_ms);
 
 /* Series of one metric in order of appearance; NULL when there is none. Hidden ones are among them.
  */
-const struct series *store_first(const struct store *s, enum metric_id id);
-uint32_t store_count(const struct store *s);
+const struct series *store_first(const struct series_store *s, enum metric_id id);
+uint32_t store_count(const struct series_store *s);
 
 #endif

@@ -179,7 +179,7 @@ static struct span sample_args(struct ask *ask, struct json schema)
     return copy;
 }
 
-static const struct tool *find_tool(const struct question *q, struct span name)
+static const struct sim_tool *find_tool(const struct question *q, struct span name)
 {
     for (unsigned i = 0; i < q->tool_count; i++) {
         if (span_equals(q->tools[i].name, name))
@@ -188,7 +188,8 @@ static const struct tool *find_tool(const struct question *q, struct span name)
     return NULL;
 }
 
-static void add_call(struct ask *ask, struct answer *a, const struct tool *tool, struct span about)
+static void add_call(struct ask *ask, struct sim_answer *a, const struct sim_tool *tool,
+                     struct span about)
 {
     struct span args = object_behind(ask, about, SPAN("args:"));
     a->calls[a->call_count].name = tool->name;
@@ -201,14 +202,14 @@ static bool is_name_char(char c)
            (c >= 'A' && c <= 'Z');
 }
 
-static void make_calls(struct ask *ask, const struct question *q, struct answer *a)
+static void make_calls(struct ask *ask, const struct question *q, struct sim_answer *a)
 {
     struct span rest = ask->text;
     unsigned most = q->one_call ? 1 : ANSWER_MAX_CALLS;
     if (!q->tool_count || q->mode == TOOLS_NONE || q->after_result)
         return;
     if (q->mode == TOOLS_NAMED) {
-        const struct tool *tool = find_tool(q, q->named);
+        const struct sim_tool *tool = find_tool(q, q->named);
         if (tool)
             add_call(ask, a, tool, ask->text);
         return;
@@ -221,7 +222,7 @@ static void make_calls(struct ask *ask, const struct question *q, struct answer 
         size_t n = 0;
         while (n < rest.len && is_name_char(rest.data[n]))
             n++;
-        const struct tool *tool = find_tool(q, span_first(rest, n));
+        const struct sim_tool *tool = find_tool(q, span_first(rest, n));
         rest = span_skip(rest, n);
         if (tool)
             add_call(ask, a, tool, span_first(rest, span_find_span(rest, SPAN("call:"))));
@@ -301,7 +302,7 @@ static struct span plain_answer(struct ask *ask)
     return span_of(said, n);
 }
 
-static void apply_stop(struct answer *a, struct span stop)
+static void apply_stop(struct sim_answer *a, struct span stop)
 {
     size_t at = stop.len ? span_find_span(a->text, stop) : a->text.len;
     if (at >= a->text.len)
@@ -311,7 +312,7 @@ static void apply_stop(struct answer *a, struct span stop)
     a->sequence = stop;
 }
 
-static void apply_stops(struct ask *ask, struct json stops, struct answer *a)
+static void apply_stops(struct ask *ask, struct json stops, struct sim_answer *a)
 {
     if (json_type(stops) == JSON_STRING)
         apply_stop(a, json_string(stops, &ask->sim->arena));
@@ -322,15 +323,15 @@ static void apply_stops(struct ask *ask, struct json stops, struct answer *a)
 void question_add_tool(struct ask *ask, struct question *q, struct span name, struct json schema)
 {
     if (!q->tools)
-        q->tools = ARENA_ARRAY(&ask->sim->arena, struct tool, ANSWER_MAX_TOOLS);
+        q->tools = ARENA_ARRAY(&ask->sim->arena, struct sim_tool, ANSWER_MAX_TOOLS);
     if (!q->tools || q->tool_count == ANSWER_MAX_TOOLS)
         return;
-    q->tools[q->tool_count++] = (struct tool){name, schema};
+    q->tools[q->tool_count++] = (struct sim_tool){name, schema};
 }
 
-void answer_make(struct ask *ask, const struct question *q, struct answer *a)
+void answer_make(struct ask *ask, const struct question *q, struct sim_answer *a)
 {
-    *a = (struct answer){.finish = FINISH_STOP};
+    *a = (struct sim_answer){.finish = FINISH_STOP};
     make_calls(ask, q, a);
     uint64_t out_bytes = 0;
     if (a->call_count) {

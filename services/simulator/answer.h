@@ -8,19 +8,19 @@
 enum { ANSWER_MAX_TOOLS = 128, ANSWER_MAX_CALLS = 8 };
 
 enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_TOOLS, FINISH_SEQUENCE };
-enum tool_mode { TOOLS_AUTO, TOOLS_NONE, TOOLS_ANY, TOOLS_NAMED };
+enum sim_tool_mode { TOOLS_AUTO, TOOLS_NONE, TOOLS_ANY, TOOLS_NAMED };
 enum answer_format { FORMAT_TEXT, FORMAT_OBJECT, FORMAT_SCHEMA };
 
-struct tool {
+struct sim_tool {
     struct span name;
     struct json schema; /* of its arguments */
 };
 
 /* What a protocol has read out of its request. */
 struct question {
-    struct tool *tools; /* in the arena; made by question_add_tool */
+    struct sim_tool *tools; /* in the arena; made by question_add_tool */
     unsigned tool_count;
-    enum tool_mode mode;
+    enum sim_tool_mode mode;
     struct span named;
     bool one_call;     /* no parallel calls */
     bool after_result; /* the last turn brings tool results: answer with text */
@@ -37,7 +37,7 @@ struct tool_use {
     struct span args; /* a JSON object's text */
 };
 
-struct answer {
+struct sim_answer {
     struct span text;     /* bytes */
     struct span thinking; /* empty when not asked for */
     struct tool_use calls[ANSWER_MAX_CALLS];
@@ -49,7 +49,7 @@ struct answer {
 
 /* Ignored beyond ANSWER_MAX_TOOLS. */
 void question_add_tool(struct ask *ask, struct question *q, struct span name, struct json schema);
-void answer_make(struct ask *ask, const struct question *q, struct answer *out);
+void answer_make(struct ask *ask, const struct question *q, struct sim_answer *out);
 uint64_t tokens_of(uint64_t bytes);
 /* The pieces a stream cuts the text into: call until it returns an empty span. `at` starts at 0.
  * Never inside a UTF-8 sequence. */

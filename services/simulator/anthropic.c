@@ -58,7 +58,7 @@ static const char *type_of_status(unsigned status)
 
 static bool fault_answer(struct ask *ask)
 {
-    const struct fault *f = &ask->fault;
+    const struct sim_fault *f = &ask->fault;
     if (!f->status || f->status == 200)
         return false;
     anthropic_error_detailed(ask, f->status, f->type[0] ? f->type : type_of_status(f->status),
@@ -320,13 +320,14 @@ static void read_question(struct ask *ask, struct question *q)
 
 /* ---- writing ---- */
 
-static const char *stop_word(const struct ask *ask, const struct answer *a)
+static const char *stop_word(const struct ask *ask, const struct sim_answer *a)
 {
     static const char *const words[] = {"end_turn", "max_tokens", "tool_use", "stop_sequence"};
     return ask->fault.finish[0] ? ask->fault.finish : words[a->finish];
 }
 
-static void write_stop(struct ask *ask, struct json_writer *w, const struct answer *a, bool done)
+static void write_stop(struct ask *ask, struct json_writer *w, const struct sim_answer *a,
+                       bool done)
 {
     jw_key(w, "stop_reason");
     if (done)
@@ -340,7 +341,7 @@ static void write_stop(struct ask *ask, struct json_writer *w, const struct answ
         jw_null(w);
 }
 
-static void write_usage(struct ask *ask, struct json_writer *w, const struct answer *a,
+static void write_usage(struct ask *ask, struct json_writer *w, const struct sim_answer *a,
                         uint64_t output)
 {
     jw_key(w, "usage");
@@ -415,7 +416,7 @@ static void write_thinking_block(struct json_writer *w, struct span thinking, co
     jw_object_end(w);
 }
 
-void anthropic_write_content(struct ask *ask, struct json_writer *w, const struct answer *a)
+void anthropic_write_content(struct ask *ask, struct json_writer *w, const struct sim_answer *a)
 {
     jw_array(w);
     if (a->thinking.len)
@@ -427,7 +428,7 @@ void anthropic_write_content(struct ask *ask, struct json_writer *w, const struc
     jw_array_end(w);
 }
 
-static void write_unary(struct ask *ask, const struct answer *a)
+static void write_unary(struct ask *ask, const struct sim_answer *a)
 {
     struct json_writer w = reply_json(ask->reply, 200);
     jw_object(&w);
@@ -457,7 +458,7 @@ static void event_end(struct ask *ask, struct json_writer *w)
     reply_event_end(ask->reply);
 }
 
-static void stream_start(struct ask *ask, const struct answer *a)
+static void stream_start(struct ask *ask, const struct sim_answer *a)
 {
     struct json_writer w = event(ask, "message_start");
     jw_key(&w, "message");
@@ -519,7 +520,7 @@ static bool deltas(struct ask *ask, unsigned index, const char *type, const char
     return true;
 }
 
-static bool stream_thinking(struct ask *ask, const struct answer *a, unsigned index)
+static bool stream_thinking(struct ask *ask, const struct sim_answer *a, unsigned index)
 {
     struct json_writer w = block_start(ask, index);
     write_thinking_block(&w, SPAN(""), "");
@@ -531,7 +532,7 @@ static bool stream_thinking(struct ask *ask, const struct answer *a, unsigned in
     return true;
 }
 
-static bool stream_call(struct ask *ask, const struct answer *a, unsigned i, unsigned index)
+static bool stream_call(struct ask *ask, const struct sim_answer *a, unsigned i, unsigned index)
 {
     struct json_writer w = block_start(ask, index);
     write_tool_use(ask, &w, &a->calls[i], i, false);
@@ -544,7 +545,7 @@ static bool stream_call(struct ask *ask, const struct answer *a, unsigned i, uns
     return true;
 }
 
-static bool stream_text(struct ask *ask, const struct answer *a, unsigned index)
+static bool stream_text(struct ask *ask, const struct sim_answer *a, unsigned index)
 {
     struct json_writer w = block_start(ask, index);
     write_text_block(&w, SPAN(""));
@@ -556,7 +557,7 @@ static bool stream_text(struct ask *ask, const struct answer *a, unsigned index)
     return true;
 }
 
-static bool stream_blocks(struct ask *ask, const struct answer *a)
+static bool stream_blocks(struct ask *ask, const struct sim_answer *a)
 {
     unsigned index = 0;
     if (a->thinking.len && !stream_thinking(ask, a, index++))
@@ -568,9 +569,9 @@ static bool stream_blocks(struct ask *ask, const struct answer *a)
     return a->call_count || stream_text(ask, a, index);
 }
 
-static void write_stream(struct ask *ask, const struct answer *a)
+static void write_stream(struct ask *ask, const struct sim_answer *a)
 {
-    const struct fault *f = &ask->fault;
+    const struct sim_fault *f = &ask->fault;
     reply_begin_stream(ask->reply, "text/event-stream; charset=utf-8");
     if (f->error_at != 0)
         stream_start(ask, a);
@@ -613,7 +614,7 @@ static void write_stream(struct ask *ask, const struct answer *a)
 static void messages(struct ask *ask)
 {
     struct question q;
-    struct answer a;
+    struct sim_answer a;
     int64_t most = -1;
     ask->route = "anthropic_messages";
     if (!anthropic_thread_resume(ask))

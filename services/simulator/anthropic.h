@@ -8,13 +8,13 @@
 void anthropic_error_detailed(struct ask *ask, unsigned status, const char *type,
                               const char *message, const char *code);
 /* The answer's blocks, an array. */
-void anthropic_write_content(struct ask *ask, struct json_writer *w, const struct answer *a);
+void anthropic_write_content(struct ask *ask, struct json_writer *w, const struct sim_answer *a);
 struct span anthropic_message_id(struct ask *ask);
 
 /* ---- anthropic_threads.c ---- */
 /* A request that continues a kept conversation becomes the whole one. false: it was refused. */
 bool anthropic_thread_resume(struct ask *ask);
 /* Keeps the conversation, answer included, when the request asked for it. */
-void anthropic_thread_keep(struct ask *ask, const struct answer *a);
+void anthropic_thread_keep(struct ask *ask, const struct sim_answer *a);
 
 #endif

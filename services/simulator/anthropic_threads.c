@@ -104,7 +104,7 @@ bool anthropic_thread_resume(struct ask *ask)
     return json_is(json_get(thread, "type"), "create") || refuse(ask, "thread.type (simulated)");
 }
 
-void anthropic_thread_keep(struct ask *ask, const struct answer *a)
+void anthropic_thread_keep(struct ask *ask, const struct sim_answer *a)
 {
     if (json_absent(json_get(ask->body, "thread")))
         return;

@@ -2,9 +2,9 @@
 
 #include <stddef.h>
 
-void fault_init(struct fault *f)
+void fault_init(struct sim_fault *f)
 {
-    *f = (struct fault){.stall_at = -1, .reset_at = -1, .cut_at = -1, .error_at = -1};
+    *f = (struct sim_fault){.stall_at = -1, .reset_at = -1, .cut_at = -1, .error_at = -1};
 }
 
 enum word_kind { WORD_U32, WORD_U64, WORD_FLAG, WORD_TEXT, WORD_MESSAGE, WORD_AT_OR_HEAD, WORD_AT };
@@ -15,33 +15,34 @@ static const struct {
     size_t at;
     size_t head; /* WORD_AT_OR_HEAD: the flag set when there is no number */
 } words[] = {
-    {"status", WORD_U32, offsetof(struct fault, status), 0},
-    {"delay", WORD_U32, offsetof(struct fault, delay_ms), 0},
-    {"ttft", WORD_U32, offsetof(struct fault, ttft_ms), 0},
-    {"pace", WORD_U32, offsetof(struct fault, pace_ms), 0},
-    {"drip", WORD_U32, offsetof(struct fault, drip_ms), 0},
-    {"chunks", WORD_U32, offsetof(struct fault, chunks), 0},
-    {"tokens", WORD_U32, offsetof(struct fault, tokens), 0},
-    {"cached", WORD_U32, offsetof(struct fault, cached), 0},
-    {"times", WORD_U32, offsetof(struct fault, times), 0},
-    {"flood", WORD_U64, offsetof(struct fault, flood), 0},
-    {"stall", WORD_AT_OR_HEAD, offsetof(struct fault, stall_at),
-     offsetof(struct fault, stall_head)},
-    {"reset", WORD_AT_OR_HEAD, offsetof(struct fault, reset_at),
-     offsetof(struct fault, reset_head)},
-    {"cut", WORD_AT_OR_HEAD, offsetof(struct fault, cut_at), offsetof(struct fault, close_head)},
-    {"error", WORD_AT, offsetof(struct fault, error_at), 0},
-    {"garbage", WORD_FLAG, offsetof(struct fault, garbage), 0},
-    {"no-usage", WORD_FLAG, offsetof(struct fault, no_usage), 0},
-    {"no-done", WORD_FLAG, offsetof(struct fault, no_done), 0},
-    {"gzip", WORD_FLAG, offsetof(struct fault, gzip), 0},
-    {"reasoning", WORD_FLAG, offsetof(struct fault, reasoning), 0},
-    {"retry-after", WORD_TEXT, offsetof(struct fault, retry_after), 0},
-    {"type", WORD_TEXT, offsetof(struct fault, type), 0},
-    {"code", WORD_TEXT, offsetof(struct fault, code), 0},
-    {"finish", WORD_TEXT, offsetof(struct fault, finish), 0},
-    {"script", WORD_TEXT, offsetof(struct fault, script), 0},
-    {"message", WORD_MESSAGE, offsetof(struct fault, message), 0},
+    {"status", WORD_U32, offsetof(struct sim_fault, status), 0},
+    {"delay", WORD_U32, offsetof(struct sim_fault, delay_ms), 0},
+    {"ttft", WORD_U32, offsetof(struct sim_fault, ttft_ms), 0},
+    {"pace", WORD_U32, offsetof(struct sim_fault, pace_ms), 0},
+    {"drip", WORD_U32, offsetof(struct sim_fault, drip_ms), 0},
+    {"chunks", WORD_U32, offsetof(struct sim_fault, chunks), 0},
+    {"tokens", WORD_U32, offsetof(struct sim_fault, tokens), 0},
+    {"cached", WORD_U32, offsetof(struct sim_fault, cached), 0},
+    {"times", WORD_U32, offsetof(struct sim_fault, times), 0},
+    {"flood", WORD_U64, offsetof(struct sim_fault, flood), 0},
+    {"stall", WORD_AT_OR_HEAD, offsetof(struct sim_fault, stall_at),
+     offsetof(struct sim_fault, stall_head)},
+    {"reset", WORD_AT_OR_HEAD, offsetof(struct sim_fault, reset_at),
+     offsetof(struct sim_fault, reset_head)},
+    {"cut", WORD_AT_OR_HEAD, offsetof(struct sim_fault, cut_at),
+     offsetof(struct sim_fault, close_head)},
+    {"error", WORD_AT, offsetof(struct sim_fault, error_at), 0},
+    {"garbage", WORD_FLAG, offsetof(struct sim_fault, garbage), 0},
+    {"no-usage", WORD_FLAG, offsetof(struct sim_fault, no_usage), 0},
+    {"no-done", WORD_FLAG, offsetof(struct sim_fault, no_done), 0},
+    {"gzip", WORD_FLAG, offsetof(struct sim_fault, gzip), 0},
+    {"reasoning", WORD_FLAG, offsetof(struct sim_fault, reasoning), 0},
+    {"retry-after", WORD_TEXT, offsetof(struct sim_fault, retry_after), 0},
+    {"type", WORD_TEXT, offsetof(struct sim_fault, type), 0},
+    {"code", WORD_TEXT, offsetof(struct sim_fault, code), 0},
+    {"finish", WORD_TEXT, offsetof(struct sim_fault, finish), 0},
+    {"script", WORD_TEXT, offsetof(struct sim_fault, script), 0},
+    {"message", WORD_MESSAGE, offsetof(struct sim_fault, message), 0},
 };
 
 static enum err put_text(char *to, size_t room, struct span value)
@@ -54,7 +55,7 @@ static enum err put_text(char *to, size_t room, struct span value)
     return OK;
 }
 
-static enum err put(struct fault *f, size_t i, struct span value)
+static enum err put(struct sim_fault *f, size_t i, struct span value)
 {
     char *base = (char *)f + words[i].at;
     uint64_t n = 0;
@@ -88,7 +89,7 @@ static enum err put(struct fault *f, size_t i, struct span value)
     return OK;
 }
 
-enum err fault_set(struct fault *f, struct span word, struct span value)
+enum err fault_set(struct sim_fault *f, struct span word, struct span value)
 {
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (span_is_nocase(word, words[i].word))
@@ -106,7 +107,7 @@ static struct span take_value(struct span *rest)
     return span_cut(rest, '\'');
 }
 
-enum err fault_parse(struct fault *f, struct span text)
+enum err fault_parse(struct sim_fault *f, struct span text)
 {
     struct span rest = span_trim(text);
     while (rest.len) {

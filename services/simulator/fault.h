@@ -9,7 +9,7 @@
 
 enum { FAULT_WORD = 64, FAULT_MESSAGE = 256 };
 
-struct fault {
+struct sim_fault {
     unsigned status;   /* answer with this instead; 0 = answer */
     uint32_t delay_ms; /* before the head */
     uint32_t ttft_ms;  /* before the first piece of a stream, or the body */
@@ -35,13 +35,13 @@ struct fault {
     char script[FAULT_WORD]; /* raw answer by this name */
 };
 
-void fault_init(struct fault *f);
+void fault_init(struct sim_fault *f);
 /* One word with its value (empty when it had none). ERR_NOT_FOUND for an unknown word, ERR_INVALID
  * for a bad value. */
-enum err fault_set(struct fault *f, struct span word, struct span value) NODISCARD;
+enum err fault_set(struct sim_fault *f, struct span word, struct span value) NODISCARD;
 /* "status=500 times=1": words apart by spaces; the first error stops. A value may stand in single
  * quotes. */
-enum err fault_parse(struct fault *f, struct span words) NODISCARD;
+enum err fault_parse(struct sim_fault *f, struct span words) NODISCARD;
 /* What stands between "[[sim" and "]]", the last such in the text; SPAN_NONE when there is none. */
 struct span fault_directive(struct span text);
 

@@ -43,7 +43,7 @@ static const struct {
 
 bool openai_fault(struct ask *ask)
 {
-    const struct fault *f = &ask->fault;
+    const struct sim_fault *f = &ask->fault;
     const char *type = "server_error", *code = "";
     if (!f->status || f->status == 200)
         return false;
@@ -60,7 +60,7 @@ bool openai_fault(struct ask *ask)
 
 void openai_stream_error(struct ask *ask)
 {
-    const struct fault *f = &ask->fault;
+    const struct sim_fault *f = &ask->fault;
     struct json_writer w = reply_event(ask->reply, NULL);
     jw_object(&w);
     jw_key(&w, "error");
@@ -112,13 +112,13 @@ bool openai_wants_usage(const struct ask *ask)
            wants && !ask->fault.no_usage;
 }
 
-const char *openai_finish(const struct ask *ask, const struct answer *a)
+const char *openai_finish(const struct ask *ask, const struct sim_answer *a)
 {
     static const char *const words[] = {"stop", "length", "tool_calls", "stop"};
     return ask->fault.finish[0] ? ask->fault.finish : words[a->finish];
 }
 
-void openai_usage(struct json_writer *w, const struct answer *a)
+void openai_usage(struct json_writer *w, const struct sim_answer *a)
 {
     jw_object(w);
     jw_key(w, "prompt_tokens");

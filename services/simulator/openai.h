@@ -18,9 +18,9 @@ bool openai_is_legacy(const struct ask *ask);
 void openai_completions(struct ask *ask);
 void openai_embeddings(struct ask *ask);
 /* prompt_tokens … total_tokens as chat has them. */
-void openai_usage(struct json_writer *w, const struct answer *a);
+void openai_usage(struct json_writer *w, const struct sim_answer *a);
 bool openai_wants_usage(const struct ask *ask);
-const char *openai_finish(const struct ask *ask, const struct answer *a);
+const char *openai_finish(const struct ask *ask, const struct sim_answer *a);
 /* data: {"error": …} in mid-stream. */
 void openai_stream_error(struct ask *ask);
 

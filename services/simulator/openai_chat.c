@@ -40,7 +40,7 @@ static void write_function_call(struct json_writer *w, struct span name, struct 
     jw_object_end(w);
 }
 
-static void write_calls(struct ask *ask, struct json_writer *w, const struct answer *a,
+static void write_calls(struct ask *ask, struct json_writer *w, const struct sim_answer *a,
                         unsigned choice)
 {
     jw_key(w, "tool_calls");
@@ -98,14 +98,14 @@ static bool is_refusal(const struct ask *ask)
     return strcmp(ask->fault.finish, "refusal") == 0;
 }
 
-static const char *finish_word(const struct ask *ask, const struct answer *a)
+static const char *finish_word(const struct ask *ask, const struct sim_answer *a)
 {
     if (openai_is_legacy(ask) && a->call_count && !ask->fault.finish[0])
         return "function_call";
     return is_refusal(ask) ? "stop" : openai_finish(ask, a);
 }
 
-static void write_choice(struct ask *ask, struct json_writer *w, const struct answer *a,
+static void write_choice(struct ask *ask, struct json_writer *w, const struct sim_answer *a,
                          unsigned index)
 {
     jw_object(w);
@@ -147,7 +147,7 @@ static void write_choice(struct ask *ask, struct json_writer *w, const struct an
     jw_object_end(w);
 }
 
-static void write_unary(struct ask *ask, const struct answer *a, unsigned n)
+static void write_unary(struct ask *ask, const struct sim_answer *a, unsigned n)
 {
     struct json_writer w = reply_json(ask->reply, 200);
     write_head(ask, &w, "chat.completion");
@@ -209,7 +209,7 @@ static void chunk_end(struct chunks *c, struct span token, const char *finish)
     reply_event_end(c->ask->reply);
 }
 
-static void stream_role(struct chunks *c, const struct answer *a, unsigned choice)
+static void stream_role(struct chunks *c, const struct sim_answer *a, unsigned choice)
 {
     struct json_writer *w = chunk_begin(c, choice);
     jw_key(w, "role");
@@ -292,7 +292,7 @@ static void stream_function_call(struct chunks *c, const struct tool_use *call, 
     }
 }
 
-static bool stream_choice(struct chunks *c, const struct answer *a, unsigned choice)
+static bool stream_choice(struct chunks *c, const struct sim_answer *a, unsigned choice)
 {
     stream_role(c, a, choice);
     if (a->thinking.len && !stream_text(c, "reasoning_content", a->thinking, choice))
@@ -309,7 +309,7 @@ static bool stream_choice(struct chunks *c, const struct answer *a, unsigned cho
     return true;
 }
 
-static void stream_usage(struct chunks *c, const struct answer *a)
+static void stream_usage(struct chunks *c, const struct sim_answer *a)
 {
     c->w = reply_event(c->ask->reply, NULL);
     write_head(c->ask, &c->w, "chat.completion.chunk");
@@ -322,7 +322,7 @@ static void stream_usage(struct chunks *c, const struct answer *a)
     reply_event_end(c->ask->reply);
 }
 
-static void write_stream(struct ask *ask, const struct answer *a, unsigned n)
+static void write_stream(struct ask *ask, const struct sim_answer *a, unsigned n)
 {
     struct chunks c = {.ask = ask, .usage_member = openai_wants_usage(ask)};
     reply_begin_stream(ask->reply, "text/event-stream; charset=utf-8");
@@ -342,7 +342,7 @@ static void write_stream(struct ask *ask, const struct answer *a, unsigned n)
 void openai_chat(struct ask *ask)
 {
     struct question q;
-    struct answer a;
+    struct sim_answer a;
     int64_t n = 1;
     if (!openai_chat_read(ask, &q))
         return;

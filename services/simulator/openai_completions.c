@@ -82,7 +82,7 @@ static void write_choice(struct json_writer *w, struct span text, unsigned index
     jw_object_end(w);
 }
 
-static void write_usage(struct json_writer *w, const struct answer *sum)
+static void write_usage(struct json_writer *w, const struct sim_answer *sum)
 {
     jw_key(w, "usage");
     jw_object(w);
@@ -111,15 +111,15 @@ static void stream_choice(struct ask *ask, struct span text, unsigned index, con
 }
 
 /* The answer to one prompt; with echo the prompt stands in front of it. */
-static struct span choice_text(struct ask *ask, const struct answer *a, struct span prompt,
+static struct span choice_text(struct ask *ask, const struct sim_answer *a, struct span prompt,
                                bool echo)
 {
     return echo ? arena_printf(&ask->sim->arena, "%.*s%.*s", SPAN_ARG(prompt), SPAN_ARG(a->text))
                 : a->text;
 }
 
-static void write_unary(struct ask *ask, const struct prompts *p, const struct answer *answers,
-                        unsigned n, bool echo, const struct answer *sum)
+static void write_unary(struct ask *ask, const struct prompts *p, const struct sim_answer *answers,
+                        unsigned n, bool echo, const struct sim_answer *sum)
 {
     struct json_writer w = reply_json(ask->reply, 200);
     write_head(ask, &w);
@@ -133,8 +133,8 @@ static void write_unary(struct ask *ask, const struct prompts *p, const struct a
     ask->reply->reports_usage = !ask->fault.no_usage;
 }
 
-static void write_stream(struct ask *ask, const struct prompts *p, const struct answer *answers,
-                         unsigned n, bool echo, const struct answer *sum)
+static void write_stream(struct ask *ask, const struct prompts *p, const struct sim_answer *answers,
+                         unsigned n, bool echo, const struct sim_answer *sum)
 {
     reply_begin_stream(ask->reply, "text/event-stream; charset=utf-8");
     for (unsigned i = 0; i < p->count * n; i++)
@@ -156,8 +156,8 @@ static void write_stream(struct ask *ask, const struct prompts *p, const struct 
 void openai_completions(struct ask *ask)
 {
     struct prompts p;
-    struct answer *answers;
-    struct answer sum = {.input = 0};
+    struct sim_answer *answers;
+    struct sim_answer sum = {.input = 0};
     int64_t n = 1, most = DEFAULT_MAX_TOKENS;
     bool echo = false;
     if (is_chat_model(ask->model)) {
@@ -182,7 +182,7 @@ void openai_completions(struct ask *ask)
     ask->marker = json_string(json_get(ask->body, "user"), &ask->sim->arena);
     ask->text = p.text[0];
     ask_gather_faults(ask);
-    answers = ARENA_ARRAY(&ask->sim->arena, struct answer, p.count);
+    answers = ARENA_ARRAY(&ask->sim->arena, struct sim_answer, p.count);
     if (openai_fault(ask) || !answers)
         return;
     for (unsigned i = 0; i < p.count; i++) {

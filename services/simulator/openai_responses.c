@@ -6,7 +6,7 @@
 
 struct response {
     struct ask *ask;
-    const struct answer *a;
+    const struct sim_answer *a;
     char id[48];
     const char *status;
     uint64_t sequence;
@@ -80,7 +80,7 @@ static void read_question(struct ask *ask, struct question *q)
 
 /* ---- writing ---- */
 
-static void write_usage(struct json_writer *w, const struct answer *a)
+static void write_usage(struct json_writer *w, const struct sim_answer *a)
 {
     jw_object(w);
     jw_key(w, "input_tokens");
@@ -466,7 +466,7 @@ static void keep(struct response *r)
 static void create(struct ask *ask)
 {
     struct question q;
-    struct answer a;
+    struct sim_answer a;
     bool background = false;
     ask->route = "openai_responses";
     if (!openai_common(ask))

@@ -9,7 +9,7 @@ struct play {
     struct sim *sim;
     struct http_exchange *x;
     struct reply reply; /* owned */
-    struct fault fault;
+    struct sim_fault fault;
     struct usage_note note;
     struct loop_timer timer;
     uint32_t next_mark;
@@ -163,7 +163,7 @@ static void pump(struct play *p)
 
 static void begin(struct play *p)
 {
-    const struct fault *f = &p->fault;
+    const struct sim_fault *f = &p->fault;
     p->begun = true;
     if (f->stall_head)
         return;
@@ -213,7 +213,7 @@ static size_t least(size_t a, int64_t b)
 
 static bool is_plain(const struct ask *ask, uint32_t delay_ms)
 {
-    const struct fault *f = &ask->fault;
+    const struct sim_fault *f = &ask->fault;
     return !ask->reply->streamed && !delay_ms && !f->drip_ms && !f->flood && !f->stall_head &&
            !f->reset_head && !f->close_head && f->cut_at < 0 && f->stall_at < 0 && f->reset_at < 0;
 }
@@ -239,7 +239,7 @@ static void make_garbage(struct reply *r)
 void play(struct ask *ask)
 {
     struct sim *sim = ask->sim;
-    struct fault *f = &ask->fault;
+    struct sim_fault *f = &ask->fault;
     struct reply *r = ask->reply;
     if (f->script[0]) {
         struct span bytes = scripts_raw(sim->scripts, f->script);

@@ -8,7 +8,7 @@ enum { MAX_WAIT_S = 60, MAX_ID = 32 };
 
 /* Stored beside the prediction's text. */
 struct prediction {
-    struct fault fault;
+    struct sim_fault fault;
     uint64_t created_ms, first_ms, done_ms; /* loop times */
     uint64_t input, output;
     uint32_t input_len; /* of the stored value: the input JSON, then the answer's text */
@@ -38,7 +38,7 @@ void replicate_error(struct ask *ask, unsigned status, const char *detail)
 
 bool replicate_fault(struct ask *ask)
 {
-    const struct fault *f = &ask->fault;
+    const struct sim_fault *f = &ask->fault;
     if (!f->status || f->status == 200 || f->status == 201)
         return false;
     replicate_error(ask, f->status,
@@ -277,7 +277,7 @@ static uint32_t piece_count(const struct ask *ask, struct span text)
 }
 
 /* The text up to the first of the stop sequences: an array, or one comma-joined string. */
-static void apply_stops(struct ask *ask, struct json stops, struct answer *a)
+static void apply_stops(struct ask *ask, struct json stops, struct sim_answer *a)
 {
     struct span rest = json_string(stops, &ask->sim->arena);
     while (rest.len) {
@@ -303,9 +303,10 @@ static struct span store_prediction(struct ask *ask, const struct prediction *p,
     return e ? SPAN_NONE : id;
 }
 
-static void plan(struct ask *ask, struct prediction *p, const struct answer *a, struct span input)
+static void plan(struct ask *ask, struct prediction *p, const struct sim_answer *a,
+                 struct span input)
 {
-    const struct fault *f = &ask->fault;
+    const struct sim_fault *f = &ask->fault;
     *p = (struct prediction){
         .fault = *f,
         .created_ms = now_ms(ask),
@@ -325,7 +326,7 @@ static void create(struct ask *ask)
 {
     struct json input = json_get(ask->body, "input");
     struct question q = {.stops = json_get(input, "stop_sequences")};
-    struct answer a;
+    struct sim_answer a;
     struct prediction p;
     int64_t most = 0;
     ask->route = "replicate_create";
@@ -346,7 +347,7 @@ static void create(struct ask *ask)
     a.output = tokens_of(a.text.len);
     plan(ask, &p, &a, json_raw(input));
     uint64_t wait_s = wait_seconds(ask), until = p.created_ms;
-    struct fault *f = &ask->fault;
+    struct sim_fault *f = &ask->fault;
     if (wait_s) {
         until = p.done_ms < p.created_ms + wait_s * 1000 ? p.done_ms : p.created_ms + wait_s * 1000;
         reply_header(ask->reply, "Preference-Applied", "wait");

@@ -23,7 +23,7 @@ static void take_header(void *ctx, struct span name, struct span value)
 
 static void apply_words(struct ask *ask, struct span words)
 {
-    struct fault trial;
+    struct sim_fault trial;
     fault_init(&trial);
     if (!words.len || fault_parse(&trial, words))
         return;

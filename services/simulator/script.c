@@ -80,7 +80,7 @@ static enum err read_rule(struct rule *rule, struct span line)
             return e;
         conditions = span_trim(conditions);
     }
-    struct fault check;
+    struct sim_fault check;
     fault_init(&check);
     enum err e = fault_parse(&check, rule->words);
     rule->times = check.times;
@@ -264,7 +264,7 @@ static bool rule_matches(const struct rule *rule, const struct ask *ask)
     return !rule->text.len || span_find_span(ask->text, rule->text) < ask->text.len;
 }
 
-void scripts_apply(const struct scripts *s, const struct ask *ask, struct fault *fault)
+void scripts_apply(const struct scripts *s, const struct ask *ask, struct sim_fault *fault)
 {
     for (size_t i = 0; i < s->rule_count; i++) {
         struct rule *rule = &s->rules[i];

@@ -17,7 +17,7 @@
 
 struct stats;
 struct scripts;
-struct store;
+struct sim_store;
 
 struct sim_options {
     const char *address;
@@ -48,12 +48,12 @@ struct sim {
     struct http_server *http;
     struct stats *stats;
     struct scripts *scripts;
-    struct store *responses, *predictions; /* what GET by id finds */
-    struct store *threads;                 /* conversations by the id of their last message */
-    struct json_doc doc;                   /* the request being answered */
-    struct json_doc thread_doc;            /* … with the conversation it continues */
-    struct arena arena;                    /* … and its memory */
-    struct reply reply;                    /* … and its answer */
+    struct sim_store *responses, *predictions; /* what GET by id finds */
+    struct sim_store *threads;                 /* conversations by the id of their last message */
+    struct json_doc doc;                       /* the request being answered */
+    struct json_doc thread_doc;                /* … with the conversation it continues */
+    struct arena arena;                        /* … and its memory */
+    struct reply reply;                        /* … and its answer */
     uint64_t next_id;
 };
 
@@ -67,7 +67,7 @@ struct ask {
     struct span model;  /* decoded; for statistics too */
     struct span marker; /* user or metadata.user_id */
     struct span text;   /* last user text, decoded, directives still in it */
-    struct fault fault;
+    struct sim_fault fault;
     bool stream;
     uint64_t id;
     struct reply *reply;
@@ -120,7 +120,7 @@ void scripts_destroy(struct scripts **scripts);
 /* Forgets how often what was used. */
 void scripts_reset(struct scripts *scripts);
 /* Applies the rules that match. */
-void scripts_apply(const struct scripts *scripts, const struct ask *ask, struct fault *fault);
+void scripts_apply(const struct scripts *scripts, const struct ask *ask, struct sim_fault *fault);
 /* Bytes of NAME.http; SPAN_NONE when there is no such file. */
 struct span scripts_raw(const struct scripts *scripts, const char *name);
 /* true while words with times=N have been seen at most N times. */
@@ -145,13 +145,13 @@ void stats_write(const struct stats *stats, struct buf *out);
 void stats_write_requests(const struct stats *stats, struct buf *out);
 
 /* ---- store.c: things found again by id, the oldest forgotten ---- */
-enum err store_create(struct store **out, uint32_t max) NODISCARD;
-void store_destroy(struct store **store);
+enum err store_create(struct sim_store **out, uint32_t max) NODISCARD;
+void store_destroy(struct sim_store **store);
 /* The value is copied. */
-enum err store_put(struct store *store, struct span id, struct span value, const void *extra,
+enum err store_put(struct sim_store *store, struct span id, struct span value, const void *extra,
                    size_t extra_len) NODISCARD;
 /* false when unknown. Views until the next change. */
-bool store_get(const struct store *store, struct span id, struct span *value, void **extra);
-bool store_remove(struct store *store, struct span id);
+bool store_get(const struct sim_store *store, struct span id, struct span *value, void **extra);
+bool store_remove(struct sim_store *store, struct span id);
 
 #endif

@@ -5,13 +5,13 @@
 
 enum { MAX_ENTRIES = 200000, KEEP_BODY = 1 << 20, TABLES = 4 };
 
-struct counts {
+struct stats_counts {
     uint64_t requests, completed, input, output, cached;
 };
 
-struct entry {
+struct stats_entry {
     UT_hash_handle hh;
-    struct counts counts;
+    struct stats_counts counts;
     size_t key_len;
     char key[];
 };
@@ -22,8 +22,8 @@ struct kept {
 };
 
 struct stats {
-    struct entry *tables[TABLES]; /* by route, model, request id, user */
-    struct counts total;
+    struct stats_entry *tables[TABLES]; /* by route, model, request id, user */
+    struct stats_counts total;
     uint64_t departed, faults;
     uint32_t generation;
     struct kept *kept;
@@ -50,7 +50,7 @@ enum err stats_create(struct stats **out, uint32_t keep)
 
 void stats_reset(struct stats *s)
 {
-    struct entry *e, *next;
+    struct stats_entry *e, *next;
     for (int i = 0; i < TABLES; i++) {
         HASH_ITER(hh, s->tables[i], e, next)
         {
@@ -62,7 +62,7 @@ void stats_reset(struct stats *s)
         buf_free(&s->kept[i].text);
         s->kept[i].number = 0;
     }
-    s->total = (struct counts){0};
+    s->total = (struct stats_counts){0};
     s->departed = s->faults = s->received = 0;
     s->generation++;
 }
@@ -78,9 +78,9 @@ void stats_destroy(struct stats **stats)
 }
 
 /* NULL when the table is full: what is new then counts in the total only. */
-static struct entry *entry_of(struct entry **table, struct span key)
+static struct stats_entry *entry_of(struct stats_entry **table, struct span key)
 {
-    struct entry *e = NULL;
+    struct stats_entry *e = NULL;
     if (!key.len)
         return NULL;
     HASH_FIND(hh, *table, key.data, key.len, e);
@@ -165,7 +165,7 @@ struct usage_note stats_note(struct stats *s, const struct ask *ask)
     s->received++;
     s->total.requests++;
     for (int i = 0; i < TABLES; i++) {
-        struct entry *e = entry_of(&s->tables[i], keys[i]);
+        struct stats_entry *e = entry_of(&s->tables[i], keys[i]);
         note.entries[i] = e;
         if (e)
             e->counts.requests++;
@@ -173,7 +173,7 @@ struct usage_note stats_note(struct stats *s, const struct ask *ask)
     return note;
 }
 
-static void add(struct counts *e, const struct usage_note *note)
+static void add(struct stats_counts *e, const struct usage_note *note)
 {
     e->completed++;
     if (!note->reports)
@@ -190,7 +190,7 @@ void stats_book(struct stats *s, const struct usage_note *note)
     add(&s->total, note);
     for (int i = 0; i < TABLES; i++) {
         if (note->entries[i])
-            add(&((struct entry *)note->entries[i])->counts, note);
+            add(&((struct stats_entry *)note->entries[i])->counts, note);
     }
 }
 
@@ -206,7 +206,7 @@ void stats_departed(struct stats *s)
 
 /* ---- showing ---- */
 
-static void write_counts(struct json_writer *w, const struct counts *e)
+static void write_counts(struct json_writer *w, const struct stats_counts *e)
 {
     jw_key(w, "requests");
     jw_u64(w, e->requests);
@@ -220,9 +220,9 @@ static void write_counts(struct json_writer *w, const struct counts *e)
     jw_u64(w, e->cached);
 }
 
-static void write_table(struct json_writer *w, const char *name, struct entry *table)
+static void write_table(struct json_writer *w, const char *name, struct stats_entry *table)
 {
-    struct entry *e, *next;
+    struct stats_entry *e, *next;
     jw_key(w, name);
     jw_object(w);
     HASH_ITER(hh, table, e, next)

@@ -11,12 +11,12 @@ struct item {
     char id[];
 };
 
-struct store {
+struct sim_store {
     struct item *items;
     uint32_t max;
 };
 
-enum err store_create(struct store **out, uint32_t max)
+enum err store_create(struct sim_store **out, uint32_t max)
 {
     *out = calloc(1, sizeof **out);
     if (!*out)
@@ -25,13 +25,13 @@ enum err store_create(struct store **out, uint32_t max)
     return OK;
 }
 
-static void drop(struct store *s, struct item *item)
+static void drop(struct sim_store *s, struct item *item)
 {
     HASH_DEL(s->items, item);
     free(item);
 }
 
-void store_destroy(struct store **store)
+void store_destroy(struct sim_store **store)
 {
     struct item *item, *next;
     if (!*store)
@@ -42,14 +42,14 @@ void store_destroy(struct store **store)
     *store = NULL;
 }
 
-static struct item *find(const struct store *s, struct span id)
+static struct item *find(const struct sim_store *s, struct span id)
 {
     struct item *item = NULL;
     HASH_FIND(hh, s->items, id.data, id.len, item);
     return item;
 }
 
-enum err store_put(struct store *s, struct span id, struct span value, const void *extra,
+enum err store_put(struct sim_store *s, struct span id, struct span value, const void *extra,
                    size_t extra_len)
 {
     (void)store_remove(s, id);
@@ -72,7 +72,7 @@ enum err store_put(struct store *s, struct span id, struct span value, const voi
     return OK;
 }
 
-bool store_get(const struct store *s, struct span id, struct span *value, void **extra)
+bool store_get(const struct sim_store *s, struct span id, struct span *value, void **extra)
 {
     struct item *item = find(s, id);
     if (!item)
@@ -83,7 +83,7 @@ bool store_get(const struct store *s, struct span id, struct span *value, void *
     return true;
 }
 
-bool store_remove(struct store *s, struct span id)
+bool store_remove(struct sim_store *s, struct span id)
 {
     struct item *item = find(s, id);
     if (!item)

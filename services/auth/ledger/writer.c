@@ -8,7 +8,7 @@
 #include "common/base/arena.h"
 #include "common/base/log.h"
 
-struct batch {
+struct write_batch {
     struct store_op *ops;
     size_t count, cap;
     struct arena arena; /* what the spans of the operations show */
@@ -22,10 +22,10 @@ struct writer {
     struct loop_hook hook;
     struct loop_watch *watch;
     int done_fd; /* an eventfd: the thread has finished a batch */
-    struct batch batches[2];
-    struct batch *filling; /* the loop's */
-    struct batch *writing; /* the thread's while `busy` */
-    bool busy;             /* the loop's view */
+    struct write_batch batches[2];
+    struct write_batch *filling; /* the loop's */
+    struct write_batch *writing; /* the thread's while `busy` */
+    bool busy;                   /* the loop's view */
     struct loop_timer gather;
     bool due; /* what is filling has waited long enough */
     pthread_t thread;
@@ -38,7 +38,7 @@ struct writer {
 };
 
 /* A transaction that fails as a whole is not tried row by row: only the disk makes one fail. */
-static enum err write_batch(struct store *store, struct batch *b)
+static enum err write_batch(struct store *store, struct write_batch *b)
 {
     for (size_t at = 0; at < b->count; at += WRITER_BATCH_MAX) {
         size_t n = b->count - at < WRITER_BATCH_MAX ? b->count - at : WRITER_BATCH_MAX;
@@ -76,7 +76,7 @@ static void hand_over(struct writer *w)
 {
     if (w->busy || w->filling->count == 0)
         return;
-    struct batch *full = w->filling;
+    struct write_batch *full = w->filling;
     w->filling = w->writing;
     w->writing = full;
     w->busy = true;
@@ -104,13 +104,13 @@ static void on_turn_end(void *ctx)
         loop_timer_start(w->loop, &w->gather, WRITER_GATHER_MS, on_gathered, w);
 }
 
-static void batch_clear(struct batch *b)
+static void batch_clear(struct write_batch *b)
 {
     b->count = 0;
     arena_reset(&b->arena);
 }
 
-static void report(struct writer *w, struct batch *b, enum err result)
+static void report(struct writer *w, struct write_batch *b, enum err result)
 {
     for (size_t i = 0; i < b->count; i++)
         w->fn(w->ctx, &b->ops[i], result);
@@ -252,7 +252,7 @@ static bool is_urgent(enum store_op_kind kind)
 
 enum err writer_submit(struct writer *w, const struct store_op *op)
 {
-    struct batch *b = w->filling;
+    struct write_batch *b = w->filling;
     if (w->closed)
         return ERR_CLOSED;
     if (b->count == WRITER_QUEUE_MAX)

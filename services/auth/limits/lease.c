@@ -194,7 +194,7 @@ void lease_release(struct leases *l, const struct lease_party *who, uint64_t now
     }
 }
 
-struct sweep {
+struct lease_sweep {
     struct leases *leases;
     uint64_t now_ns;
     const void *edge;
@@ -203,7 +203,7 @@ struct sweep {
 
 static void expire(void *ctx, struct table_node *node)
 {
-    const struct sweep *s = ctx;
+    const struct lease_sweep *s = ctx;
     struct lease *lease = TABLE_OWNER(node, struct lease, node);
     if (lease->open && s->now_ns >= lease->expires_ns + LEASE_SILENCE_MS * (GCRA_SECOND / 1000))
         end_unreported(s->leases, lease, s->now_ns);
@@ -213,13 +213,13 @@ static void expire(void *ctx, struct table_node *node)
 
 void lease_sweep(struct leases *l, uint64_t now_ns)
 {
-    struct sweep s = {.leases = l, .now_ns = now_ns};
+    struct lease_sweep s = {.leases = l, .now_ns = now_ns};
     table_sweep(&l->table, &l->cursor, SWEEP_SLOTS + l->table.size / 8, expire, &s);
 }
 
 static void forget(void *ctx, struct table_node *node)
 {
-    const struct sweep *s = ctx;
+    const struct lease_sweep *s = ctx;
     struct lease *lease = TABLE_OWNER(node, struct lease, node);
     if ((s->edge && lease->edge == s->edge) || (s->key && lease->key == s->key))
         drop(s->leases, lease);
@@ -227,7 +227,7 @@ static void forget(void *ctx, struct table_node *node)
 
 static void forget_all(struct leases *l, const void *edge, const struct key *key)
 {
-    struct sweep s = {.leases = l, .edge = edge, .key = key};
+    struct lease_sweep s = {.leases = l, .edge = edge, .key = key};
     size_t cursor = 0;
     table_sweep(&l->table, &cursor, l->table.size, forget, &s);
 }

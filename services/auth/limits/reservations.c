@@ -211,14 +211,14 @@ void reservation_finish(struct reservations *h, struct reservation *reservation,
     reservation_drop(h, reservation);
 }
 
-struct sweep {
+struct reservation_sweep {
     struct reservations *reservations;
     uint64_t now_ns;
 };
 
 static void expire(void *ctx, struct table_node *node)
 {
-    const struct sweep *s = ctx;
+    const struct reservation_sweep *s = ctx;
     struct reservation *reservation = TABLE_OWNER(node, struct reservation, node);
     if (reservation->list == RESERVATION_WAITING ||
         (s->now_ns < reservation->due_ns && !is_orphan(s->reservations, reservation, s->now_ns)))
@@ -231,6 +231,6 @@ static void expire(void *ctx, struct table_node *node)
 
 void reservations_sweep(struct reservations *h, uint64_t now_ns)
 {
-    struct sweep s = {h, now_ns};
+    struct reservation_sweep s = {h, now_ns};
     table_sweep(&h->table, &h->cursor, SWEEP_SLOTS + h->table.size / 8, expire, &s);
 }

@@ -5,7 +5,7 @@
 #define BODY true
 #define BARE false
 
-static const struct route table[] = {
+static const struct http_route table[] = {
     {METHOD_POST, "/v1/chat/completions", API_OPENAI_CHAT, ROUTE_CALL, KEYED, BODY},
     {METHOD_POST, "/v1/messages", API_ANTHROPIC_MESSAGES, ROUTE_CALL, KEYED, BODY},
     {METHOD_POST, "/v1/responses", API_OPENAI_RESPONSES, ROUTE_CALL, KEYED, BODY},
@@ -91,7 +91,7 @@ struct route_match route_match(struct span method, struct span path)
     return m;
 }
 
-const struct route *route_at(size_t index)
+const struct http_route *route_at(size_t index)
 {
     return index < TABLE_SIZE ? &table[index] : NULL;
 }

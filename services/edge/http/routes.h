@@ -21,7 +21,7 @@ enum route_kind {
 
 enum { METHOD_GET = 1, METHOD_POST = 2, METHOD_DELETE = 4, METHOD_HEAD = 8, METHOD_OPTIONS = 16 };
 
-struct route {
+struct http_route {
     unsigned method;     /* one METHOD_ */
     const char *pattern; /* `{}` stands for one segment, a trailing `*` for the rest of the path */
     enum api api;        /* the protocol its errors are said in, and that calls speak */
@@ -34,7 +34,7 @@ enum route_found { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD, ROUTE_OPTIONS };
 
 struct route_match {
     enum route_found found;
-    const struct route *route; /* NULL unless ROUTE_FOUND */
+    const struct http_route *route; /* NULL unless ROUTE_FOUND */
     unsigned methods; /* METHOD_ bits the path knows, HEAD and OPTIONS included; for Allow */
     struct span rest; /* what `{}` or `*` stood for, still percent-encoded */
 };
@@ -42,7 +42,7 @@ struct route_match {
 /* HEAD is served wherever GET is. */
 struct route_match route_match(struct span method, struct span path);
 /* For the next index from 0; NULL behind the last one. */
-const struct route *route_at(size_t index);
+const struct http_route *route_at(size_t index);
 /* The protocol in which to speak about a path that may be no route at all. */
 enum api route_protocol(struct span path, bool anthropic_version);
 

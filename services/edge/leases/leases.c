@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-struct lease {
+struct key_lease {
     UT_hash_handle hh;
     uint32_t requests; /* left */
     bool tokens_limited;
@@ -14,7 +14,7 @@ struct lease {
     uint64_t expires_ms; /* of the lease */
     uint64_t known_until_ms;
     uint64_t told_ms; /* when the limits were told */
-    struct limits limits;
+    struct limit_headers limits;
     struct span key_id, key_name, models; /* behind `name`, in the same block */
     size_t name_bytes;
     char name[]; /* digest and model, then the strings above */
@@ -22,14 +22,14 @@ struct lease {
 
 /* uthash keeps the order of insertion; a used lease moves to the end, so the first is the longest
  * unused. */
-struct leases {
-    struct lease *by_name;
+struct key_leases {
+    struct key_lease *by_name;
     size_t max_entries;
 };
 
 enum { NAME_MAX_BYTES = SHA256_BYTES + 256 };
 
-enum err leases_create(struct leases **out, size_t max_entries)
+enum err leases_create(struct key_leases **out, size_t max_entries)
 {
     *out = calloc(1, sizeof **out);
     if (!*out)
@@ -38,22 +38,22 @@ enum err leases_create(struct leases **out, size_t max_entries)
     return OK;
 }
 
-static void drop(struct leases *l, struct lease *lease)
+static void drop(struct key_leases *l, struct key_lease *lease)
 {
     HASH_DEL(l->by_name, lease);
     free(lease);
 }
 
-void leases_forget_all(struct leases *l)
+void leases_forget_all(struct key_leases *l)
 {
-    struct lease *lease, *next;
+    struct key_lease *lease, *next;
     HASH_ITER(hh, l->by_name, lease, next)
     {
         drop(l, lease);
     }
 }
 
-void leases_destroy(struct leases **leases)
+void leases_destroy(struct key_leases **leases)
 {
     if (!*leases)
         return;
@@ -74,9 +74,9 @@ static size_t make_name(const uint8_t key[SHA256_BYTES], struct span model,
     return SHA256_BYTES + model.len;
 }
 
-static struct lease *find(struct leases *l, const char *name, size_t name_bytes)
+static struct key_lease *find(struct key_leases *l, const char *name, size_t name_bytes)
 {
-    struct lease *lease = NULL;
+    struct key_lease *lease = NULL;
     HASH_FIND(hh, l->by_name, name, name_bytes, lease);
     return lease;
 }
@@ -90,10 +90,10 @@ static struct span place(char **at, struct span s)
     return copy;
 }
 
-static struct lease *make(const char *name, size_t name_bytes, const struct lease_grant *g)
+static struct key_lease *make(const char *name, size_t name_bytes, const struct lease_grant *g)
 {
     size_t strings = g->key_id.len + g->key_name.len + g->models.len;
-    struct lease *lease = calloc(1, sizeof *lease + name_bytes + strings);
+    struct key_lease *lease = calloc(1, sizeof *lease + name_bytes + strings);
     if (!lease)
         return NULL;
     lease->name_bytes = name_bytes;
@@ -112,7 +112,7 @@ static bool is_unlimited(const struct lease_grant *g)
 }
 
 /* An answer without a lease leaves the one that is running. */
-static void keep_lease(struct lease *lease, const struct lease *old)
+static void keep_lease(struct key_lease *lease, const struct key_lease *old)
 {
     lease->requests = old->requests;
     lease->tokens_limited = old->tokens_limited;
@@ -122,15 +122,15 @@ static void keep_lease(struct lease *lease, const struct lease *old)
     lease->expires_ms = old->expires_ms;
 }
 
-void leases_put(struct leases *l, const uint8_t key[SHA256_BYTES], struct span model,
+void leases_put(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
                 const struct lease_grant *g, uint64_t now_ms)
 {
     char name[NAME_MAX_BYTES];
     size_t name_bytes = make_name(key, model, name);
-    struct lease *lease = name_bytes ? make(name, name_bytes, g) : NULL;
+    struct key_lease *lease = name_bytes ? make(name, name_bytes, g) : NULL;
     if (!lease)
         return;
-    struct lease *old = find(l, name, name_bytes);
+    struct key_lease *old = find(l, name, name_bytes);
     lease->requests = g->requests;
     lease->tokens_limited = g->tokens > 0;
     lease->tokens = g->tokens;
@@ -153,7 +153,7 @@ static uint64_t less(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-static struct lease_view view(const struct lease *lease, uint64_t now_ms)
+static struct lease_view view(const struct key_lease *lease, uint64_t now_ms)
 {
     struct lease_view v = {lease->key_id, lease->key_name, lease->models, lease->limits};
     uint64_t passed_ms = now_ms - lease->told_ms;
@@ -162,12 +162,12 @@ static struct lease_view view(const struct lease *lease, uint64_t now_ms)
     return v;
 }
 
-enum err leases_take(struct leases *l, const uint8_t key[SHA256_BYTES], struct span model,
+enum err leases_take(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
                      uint64_t tokens, bool auth_up, uint64_t now_ms, struct lease_view *out)
 {
     char name[NAME_MAX_BYTES];
     size_t name_bytes = make_name(key, model, name);
-    struct lease *lease = name_bytes ? find(l, name, name_bytes) : NULL;
+    struct key_lease *lease = name_bytes ? find(l, name, name_bytes) : NULL;
     if (!lease || now_ms >= lease->known_until_ms)
         return ERR_NOT_FOUND;
     bool endless = lease->unlimited && !auth_up;
@@ -189,12 +189,12 @@ enum err leases_take(struct leases *l, const uint8_t key[SHA256_BYTES], struct s
     return OK;
 }
 
-bool leases_end(struct leases *l, const uint8_t key[SHA256_BYTES], struct span model,
+bool leases_end(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
                 struct lease_use *out)
 {
     char name[NAME_MAX_BYTES];
     size_t name_bytes = make_name(key, model, name);
-    struct lease *lease = name_bytes ? find(l, name, name_bytes) : NULL;
+    struct key_lease *lease = name_bytes ? find(l, name, name_bytes) : NULL;
     *out = (struct lease_use){0};
     if (!lease || lease->reported || (lease->requests == 0 && lease->used.requests == 0))
         return false;
@@ -203,11 +203,11 @@ bool leases_end(struct leases *l, const uint8_t key[SHA256_BYTES], struct span m
     return true;
 }
 
-void leases_close(struct leases *l, const uint8_t key[SHA256_BYTES], struct span model)
+void leases_close(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model)
 {
     char name[NAME_MAX_BYTES];
     size_t name_bytes = make_name(key, model, name);
-    struct lease *lease = name_bytes ? find(l, name, name_bytes) : NULL;
+    struct key_lease *lease = name_bytes ? find(l, name, name_bytes) : NULL;
     if (!lease || !lease->reported)
         return;
     lease->requests = 0;
@@ -215,9 +215,9 @@ void leases_close(struct leases *l, const uint8_t key[SHA256_BYTES], struct span
     lease->used = (struct lease_use){0};
 }
 
-void leases_forget(struct leases *l, const uint8_t key[SHA256_BYTES])
+void leases_forget(struct key_leases *l, const uint8_t key[SHA256_BYTES])
 {
-    struct lease *lease, *next;
+    struct key_lease *lease, *next;
     HASH_ITER(hh, l->by_name, lease, next)
     {
         if (memcmp(lease->name, key, SHA256_BYTES) == 0)
@@ -225,7 +225,7 @@ void leases_forget(struct leases *l, const uint8_t key[SHA256_BYTES])
     }
 }
 
-size_t leases_count(const struct leases *l)
+size_t leases_count(const struct key_leases *l)
 {
     return HASH_COUNT(l->by_name);
 }

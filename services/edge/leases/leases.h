@@ -8,10 +8,10 @@
 #include "common/base/err.h"
 #include "common/base/span.h"
 
-struct leases;
+struct key_leases;
 
 /* The x-ratelimit-* numbers; a limit of 0 = no limit of that kind. */
-struct limits {
+struct limit_headers {
     uint64_t limit_requests, remaining_requests, reset_requests_ms;
     uint64_t limit_tokens, remaining_tokens, reset_tokens_ms;
 };
@@ -23,13 +23,13 @@ struct lease_grant {
     uint64_t tokens;   /* 0 with requests > 0 = not limited */
     uint32_t lease_ms;
     uint64_t known_ms;
-    struct limits limits;
+    struct limit_headers limits;
 };
 
 /* What an admitted request is told; spans are views until the next call. */
 struct lease_view {
     struct span key_id, key_name, models;
-    struct limits limits;
+    struct limit_headers limits;
 };
 
 /* What was used of a lease: requests, and the tokens they set aside. */
@@ -39,27 +39,27 @@ struct lease_use {
 };
 
 /* At most max_entries key × model pairs; the one longest unused makes room. */
-enum err leases_create(struct leases **out, size_t max_entries) NODISCARD;
-void leases_destroy(struct leases **leases);
+enum err leases_create(struct key_leases **out, size_t max_entries) NODISCARD;
+void leases_destroy(struct key_leases **leases);
 
-void leases_put(struct leases *l, const uint8_t key[SHA256_BYTES], struct span model,
+void leases_put(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
                 const struct lease_grant *g, uint64_t now_ms);
 /* Admits one request of so many tokens. ERR_NOT_FOUND: the key is not known; ERR_AGAIN: known, but
  * its lease is used up or expired: ask auth. `auth_up` false: an expired lease holds on until the
  * key's known time is over, and one with no limit behind it is never used up. */
-enum err leases_take(struct leases *l, const uint8_t key[SHA256_BYTES], struct span model,
+enum err leases_take(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
                      uint64_t tokens, bool auth_up, uint64_t now_ms,
                      struct lease_view *out) NODISCARD;
 /* Before auth is asked again: its lease is over, and auth is told what was used of it, so that it
  * can take back the rest. false when there is none to report. Should auth go away before it
  * answers, the lease goes on (auth_up false) and is reported again. */
-bool leases_end(struct leases *l, const uint8_t key[SHA256_BYTES], struct span model,
+bool leases_end(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
                 struct lease_use *out);
 /* auth has refused: what was reported is gone. The key stays known. */
-void leases_close(struct leases *l, const uint8_t key[SHA256_BYTES], struct span model);
+void leases_close(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model);
 /* REVOKED: forget this key, all its models. */
-void leases_forget(struct leases *l, const uint8_t key[SHA256_BYTES]);
-void leases_forget_all(struct leases *l);
-size_t leases_count(const struct leases *l);
+void leases_forget(struct key_leases *l, const uint8_t key[SHA256_BYTES]);
+void leases_forget_all(struct key_leases *l);
+size_t leases_count(const struct key_leases *l);
 
 #endif

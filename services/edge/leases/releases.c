@@ -6,7 +6,7 @@
     ((hash_out) = (unsigned)request_id_hash((const struct request_id *)(const void *)(key)))
 #include <uthash.h>
 
-struct pending {
+struct pending_release {
     UT_hash_handle hh;
     struct request_id id;
     struct release release; /* strings behind it, in the same block */
@@ -17,7 +17,7 @@ struct pending {
 /* uthash keeps insertion order, and a re-sent one goes to the end: the first is always the longest
  * unsent. */
 struct releases {
-    struct pending *by_id;
+    struct pending_release *by_id;
     size_t max_pending;
     release_send send;
     void *ctx;
@@ -33,7 +33,7 @@ enum err releases_create(struct releases **out, size_t max_pending, release_send
     return OK;
 }
 
-static void drop(struct releases *l, struct pending *p)
+static void drop(struct releases *l, struct pending_release *p)
 {
     HASH_DEL(l->by_id, p);
     free(p);
@@ -44,7 +44,7 @@ void releases_destroy(struct releases **releases)
     struct releases *l = *releases;
     if (!l)
         return;
-    struct pending *p, *next;
+    struct pending_release *p, *next;
     HASH_ITER(hh, l->by_id, p, next)
     {
         drop(l, p);
@@ -53,9 +53,9 @@ void releases_destroy(struct releases **releases)
     *releases = NULL;
 }
 
-static struct pending *find(struct releases *l, const struct request_id *id)
+static struct pending_release *find(struct releases *l, const struct request_id *id)
 {
-    struct pending *p = NULL;
+    struct pending_release *p = NULL;
     HASH_FIND(hh, l->by_id, id->bytes, sizeof id->bytes, p);
     return p;
 }
@@ -68,10 +68,10 @@ static void place(char **at, struct span *s)
     *at += s->len;
 }
 
-static struct pending *make(const struct request_id *id, const struct release *r)
+static struct pending_release *make(const struct request_id *id, const struct release *r)
 {
     size_t strings = r->key_id.len + r->model.len + r->provider.len + r->key_name.len;
-    struct pending *p = malloc(sizeof *p + strings);
+    struct pending_release *p = malloc(sizeof *p + strings);
     if (!p)
         return NULL;
     p->id = *id;
@@ -85,7 +85,7 @@ static struct pending *make(const struct request_id *id, const struct release *r
     return p;
 }
 
-static void send_one(struct releases *l, struct pending *p, uint64_t now_ms)
+static void send_one(struct releases *l, struct pending_release *p, uint64_t now_ms)
 {
     if (l->send(l->ctx, &p->id, &p->release) == OK)
         p->sent_ms = now_ms;
@@ -98,7 +98,7 @@ void releases_add(struct releases *l, const struct request_id *id, const struct 
         drop(l, l->by_id);
         l->dropped++;
     }
-    struct pending *p = make(id, r);
+    struct pending_release *p = make(id, r);
     if (!p) {
         l->dropped++;
         return;
@@ -109,7 +109,7 @@ void releases_add(struct releases *l, const struct request_id *id, const struct 
 
 void releases_ack(struct releases *l, const struct request_id *id)
 {
-    struct pending *p = find(l, id);
+    struct pending_release *p = find(l, id);
     if (p)
         drop(l, p);
 }
@@ -117,7 +117,7 @@ void releases_ack(struct releases *l, const struct request_id *id)
 void releases_tick(struct releases *l, uint64_t now_ms)
 {
     for (int i = 0; i < RELEASE_BATCH && l->by_id; i++) {
-        struct pending *p = l->by_id;
+        struct pending_release *p = l->by_id;
         if (p->sent_ms != 0 && now_ms - p->sent_ms < RELEASE_RESEND_MS)
             return;
         if (l->send(l->ctx, &p->id, &p->release) != OK)
@@ -130,7 +130,7 @@ void releases_tick(struct releases *l, uint64_t now_ms)
 
 void releases_due_now(struct releases *l)
 {
-    struct pending *p, *next;
+    struct pending_release *p, *next;
     HASH_ITER(hh, l->by_id, p, next)
     {
         p->sent_ms = 0;

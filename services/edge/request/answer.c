@@ -63,7 +63,7 @@ static void add_limit(const struct client *c, const char *const names[3], uint64
     http_add_header(c->x, names[2], field_duration(&text, reset_ms));
 }
 
-void answer_limits(const struct client *c, const struct limits *l)
+void answer_limits(const struct client *c, const struct limit_headers *l)
 {
     static const char *const requests[3] = {"x-ratelimit-limit-requests",
                                             "x-ratelimit-remaining-requests",

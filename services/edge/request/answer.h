@@ -33,7 +33,7 @@ struct failure {
 
 /* Request ids and CORS. */
 void answer_fields(const struct client *c);
-void answer_limits(const struct client *c, const struct limits *l);
+void answer_limits(const struct client *c, const struct limit_headers *l);
 /* `type` must outlive the call only. */
 void answer_body(const struct client *c, unsigned status, struct span type, struct span body);
 void answer_json(const struct client *c, unsigned status, struct span body);

@@ -13,7 +13,7 @@ static bool copy_names(struct edge_request *r, struct span key_id, struct span k
 }
 
 static void admit(struct edge_request *r, struct span key_id, struct span key_name,
-                  struct span models, const struct limits *limits)
+                  struct span models, const struct limit_headers *limits)
 {
     r->admitted = true;
     r->limits = *limits;
@@ -110,8 +110,9 @@ void authorize_on_deny(struct edge *e, const struct bus_message *m)
     if (!r)
         return;
     r->asked = false; /* nothing is reserved */
-    r->limits = (struct limits){d->limit_requests, d->remaining_requests, d->reset_requests_ms,
-                                d->limit_tokens,   d->remaining_tokens,   d->reset_tokens_ms};
+    r->limits =
+        (struct limit_headers){d->limit_requests, d->remaining_requests, d->reset_requests_ms,
+                               d->limit_tokens,   d->remaining_tokens,   d->reset_tokens_ms};
     if (!copy_names(r, d->key_id, d->key_name, SPAN_NONE))
         r->key_name = SPAN_NONE;
     if (d->error_class == ERROR_BAD_KEY)

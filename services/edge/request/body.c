@@ -13,7 +13,7 @@ enum { PICTURE_TOKENS = 1500, LONG_TEXT_BYTES = 4096, TOKEN_BYTES = 4 };
 
 /* The members that the gateway acts on: gateway and provider must not disagree on them, so a
  * doubled one is refused. */
-enum member {
+enum body_member {
     MODEL,
     STREAM,
     MAX_TOKENS,
@@ -78,7 +78,8 @@ static bool read_previous(struct json value, struct arena *arena, struct body *o
     return true;
 }
 
-static bool read_member(enum member which, struct json value, struct arena *arena, struct body *out)
+static bool read_member(enum body_member which, struct json value, struct arena *arena,
+                        struct body *out)
 {
     int64_t number = 0;
     switch (which) {
@@ -107,13 +108,13 @@ static bool read_member(enum member which, struct json value, struct arena *aren
     return true;
 }
 
-static enum member member_of(struct json key)
+static enum body_member member_of(struct json key)
 {
     struct span name = json_text(key);
     bool escaped = memchr(name.data, '\\', name.len) != NULL;
     for (unsigned m = 0; m < MEMBERS; m++)
         if (escaped ? json_is(key, infos[m].name) : span_is(name, infos[m].name))
-            return (enum member)m;
+            return (enum body_member)m;
     return MEMBERS;
 }
 
@@ -122,7 +123,7 @@ static enum err read_members(enum api api, struct json root, struct arena *arena
 {
     bool seen[MEMBERS] = {false};
     for (struct json_iter i = json_iter(root); json_next(&i);) {
-        enum member which = member_of(i.key);
+        enum body_member which = member_of(i.key);
         if (which == MEMBERS)
             continue;
         const struct member_info *info = &infos[which];

@@ -106,7 +106,7 @@ void relay_on_broker_down(struct edge *e, struct bus_peer *broker)
         .message = {"The broker of this request was lost.",
                     sizeof "The broker of this request was lost." - 1},
     };
-    struct outcome o = {.settles = true};
+    struct request_outcome o = {.settles = true};
     struct edge_request *r, *next;
     HASH_ITER(hh, e->requests, r, next)
     {
@@ -179,7 +179,7 @@ static struct edge_request *find_running(struct edge *e, const struct bus_peer *
  * whole. */
 static void fail_protocol(struct edge_request *r, const char *what)
 {
-    struct outcome o = {.settles = true, .cancel = true};
+    struct request_outcome o = {.settles = true, .cancel = true};
     struct failure f = {.error_class = ERROR_INTERNAL,
                         .message = SPAN("The answer was damaged inside the gateway.")};
     log_error("bad_frame", LSTR("id", r->to.id), LSTR("what", what));
@@ -242,7 +242,7 @@ void relay_on_end(struct edge *e, struct bus_peer *from, const struct bus_messag
         fail_protocol(r, "END before HEAD");
         return;
     }
-    struct outcome o = {
+    struct request_outcome o = {
         .status = 200,
         .settles = true,
         .input_tokens = end->input_tokens,
@@ -274,7 +274,7 @@ void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_mess
         fail_protocol(r, "REPLY within a stream");
         return;
     }
-    struct outcome o = {
+    struct request_outcome o = {
         .status = reply->status ? reply->status : 200,
         .settles = true,
         .input_tokens = reply->input_tokens,
@@ -320,7 +320,7 @@ void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_messa
         return;
     }
     bool billed = fail->input_tokens > 0 || fail->output_tokens > 0;
-    struct outcome o = {
+    struct request_outcome o = {
         .settles = r->head_seen || billed,
         .input_tokens = fail->input_tokens,
         .output_tokens = fail->output_tokens,

@@ -84,7 +84,7 @@ static void on_deadline(struct edge_request *r)
         status_no_answer(r);
         return;
     }
-    struct outcome o = {.settles = r->broker != NULL, .cancel = true};
+    struct request_outcome o = {.settles = r->broker != NULL, .cancel = true};
     struct failure f = {.error_class = ERROR_DEADLINE,
                         .message = SPAN("The request took longer than its deadline.")};
     request_fail(r, &f, &o);
@@ -155,7 +155,7 @@ static void give_back(struct edge *e, struct edge_request *r)
 }
 
 struct edge_request *request_begin(struct edge *e, struct http_exchange *x,
-                                   const struct route *route, enum api api,
+                                   const struct http_route *route, enum api api,
                                    const struct request_head *h)
 {
     struct edge_request *r = take_spare(e);
@@ -207,7 +207,7 @@ void request_add_fields(const struct edge_request *r)
 
 /* ---- the end ---- */
 
-static void send_release(const struct edge_request *r, const struct outcome *o)
+static void send_release(const struct edge_request *r, const struct request_outcome *o)
 {
     struct edge *e = r->edge;
     bool reserved = (r->asked && !r->admitted) || r->admitted;
@@ -241,7 +241,7 @@ static void add_tokens(const struct edge_request *r, struct span model, struct s
                    METRIC_LABELS(model, r->provider, direction, r->key_name), (int64_t)n);
 }
 
-static void count(const struct edge_request *r, const struct outcome *o)
+static void count(const struct edge_request *r, const struct request_outcome *o)
 {
     struct metric_client *m = r->edge->d->metrics;
     if (r->route->kind != ROUTE_CALL)
@@ -266,7 +266,7 @@ static void count(const struct edge_request *r, const struct outcome *o)
                    (int64_t)o->cost_nano);
 }
 
-static void log_request(const struct edge_request *r, const struct outcome *o)
+static void log_request(const struct edge_request *r, const struct request_outcome *o)
 {
     if (!edge_options(r->edge)->edge_access_log)
         return;
@@ -279,7 +279,7 @@ static void log_request(const struct edge_request *r, const struct outcome *o)
              LU64("cost_nano", o->cost_nano));
 }
 
-void request_end(struct edge_request *r, const struct outcome *o)
+void request_end(struct edge_request *r, const struct request_outcome *o)
 {
     struct edge *e = r->edge;
     if (o->cancel && r->broker) {
@@ -314,9 +314,9 @@ static void break_stream(const struct edge_request *r, const struct failure *f)
         http_stream_end(x);
 }
 
-void request_fail(struct edge_request *r, const struct failure *f, const struct outcome *o)
+void request_fail(struct edge_request *r, const struct failure *f, const struct request_outcome *o)
 {
-    struct outcome end = o ? *o : (struct outcome){0};
+    struct request_outcome end = o ? *o : (struct request_outcome){0};
     end.error_class = f->error_class;
     end.status = error_status(f->error_class, r->to.api);
     http_set_user(r->to.x, NULL);
@@ -354,7 +354,7 @@ void request_fail_model(struct edge_request *r)
 
 void request_gone(struct edge_request *r)
 {
-    struct outcome o = {
+    struct request_outcome o = {
         .status = STATUS_CLIENT_LEFT,
         .error_class = ERROR_CLIENT_GONE,
         .settles = r->broker != NULL,

@@ -36,7 +36,7 @@ struct edge_request {
     enum request_state state;
     struct request_id id;
     struct client to; /* the client */
-    const struct route *route;
+    const struct http_route *route;
     request_fn on_admitted; /* what it does once auth (or a lease) has said yes */
 
     /* What was asked. Strings live in the arena, but `path` and `query` in the exchange. */
@@ -50,7 +50,7 @@ struct edge_request {
     struct span asked_model; /* as AUTHORIZE says it; empty for routes without one, and for unknown
                                 models */
     struct span key_id, key_name, models;
-    struct limits limits;
+    struct limit_headers limits;
     bool asked, admitted, leased;
 
     /* The answer. */
@@ -73,7 +73,7 @@ struct edge_request {
 };
 
 /* How a request ended: what the client saw and what was used. */
-struct outcome {
+struct request_outcome {
     unsigned status;      /* 499 = it left */
     unsigned error_class; /* ERROR_NONE when it went well */
     bool settles;         /* a worker has it in its books: a SETTLE comes */
@@ -83,7 +83,7 @@ struct outcome {
 
 /* A request of this exchange, known by its fresh id and by http_user; NULL when out of memory. */
 struct edge_request *request_begin(struct edge *e, struct http_exchange *x,
-                                   const struct route *route, enum api api,
+                                   const struct http_route *route, enum api api,
                                    const struct request_head *h);
 /* NULL when there is none (it has ended). */
 struct edge_request *request_find(struct edge *e, const struct request_id *id);
@@ -96,14 +96,14 @@ void request_add_fields(const struct edge_request *r);
 
 /* Says the failure to the client, as a status or inside its stream, and ends the request. `o` may
  * be NULL (nothing used). */
-void request_fail(struct edge_request *r, const struct failure *f, const struct outcome *o);
+void request_fail(struct edge_request *r, const struct failure *f, const struct request_outcome *o);
 /* With a literal message. */
 void request_fail_class(struct edge_request *r, unsigned error_class, const char *message);
 /* 404 about r->model, in words that do not tell an unknown model from a forbidden one. */
 void request_fail_model(struct edge_request *r);
 /* Books, counts, logs, tells the broker if need be, and forgets the request. The answer has been
  * given. */
-void request_end(struct edge_request *r, const struct outcome *o);
+void request_end(struct edge_request *r, const struct request_outcome *o);
 /* The client has left. */
 void request_gone(struct edge_request *r);
 /* At the end of the daemon: no message, no answer. */

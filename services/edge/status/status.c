@@ -72,7 +72,7 @@ void status_health_plain(const struct client *c)
 
 static void finish(struct edge_request *r, unsigned status)
 {
-    struct outcome o = {.status = status};
+    struct request_outcome o = {.status = status};
     http_set_user(r->to.x, NULL);
     request_end(r, &o);
 }

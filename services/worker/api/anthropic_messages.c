@@ -16,7 +16,7 @@ static bool role_of(struct json v, enum role *out)
     return false;
 }
 
-struct message {
+struct anthropic_message {
     size_t index;
     enum role role;
     bool open;    /* the last turn is this message's and takes its next block */
@@ -26,7 +26,7 @@ struct message {
 /* A system block in the middle of a message becomes a turn of its own; what follows it goes on as
  * before. */
 static enum err read_mid_system(struct reader *r, const struct where *at, struct json v,
-                                struct message *m)
+                                struct anthropic_message *m)
 {
     struct where content = {.up = at, .name = "content"};
     struct turn *turn = read_add_turn(r, ROLE_SYSTEM, m->index);
@@ -36,7 +36,7 @@ static enum err read_mid_system(struct reader *r, const struct where *at, struct
                 : read_too_large(r);
 }
 
-static bool open_turn(struct reader *r, struct message *m)
+static bool open_turn(struct reader *r, struct anthropic_message *m)
 {
     struct turn *turn = read_add_turn(r, m->role, m->index);
     size_t count = m->count;
@@ -47,7 +47,7 @@ static bool open_turn(struct reader *r, struct message *m)
 
 static enum err read_element(struct reader *r, const struct where *at, struct json v, void *into)
 {
-    struct message *m = into;
+    struct anthropic_message *m = into;
     if (json_is(json_get(v, "type"), "mid_conv_system"))
         return read_mid_system(r, at, v, m);
     if (!m->open && !open_turn(r, m))
@@ -93,7 +93,7 @@ static const struct shape message_shape = SHAPE("messages", message_members);
 
 static enum err read_message(struct reader *r, const struct where *at, struct json v, void *into)
 {
-    struct message m = {.index = at->index};
+    struct anthropic_message m = {.index = at->index};
     struct where role_at = {.up = at, .name = "role"}, content_at = {.up = at, .name = "content"};
     struct json content = json_get(v, "content");
     size_t first = r->out->turn_count;

@@ -5,19 +5,19 @@
 /* Calls of the deprecated form that wait for their result; more are not looked at. */
 enum { OPEN_CALLS_MAX = 64 };
 
-struct open_call {
+struct chat_open_call {
     struct span name_text;
     struct span id_text;
 };
 
 struct messages {
     size_t index; /* of the message being read */
-    struct open_call open[OPEN_CALLS_MAX];
+    struct chat_open_call open[OPEN_CALLS_MAX];
     size_t open_count;
 };
 
 /* One message's members, not yet a turn. */
-struct message {
+struct chat_message {
     struct json role, content, tool_calls, function_call, thinking_blocks;
     struct span refusal_text, reasoning_text, name_text, tool_call_id_text, cache_json;
 };
@@ -84,12 +84,13 @@ static enum err read_function_call(struct reader *r, const struct where *at, str
         e = read_text(r, &args, json_get(v, "arguments"), &part->args_text);
     if (m->open_count == OPEN_CALLS_MAX)
         memmove(m->open, m->open + 1, --m->open_count * sizeof m->open[0]);
-    m->open[m->open_count++] = (struct open_call){part->name_text, part->id_text};
+    m->open[m->open_count++] = (struct chat_open_call){part->name_text, part->id_text};
     return e;
 }
 
-static enum err read_assistant(struct reader *r, const struct where *at, const struct message *from,
-                               struct turn *turn, struct messages *m)
+static enum err read_assistant(struct reader *r, const struct where *at,
+                               const struct chat_message *from, struct turn *turn,
+                               struct messages *m)
 {
     struct where content = {.up = at, .name = "content"}, calls = {.up = at, .name = "tool_calls"};
     struct where thinking = {.up = at, .name = "thinking_blocks"},
@@ -120,8 +121,9 @@ static enum err read_assistant(struct reader *r, const struct where *at, const s
 
 /* ---- what a tool answered ---- */
 
-static enum err read_result(struct reader *r, const struct where *at, const struct message *from,
-                            struct turn *turn, struct span id_text, bool legacy)
+static enum err read_result(struct reader *r, const struct where *at,
+                            const struct chat_message *from, struct turn *turn, struct span id_text,
+                            bool legacy)
 {
     struct where content = {.up = at, .name = "content"};
     struct part *part = read_add_part(r, &turn->parts, PART_TOOL_RESULT);
@@ -137,7 +139,7 @@ static enum err read_result(struct reader *r, const struct where *at, const stru
                : openai_read_content(r, &content, from->content, ROLE_TOOL, parts, &turn->plain);
 }
 
-static enum err read_tool(struct reader *r, const struct where *at, const struct message *from,
+static enum err read_tool(struct reader *r, const struct where *at, const struct chat_message *from,
                           struct turn *turn)
 {
     struct where id = {.up = at, .name = "tool_call_id"};
@@ -149,7 +151,7 @@ static enum err read_tool(struct reader *r, const struct where *at, const struct
 
 /* Answers the latest open call of its name. */
 static enum err read_function_result(struct reader *r, const struct where *at,
-                                     const struct message *from, struct turn *turn,
+                                     const struct chat_message *from, struct turn *turn,
                                      struct messages *m)
 {
     struct where name = {.up = at, .name = "name"};
@@ -171,7 +173,7 @@ static enum err read_function_result(struct reader *r, const struct where *at,
 static enum err keep_json(struct reader *r, const struct where *at, struct json v, void *into)
 {
     (void)r;
-    struct message *m = into;
+    struct chat_message *m = into;
     if (strcmp(at->name, "role") == 0)
         m->role = v;
     else if (strcmp(at->name, "content") == 0)
@@ -206,7 +208,7 @@ static enum err read_annotations(struct reader *r, const struct where *at, struc
     return OK;
 }
 
-#define FIELD(member) offsetof(struct message, member)
+#define FIELD(member) offsetof(struct chat_message, member)
 
 static const struct member message_members[] = {
     {.name = "role", .kind = MEMBER_FN, .fn = keep_json, .required = true},
@@ -244,7 +246,7 @@ static bool role_of(struct json v, enum role *out)
     return false;
 }
 
-static enum err read_turn(struct reader *r, const struct where *at, const struct message *from,
+static enum err read_turn(struct reader *r, const struct where *at, const struct chat_message *from,
                           struct turn *turn, struct messages *m)
 {
     struct where content = {.up = at, .name = "content"};
@@ -269,7 +271,7 @@ static enum err read_turn(struct reader *r, const struct where *at, const struct
 static enum err read_message(struct reader *r, const struct where *at, struct json v, void *into)
 {
     struct messages *m = into;
-    struct message from = {0};
+    struct chat_message from = {0};
     struct where role_at = {.up = at, .name = "role"};
     enum role role;
     m->index = at->index;

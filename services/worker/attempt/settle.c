@@ -5,9 +5,9 @@
 enum { FIRST_BUCKETS = 256 };
 
 /* In a bucket's chain, and in the list of all by the time of their last sending. */
-struct pending {
-    struct pending *next_in_bucket;
-    struct pending *prev, *next;
+struct pending_settle {
+    struct pending_settle *next_in_bucket;
+    struct pending_settle *prev, *next;
     struct request_id id;
     uint8_t attempt;
     uint64_t sent_ms;
@@ -19,9 +19,9 @@ struct settles {
     settle_send send;
     void *ctx;
     uint32_t max, count;
-    struct pending **buckets;
+    struct pending_settle **buckets;
     uint32_t bucket_count; /* a power of two */
-    struct pending *oldest, *newest;
+    struct pending_settle *oldest, *newest;
 };
 
 enum err settles_create(struct settles **out, uint32_t max, settle_send send, void *ctx)
@@ -30,7 +30,7 @@ enum err settles_create(struct settles **out, uint32_t max, settle_send send, vo
     struct settles *s = calloc(1, sizeof *s);
     if (!s)
         return ERR_NOMEM;
-    s->buckets = calloc(FIRST_BUCKETS, sizeof(struct pending *));
+    s->buckets = calloc(FIRST_BUCKETS, sizeof(struct pending_settle *));
     if (!s->buckets) {
         free(s);
         return ERR_NOMEM;
@@ -49,7 +49,7 @@ void settles_destroy(struct settles **settles)
     if (!s)
         return;
     while (s->oldest) {
-        struct pending *p = s->oldest;
+        struct pending_settle *p = s->oldest;
         s->oldest = p->next;
         free(p);
     }
@@ -63,15 +63,16 @@ static uint32_t bucket_of(const struct settles *s, const struct request_id *id)
     return (uint32_t)request_id_hash(id) & (s->bucket_count - 1);
 }
 
-static struct pending **find(const struct settles *s, const struct request_id *id, uint8_t attempt)
+static struct pending_settle **find(const struct settles *s, const struct request_id *id,
+                                    uint8_t attempt)
 {
-    struct pending **at = &s->buckets[bucket_of(s, id)];
+    struct pending_settle **at = &s->buckets[bucket_of(s, id)];
     while (*at && !((*at)->attempt == attempt && request_id_equals(&(*at)->id, id)))
         at = &(*at)->next_in_bucket;
     return at;
 }
 
-static void link_newest(struct settles *s, struct pending *p)
+static void link_newest(struct settles *s, struct pending_settle *p)
 {
     p->prev = s->newest;
     p->next = NULL;
@@ -82,7 +83,7 @@ static void link_newest(struct settles *s, struct pending *p)
     s->newest = p;
 }
 
-static void unlink_pending(struct settles *s, struct pending *p)
+static void unlink_pending(struct settles *s, struct pending_settle *p)
 {
     if (p->prev)
         p->prev->next = p->next;
@@ -96,20 +97,21 @@ static void unlink_pending(struct settles *s, struct pending *p)
 
 static void grow(struct settles *s)
 {
-    struct pending **buckets = calloc((size_t)s->bucket_count * 2, sizeof(struct pending *));
+    struct pending_settle **buckets =
+        calloc((size_t)s->bucket_count * 2, sizeof(struct pending_settle *));
     if (!buckets)
         return; /* longer chains, nothing worse */
     free(s->buckets);
     s->buckets = buckets;
     s->bucket_count *= 2;
-    for (struct pending *p = s->oldest; p; p = p->next) {
-        struct pending **bucket = &s->buckets[bucket_of(s, &p->id)];
+    for (struct pending_settle *p = s->oldest; p; p = p->next) {
+        struct pending_settle **bucket = &s->buckets[bucket_of(s, &p->id)];
         p->next_in_bucket = *bucket;
         *bucket = p;
     }
 }
 
-static void send_one(struct settles *s, struct pending *p, uint64_t now_ms)
+static void send_one(struct settles *s, struct pending_settle *p, uint64_t now_ms)
 {
     struct header h = {.id = p->id, .attempt = p->attempt};
     p->sent_ms = now_ms;
@@ -118,7 +120,7 @@ static void send_one(struct settles *s, struct pending *p, uint64_t now_ms)
 }
 
 /* The message's strings, copied behind the struct. */
-static struct pending *copy_of(const struct settle *m)
+static struct pending_settle *copy_of(const struct settle *m)
 {
     struct settle copy = *m;
     struct span *strings[] = {&copy.key_id,   &copy.key_name,       &copy.model,
@@ -126,7 +128,7 @@ static struct pending *copy_of(const struct settle *m)
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
         bytes += strings[i]->len;
-    struct pending *p = calloc(1, sizeof *p + bytes);
+    struct pending_settle *p = calloc(1, sizeof *p + bytes);
     if (!p)
         return NULL;
     char *at = p->text;
@@ -145,10 +147,10 @@ enum err settles_add(struct settles *s, const struct request_id *id, uint8_t att
 {
     if (s->count / 2 >= s->max)
         return ERR_TOO_BIG;
-    struct pending **at = find(s, id, attempt);
+    struct pending_settle **at = find(s, id, attempt);
     if (*at)
         return OK; /* said already; the first word stands */
-    struct pending *p = copy_of(m);
+    struct pending_settle *p = copy_of(m);
     if (!p)
         return ERR_NOMEM;
     p->id = *id;
@@ -163,8 +165,8 @@ enum err settles_add(struct settles *s, const struct request_id *id, uint8_t att
 
 bool settles_done(struct settles *s, const struct request_id *id, uint8_t attempt)
 {
-    struct pending **at = find(s, id, attempt);
-    struct pending *p = *at;
+    struct pending_settle **at = find(s, id, attempt);
+    struct pending_settle *p = *at;
     if (!p)
         return false;
     *at = p->next_in_bucket;
@@ -177,7 +179,7 @@ bool settles_done(struct settles *s, const struct request_id *id, uint8_t attemp
 void settles_tick(struct settles *s, uint64_t now_ms)
 {
     for (unsigned i = 0; i < SETTLE_BATCH && s->oldest; i++) {
-        struct pending *p = s->oldest;
+        struct pending_settle *p = s->oldest;
         if (p->sent_ms && now_ms - p->sent_ms < SETTLE_RESEND_MS)
             return;
         unlink_pending(s, p);
@@ -188,7 +190,7 @@ void settles_tick(struct settles *s, uint64_t now_ms)
 
 void settles_due_now(struct settles *s)
 {
-    for (struct pending *p = s->oldest; p; p = p->next)
+    for (struct pending_settle *p = s->oldest; p; p = p->next)
         p->sent_ms = 0;
 }
 

@@ -128,14 +128,14 @@ enum err embeddings_join(const struct embeddings_part *parts, size_t count, stru
 
 /* ---- taking apart ---- */
 
-struct answer {
+struct member_answer {
     struct json_doc doc;
     struct json root;
     struct json *items; /* by index */
 };
 
 /* Each index once, none missing. */
-static enum err read_answer(struct answer *a, struct span text, size_t inputs)
+static enum err read_answer(struct member_answer *a, struct span text, size_t inputs)
 {
     if (json_parse(&a->doc, text, JSON_DEPTH_UPSTREAM))
         return ERR_INVALID;
@@ -200,7 +200,7 @@ static void append_usage(struct json_writer *w, struct json usage, const struct 
     jw_object_end(w);
 }
 
-static enum err write_share(const struct answer *a, const struct window *v,
+static enum err write_share(const struct member_answer *a, const struct window *v,
                             struct embeddings_share *out)
 {
     struct json_writer w = {.out = &out->body};
@@ -225,7 +225,7 @@ static enum err write_share(const struct answer *a, const struct window *v,
 enum err embeddings_split(const struct embeddings_part *parts, size_t count, struct span answer,
                           struct embeddings_share *shares_out)
 {
-    struct answer a = {.items = NULL};
+    struct member_answer a = {.items = NULL};
     struct window v = {.first = 0};
     size_t inputs = 0;
     for (size_t i = 0; i < count; i++) {

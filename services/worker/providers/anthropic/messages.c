@@ -5,7 +5,7 @@
 
 enum { MAX_MARKS = 4 };
 
-struct writer {
+struct message_writer {
     struct conversion *pc;
     struct json_writer *w;
     struct marks *marks;
@@ -26,14 +26,14 @@ void anthropic_write_mark(struct json_writer *w, struct marks *marks, struct spa
     jw_raw(w, own ? cache_json : SPAN("{\"type\":\"ephemeral\"}"));
 }
 
-static void write_type(struct writer *m, const char *type)
+static void write_type(struct message_writer *m, const char *type)
 {
     jw_object(m->w);
     jw_key(m->w, "type");
     jw_str(m->w, type);
 }
 
-static void write_text(struct writer *m, struct span text, struct span cache_json)
+static void write_text(struct message_writer *m, struct span text, struct span cache_json)
 {
     write_type(m, "text");
     jw_key(m->w, "text");
@@ -51,7 +51,7 @@ static bool ends_like_pdf(struct span url_text)
     return path.len >= 4 && strncasecmp(path.data + path.len - 4, ".pdf", 4) == 0;
 }
 
-static void write_source(struct writer *m, const struct part *p)
+static void write_source(struct message_writer *m, const struct part *p)
 {
     jw_key(m->w, "source");
     jw_object(m->w);
@@ -76,7 +76,7 @@ static void write_source(struct writer *m, const struct part *p)
     jw_object_end(m->w);
 }
 
-static void write_document(struct writer *m, const struct part *p)
+static void write_document(struct message_writer *m, const struct part *p)
 {
     write_type(m, "document");
     write_source(m, p);
@@ -102,15 +102,16 @@ static bool is_image_type(struct span type)
     return false;
 }
 
-static enum err refuse_part(struct writer *m, const struct message *message, unsigned error_class,
-                            const char *what)
+static enum err refuse_part(struct message_writer *m, const struct message *message,
+                            unsigned error_class, const char *what)
 {
     fault_set(m->fault, error_class, what, NULL);
     m->fault->param = arena_printf(m->pc->arena, "messages[%u].content", message->index);
     return ERR_INVALID;
 }
 
-static enum err write_image(struct writer *m, const struct message *message, const struct part *p)
+static enum err write_image(struct message_writer *m, const struct message *message,
+                            const struct part *p)
 {
     if (p->url_text.len && ends_like_pdf(p->url_text)) {
         write_document(m, p);
@@ -134,7 +135,7 @@ static enum err write_image(struct writer *m, const struct message *message, con
 
 /* The arguments' text as an object; what is none is kept whole under _raw, so that a past mistake
  * of the model never ends a conversation. */
-static void write_input(struct writer *m, const struct part *p)
+static void write_input(struct message_writer *m, const struct part *p)
 {
     struct buf bytes = {0};
     struct json_doc doc = {0};
@@ -158,7 +159,7 @@ static void write_input(struct writer *m, const struct part *p)
     buf_free(&bytes);
 }
 
-static void write_call(struct writer *m, const struct block *b)
+static void write_call(struct message_writer *m, const struct block *b)
 {
     write_type(m, "tool_use");
     jw_key(m->w, "id");
@@ -185,7 +186,7 @@ static size_t count_result_parts(const struct part_list *parts)
     return n;
 }
 
-static enum err write_result_content(struct writer *m, const struct message *message,
+static enum err write_result_content(struct message_writer *m, const struct message *message,
                                      const struct block *b)
 {
     const struct part_list *parts = b->part->parts;
@@ -211,7 +212,8 @@ static enum err write_result_content(struct writer *m, const struct message *mes
     return e;
 }
 
-static enum err write_result(struct writer *m, const struct message *message, const struct block *b)
+static enum err write_result(struct message_writer *m, const struct message *message,
+                             const struct block *b)
 {
     enum err e = OK;
     write_type(m, "tool_result");
@@ -235,7 +237,7 @@ static enum err write_result(struct writer *m, const struct message *message, co
 
 /* ---- blocks ---- */
 
-static void write_thought(struct writer *m, const struct part *p)
+static void write_thought(struct message_writer *m, const struct part *p)
 {
     if (p->kind == PART_REDACTED) {
         write_type(m, "redacted_thinking");
@@ -251,7 +253,8 @@ static void write_thought(struct writer *m, const struct part *p)
     jw_object_end(m->w);
 }
 
-static enum err write_part(struct writer *m, const struct message *message, const struct block *b)
+static enum err write_part(struct message_writer *m, const struct message *message,
+                           const struct block *b)
 {
     const struct part *p = b->part;
     switch (p->kind) {
@@ -303,8 +306,8 @@ static struct span trim_end(struct span text)
     }
 }
 
-static enum err write_block(struct writer *m, const struct message *message, const struct block *b,
-                            bool last)
+static enum err write_block(struct message_writer *m, const struct message *message,
+                            const struct block *b, bool last)
 {
     if (b->dot) {
         write_text(m, SPAN("."), SPAN_NONE);
@@ -327,7 +330,7 @@ enum err anthropic_write_messages(struct conversion *pc, const struct conversati
                                   struct json_writer *w, struct marks *marks,
                                   struct fault *fault_out)
 {
-    struct writer m = {.pc = pc, .w = w, .marks = marks, .fault = fault_out};
+    struct message_writer m = {.pc = pc, .w = w, .marks = marks, .fault = fault_out};
     enum err e = OK;
     jw_array(w);
     for (size_t i = 0; !e && i < c->count; i++) {

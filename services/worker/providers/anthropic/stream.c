@@ -3,10 +3,10 @@
 
 enum { MAX_OPEN_BLOCKS = 256 };
 
-enum block_kind { BLOCK_FREE, BLOCK_TEXT, BLOCK_THINKING, BLOCK_TOOL, BLOCK_JSON, BLOCK_OTHER };
+enum source_kind { BLOCK_FREE, BLOCK_TEXT, BLOCK_THINKING, BLOCK_TOOL, BLOCK_JSON, BLOCK_OTHER };
 
 struct anthropic_block {
-    enum block_kind kind;
+    enum source_kind kind;
     int64_t index;
     uint32_t slot;
     bool args_seen;

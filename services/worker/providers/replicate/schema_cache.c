@@ -6,7 +6,7 @@
 #include "common/base/buf.h"
 #include "common/base/json.h"
 
-struct entry {
+struct schema_entry {
     struct buf model, schemas;
     uint64_t at_s;
     bool used;
@@ -14,7 +14,7 @@ struct entry {
 
 struct schema_cache {
     struct buf folder;
-    struct entry entries[SCHEMA_CACHE_MAX_MODELS];
+    struct schema_entry entries[SCHEMA_CACHE_MAX_MODELS];
 };
 
 struct schema_cache *schema_cache_create(const char *folder)
@@ -38,7 +38,7 @@ void schema_cache_destroy(struct schema_cache **c)
     *c = NULL;
 }
 
-static struct entry *find(struct schema_cache *c, struct span model)
+static struct schema_entry *find(struct schema_cache *c, struct span model)
 {
     for (size_t i = 0; i < SCHEMA_CACHE_MAX_MODELS; i++) {
         if (c->entries[i].used && span_equals(buf_span(&c->entries[i].model), model))
@@ -52,7 +52,7 @@ void schema_cache_put(struct schema_cache *c, struct span model, uint64_t now_s,
 {
     if (!c || schemas.len == 0 || schemas.len > SCHEMA_CACHE_MAX_BYTES)
         return;
-    struct entry *entry = find(c, model);
+    struct schema_entry *entry = find(c, model);
     for (size_t i = 0; !entry && i < SCHEMA_CACHE_MAX_MODELS; i++)
         entry = c->entries[i].used ? NULL : &c->entries[i];
     if (!entry) {
@@ -141,7 +141,7 @@ struct span schema_cache_get(struct schema_cache *c, struct span model, uint64_t
 {
     if (!c)
         return SPAN_NONE;
-    struct entry *entry = find(c, model);
+    struct schema_entry *entry = find(c, model);
     if (!entry || now_s > entry->at_s + SCHEMA_CACHE_KEEP_S) {
         if (entry)
             entry->used = false;

@@ -7,12 +7,12 @@
 static const struct source edge = {{"edge", 4}, {"edge-1", 6}};
 static struct prom prom;
 
-static void put(struct store *s, enum metric_id id, struct span labels, int64_t value)
+static void put(struct series_store *s, enum metric_id id, struct span labels, int64_t value)
 {
     assert_int_equal(store_apply(s, &edge, id, labels, value, SPAN_NONE), OK);
 }
 
-static void parse(const struct store *s)
+static void parse(const struct series_store *s)
 {
     struct buf out = {0};
     expose_all(s, &out);
@@ -32,7 +32,7 @@ static double number(const char *name, const char *labels)
 static void nothing_is_an_empty_document(void **state)
 {
     (void)state;
-    struct store *s;
+    struct series_store *s;
     assert_int_equal(store_create(&s, 100), OK);
     parse(s);
     assert_int_equal(prom.count, 0);
@@ -42,7 +42,7 @@ static void nothing_is_an_empty_document(void **state)
 static void every_metric_of_the_table_comes_out_right(void **state)
 {
     (void)state;
-    struct store *s;
+    struct series_store *s;
     char buckets[METRIC_BUCKETS * 4] = {1, 0, 0, 0, 2};
     assert_int_equal(store_create(&s, 100), OK);
     for (unsigned id = 0; id < METRIC_ID_COUNT; id++) {
@@ -64,7 +64,7 @@ static void every_metric_of_the_table_comes_out_right(void **state)
 static void values_labels_and_units_are_shown_as_prometheus_wants_them(void **state)
 {
     (void)state;
-    struct store *s;
+    struct series_store *s;
     assert_int_equal(store_create(&s, 100), OK);
     put(s, METRIC_REQUESTS,
         SPAN("gpt-4\x1fopenai\x1f"
@@ -90,7 +90,7 @@ static void values_labels_and_units_are_shown_as_prometheus_wants_them(void **st
 static void histograms_are_cumulative_and_in_seconds(void **state)
 {
     (void)state;
-    struct store *s;
+    struct series_store *s;
     char buckets[METRIC_BUCKETS * 4] = {0};
     buckets[0] = 1;                        /* ≤ 100 µs */
     buckets[4 * 2] = 2;                    /* ≤ 500 µs */
@@ -130,7 +130,7 @@ static void hostile_label_values_are_escaped(void **state)
                                          "ü≤",
                                          "=,{}",
                                          ""};
-    struct store *s;
+    struct series_store *s;
     assert_int_equal(store_create(&s, 100), OK);
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         char labels[128];
@@ -147,7 +147,7 @@ static void hostile_label_values_are_escaped(void **state)
 static void hidden_series_are_left_out_with_their_head(void **state)
 {
     (void)state;
-    struct store *s;
+    struct series_store *s;
     assert_int_equal(store_create(&s, 100), OK);
     put(s, METRIC_CONNECTIONS, SPAN_NONE, 3);
     store_hide(s, edge.name, 1);

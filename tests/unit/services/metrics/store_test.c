@@ -7,20 +7,20 @@
 static const struct source broker1 = {{"broker", 6}, {"broker-1", 8}};
 static const struct source broker2 = {{"broker", 6}, {"broker-2", 8}};
 
-static struct store *fresh(uint32_t max)
+static struct series_store *fresh(uint32_t max)
 {
-    struct store *s;
+    struct series_store *s;
     assert_int_equal(store_create(&s, max), OK);
     return s;
 }
 
-static void put(struct store *s, const struct source *from, enum metric_id id, const char *labels,
-                int64_t value)
+static void put(struct series_store *s, const struct source *from, enum metric_id id,
+                const char *labels, int64_t value)
 {
     assert_int_equal(store_apply(s, from, id, span_str(labels), value, SPAN_NONE), OK);
 }
 
-static unsigned length(const struct store *s, enum metric_id id, bool hidden_too)
+static unsigned length(const struct series_store *s, enum metric_id id, bool hidden_too)
 {
     unsigned n = 0;
     for (const struct series *x = store_first(s, id); x; x = x->next)
@@ -31,7 +31,7 @@ static unsigned length(const struct store *s, enum metric_id id, bool hidden_too
 static void counters_add_up_over_daemons_and_their_restarts(void **state)
 {
     (void)state;
-    struct store *s = fresh(100);
+    struct series_store *s = fresh(100);
     put(s, &broker1, METRIC_RETRIES, "openai\x1fupstream_error", 3);
     put(s, &broker2, METRIC_RETRIES, "openai\x1fupstream_error", 4);
     store_hide(s, broker1.name, 1);
@@ -51,7 +51,7 @@ static void counters_add_up_over_daemons_and_their_restarts(void **state)
 static void gauges_are_kept_by_daemon_and_hidden_with_it(void **state)
 {
     (void)state;
-    struct store *s = fresh(100);
+    struct series_store *s = fresh(100);
     put(s, &broker1, METRIC_QUEUE_DEPTH, "", 7);
     put(s, &broker2, METRIC_QUEUE_DEPTH, "", 9);
     put(s, &broker1, METRIC_QUEUE_DEPTH, "", 2);
@@ -74,7 +74,7 @@ static void gauges_are_kept_by_daemon_and_hidden_with_it(void **state)
 static void what_brokers_say_of_a_worker_goes_with_it(void **state)
 {
     (void)state;
-    struct store *s = fresh(100);
+    struct series_store *s = fresh(100);
     put(s, &broker1, METRIC_WORKER_SLOTS, "openai\x1fw-1", 512);
     put(s, &broker2, METRIC_WORKER_SLOTS, "openai\x1fw-1", 512);
     put(s, &broker2, METRIC_WORKER_SLOTS, "openai\x1fw-2", 512);
@@ -90,7 +90,7 @@ static void what_brokers_say_of_a_worker_goes_with_it(void **state)
 static void histograms_add_bucket_by_bucket(void **state)
 {
     (void)state;
-    struct store *s = fresh(100);
+    struct series_store *s = fresh(100);
     char buckets[METRIC_BUCKETS * 4] = {0};
     buckets[0] = 2;
     buckets[4 * 17 + 1] = 1; /* 256 */
@@ -105,7 +105,7 @@ static void histograms_add_bucket_by_bucket(void **state)
     store_destroy(&s);
 }
 
-static int64_t dropped(const struct store *s)
+static int64_t dropped(const struct series_store *s)
 {
     const struct series *x = store_first(s, METRIC_METRICS_DROPPED);
     return x ? x->value : 0;
@@ -114,7 +114,7 @@ static int64_t dropped(const struct store *s)
 static void nonsense_is_refused_and_counted(void **state)
 {
     (void)state;
-    struct store *s = fresh(100);
+    struct series_store *s = fresh(100);
     static const char few[8] = {0};
     static const struct {
         unsigned id;
@@ -145,7 +145,7 @@ static void nonsense_is_refused_and_counted(void **state)
 static void odd_labels_are_made_to_fit(void **state)
 {
     (void)state;
-    struct store *s = fresh(100);
+    struct series_store *s = fresh(100);
     char key[300];
     memset(key, 'x', sizeof key);
     put(s, &broker1, METRIC_RETRIES, "only one", 1);
@@ -171,7 +171,7 @@ static void odd_labels_are_made_to_fit(void **state)
 static void series_beyond_the_bound_are_summed_under_other(void **state)
 {
     (void)state;
-    struct store *s = fresh(10);
+    struct series_store *s = fresh(10);
     char label[32];
     int64_t sum = 0;
     for (unsigned i = 0; i < 1000; i++) {

@@ -10,7 +10,7 @@
 static void words_are_read_with_their_values(void **state)
 {
     (void)state;
-    struct fault f;
+    struct sim_fault f;
     fault_init(&f);
     assert_int_equal(
         fault_parse(
@@ -30,7 +30,7 @@ static void words_are_read_with_their_values(void **state)
 static void unknown_words_and_bad_values_are_errors(void **state)
 {
     (void)state;
-    struct fault f;
+    struct sim_fault f;
     fault_init(&f);
     assert_int_equal(fault_parse(&f, SPAN("sttus=5")), ERR_NOT_FOUND);
     assert_int_equal(fault_parse(&f, SPAN("status=five")), ERR_INVALID);

@@ -95,7 +95,7 @@ static void only_what_people_and_probes_read_is_open(void **state)
 {
     (void)state;
     for (size_t i = 0; route_at(i); i++) {
-        const struct route *r = route_at(i);
+        const struct http_route *r = route_at(i);
         assert_int_equal(r->open, strncmp(r->pattern, "/v1/", 4) != 0);
     }
 }

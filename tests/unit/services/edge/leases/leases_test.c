@@ -11,7 +11,7 @@ static const uint8_t key_a[SHA256_BYTES] = {1};
 static const uint8_t key_b[SHA256_BYTES] = {2};
 
 struct fixture {
-    struct leases *leases;
+    struct key_leases *leases;
     struct clock_fake clock;
     struct lease_view view;
 };
@@ -108,7 +108,7 @@ static void a_key_without_limits_goes_on_for_as_long_as_it_is_known(void **state
 {
     struct fixture *f = *state;
     struct lease_grant free_grant = grant(1, 0);
-    free_grant.limits = (struct limits){0};
+    free_grant.limits = (struct limit_headers){0};
     put(f, key_a, "m", free_grant);
     assert_int_equal(take(f, key_a, "m", 1, true), OK);
     assert_int_equal(take(f, key_a, "m", 1, true), ERR_AGAIN);
