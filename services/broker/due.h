@@ -1,5 +1,5 @@
-/* When which call must be looked at again: a binary heap of moments that live inside their owners.
- * Pure. */
+/* When which request must be looked at again: a binary heap of moments that live inside their
+ * owners. Pure. */
 #ifndef SERVICES_BROKER_DUE_H
 #define SERVICES_BROKER_DUE_H
 

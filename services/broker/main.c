@@ -2,7 +2,7 @@
  * Holds the queue, the slots, the breakers and the retries; reads no body, talks to no provider,
  * writes nothing to disk. */
 #include "common/base/log.h"
-#include "services/broker/timers.h"
+#include "services/broker/driver.h"
 #include "services/broker/peers.h"
 #include "services/broker/rules.h"
 
@@ -12,8 +12,8 @@ struct broker {
     struct daemon *d;
     struct workers *workers;
     struct router *router;
-    struct calls *calls;
-    struct host host;
+    struct requests *requests;
+    struct requests_driver driver;
 };
 
 static uint64_t now_us(const struct broker *b)
@@ -26,49 +26,49 @@ static uint64_t now_us(const struct broker *b)
 static enum err start(void *self, struct daemon *d)
 {
     struct broker *b = self;
-    struct calls_rules rules = rules_from(&d->config->options);
+    struct requests_rules rules = rules_from(&d->config->options);
     b->d = d;
     enum err e = workers_create(&b->workers);
     if (!e)
         e = router_create(&b->router, d->config, b->workers, NULL, now_us(b));
-    host_init(&b->host, d, b->workers);
+    driver_init(&b->driver, d, b->workers);
     if (!e)
-        e = calls_create(&b->calls, &host_ops, &b->host, &rules, b->workers, b->router);
+        e = requests_create(&b->requests, &driver_ops, &b->driver, &rules, b->workers, b->router);
     if (!e)
-        host_start(&b->host, b->calls);
+        driver_start(&b->driver, b->requests);
     return e;
 }
 
 static void reload(void *self)
 {
     struct broker *b = self;
-    struct calls_rules rules = rules_from(&b->d->config->options);
+    struct requests_rules rules = rules_from(&b->d->config->options);
     if (router_renew(&b->router, b->d->config, b->workers, now_us(b)))
         log_error("reload_failed", LSTR("why", "out of memory"),
                   LSTR("keeping", "the models in force"));
     else
-        calls_reconfigure(b->calls, &rules, b->router);
+        requests_reconfigure(b->requests, &rules, b->router);
 }
 
 static void drain(void *self)
 {
     struct broker *b = self;
-    peers_tell_drain(b->d->bus);
+    peers_announce_drain(b->d->bus);
     /* Requests already on their way here are still served. */
-    calls_close(b->calls, now_us(b) + CLOSE_AFTER_US);
+    requests_close(b->requests, now_us(b) + CLOSE_AFTER_US);
 }
 
 static bool drained(void *self)
 {
     const struct broker *b = self;
-    return calls_drained(b->calls, now_us(b));
+    return requests_drained(b->requests, now_us(b));
 }
 
 static void stop(void *self)
 {
     struct broker *b = self;
-    host_stop(&b->host);
-    calls_destroy(&b->calls);
+    driver_stop(&b->driver);
+    requests_destroy(&b->requests);
     router_unref(&b->router);
     workers_destroy(&b->workers);
 }
@@ -78,13 +78,13 @@ static void stop(void *self)
 static void on_peer_up(void *self, struct bus_peer *peer)
 {
     struct broker *b = self;
-    peer_up(peer, b->calls, b->workers, now_us(b));
+    peer_up(peer, b->requests, b->workers, now_us(b));
 }
 
 static void on_peer_down(void *self, struct bus_peer *peer)
 {
     struct broker *b = self;
-    peer_down(peer, b->calls, b->d->metrics, now_us(b));
+    peer_down(peer, b->requests, b->d->metrics, now_us(b));
 }
 
 /* ---- messages: those of a peer in the wrong role go nowhere ---- */
@@ -93,27 +93,27 @@ static void on_peer_down(void *self, struct bus_peer *peer)
     static void on_##name(void *self, struct bus_peer *peer, const struct bus_message *m)          \
     {                                                                                              \
         struct broker *b = self;                                                                   \
-        struct role *from = peer_##role(peer);                                                     \
+        struct broker_##role *from = peer_##role(peer);                                            \
         if (from)                                                                                  \
             call;                                                                                  \
     }
 
-FROM(edge, request, calls_on_request(b->calls, from, m, now_us(b)))
-FROM(edge, cancel, calls_on_cancel(b->calls, from, m, now_us(b)))
-FROM(edge, credit, calls_on_credit(b->calls, from, m))
+FROM(edge, request, requests_on_request(b->requests, from, m, now_us(b)))
+FROM(edge, cancel, requests_on_cancel(b->requests, from, m, now_us(b)))
+FROM(edge, credit, requests_on_credit(b->requests, from, m))
 FROM(worker, slots,
-     calls_on_slots(b->calls, from, m->body->slots.offered, m->body->slots.why, now_us(b)))
-FROM(worker, head, calls_on_head(b->calls, from, m, now_us(b)))
-FROM(worker, data, calls_on_data(b->calls, from, m, now_us(b)))
-FROM(worker, end, calls_on_end(b->calls, from, m, now_us(b)))
-FROM(worker, fail, calls_on_fail(b->calls, from, m, now_us(b)))
+     requests_on_slots(b->requests, from, m->body->slots.offered, m->body->slots.why, now_us(b)))
+FROM(worker, head, requests_on_head(b->requests, from, m, now_us(b)))
+FROM(worker, data, requests_on_data(b->requests, from, m, now_us(b)))
+FROM(worker, end, requests_on_end(b->requests, from, m, now_us(b)))
+FROM(worker, fail, requests_on_fail(b->requests, from, m, now_us(b)))
 /* A worker that drains offers nothing more; what runs there goes on. */
-FROM(worker, drain, ((void)m, calls_on_slots(b->calls, from, 0, SPAN("draining"), now_us(b))))
+FROM(worker, drain, ((void)m, requests_on_slots(b->requests, from, 0, SPAN("draining"), now_us(b))))
 
 static uint32_t queued(void *self)
 {
     const struct broker *b = self;
-    return b->calls ? calls_stats(b->calls).queued : 0;
+    return b->requests ? requests_stats(b->requests).queued : 0;
 }
 
 static const struct daemon_spec spec = {

@@ -6,13 +6,13 @@
 #include "services/broker/requests.h"
 
 /* NULL when the peer is something else. */
-struct edge *peer_edge(const struct bus_peer *peer);
-struct worker *peer_worker(const struct bus_peer *peer);
+struct broker_edge *peer_edge(const struct bus_peer *peer);
+struct broker_worker *peer_worker(const struct bus_peer *peer);
 
-void peer_up(struct bus_peer *peer, struct calls *c, struct workers *ws, uint64_t now_us);
-void peer_down(struct bus_peer *peer, struct calls *c, struct metric_client *metrics,
+void peer_up(struct bus_peer *peer, struct requests *rs, struct workers *ws, uint64_t now_us);
+void peer_down(struct bus_peer *peer, struct requests *rs, struct metric_client *metrics,
                uint64_t now_us);
 /* Edges look for another broker, workers for other work. */
-void peers_tell_drain(struct bus *bus);
+void peers_announce_drain(struct bus *bus);
 
 #endif

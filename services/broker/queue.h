@@ -1,6 +1,6 @@
-/* Requests that wait for a slot of one provider: one lane per key, served in turn, so that a key
+/* Requests that wait for a slot of one provider: one line per key, served in turn, so that a key
  * that sends a thousand requests does not make the others wait behind them. First come, first
- * served within a lane. Pure; the bound and the eviction by deadline are the callers' (one request
+ * served within a line. Pure; the bound and the eviction by deadline are the callers' (one request
  * may wait in the queues of several providers). */
 #ifndef SERVICES_BROKER_QUEUE_H
 #define SERVICES_BROKER_QUEUE_H
@@ -8,24 +8,24 @@
 #include "common/base/err.h"
 #include "common/base/span.h"
 
-struct queue_lane;
+struct key_line;
 
 /* One place in one queue; lives inside its owner. {0} is one that does not wait. */
 struct queue_entry {
     void *owner;
     struct queue *queue; /* NULL = not queued */
-    struct queue_lane *lane;
+    struct key_line *line;
     struct queue_entry *prev, *next;
 };
 
 /* {0} is an empty one. */
 struct queue {
-    struct queue_lane *by_key;
-    struct queue_lane *turn; /* whose turn it is; a ring */
+    struct key_line *by_key;
+    struct key_line *turn; /* whose turn it is; a ring */
     uint32_t count;
 };
 
-/* `first`: ahead of its own lane (a retry has waited before). ERR_NOMEM leaves the entry unqueued.
+/* `first`: ahead of its own line (a retry has waited before). ERR_NOMEM leaves the entry unqueued.
  */
 enum err queue_push(struct queue *q, struct queue_entry *e, struct span key_id, void *owner,
                     bool first) NODISCARD;
@@ -33,7 +33,7 @@ enum err queue_push(struct queue *q, struct queue_entry *e, struct span key_id, 
 void *queue_pop(struct queue *q);
 /* Takes an entry out of its queue, if it is in one. */
 void queue_remove(struct queue_entry *e);
-/* Frees the lanes of an abandoned queue; entries become unqueued. */
+/* Frees the lines of an abandoned queue; entries become unqueued. */
 void queue_free(struct queue *q);
 
 #endif

@@ -6,16 +6,17 @@
 static void report_outcomes(struct metric_client *m, struct pool *pool)
 {
     for (unsigned i = 0; i < OUTCOME_COUNT; i++) {
-        uint64_t more = pool->outcomes[i] - pool->reported[i];
-        pool->reported[i] = pool->outcomes[i];
+        uint64_t more = pool->outcomes[i] - pool->last_reported[i];
+        pool->last_reported[i] = pool->outcomes[i];
         if (more)
             metric_add(m, METRIC_ATTEMPTS,
-                       METRIC_LABELS(span_str(pool->name), span_str(outcome_name((enum outcome)i))),
+                       METRIC_LABELS(span_str(pool->name),
+                                     span_str(outcome_name((enum attempt_outcome)i))),
                        (int64_t)more);
     }
 }
 
-static void set_worker(struct metric_client *m, const struct worker *w, int64_t slots,
+static void set_worker(struct metric_client *m, const struct broker_worker *w, int64_t slots,
                        int64_t in_flight)
 {
     const struct span *labels = METRIC_LABELS(span_str(w->pool->name), span_str(w->name));
@@ -23,29 +24,29 @@ static void set_worker(struct metric_client *m, const struct worker *w, int64_t 
     metric_set(m, METRIC_WORKER_IN_FLIGHT, labels, in_flight);
 }
 
-/* Why a worker offers nothing; what was said before is taken back. */
-static void set_why(struct metric_client *m, struct worker *w, const char *why)
+/* Why a worker offers nothing; what was reported before is taken back. */
+static void set_why(struct metric_client *m, struct broker_worker *w, const char *why)
 {
     struct span provider = span_str(w->pool->name), name = span_str(w->name);
-    if (strcmp(w->told, why) == 0)
+    if (strcmp(w->reported, why) == 0)
         return;
-    if (w->told[0])
-        metric_set(m, METRIC_WORKER_UNAVAILABLE, METRIC_LABELS(provider, name, span_str(w->told)),
-                   METRIC_GONE);
+    if (w->reported[0])
+        metric_set(m, METRIC_WORKER_UNAVAILABLE,
+                   METRIC_LABELS(provider, name, span_str(w->reported)), METRIC_GONE);
     if (why[0])
         metric_set(m, METRIC_WORKER_UNAVAILABLE, METRIC_LABELS(provider, name, span_str(why)), 1);
-    (void)snprintf(w->told, sizeof w->told, "%s", why);
+    (void)snprintf(w->reported, sizeof w->reported, "%s", why);
 }
 
-void report_all(struct metric_client *m, const struct calls *c, const struct workers *ws)
+void report_all(struct metric_client *m, const struct requests *rs, const struct workers *ws)
 {
-    struct calls_stats stats = calls_stats(c);
+    struct requests_stats stats = requests_stats(rs);
     metric_set(m, METRIC_QUEUE_DEPTH, NULL, stats.queued);
-    metric_set(m, METRIC_IN_FLIGHT, NULL, stats.calls);
+    metric_set(m, METRIC_IN_FLIGHT, NULL, stats.requests);
     struct pool *pool;
     LL_FOREACH(workers_first_pool(ws), pool)
     {
-        struct worker *w;
+        struct broker_worker *w;
         report_outcomes(m, pool);
         DL_FOREACH(pool->workers, w)
         {
@@ -55,7 +56,7 @@ void report_all(struct metric_client *m, const struct calls *c, const struct wor
     }
 }
 
-void report_worker_gone(struct metric_client *m, struct worker *w)
+void report_worker_gone(struct metric_client *m, struct broker_worker *w)
 {
     set_why(m, w, "");
     set_worker(m, w, METRIC_GONE, METRIC_GONE);

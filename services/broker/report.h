@@ -6,8 +6,8 @@
 #include "common/runtime/metric.h"
 #include "services/broker/requests.h"
 
-void report_all(struct metric_client *m, const struct calls *c, const struct workers *ws);
+void report_all(struct metric_client *m, const struct requests *rs, const struct workers *ws);
 /* A worker has left: its series go too. */
-void report_worker_gone(struct metric_client *m, struct worker *w);
+void report_worker_gone(struct metric_client *m, struct broker_worker *w);
 
 #endif

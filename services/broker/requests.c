@@ -12,169 +12,171 @@ enum { MAX_CANCELS = 65536, CANCEL_DEFAULT_MS = 10000, OWED_AGAIN_US = 50000 };
 
 /* ---- the table ---- */
 
-enum err calls_create(struct calls **out, const struct calls_ops *ops, void *ctx,
-                      const struct calls_rules *rules, struct workers *workers,
-                      struct router *router)
+enum err requests_create(struct requests **out, const struct requests_ops *ops, void *ctx,
+                         const struct requests_rules *rules, struct workers *workers,
+                         struct router *router)
 {
-    struct calls *c = *out = calloc(1, sizeof *c);
-    if (!c)
+    struct requests *rs = *out = calloc(1, sizeof *rs);
+    if (!rs)
         return ERR_NOMEM;
-    if (cancels_create(&c->cancels, MAX_CANCELS)) {
-        free(c);
+    if (cancels_create(&rs->cancels, MAX_CANCELS)) {
+        free(rs);
         *out = NULL;
         return ERR_NOMEM;
     }
-    c->ops = ops;
-    c->ctx = ctx;
-    c->workers = workers;
-    c->rules = *rules;
-    c->router = router;
+    rs->ops = ops;
+    rs->ctx = ctx;
+    rs->workers = workers;
+    rs->rules = *rules;
+    rs->router = router;
     router_ref(router);
     return OK;
 }
 
-void calls_destroy(struct calls **calls)
+void requests_destroy(struct requests **requests)
 {
-    struct calls *c = *calls;
-    if (!c)
+    struct requests *rs = *requests;
+    if (!rs)
         return;
-    while (c->by_id)
-        call_end(c, c->by_id);
-    struct edge *e, *next;
-    DL_FOREACH_SAFE(c->edges, e, next)
+    while (rs->by_id)
+        request_end(rs, rs->by_id);
+    struct broker_edge *e, *next;
+    DL_FOREACH_SAFE(rs->edges, e, next)
     free(e);
-    cancels_destroy(&c->cancels);
-    due_free(&c->due);
-    stored_free(&c->stored);
-    router_unref(&c->router);
-    free(c);
-    *calls = NULL;
+    cancels_destroy(&rs->cancels);
+    due_free(&rs->due);
+    stored_free(&rs->stored);
+    router_unref(&rs->router);
+    free(rs);
+    *requests = NULL;
 }
 
-void calls_reconfigure(struct calls *c, const struct calls_rules *rules, struct router *router)
+void requests_reconfigure(struct requests *rs, const struct requests_rules *rules,
+                          struct router *router)
 {
-    c->rules = *rules;
+    rs->rules = *rules;
     router_ref(router);
-    router_unref(&c->router);
-    c->router = router;
-    stored_forget_lanes(&c->stored);
+    router_unref(&rs->router);
+    rs->router = router;
+    stored_forget_endpoints(&rs->stored);
 }
 
-void calls_close(struct calls *c, uint64_t from_us)
+void requests_close(struct requests *rs, uint64_t from_us)
 {
-    c->closed_from_us = from_us;
+    rs->closed_from_us = from_us;
 }
 
-static bool is_closed(const struct calls *c, uint64_t now_us)
+static bool is_closed(const struct requests *rs, uint64_t now_us)
 {
-    return c->closed_from_us && now_us >= c->closed_from_us;
+    return rs->closed_from_us && now_us >= rs->closed_from_us;
 }
 
-bool calls_drained(const struct calls *c, uint64_t now_us)
+bool requests_drained(const struct requests *rs, uint64_t now_us)
 {
-    return is_closed(c, now_us) && c->count == 0;
+    return is_closed(rs, now_us) && rs->count == 0;
 }
 
-struct calls_stats calls_stats(const struct calls *c)
+struct requests_stats requests_stats(const struct requests *rs)
 {
-    return (struct calls_stats){c->count, c->queued, c->body_bytes, c->stale};
+    return (struct requests_stats){rs->count, rs->queued, rs->body_bytes, rs->stale};
 }
 
-struct call *call_find(struct calls *c, const struct request_id *id)
+struct broker_request *request_find(struct requests *rs, const struct request_id *id)
 {
-    struct call *call = NULL;
-    if (c->by_id)
-        HASH_FIND(hh, c->by_id, id, sizeof *id, call);
-    return call;
+    struct broker_request *request = NULL;
+    if (rs->by_id)
+        HASH_FIND(hh, rs->by_id, id, sizeof *id, request);
+    return request;
 }
 
 /* ---- one request ---- */
 
-void call_drop_payload(struct calls *c, struct call *call)
+void request_drop_payload(struct requests *rs, struct broker_request *request)
 {
-    c->body_bytes -= call->payload_bytes;
-    free(call->payload);
-    call->payload = NULL;
-    call->payload_bytes = 0;
-    call->request = (struct request){0};
+    rs->body_bytes -= request->payload_bytes;
+    free(request->payload);
+    request->payload = NULL;
+    request->payload_bytes = 0;
+    request->message = (struct request){0};
 }
 
-void call_detach(struct calls *c, struct call *call, enum outcome outcome)
+void request_detach(struct requests *rs, struct broker_request *request,
+                    enum attempt_outcome outcome)
 {
-    struct worker *w = call->worker;
-    (void)c;
+    struct broker_worker *w = request->worker;
+    (void)rs;
     if (!w)
         return;
     /* Nobody has reported how its probe went: the next one may go. */
-    breaker_abandon(&call_choice(call)->target->breaker, call->probe, 0);
-    call->probe = false;
-    DL_DELETE2(w->calls, call, worker_prev, worker_next);
+    breaker_abandon(&request_candidate(request)->target->breaker, request->probe, 0);
+    request->probe = false;
+    DL_DELETE2(w->requests, request, worker_prev, worker_next);
     workers_give_back(w);
     w->pool->outcomes[outcome]++;
-    call->worker = NULL;
+    request->worker = NULL;
 }
 
-void call_end(struct calls *c, struct call *call)
+void request_end(struct requests *rs, struct broker_request *request)
 {
-    call_detach(c, call, OUTCOME_CANCELED);
-    place_unqueue(c, call);
-    due_clear(&c->due, &call->due);
-    DL_DELETE2(call->edge->calls, call, edge_prev, edge_next);
-    HASH_DELETE(hh, c->by_id, call);
-    c->count--;
-    call_drop_payload(c, call);
-    router_unref(&call->router);
-    free(call);
+    request_detach(rs, request, OUTCOME_CANCELED);
+    dispatch_unqueue(rs, request);
+    due_clear(&rs->due, &request->due);
+    DL_DELETE2(request->edge->requests, request, edge_prev, edge_next);
+    HASH_DELETE(hh, rs->by_id, request);
+    rs->count--;
+    request_drop_payload(rs, request);
+    router_unref(&request->router);
+    free(request);
 }
 
-static enum err send_refusal(struct calls *c, struct edge *edge, struct header h,
+static enum err send_refusal(struct requests *rs, struct broker_edge *edge, struct header h,
                              const struct fail *f)
 {
     h.flags |= HEADER_LAST;
-    enum err e = c->ops->send(c->ctx, edge->peer, h, MESSAGE_FAIL, f);
+    enum err e = rs->ops->send(rs->ctx, edge->peer, h, MESSAGE_FAIL, f);
     if (e)
         log_debug("edge_unreachable", LHEX("request", h.id.bytes, sizeof h.id.bytes));
     return e;
 }
 
-static enum err refuse(struct calls *c, struct edge *edge, struct header h, unsigned error_class,
-                       struct span message, uint64_t retry_after_ms)
+static enum err refuse(struct requests *rs, struct broker_edge *edge, struct header h,
+                       unsigned error_class, struct span message, uint64_t retry_after_ms)
 {
     struct fail f = {
         .error_class = error_class, .message = message, .retry_after_ms = retry_after_ms};
-    return send_refusal(c, edge, h, &f);
+    return send_refusal(rs, edge, h, &f);
 }
 
-void call_close(struct calls *c, struct call *call, enum err sent, unsigned error_class,
-                uint64_t now_us)
+void request_close(struct requests *rs, struct broker_request *request, enum err sent,
+                   unsigned error_class, uint64_t now_us)
 {
     /* An edge that is gone takes its requests along by itself. */
-    if (sent == OK || sent == ERR_CLOSED || now_us >= call->deadline_us + OVERDUE_US) {
-        call_end(c, call);
+    if (sent == OK || sent == ERR_CLOSED || now_us >= request->deadline_us + OVERDUE_US) {
+        request_end(rs, request);
         return;
     }
-    call_drop_payload(c, call);
-    place_unqueue(c, call);
-    call->state = CALL_OWING;
-    call->owed = error_class;
-    due_set(&c->due, &call->due, now_us + OWED_AGAIN_US);
+    request_drop_payload(rs, request);
+    dispatch_unqueue(rs, request);
+    request->state = REQUEST_OWING;
+    request->owed = error_class;
+    due_set(&rs->due, &request->due, now_us + OWED_AGAIN_US);
 }
 
-static struct header header_of(const struct call *call)
+static struct header header_of(const struct broker_request *request)
 {
-    return (struct header){.id = call->id, .attempt = call->attempt, .flags = call->flags};
+    return (struct header){.id = request->id, .attempt = request->attempt, .flags = request->flags};
 }
 
-void call_fail(struct calls *c, struct call *call, unsigned error_class, const char *message,
-               uint64_t retry_after_ms, uint64_t now_us)
+void request_fail(struct requests *rs, struct broker_request *request, unsigned error_class,
+                  const char *message, uint64_t retry_after_ms, uint64_t now_us)
 {
-    enum err sent =
-        refuse(c, call->edge, header_of(call), error_class, span_str(message), retry_after_ms);
-    call_close(c, call, sent, error_class, now_us);
+    enum err sent = refuse(rs, request->edge, header_of(request), error_class, span_str(message),
+                           retry_after_ms);
+    request_close(rs, request, sent, error_class, now_us);
 }
 
-static enum err refuse_stored(struct calls *c, struct edge *edge, struct header h, struct span id,
-                              bool by_id)
+static enum err refuse_stored(struct requests *rs, struct broker_edge *edge, struct header h,
+                              struct span id, bool by_id)
 {
     char message[256];
     struct fail f = {.error_class = by_id ? ERROR_NOT_FOUND : ERROR_BAD_REQUEST};
@@ -187,38 +189,40 @@ static enum err refuse_stored(struct calls *c, struct edge *edge, struct header 
         f.code = SPAN("previous_response_not_found");
         f.param = SPAN("previous_response_id");
     }
-    return send_refusal(c, edge, h, &f);
+    return send_refusal(rs, edge, h, &f);
 }
 
-void call_fail_stored(struct calls *c, struct call *call, uint64_t now_us)
+void request_fail_stored(struct requests *rs, struct broker_request *request, uint64_t now_us)
 {
-    enum err sent = refuse_stored(c, call->edge, header_of(call), call->request.response_id, true);
-    call_close(c, call, sent, ERROR_NOT_FOUND, now_us);
+    enum err sent =
+        refuse_stored(rs, request->edge, header_of(request), request->message.response_id, true);
+    request_close(rs, request, sent, ERROR_NOT_FOUND, now_us);
 }
 
-uint32_t call_left_ms(const struct call *call, uint64_t now_us)
+uint32_t request_left_ms(const struct broker_request *request, uint64_t now_us)
 {
-    uint64_t left = call->deadline_us > now_us ? (call->deadline_us - now_us) / 1000 : 0;
+    uint64_t left = request->deadline_us > now_us ? (request->deadline_us - now_us) / 1000 : 0;
     return left < 1 ? 1 : left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
 }
 
-void call_send_cancel(struct calls *c, struct worker *w, const struct header *of, uint8_t attempt)
+void request_send_cancel(struct requests *rs, struct broker_worker *w, const struct header *of,
+                         uint8_t attempt)
 {
     struct header h = {.id = of->id, .attempt = attempt, .deadline_ms = of->deadline_ms};
-    if (c->ops->send(c->ctx, w->peer, h, MESSAGE_CANCEL, &(struct cancel){0}))
+    if (rs->ops->send(rs->ctx, w->peer, h, MESSAGE_CANCEL, &(struct cancel){0}))
         log_debug("cancel_undelivered", LSTR("worker", w->name));
 }
 
 /* Stops it wherever it is; the edge expects nothing more. */
-static void cancel_call(struct calls *c, struct call *call, uint64_t now_us)
+static void cancel_request(struct requests *rs, struct broker_request *request, uint64_t now_us)
 {
-    struct pool *pool = call->worker ? call->worker->pool : NULL;
-    struct header h = {.id = call->id, .deadline_ms = call_left_ms(call, now_us)};
-    if (call->worker)
-        call_send_cancel(c, call->worker, &h, call->attempt);
-    call_end(c, call);
+    struct pool *pool = request->worker ? request->worker->pool : NULL;
+    struct header h = {.id = request->id, .deadline_ms = request_left_ms(request, now_us)};
+    if (request->worker)
+        request_send_cancel(rs, request->worker, &h, request->attempt);
+    request_end(rs, request);
     if (pool)
-        place_waiting(c, pool, now_us);
+        dispatch_waiting(rs, pool, now_us);
 }
 
 /* ---- a new request ---- */
@@ -230,59 +234,61 @@ static void move_span(struct span *s, const char *from, char *to)
 }
 
 /* The request's views, moved from the frame into the copy kept for retries. */
-static enum err keep_payload(struct calls *c, struct call *call, const struct bus_message *m)
+static enum err keep_payload(struct requests *rs, struct broker_request *request,
+                             const struct bus_message *m)
 {
     const struct message_info *info = message_info(MESSAGE_REQUEST);
     struct span bytes = span_skip(m->frame, HEADER_BYTES);
-    call->payload = malloc(bytes.len + 1);
-    if (!call->payload)
+    request->payload = malloc(bytes.len + 1);
+    if (!request->payload)
         return ERR_NOMEM;
-    memcpy(call->payload, bytes.data, bytes.len);
-    call->payload_bytes = bytes.len;
-    c->body_bytes += bytes.len;
-    call->request = m->body->request;
+    memcpy(request->payload, bytes.data, bytes.len);
+    request->payload_bytes = bytes.len;
+    rs->body_bytes += bytes.len;
+    request->message = m->body->request;
     for (unsigned i = 0; i < info->field_count; i++)
         if (info->fields[i].type == FIELD_STR || info->fields[i].type == FIELD_BIN)
-            move_span((struct span *)(void *)((char *)&call->request + info->fields[i].offset),
-                      bytes.data, call->payload);
+            move_span((struct span *)(void *)((char *)&request->message + info->fields[i].offset),
+                      bytes.data, request->payload);
     return OK;
 }
 
-static struct call *create(struct calls *c, struct edge *edge, const struct bus_message *m,
-                           const struct route *route, uint64_t now_us)
+static struct broker_request *create(struct requests *rs, struct broker_edge *edge,
+                                     const struct bus_message *m, const struct model_route *route,
+                                     uint64_t now_us)
 {
-    struct call *call = calloc(1, sizeof *call);
-    if (!call || due_reserve(&c->due, c->count + 1) || keep_payload(c, call, m))
+    struct broker_request *request = calloc(1, sizeof *request);
+    if (!request || due_reserve(&rs->due, rs->count + 1) || keep_payload(rs, request, m))
         goto out;
-    call->id = m->header.id;
-    HASH_ADD(hh, c->by_id, id, sizeof call->id, call);
-    if (!call->hh.tbl) {
-        call_drop_payload(c, call);
+    request->id = m->header.id;
+    HASH_ADD(hh, rs->by_id, id, sizeof request->id, request);
+    if (!request->hh.tbl) {
+        request_drop_payload(rs, request);
         goto out;
     }
-    c->count++;
-    call->state = CALL_BACKOFF;
-    call->flags = m->header.flags & HEADER_STREAM;
-    call->edge = edge;
-    DL_APPEND2(edge->calls, call, edge_prev, edge_next);
-    call->router = c->router;
-    router_ref(call->router);
-    call->route = route;
+    rs->count++;
+    request->state = REQUEST_BACKOFF;
+    request->flags = m->header.flags & HEADER_STREAM;
+    request->edge = edge;
+    DL_APPEND2(edge->requests, request, edge_prev, edge_next);
+    request->router = rs->router;
+    router_ref(request->router);
+    request->route = route;
     uint64_t deadline_ms = m->header.deadline_ms ? m->header.deadline_ms : route->deadline_ms;
-    call->deadline_us = now_us + deadline_ms * 1000;
-    return call;
+    request->deadline_us = now_us + deadline_ms * 1000;
+    return request;
 out:
-    free(call);
+    free(request);
     return NULL;
 }
 
-static void refuse_model(struct calls *c, struct edge *from, const struct bus_message *m)
+static void refuse_model(struct requests *rs, struct broker_edge *from, const struct bus_message *m)
 {
     char message[256];
     int n = snprintf(message, sizeof message,
                      "The model `%.*s` does not exist or is not configured here.",
                      SPAN_ARG(span_first(m->body->request.model, 150)));
-    (void)refuse(c, from, m->header, ERROR_MODEL_NOT_FOUND, span_of(message, (size_t)n), 0);
+    (void)refuse(rs, from, m->header, ERROR_MODEL_NOT_FOUND, span_of(message, (size_t)n), 0);
 }
 
 /* About a stored response, and no model says who may have it? */
@@ -292,182 +298,186 @@ static bool is_by_id(const struct request *r)
 }
 
 /* NULL: it has been refused. */
-static const struct route *route_of(struct calls *c, struct edge *from, const struct bus_message *m,
-                                    uint64_t now_us, struct stored_place *place_out)
+static const struct model_route *route_of(struct requests *rs, struct broker_edge *from,
+                                          const struct bus_message *m, uint64_t now_us,
+                                          struct stored_response *stored_out)
 {
     const struct request *r = &m->body->request;
     bool by_id = is_by_id(r);
-    const struct route *route =
-        by_id ? router_find_stored(c->router) : router_find(c->router, r->model);
+    const struct model_route *route =
+        by_id ? router_find_stored(rs->router) : router_find(rs->router, r->model);
     if (!route && !by_id) {
-        refuse_model(c, from, m);
-    } else if (!route || stored_find(&c->stored, r->response_id, r->key_id, now_us, place_out) ==
+        refuse_model(rs, from, m);
+    } else if (!route || stored_find(&rs->stored, r->response_id, r->key_id, now_us, stored_out) ==
                              STORED_FOREIGN) {
-        (void)refuse_stored(c, from, m->header, r->response_id, by_id);
+        (void)refuse_stored(rs, from, m->header, r->response_id, by_id);
         return NULL;
     }
     return route;
 }
 
 /* Nobody else has the response it is about. */
-static void keep_to_place(struct call *call, const struct stored_place *place)
+static void keep_to_owner(struct broker_request *request, const struct stored_response *stored)
 {
     uint64_t others = 0, here = 0;
-    for (uint32_t i = 0; i < call->route->choice_count; i++) {
-        bool same = call->route->choices[i].target->pool == place->pool;
+    for (uint32_t i = 0; i < request->route->candidate_count; i++) {
+        bool same = request->route->candidates[i].target->pool == stored->pool;
         *(same ? &here : &others) |= (uint64_t)1 << i;
     }
     if (here) {
-        call->place = *place;
-        call->barred |= others;
+        request->stored = *stored;
+        request->barred |= others;
     }
 }
 
-void calls_on_request(struct calls *c, struct edge *from, const struct bus_message *m,
-                      uint64_t now_us)
+void requests_on_request(struct requests *rs, struct broker_edge *from, const struct bus_message *m,
+                         uint64_t now_us)
 {
-    if (call_find(c, &m->header.id)) {
+    if (request_find(rs, &m->header.id)) {
         log_warn("request_repeated",
                  LHEX("request", m->header.id.bytes, sizeof m->header.id.bytes));
         return;
     }
-    if (cancels_take(c->cancels, &m->header.id, now_us))
+    if (cancels_take(rs->cancels, &m->header.id, now_us))
         return;
     struct header h = m->header;
     h.attempt = 0;
-    if (is_closed(c, now_us)) {
-        (void)refuse(c, from, h, ERROR_WORKER_REFUSED, SPAN("The broker is shutting down."), 1000);
+    if (is_closed(rs, now_us)) {
+        (void)refuse(rs, from, h, ERROR_WORKER_REFUSED,
+                     SPAN("The service is restarting. Try again shortly."), 1000);
         return;
     }
-    retry_budget_request(&c->budget, now_us);
-    struct stored_place place = {0};
-    const struct route *route = route_of(c, from, m, now_us, &place);
+    retry_budget_request(&rs->budget, now_us);
+    struct stored_response stored = {0};
+    const struct model_route *route = route_of(rs, from, m, now_us, &stored);
     if (!route)
         return;
-    struct call *call = NULL;
+    struct broker_request *request = NULL;
     /* a reload may have lowered the bound below what is held */
-    if (c->body_bytes <= c->rules.body_memory_max &&
-        m->frame.len <= c->rules.body_memory_max - c->body_bytes)
-        call = create(c, from, m, route, now_us);
-    if (call) {
-        call->by_id = is_by_id(&m->body->request);
-        keep_to_place(call, &place);
-        place_call(c, call, now_us);
+    if (rs->body_bytes <= rs->rules.body_memory_max &&
+        m->frame.len <= rs->rules.body_memory_max - rs->body_bytes)
+        request = create(rs, from, m, route, now_us);
+    if (request) {
+        request->by_id = is_by_id(&m->body->request);
+        keep_to_owner(request, &stored);
+        dispatch_request(rs, request, now_us);
     } else
-        (void)refuse(c, from, h, ERROR_OVERLOADED,
-                     SPAN("The gateway holds too many request bytes. Try again shortly."), 1000);
+        (void)refuse(rs, from, h, ERROR_OVERLOADED,
+                     SPAN("The service is at capacity. Try again shortly."), 1000);
 }
 
-void calls_on_cancel(struct calls *c, struct edge *from, const struct bus_message *m,
-                     uint64_t now_us)
+void requests_on_cancel(struct requests *rs, struct broker_edge *from, const struct bus_message *m,
+                        uint64_t now_us)
 {
-    struct call *call = call_find(c, &m->header.id);
-    if (call) {
-        if (call->edge == from)
-            cancel_call(c, call, now_us);
+    struct broker_request *request = request_find(rs, &m->header.id);
+    if (request) {
+        if (request->edge == from)
+            cancel_request(rs, request, now_us);
         return;
     }
     uint64_t left_ms = m->header.deadline_ms ? m->header.deadline_ms : CANCEL_DEFAULT_MS;
-    cancels_add(c->cancels, &m->header.id, now_us + left_ms * 1000, now_us);
+    cancels_add(rs->cancels, &m->header.id, now_us + left_ms * 1000, now_us);
 }
 
-void calls_on_credit(struct calls *c, struct edge *from, const struct bus_message *m)
+void requests_on_credit(struct requests *rs, struct broker_edge *from, const struct bus_message *m)
 {
-    struct call *call = call_find(c, &m->header.id);
-    if (!call || call->edge != from || !call->worker)
+    struct broker_request *request = request_find(rs, &m->header.id);
+    if (!request || request->edge != from || !request->worker)
         return;
     struct header h = m->header;
-    h.attempt = call->attempt;
-    if (c->ops->forward(c->ctx, call->worker->peer, h, m))
+    h.attempt = request->attempt;
+    if (rs->ops->forward(rs->ctx, request->worker->peer, h, m))
         log_debug("credit_undelivered", LHEX("request", h.id.bytes, sizeof h.id.bytes));
 }
 
 /* ---- edges ---- */
 
-struct edge *calls_edge_up(struct calls *c, struct bus_peer *peer)
+struct broker_edge *requests_edge_up(struct requests *rs, struct bus_peer *peer)
 {
-    struct edge *e = calloc(1, sizeof *e);
+    struct broker_edge *e = calloc(1, sizeof *e);
     if (!e)
         return NULL;
     e->peer = peer;
-    DL_APPEND(c->edges, e);
+    DL_APPEND(rs->edges, e);
     return e;
 }
 
-void calls_edge_down(struct calls *c, struct edge **edge, uint64_t now_us)
+void requests_edge_down(struct requests *rs, struct broker_edge **edge, uint64_t now_us)
 {
-    struct edge *e = *edge;
+    struct broker_edge *e = *edge;
     *edge = NULL;
     if (!e)
         return;
-    /* First those that wait: a slot that falls free must not go to a call of the same edge. */
-    struct call *call, *next;
-    DL_FOREACH_SAFE2(e->calls, call, next, edge_next)
-    if (!call->worker)
-        call_end(c, call);
-    while (e->calls)
-        cancel_call(c, e->calls, now_us);
-    DL_DELETE(c->edges, e);
+    /* First those that wait: a slot that falls free must not go to a request of the same edge. */
+    struct broker_request *request, *next;
+    DL_FOREACH_SAFE2(e->requests, request, next, edge_next)
+    if (!request->worker)
+        request_end(rs, request);
+    while (e->requests)
+        cancel_request(rs, e->requests, now_us);
+    DL_DELETE(rs->edges, e);
     free(e);
 }
 
 /* ---- time ---- */
 
-uint64_t calls_next_due_us(const struct calls *c)
+uint64_t requests_next_due_us(const struct requests *rs)
 {
-    const struct due *due = due_first(&c->due);
+    const struct due *due = due_first(&rs->due);
     return due ? due->at_us : UINT64_MAX;
 }
 
-static void overdue(struct calls *c, struct call *call, uint64_t now_us)
+static void overdue(struct requests *rs, struct broker_request *request, uint64_t now_us)
 {
-    struct worker *w = call->worker;
+    struct broker_worker *w = request->worker;
     struct pool *pool = w->pool;
-    struct header h = {.id = call->id};
-    call_send_cancel(c, w, &h, call->attempt);
-    log_warn("call_overdue", LHEX("request", call->id.bytes, sizeof call->id.bytes),
+    struct header h = {.id = request->id};
+    request_send_cancel(rs, w, &h, request->attempt);
+    log_warn("request_overdue", LHEX("request", request->id.bytes, sizeof request->id.bytes),
              LSTR("worker", w->name));
-    call_detach(c, call, OUTCOME_FAILED);
-    call_fail(c, call, ERROR_DEADLINE, "The request's deadline passed.", 0, now_us);
-    place_waiting(c, pool, now_us);
+    request_detach(rs, request, OUTCOME_FAILED);
+    request_fail(rs, request, ERROR_DEADLINE, "The request's deadline passed.", 0, now_us);
+    dispatch_waiting(rs, pool, now_us);
 }
 
-void calls_tick(struct calls *c, uint64_t now_us)
+void requests_tick(struct requests *rs, uint64_t now_us)
 {
     struct due *due;
-    while ((due = due_first(&c->due)) && due->at_us <= now_us) {
-        struct call *call = (struct call *)(void *)((char *)due - offsetof(struct call, due));
-        due_clear(&c->due, due);
-        switch (call->state) {
-        case CALL_QUEUED:
-            place_expired(c, call, now_us);
+    while ((due = due_first(&rs->due)) && due->at_us <= now_us) {
+        struct broker_request *request =
+            (struct broker_request *)(void *)((char *)due - offsetof(struct broker_request, due));
+        due_clear(&rs->due, due);
+        switch (request->state) {
+        case REQUEST_QUEUED:
+            dispatch_expired(rs, request, now_us);
             break;
-        case CALL_BACKOFF:
-            if (now_us < call->deadline_us)
-                place_call(c, call, now_us);
+        case REQUEST_BACKOFF:
+            if (now_us < request->deadline_us)
+                dispatch_request(rs, request, now_us);
             else
-                call_fail(c, call, ERROR_DEADLINE,
-                          "The request's deadline passed between two attempts.", 0, now_us);
+                request_fail(rs, request, ERROR_DEADLINE,
+                             "The request's deadline passed between two attempts.", 0, now_us);
             break;
-        case CALL_DISPATCHED:
-        case CALL_COMMITTED:
-            overdue(c, call, now_us);
+        case REQUEST_DISPATCHED:
+        case REQUEST_COMMITTED:
+            overdue(rs, request, now_us);
             break;
-        case CALL_OWING:
-            call_fail(c, call, call->owed, "The service could not deliver the answer.", 0, now_us);
+        case REQUEST_OWING:
+            request_fail(rs, request, request->owed, "The service could not deliver the answer.", 0,
+                         now_us);
             break;
         }
     }
 }
 
-void calls_unstick(struct calls *c, uint64_t now_us)
+void requests_unstick(struct requests *rs, uint64_t now_us)
 {
     struct pool *pool;
-    LL_FOREACH(workers_first_pool(c->workers), pool)
+    LL_FOREACH(workers_first_pool(rs->workers), pool)
     {
-        struct worker *w;
+        struct broker_worker *w;
         DL_FOREACH(pool->workers, w)
         w->stuck = false;
-        place_waiting(c, pool, now_us);
+        dispatch_waiting(rs, pool, now_us);
     }
 }

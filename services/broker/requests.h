@@ -1,12 +1,30 @@
-/* Every request between its edge and its worker, as one table of state machines:
+/* Every request between its edge and its worker, as one table of state machines. A frame of an
+ * older attempt, or of a worker that does not have the request (any more), is stale and goes no
+ * further. Knows nothing of sockets or clocks: frames go out through requests_ops, time comes in.
  *
- *   QUEUED → DISPATCHED → COMMITTED → ended         BACKOFF: a failed attempt waits for its next
- * one ↑___________↓ ↑ BACKOFF ___|
+ * Exactly one last frame (END, REPLY or FAIL) reaches the edge, unless the edge cancelled or went
+ * away. */
+/* clang-format off */
+/* | event                        | QUEUED     | BACKOFF    | DISPATCHED | COMMITTED | OWING |
+ * | a slot falls free            | DISPATCHED |            |            |           |       |
+ * | its wait is over, others can | QUEUED (1) | as new     |            |           |       |
+ * | its wait is over, none can   | ended      | as new     |            |           |       |
+ * | HEAD                         |            |            | COMMITTED  |           |       |
+ * | DATA                         |            |            |            | COMMITTED |       |
+ * | END, REPLY                   |            |            | ended      | ended     |       |
+ * | FAIL, may be repeated        |            |            | BACKOFF    | ended     |       |
+ * | FAIL, may not                |            |            | ended      | ended     |       |
+ * | the worker is gone           |            |            | as a FAIL  | ended     |       |
+ * | the deadline has passed      | ended      | ended      | ended (2)  | ended (2) | ended |
+ * | CANCEL, the edge is gone     | ended      | ended      | ended      | ended     | ended |
+ * | the edge has room            |            |            |            |           | ended |
  *
- * Exactly one terminal frame (END, REPLY or FAIL) reaches the edge, unless the edge cancelled or
- * went away. A frame of an older attempt, or of a worker that does not have the request (any more),
- * is stale and goes no further. Knows nothing of sockets or clocks: frames go out through
- * calls_ops, time comes in. */
+ * new:   DISPATCHED if a worker has a free slot, else QUEUED; ended where nobody can serve it.
+ * ended: OWING instead while the edge has no room for the last frame; so does a HEAD or DATA that
+ *        the edge has no room for.
+ * (1)    waits for the candidates of the next tier, or goes to one that has a free slot.
+ * (2)    a second later: the worker keeps the deadline and reports it better. */
+/* clang-format on */
 #ifndef SERVICES_BROKER_REQUESTS_H
 #define SERVICES_BROKER_REQUESTS_H
 
@@ -14,11 +32,11 @@
 #include "services/broker/retry.h"
 #include "services/broker/router.h"
 
-struct calls;
-struct edge; /* one greeted edge */
+struct requests;
+struct broker_edge; /* one greeted edge */
 
 /* How the world looks to it; every function is required. */
-struct calls_ops {
+struct requests_ops {
     enum err (*send)(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
                      const void *message);
     enum err (*forward)(void *ctx, struct bus_peer *to, struct header h,
@@ -28,7 +46,7 @@ struct calls_ops {
     void (*retried)(void *ctx, const char *provider, unsigned error_class);
 };
 
-struct calls_rules {
+struct requests_rules {
     struct retry_rules retry;
     struct breaker_rules breaker;
     uint32_t queue_max;       /* requests waiting; 0 = nobody waits */
@@ -38,58 +56,60 @@ struct calls_rules {
 };
 
 /* workers is borrowed; router is referenced. */
-enum err calls_create(struct calls **out, const struct calls_ops *ops, void *ctx,
-                      const struct calls_rules *rules, struct workers *workers,
-                      struct router *router) NODISCARD;
-void calls_destroy(struct calls **calls);
+enum err requests_create(struct requests **out, const struct requests_ops *ops, void *ctx,
+                         const struct requests_rules *rules, struct workers *workers,
+                         struct router *router) NODISCARD;
+void requests_destroy(struct requests **requests);
 /* A new reading of the configuration; running requests keep theirs. */
-void calls_reconfigure(struct calls *c, const struct calls_rules *rules, struct router *router);
+void requests_reconfigure(struct requests *rs, const struct requests_rules *rules,
+                          struct router *router);
 /* Takes no more from that moment on: new requests are refused as WORKER_REFUSED (nothing was done,
  * ask another broker). */
-void calls_close(struct calls *c, uint64_t from_us);
+void requests_close(struct requests *rs, uint64_t from_us);
 /* Closed, and nothing runs any more. */
-bool calls_drained(const struct calls *c, uint64_t now_us);
+bool requests_drained(const struct requests *rs, uint64_t now_us);
 
 /* ---- edges ---- */
-struct edge *calls_edge_up(struct calls *c, struct bus_peer *peer); /* NULL without memory */
+struct broker_edge *requests_edge_up(struct requests *rs,
+                                     struct bus_peer *peer); /* NULL without memory */
 /* Its requests are cancelled. Takes NULL, nulls. */
-void calls_edge_down(struct calls *c, struct edge **edge, uint64_t now_us);
+void requests_edge_down(struct requests *rs, struct broker_edge **edge, uint64_t now_us);
 /* REQUEST, CANCEL, CREDIT */
-void calls_on_request(struct calls *c, struct edge *from, const struct bus_message *m,
-                      uint64_t now_us);
-void calls_on_cancel(struct calls *c, struct edge *from, const struct bus_message *m,
-                     uint64_t now_us);
-void calls_on_credit(struct calls *c, struct edge *from, const struct bus_message *m);
+void requests_on_request(struct requests *rs, struct broker_edge *from, const struct bus_message *m,
+                         uint64_t now_us);
+void requests_on_cancel(struct requests *rs, struct broker_edge *from, const struct bus_message *m,
+                        uint64_t now_us);
+void requests_on_credit(struct requests *rs, struct broker_edge *from, const struct bus_message *m);
 
 /* ---- workers ---- */
 /* Its requests are repeated elsewhere where that is allowed, else failed. Takes NULL, nulls. */
-void calls_worker_down(struct calls *c, struct worker **worker, uint64_t now_us);
+void requests_worker_down(struct requests *rs, struct broker_worker **worker, uint64_t now_us);
 /* SLOTS */
-void calls_on_slots(struct calls *c, struct worker *from, uint32_t offered, struct span why,
-                    uint64_t now_us);
+void requests_on_slots(struct requests *rs, struct broker_worker *from, uint32_t offered,
+                       struct span why, uint64_t now_us);
 /* HEAD, DATA, END or REPLY, FAIL */
-void calls_on_head(struct calls *c, struct worker *from, const struct bus_message *m,
-                   uint64_t now_us);
-void calls_on_data(struct calls *c, struct worker *from, const struct bus_message *m,
-                   uint64_t now_us);
-void calls_on_end(struct calls *c, struct worker *from, const struct bus_message *m,
-                  uint64_t now_us);
-void calls_on_fail(struct calls *c, struct worker *from, const struct bus_message *m,
-                   uint64_t now_us);
+void requests_on_head(struct requests *rs, struct broker_worker *from, const struct bus_message *m,
+                      uint64_t now_us);
+void requests_on_data(struct requests *rs, struct broker_worker *from, const struct bus_message *m,
+                      uint64_t now_us);
+void requests_on_end(struct requests *rs, struct broker_worker *from, const struct bus_message *m,
+                     uint64_t now_us);
+void requests_on_fail(struct requests *rs, struct broker_worker *from, const struct bus_message *m,
+                      uint64_t now_us);
 
 /* ---- time ---- */
-/* When calls_tick has something to do; UINT64_MAX = not by itself. */
-uint64_t calls_next_due_us(const struct calls *c);
-void calls_tick(struct calls *c, uint64_t now_us);
+/* When requests_tick has something to do; UINT64_MAX = not by itself. */
+uint64_t requests_next_due_us(const struct requests *rs);
+void requests_tick(struct requests *rs, uint64_t now_us);
 /* Once a second or so: workers the bus could not reach are tried again. */
-void calls_unstick(struct calls *c, uint64_t now_us);
+void requests_unstick(struct requests *rs, uint64_t now_us);
 
-struct calls_stats {
-    uint32_t calls;  /* all of them */
-    uint32_t queued; /* waiting for a slot */
+struct requests_stats {
+    uint32_t requests; /* all of them */
+    uint32_t queued;   /* waiting for a slot */
     uint64_t body_bytes;
     uint64_t stale; /* frames dropped so far */
 };
-struct calls_stats calls_stats(const struct calls *c);
+struct requests_stats requests_stats(const struct requests *rs);
 
 #endif

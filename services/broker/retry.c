@@ -92,7 +92,7 @@ bool retry_blames_target(unsigned error_class)
     return error_class < ERROR_CLASS_COUNT && blames[error_class];
 }
 
-bool retry_tells_nothing(unsigned error_class)
+bool retry_is_neutral(unsigned error_class)
 {
     return is_inside(error_class) || error_class == ERROR_CLIENT_GONE ||
            error_class == ERROR_DEADLINE || error_class == ERROR_INTERNAL ||

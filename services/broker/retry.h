@@ -1,4 +1,4 @@
-/* Whether a failed attempt may be repeated, and when (RELIABILITY 2 "Who retries"). Pure: time and
+/* Whether a failed attempt may be repeated, and when (docs/reliability.md, Retries). Pure: time and
  * chance come in. */
 #ifndef SERVICES_BROKER_RETRY_H
 #define SERVICES_BROKER_RETRY_H
@@ -48,7 +48,7 @@ struct retry_decision retry_decide(const struct retry_rules *rules, const struct
 uint64_t retry_backoff_us(const struct retry_rules *rules, unsigned attempts, uint32_t chance);
 /* Does this class speak against the target itself (for its breaker)? */
 bool retry_blames_target(unsigned error_class);
-/* Does it say nothing about the target at all? */
-bool retry_tells_nothing(unsigned error_class);
+/* Does it say nothing about the target? */
+bool retry_is_neutral(unsigned error_class);
 
 #endif

@@ -7,10 +7,10 @@ enum { STORED_TIMEOUT_MS = 60000 }; /* the models' default */
 
 struct router {
     unsigned refs;
-    struct config *config; /* own hold: names below are views of it */
-    struct route *routes;  /* in the configuration's order */
+    struct config *config;      /* own hold: names below are views of it */
+    struct model_route *routes; /* in the configuration's order */
     size_t route_count;
-    struct route stored; /* of all providers with stored responses */
+    struct model_route stored; /* of all providers with stored responses */
 };
 
 /* ---- making ---- */
@@ -19,7 +19,7 @@ static const struct breaker *breaker_before(const struct router *before, const c
                                             const struct target *t)
 {
     for (size_t i = 0; before && i < before->route_count; i++) {
-        const struct route *r = &before->routes[i];
+        const struct model_route *r = &before->routes[i];
         for (size_t j = 0; strcmp(r->name, route) == 0 && j < r->target_count; j++)
             if (r->targets[j].pool == t->pool &&
                 span_equals(span_str(r->targets[j].model), span_str(t->model)))
@@ -47,7 +47,7 @@ static enum err make_target(const struct config_provider *p, struct workers *wor
 }
 
 static enum err make_route(const struct config_model *from, struct workers *workers,
-                           const struct router *before, uint64_t now_us, struct route *out)
+                           const struct router *before, uint64_t now_us, struct model_route *out)
 {
     out->name = from->name;
     out->deadline_ms = from->deadline_ms;
@@ -71,19 +71,19 @@ static enum err make_route(const struct config_model *from, struct workers *work
     return OK;
 }
 
-static void add_choices(struct route *to, const struct route *of, const char *name,
-                        uint64_t timeout_ms, uint32_t tier)
+static void add_candidates(struct model_route *to, const struct model_route *of, const char *name,
+                           uint64_t timeout_ms, uint32_t tier)
 {
-    for (size_t i = 0; i < of->target_count && to->choice_count < ROUTE_MAX_CHOICES; i++)
-        to->choices[to->choice_count++] =
-            (struct choice){&of->targets[i], of->name, name, timeout_ms, tier};
+    for (size_t i = 0; i < of->target_count && to->candidate_count < ROUTE_MAX_CANDIDATES; i++)
+        to->candidates[to->candidate_count++] =
+            (struct candidate){&of->targets[i], of->name, name, timeout_ms, tier};
 }
 
 /* Only OpenAI-type providers keep responses. A tier each: searched in turn. */
 static enum err make_stored_route(struct router *r, const struct config *config,
                                   struct workers *workers, uint64_t now_us)
 {
-    struct route *route = &r->stored;
+    struct model_route *route = &r->stored;
     route->name = "";
     route->deadline_ms = config->options.edge_deadline;
     route->targets = calloc(config->provider_count + 1, sizeof *route->targets);
@@ -91,15 +91,15 @@ static enum err make_stored_route(struct router *r, const struct config *config,
         return ERR_NOMEM;
     for (size_t i = 0; i < config->provider_count; i++) {
         const struct config_provider *p = &config->providers[i];
-        uint32_t n = route->choice_count;
-        if (strcmp(p->type, "openai") != 0 || n == ROUTE_MAX_CHOICES)
+        uint32_t n = route->candidate_count;
+        if (strcmp(p->type, "openai") != 0 || n == ROUTE_MAX_CANDIDATES)
             continue;
         enum err e = make_target(p, workers, now_us, &route->targets[n]);
         if (e)
             return e;
-        route->choices[n] =
-            (struct choice){&route->targets[n], route->name, NULL, STORED_TIMEOUT_MS, n};
-        route->target_count = ++route->choice_count;
+        route->candidates[n] =
+            (struct candidate){&route->targets[n], route->name, NULL, STORED_TIMEOUT_MS, n};
+        route->target_count = ++route->candidate_count;
     }
     return OK;
 }
@@ -108,14 +108,14 @@ static enum err make_stored_route(struct router *r, const struct config *config,
 static void link_route(struct router *r, const struct config *config, size_t index)
 {
     const struct config_model *m = &config->models[index];
-    struct route *route = &r->routes[index];
-    add_choices(route, route, NULL, m->timeout_ms, 0);
+    struct model_route *route = &r->routes[index];
+    add_candidates(route, route, NULL, m->timeout_ms, 0);
     for (size_t i = 0; i < m->fallbacks.count; i++) {
         const char *name = m->fallbacks.items[i];
         const struct config_model *f = config_find_model(config, span_str(name));
         if (f && f != m)
-            add_choices(route, &r->routes[f - config->models], name, f->timeout_ms,
-                        (uint32_t)i + 1);
+            add_candidates(route, &r->routes[f - config->models], name, f->timeout_ms,
+                           (uint32_t)i + 1);
     }
 }
 
@@ -176,29 +176,30 @@ void router_unref(struct router **router)
     free(r);
 }
 
-const struct route *router_find(const struct router *r, struct span model)
+const struct model_route *router_find(const struct router *r, struct span model)
 {
     const struct config_model *m = config_find_model(r->config, model);
     return m ? &r->routes[m - r->config->models] : NULL;
 }
 
-const struct route *router_find_stored(const struct router *r)
+const struct model_route *router_find_stored(const struct router *r)
 {
-    return r->stored.choice_count ? &r->stored : NULL;
+    return r->stored.candidate_count ? &r->stored : NULL;
 }
 
 /* ---- names ---- */
 
-struct span choice_model(const struct choice *choice, struct span asked, char *out, size_t size)
+struct span candidate_model(const struct candidate *candidate, struct span asked, char *out,
+                            size_t size)
 {
-    struct span name = choice->name ? span_str(choice->name) : asked;
-    const char *model = choice->target->model, *star = model ? strchr(model, '*') : NULL;
-    const char *wildcard = strchr(choice->route, '*');
+    struct span name = candidate->name ? span_str(candidate->name) : asked;
+    const char *model = candidate->target->model, *star = model ? strchr(model, '*') : NULL;
+    const char *wildcard = strchr(candidate->route, '*');
     if (!model)
         return name;
     if (!star || !wildcard)
         return span_str(model);
-    size_t before = (size_t)(wildcard - choice->route), after = strlen(wildcard + 1);
+    size_t before = (size_t)(wildcard - candidate->route), after = strlen(wildcard + 1);
     struct span matched = span_of(name.data + before, name.len - before - after);
     int n =
         snprintf(out, size, "%.*s%.*s%s", (int)(star - model), model, SPAN_ARG(matched), star + 1);
@@ -220,13 +221,13 @@ bool pool_is_hopeful(const struct pool *pool, const struct route_state *s)
     return s->now_us < s->since_us + s->grace_us;
 }
 
-static uint64_t lowest_tier(const struct route *route, const struct route_state *s,
+static uint64_t lowest_tier(const struct model_route *route, const struct route_state *s,
                             uint64_t without, bool heed_breaker)
 {
     uint64_t found = 0;
     uint32_t tier = 0;
-    for (uint32_t i = 0; i < route->choice_count; i++) {
-        const struct choice *o = &route->choices[i];
+    for (uint32_t i = 0; i < route->candidate_count; i++) {
+        const struct candidate *o = &route->candidates[i];
         if (found && o->tier != tier)
             break;
         if (without >> i & 1 || (heed_breaker && !breaker_allows(&o->target->breaker, s->now_us)))
@@ -239,7 +240,7 @@ static uint64_t lowest_tier(const struct route *route, const struct route_state 
     return found;
 }
 
-uint64_t route_candidates(const struct route *route, const struct route_state *s)
+uint64_t route_eligible(const struct model_route *route, const struct route_state *s)
 {
     uint64_t found = lowest_tier(route, s, s->tried | s->barred, true);
     if (!found)
@@ -249,27 +250,28 @@ uint64_t route_candidates(const struct route *route, const struct route_state *s
     return found;
 }
 
-static bool counts(const struct choice *o, bool free_only)
+static bool counts(const struct candidate *o, bool free_only)
 {
     return !free_only || workers_pick(o->target->pool, 0);
 }
 
-int route_choose(const struct route *route, uint64_t candidates, bool free_only, uint32_t chance)
+int route_choose(const struct model_route *route, uint64_t eligible, bool free_only,
+                 uint32_t chance)
 {
-    uint64_t sum = 0, eligible = 0;
-    for (uint32_t i = 0; i < route->choice_count; i++)
-        if (candidates >> i & 1 && counts(&route->choices[i], free_only)) {
-            eligible |= (uint64_t)1 << i;
-            sum += route->choices[i].target->weight;
+    uint64_t sum = 0, ready = 0;
+    for (uint32_t i = 0; i < route->candidate_count; i++)
+        if (eligible >> i & 1 && counts(&route->candidates[i], free_only)) {
+            ready |= (uint64_t)1 << i;
+            sum += route->candidates[i].target->weight;
         }
-    if (!eligible)
+    if (!ready)
         return -1;
     /* Weights of zero alone: the first one. */
     uint64_t at = sum * chance >> 32;
-    for (uint32_t i = 0; i < route->choice_count; i++) {
-        if (!(eligible >> i & 1))
+    for (uint32_t i = 0; i < route->candidate_count; i++) {
+        if (!(ready >> i & 1))
             continue;
-        uint32_t weight = route->choices[i].target->weight;
+        uint32_t weight = route->candidates[i].target->weight;
         if (at < weight || !sum)
             return (int)i;
         at -= weight;

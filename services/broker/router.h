@@ -1,6 +1,6 @@
-/* Model → targets: which upstreams may answer a model, in which order, with which weights (DESIGN
- * 4). A router is one immutable reading of the configuration, except for its breakers; requests
- * that run keep theirs through a reload. */
+/* Model → targets: which upstreams may answer a model, in which order, with which weights. A router
+ * is one immutable reading of the configuration, except for its breakers; requests that run keep
+ * theirs through a reload. */
 #ifndef SERVICES_BROKER_ROUTER_H
 #define SERVICES_BROKER_ROUTER_H
 
@@ -8,7 +8,7 @@
 #include "services/broker/breaker.h"
 #include "services/broker/workers.h"
 
-enum { ROUTE_MAX_CHOICES = 64 };
+enum { ROUTE_MAX_CANDIDATES = 64 };
 
 /* One upstream model of one configured model. */
 struct target {
@@ -21,7 +21,7 @@ struct target {
 };
 
 /* One way to answer a model: a target of its own (tier 0) or of a fallback (tier 1 …). */
-struct choice {
+struct candidate {
     struct target *target;
     const char *route; /* the configured model it belongs to */
     const char *name;  /* name to ask for where the target gives none; NULL = the client's */
@@ -29,13 +29,13 @@ struct choice {
     uint32_t tier;
 };
 
-struct route {
+struct model_route {
     const char *name; /* as configured, wildcards and all */
     uint64_t deadline_ms;
     struct target *targets;
     size_t target_count;
-    struct choice choices[ROUTE_MAX_CHOICES];
-    uint32_t choice_count;
+    struct candidate candidates[ROUTE_MAX_CANDIDATES];
+    uint32_t candidate_count;
 };
 
 struct router;
@@ -51,13 +51,13 @@ void router_ref(struct router *r);
 /* Takes NULL, nulls; the last one frees. */
 void router_unref(struct router **r);
 /* By exact name, else the longest wildcard; NULL when unknown. */
-const struct route *router_find(const struct router *r, struct span model);
+const struct model_route *router_find(const struct router *r, struct span model);
 
 /* For what concerns a stored response by its id alone: every provider that may have it, one after
  * the other; NULL when there is none. */
-const struct route *router_find_stored(const struct router *r);
+const struct model_route *router_find_stored(const struct router *r);
 
-/* What a request knows about its choices: bits by choice index. */
+/* What a request knows about its candidates: bits by candidate index. */
 struct route_state {
     uint64_t tried;  /* leave out while there are others */
     uint64_t barred; /* never again */
@@ -66,17 +66,19 @@ struct route_state {
     uint64_t grace_us; /* how long it waits for a worker to appear */
 };
 
-/* The choices to wait for or to send to now, all of one tier; 0 = none left. First those whose
+/* The candidates to wait for or to send to now, all of one tier; 0 = none left. First those whose
  * breaker allows and which have a worker (or may soon have one again); an open breaker yields when
  * nothing else is left. */
-uint64_t route_candidates(const struct route *route, const struct route_state *s);
+uint64_t route_eligible(const struct model_route *route, const struct route_state *s);
 /* One of them by weight, among those with a free slot if `free_only`; -1 when there is none.
  * chance: 32 random bits. */
-int route_choose(const struct route *route, uint64_t candidates, bool free_only, uint32_t chance);
-/* What to ask the choice's upstream for when the client asked for `asked`: a * in the target's name
- * stands for what the * of the configured name matched (`openai/` and * to *: gpt-4o for
+int route_choose(const struct model_route *route, uint64_t eligible, bool free_only,
+                 uint32_t chance);
+/* What to ask the candidate's upstream for when the client asked for `asked`: a * in the target's
+ * name stands for what the * of the configured name matched (`openai/` and * to *: gpt-4o for
  * openai/gpt-4o). A view of the configuration, of asked or of out; cut off at size. */
-struct span choice_model(const struct choice *choice, struct span asked, char *out, size_t size);
+struct span candidate_model(const struct candidate *candidate, struct span asked, char *out,
+                            size_t size);
 /* May a worker for this pool still appear within the request's grace? */
 bool pool_is_hopeful(const struct pool *pool, const struct route_state *s);
 

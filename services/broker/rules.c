@@ -1,11 +1,11 @@
 #include "services/broker/rules.h"
 
-struct calls_rules rules_from(const struct config_options *o)
+struct requests_rules rules_from(const struct config_options *o)
 {
     enum { US = 1000, MOST_ATTEMPTS = 200 };
     uint32_t attempts =
         o->broker_max_attempts < MOST_ATTEMPTS ? o->broker_max_attempts : MOST_ATTEMPTS;
-    return (struct calls_rules){
+    return (struct requests_rules){
         .retry =
             {
                 .max_attempts = attempts ? attempts : 1,

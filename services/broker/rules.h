@@ -4,6 +4,6 @@
 
 #include "services/broker/requests.h"
 
-struct calls_rules rules_from(const struct config_options *o);
+struct requests_rules rules_from(const struct config_options *o);
 
 #endif

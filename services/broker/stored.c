@@ -8,7 +8,7 @@ struct stored_entry {
     uint64_t id;    /* hash; 0 = empty */
     uint64_t owner; /* hash of the key's id */
     uint64_t until_us;
-    struct stored_place place;
+    struct stored_response stored;
 };
 
 void stored_free(struct stored *s)
@@ -43,7 +43,7 @@ static struct stored_entry *find(const struct stored *s, uint64_t id, uint64_t n
 }
 
 void stored_remember(struct stored *s, struct span id, struct span key_id,
-                     struct stored_place place, uint64_t now_us)
+                     struct stored_response stored, uint64_t now_us)
 {
     if (!id.len)
         return;
@@ -56,23 +56,23 @@ void stored_remember(struct stored *s, struct span id, struct span key_id,
     for (unsigned i = 1; i < WAYS; i++)
         if (set[i].until_us < at->until_us)
             at = &set[i];
-    *at = (struct stored_entry){hash, hash_of(key_id), now_us + STORED_KEPT_US, place};
+    *at = (struct stored_entry){hash, hash_of(key_id), now_us + STORED_KEPT_US, stored};
 }
 
 enum stored_owner stored_find(const struct stored *s, struct span id, struct span key_id,
-                              uint64_t now_us, struct stored_place *place_out)
+                              uint64_t now_us, struct stored_response *stored_out)
 {
     const struct stored_entry *e = s->entries && id.len ? find(s, hash_of(id), now_us) : NULL;
     if (!e)
         return STORED_UNKNOWN;
     if (e->owner != hash_of(key_id))
         return STORED_FOREIGN;
-    *place_out = e->place;
+    *stored_out = e->stored;
     return STORED_OWN;
 }
 
-void stored_forget_lanes(struct stored *s)
+void stored_forget_endpoints(struct stored *s)
 {
     for (size_t i = 0; s->entries && i < STORED_ENTRIES; i++)
-        s->entries[i].place.lane = 0;
+        s->entries[i].stored.endpoint = 0;
 }

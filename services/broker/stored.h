@@ -21,9 +21,9 @@ struct stored {
     struct stored_entry *entries; /* NULL until the first is remembered */
 };
 
-struct stored_place {
+struct stored_response {
     const struct pool *pool;
-    uint32_t lane; /* as DISPATCH's `place`: 1 + index; 0 = not known (any more) */
+    uint32_t endpoint; /* as DISPATCH's stored_endpoint: 1 + index; 0 = not known (any more) */
 };
 
 enum stored_owner { STORED_UNKNOWN, STORED_OWN, STORED_FOREIGN };
@@ -31,11 +31,11 @@ enum stored_owner { STORED_UNKNOWN, STORED_OWN, STORED_FOREIGN };
 void stored_free(struct stored *s);
 /* The first word stands: a response does not change hands. Forgotten silently without memory. */
 void stored_remember(struct stored *s, struct span id, struct span key_id,
-                     struct stored_place place, uint64_t now_us);
-/* STORED_OWN fills *place_out. */
+                     struct stored_response stored, uint64_t now_us);
+/* STORED_OWN fills *stored_out. */
 enum stored_owner stored_find(const struct stored *s, struct span id, struct span key_id,
-                              uint64_t now_us, struct stored_place *place_out);
-/* The configuration has been read again: lanes may be numbered otherwise. */
-void stored_forget_lanes(struct stored *s);
+                              uint64_t now_us, struct stored_response *stored_out);
+/* The configuration has been read again: endpoints may be numbered otherwise. */
+void stored_forget_endpoints(struct stored *s);
 
 #endif

@@ -10,7 +10,7 @@ struct workers {
     uint64_t serial;
 };
 
-const char *outcome_name(enum outcome outcome)
+const char *outcome_name(enum attempt_outcome outcome)
 {
     static const char *const names[OUTCOME_COUNT] = {"ok", "failed", "retried", "lost", "canceled"};
     return names[outcome];
@@ -30,7 +30,7 @@ void workers_destroy(struct workers **workers)
     struct pool *pool, *next_pool;
     LL_FOREACH_SAFE(ws->pools, pool, next_pool)
     {
-        struct worker *w, *next_worker;
+        struct broker_worker *w, *next_worker;
         DL_FOREACH_SAFE(pool->workers, w, next_worker)
         free(w);
         queue_free(&pool->queue);
@@ -67,11 +67,11 @@ struct pool *workers_first_pool(const struct workers *ws)
     return ws->pools;
 }
 
-struct worker *workers_add(struct workers *ws, struct bus_peer *peer, struct span provider,
-                           struct span name, uint64_t now_us)
+struct broker_worker *workers_add(struct workers *ws, struct bus_peer *peer, struct span provider,
+                                  struct span name, uint64_t now_us)
 {
     struct pool *pool = workers_pool(ws, provider, now_us);
-    struct worker *w = pool ? calloc(1, sizeof *w) : NULL;
+    struct broker_worker *w = pool ? calloc(1, sizeof *w) : NULL;
     if (!w)
         return NULL;
     w->pool = pool;
@@ -83,7 +83,7 @@ struct worker *workers_add(struct workers *ws, struct bus_peer *peer, struct spa
     return w;
 }
 
-static void set_offered(struct worker *w, uint32_t slots, uint64_t now_us)
+static void set_offered(struct broker_worker *w, uint32_t slots, uint64_t now_us)
 {
     struct pool *pool = w->pool;
     uint32_t before = pool->offered;
@@ -93,9 +93,9 @@ static void set_offered(struct worker *w, uint32_t slots, uint64_t now_us)
         pool->empty_since_us = now_us;
 }
 
-void workers_remove(struct worker **worker, uint64_t now_us)
+void workers_remove(struct broker_worker **worker, uint64_t now_us)
 {
-    struct worker *w = *worker;
+    struct broker_worker *w = *worker;
     if (!w)
         return;
     set_offered(w, 0, now_us);
@@ -106,7 +106,7 @@ void workers_remove(struct worker **worker, uint64_t now_us)
     *worker = NULL;
 }
 
-void workers_offer(struct worker *w, uint32_t slots, struct span why, uint64_t now_us)
+void workers_offer(struct broker_worker *w, uint32_t slots, struct span why, uint64_t now_us)
 {
     enum { MOST = 1 << 20 }; /* so that sums and products of slots can't overflow */
     set_offered(w, slots < MOST ? slots : MOST, now_us);
@@ -115,14 +115,14 @@ void workers_offer(struct worker *w, uint32_t slots, struct span why, uint64_t n
 }
 
 /* in_flight / offered of a below that of b, without a division. */
-static bool less_busy(const struct worker *a, const struct worker *b)
+static bool less_busy(const struct broker_worker *a, const struct broker_worker *b)
 {
     return (uint64_t)a->in_flight * b->offered < (uint64_t)b->in_flight * a->offered;
 }
 
-struct worker *workers_pick(const struct pool *pool, uint64_t avoid)
+struct broker_worker *workers_pick(const struct pool *pool, uint64_t avoid)
 {
-    struct worker *best = NULL, *avoided = NULL, *w;
+    struct broker_worker *best = NULL, *avoided = NULL, *w;
     if (pool->in_flight >= pool->offered && pool->worker_count == 1)
         return NULL;
     DL_FOREACH(pool->workers, w)
@@ -137,7 +137,7 @@ struct worker *workers_pick(const struct pool *pool, uint64_t avoid)
     return best ? best : avoided;
 }
 
-void workers_take(struct worker *w)
+void workers_take(struct broker_worker *w)
 {
     w->in_flight++;
     w->pool->in_flight++;
@@ -148,7 +148,7 @@ void workers_take(struct worker *w)
     }
 }
 
-void workers_give_back(struct worker *w)
+void workers_give_back(struct broker_worker *w)
 {
     w->in_flight--;
     w->pool->in_flight--;
@@ -156,7 +156,7 @@ void workers_give_back(struct worker *w)
 
 bool pool_is_unable(const struct pool *pool, const char **why_out)
 {
-    const struct worker *w;
+    const struct broker_worker *w;
     DL_FOREACH(pool->workers, w)
     if (w->offered || !span_starts(span_str(w->why), "no api key"))
         return false;

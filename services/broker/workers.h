@@ -7,13 +7,13 @@
 #include "services/broker/queue.h"
 
 struct bus_peer;
-struct call;
+struct broker_request;
 struct workers;
 
 enum { WORKERS_NAME = 64, WORKERS_MAX_POOLS = 1024 };
 
 /* How attempts ended; counted per provider. */
-enum outcome {
+enum attempt_outcome {
     OUTCOME_OK,
     OUTCOME_FAILED,
     OUTCOME_RETRIED,
@@ -21,34 +21,34 @@ enum outcome {
     OUTCOME_CANCELED,
     OUTCOME_COUNT
 };
-const char *outcome_name(enum outcome outcome);
+const char *outcome_name(enum attempt_outcome outcome);
 
 /* All workers of one provider, and the requests that wait for them. Lives until workers_destroy. */
 struct pool {
     char name[WORKERS_NAME];
-    struct worker *workers;
+    struct broker_worker *workers;
     uint32_t worker_count;
     uint32_t offered;        /* by all of them */
     uint32_t in_flight;      /* at all of them */
     uint64_t empty_since_us; /* while nobody offers a slot */
     struct queue queue;
-    uint64_t outcomes[OUTCOME_COUNT]; /* since the start */
-    uint64_t reported[OUTCOME_COUNT]; /* … of them, to metrics */
+    uint64_t outcomes[OUTCOME_COUNT];      /* since the start */
+    uint64_t last_reported[OUTCOME_COUNT]; /* … of them, to metrics */
     struct pool *next;
 };
 
-struct worker {
+struct broker_worker {
     struct pool *pool;
     struct bus_peer *peer;
     uint64_t serial; /* of this greeting; never reused */
     char name[WORKERS_NAME];
     uint32_t offered;
     uint32_t in_flight;
-    bool stuck;              /* the bus could not take a message for it */
-    char why[WORKERS_NAME];  /* it offers none because … */
-    char told[WORKERS_NAME]; /* … as metrics know it */
-    struct call *calls;      /* running there; the list is the calls' own */
-    struct worker *prev, *next;
+    bool stuck;                      /* the bus could not take a message for it */
+    char why[WORKERS_NAME];          /* it offers none because … */
+    char reported[WORKERS_NAME];     /* … as metrics know it */
+    struct broker_request *requests; /* running there; the list is the requests' own */
+    struct broker_worker *prev, *next;
 };
 
 enum err workers_create(struct workers **out) NODISCARD;
@@ -59,18 +59,18 @@ struct pool *workers_pool(struct workers *ws, struct span provider, uint64_t now
 struct pool *workers_first_pool(const struct workers *ws);
 
 /* A worker has been greeted; it offers nothing yet. NULL without memory. */
-struct worker *workers_add(struct workers *ws, struct bus_peer *peer, struct span provider,
-                           struct span name, uint64_t now_us);
-/* It is gone; its calls must have been taken away before. Takes NULL, nulls. */
-void workers_remove(struct worker **worker, uint64_t now_us);
+struct broker_worker *workers_add(struct workers *ws, struct bus_peer *peer, struct span provider,
+                                  struct span name, uint64_t now_us);
+/* It is gone; its requests must have been taken away before. Takes NULL, nulls. */
+void workers_remove(struct broker_worker **worker, uint64_t now_us);
 /* SLOTS: absolute; `why` when 0. */
-void workers_offer(struct worker *w, uint32_t slots, struct span why, uint64_t now_us);
+void workers_offer(struct broker_worker *w, uint32_t slots, struct span why, uint64_t now_us);
 
 /* The worker with the least in flight per slot offered that has one free; `avoid` (a serial) only
  * when there is no other. NULL when all are full. */
-struct worker *workers_pick(const struct pool *pool, uint64_t avoid);
-void workers_take(struct worker *w);
-void workers_give_back(struct worker *w);
+struct broker_worker *workers_pick(const struct pool *pool, uint64_t avoid);
+void workers_take(struct broker_worker *w);
+void workers_give_back(struct broker_worker *w);
 
 /* Every worker here says that it can't serve at all (no key), and there is one. *why_out names the
  * reason. */

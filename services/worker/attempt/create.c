@@ -96,7 +96,7 @@ static bool names_endpoint(struct span list, unsigned index)
  * remembers, else this worker. */
 static struct endpoint *choose_endpoint(struct setup *s, const struct dispatch *d, uint64_t now_ms)
 {
-    unsigned index = d->place ? d->place - 1 : UINT32_MAX;
+    unsigned index = d->stored_endpoint ? d->stored_endpoint - 1 : UINT32_MAX;
     if (index == UINT32_MAX &&
         affinity_find(&s->affinity, d->response_id, d->key_id, &index) == AFFINITY_OWN &&
         names_endpoint(d->avoid, index))

@@ -72,7 +72,7 @@ static void a_thousand_of_one_key_do_not_hold_up_another(void **state)
     assert_int_equal(q.count, 0);
 }
 
-static void a_retry_goes_first_in_its_own_lane(void **state)
+static void a_retry_goes_first_in_its_own_line(void **state)
 {
     (void)state;
     struct queue q = {0};
@@ -111,7 +111,7 @@ int main(void)
         cmocka_unit_test(keys_take_turns),
         cmocka_unit_test(a_new_key_waits_one_round_and_no_longer),
         cmocka_unit_test(a_thousand_of_one_key_do_not_hold_up_another),
-        cmocka_unit_test(a_retry_goes_first_in_its_own_lane),
+        cmocka_unit_test(a_retry_goes_first_in_its_own_line),
         cmocka_unit_test(removing_leaves_the_others_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

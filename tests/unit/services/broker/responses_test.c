@@ -16,8 +16,8 @@ static const char yaml[] =
     "broker: { worker_grace: 2s }\n";
 
 static struct world world;
-static struct edge *edge;
-static struct worker *openai, *other;
+static struct broker_edge *edge;
+static struct broker_worker *openai, *other;
 
 static int set_up(void **state)
 {
@@ -30,7 +30,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    calls_edge_down(world.calls, &edge, world_now(&world));
+    requests_edge_down(world.requests, &edge, world_now(&world));
     world_close(*state);
     return 0;
 }
@@ -40,7 +40,7 @@ static void make_one(struct world *w, unsigned type)
 {
     world_ask_response(w, edge, 1, "ann", "gpt", "");
     const struct sent *d = world_expect(w, MESSAGE_DISPATCH, W1, 1);
-    assert_int_equal(d->place, 0);
+    assert_int_equal(d->stored_endpoint, 0);
     world_made_response(w, openai, 1, type, "resp_1", 1);
     world_expect(w, type, EDGE, 1);
 }
@@ -51,7 +51,7 @@ static const struct sent *next_attempt(struct world *w, unsigned peer, unsigned 
     return world_expect(w, MESSAGE_DISPATCH, peer, id);
 }
 
-static void miss(struct world *w, struct worker *from, unsigned id, unsigned attempt,
+static void miss(struct world *w, struct broker_worker *from, unsigned id, unsigned attempt,
                  uint32_t endpoint)
 {
     struct fail f = {.error_class = ERROR_UPSTREAM_NOT_FOUND, .sent = true, .endpoint = endpoint};
@@ -69,7 +69,7 @@ static void it_is_asked_for_where_it_was_made(void **state)
         other = world_worker(w, "other", W2, 4);
         world_ask_response(w, edge, 2, "ann", "", "resp_1");
         const struct sent *d = world_expect(w, MESSAGE_DISPATCH, W1, 2);
-        assert_int_equal(d->place, 2);
+        assert_int_equal(d->stored_endpoint, 2);
         assert_string_equal(d->response_id, "resp_1");
         world_from_worker(w, openai, 2, 1, MESSAGE_REPLY, 0);
         world_expect(w, MESSAGE_REPLY, EDGE, 2);
@@ -88,7 +88,7 @@ static void one_that_is_gone_is_looked_for_nowhere_else(void **state)
     assert_int_equal(f->error_class, ERROR_NOT_FOUND);
     assert_string_equal(f->message, "Response with id 'resp_1' not found.");
     assert_true(f->h.flags & HEADER_LAST);
-    assert_int_equal(calls_stats(w->calls).calls, 0);
+    assert_int_equal(requests_stats(w->requests).requests, 0);
 }
 
 static void another_key_gets_404_in_the_same_words(void **state)
@@ -119,7 +119,7 @@ static void it_is_continued_where_it_was_made(void **state)
     for (unsigned id = 2; id < 5; id++) {
         w->chance = UINT32_MAX / 4 * (id - 1); /* whatever the weights say */
         world_ask_response(w, edge, id, "ann", "gpt", "resp_1");
-        assert_int_equal(world_expect(w, MESSAGE_DISPATCH, W1, id)->place, 2);
+        assert_int_equal(world_expect(w, MESSAGE_DISPATCH, W1, id)->stored_endpoint, 2);
     }
 }
 
@@ -138,7 +138,7 @@ static void an_unknown_one_is_looked_for_behind_every_key_of_every_provider(void
     const struct sent *f = world_expect(w, MESSAGE_FAIL, EDGE, 1);
     assert_int_equal(f->error_class, ERROR_NOT_FOUND);
     assert_int_equal(w->retried, 0);
-    assert_int_equal(calls_stats(w->calls).calls, 0);
+    assert_int_equal(requests_stats(w->requests).requests, 0);
 }
 
 static void the_search_ends_where_it_is_found(void **state)
@@ -168,12 +168,12 @@ static void a_worker_that_knows_another_owner_ends_the_search(void **state)
 static void after_a_reload_only_the_provider_is_known(void **state)
 {
     struct world *w = *state;
-    struct calls_rules rules = {.body_memory_max = 1 << 20, .queue_max = 4};
+    struct requests_rules rules = {.body_memory_max = 1 << 20, .queue_max = 4};
     make_one(w, MESSAGE_REPLY);
     other = world_worker(w, "other", W2, 4);
-    calls_reconfigure(w->calls, &rules, w->router);
+    requests_reconfigure(w->requests, &rules, w->router);
     world_ask_response(w, edge, 2, "ann", "", "resp_1");
-    assert_int_equal(world_expect(w, MESSAGE_DISPATCH, W1, 2)->place, 0);
+    assert_int_equal(world_expect(w, MESSAGE_DISPATCH, W1, 2)->stored_endpoint, 0);
     miss(w, openai, 2, 1, 0);
     assert_string_equal(next_attempt(w, W1, 2)->avoid, "0");
     miss(w, openai, 2, 2, 1);

@@ -55,7 +55,7 @@ static void every_class_can_be_decided(void **state)
         struct retry_failure f = {.error_class = c, .sent = true, .attempts = 1};
         bool may = error_info(c)->retry == RETRY_SAFE || error_info(c)->retry == RETRY_AMBIGUOUS;
         assert_int_equal(retry_decide(&rules, &f).retry, may);
-        assert_false(retry_blames_target(c) && retry_tells_nothing(c));
+        assert_false(retry_blames_target(c) && retry_is_neutral(c));
     }
 }
 

@@ -40,9 +40,10 @@ static int tear_down(void **state)
     return 0;
 }
 
-static struct worker *offer(struct fixture *f, const char *provider, uint32_t slots)
+static struct broker_worker *offer(struct fixture *f, const char *provider, uint32_t slots)
 {
-    struct worker *w = workers_add(f->workers, world_peer(1), span_str(provider), SPAN("w"), 0);
+    struct broker_worker *w =
+        workers_add(f->workers, world_peer(1), span_str(provider), SPAN("w"), 0);
     workers_offer(w, slots, SPAN_NONE, 0);
     return w;
 }
@@ -57,7 +58,7 @@ static void exact_names_win_over_wildcards_and_long_ones_over_short(void **state
     } cases[] = {{"gpt-4", "gpt-4"}, {"gpt-4-turbo", "gpt-*"}, {"gpt-4o-mini", "gpt-4o*"},
                  {"llama", "llama"}, {"claude", NULL},         {"", NULL}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const struct route *r = router_find(f->router, span_str(cases[i].ask));
+        const struct model_route *r = router_find(f->router, span_str(cases[i].ask));
         if (!cases[i].found)
             assert_null(r);
         else
@@ -68,30 +69,30 @@ static void exact_names_win_over_wildcards_and_long_ones_over_short(void **state
 static void choices_are_own_targets_then_those_of_fallbacks(void **state)
 {
     struct fixture *f = *state;
-    const struct route *r = router_find(f->router, SPAN("gpt-4"));
-    assert_int_equal(r->choice_count, 3);
+    const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
+    assert_int_equal(r->candidate_count, 3);
     assert_int_equal(r->deadline_ms, 90000);
-    assert_string_equal(r->choices[0].target->pool->name, "openai");
-    assert_int_equal(r->choices[0].target->endpoints, 2);
-    assert_false(r->choices[0].target->paid);
-    assert_string_equal(r->choices[1].target->model, "claude");
-    assert_int_equal(r->choices[1].tier, 0);
-    assert_int_equal(r->choices[2].tier, 1);
-    assert_string_equal(r->choices[2].name, "llama");
-    assert_int_equal(r->choices[2].timeout_ms, 120000);
-    assert_true(r->choices[2].target->paid);
+    assert_string_equal(r->candidates[0].target->pool->name, "openai");
+    assert_int_equal(r->candidates[0].target->endpoints, 2);
+    assert_false(r->candidates[0].target->paid);
+    assert_string_equal(r->candidates[1].target->model, "claude");
+    assert_int_equal(r->candidates[1].tier, 0);
+    assert_int_equal(r->candidates[2].tier, 1);
+    assert_string_equal(r->candidates[2].name, "llama");
+    assert_int_equal(r->candidates[2].timeout_ms, 120000);
+    assert_true(r->candidates[2].target->paid);
     /* A fallback shares its own route's target, and with it the breaker; by wildcard, it is asked
      * for by its name. */
-    assert_ptr_equal(r->choices[2].target, router_find(f->router, SPAN("llama"))->targets);
+    assert_ptr_equal(r->candidates[2].target, router_find(f->router, SPAN("llama"))->targets);
     r = router_find(f->router, SPAN("gpt-4o"));
-    assert_string_equal(r->choices[1].name, "gpt-4-mini");
-    assert_string_equal(r->choices[1].route, "gpt-*");
+    assert_string_equal(r->candidates[1].name, "gpt-4-mini");
+    assert_string_equal(r->candidates[1].route, "gpt-*");
 }
 
 static void weights_share_the_load(void **state)
 {
     struct fixture *f = *state;
-    const struct route *r = router_find(f->router, SPAN("gpt-4"));
+    const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
     offer(f, "openai", 1);
     offer(f, "anthropic", 1);
     unsigned counts[3] = {0};
@@ -107,8 +108,8 @@ static void weights_share_the_load(void **state)
 static void a_target_without_a_free_slot_is_passed_over(void **state)
 {
     struct fixture *f = *state;
-    const struct route *r = router_find(f->router, SPAN("gpt-4"));
-    struct worker *w = offer(f, "openai", 1);
+    const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
+    struct broker_worker *w = offer(f, "openai", 1);
     offer(f, "anthropic", 1);
     workers_take(w);
     for (uint32_t i = 0; i < 10; i++)
@@ -118,60 +119,60 @@ static void a_target_without_a_free_slot_is_passed_over(void **state)
 static void fallbacks_come_when_nothing_else_is_left(void **state)
 {
     struct fixture *f = *state;
-    const struct route *r = router_find(f->router, SPAN("gpt-4"));
+    const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
     struct route_state s = at_start;
     offer(f, "openai", 1);
     offer(f, "replicate", 1);
     /* No worker of anthropic yet, but it may come. */
-    assert_int_equal(route_candidates(r, &s), 3);
+    assert_int_equal(route_eligible(r, &s), 3);
     s.now_us = s.since_us + s.grace_us;
-    assert_int_equal(route_candidates(r, &s), 1);
+    assert_int_equal(route_eligible(r, &s), 1);
     s.tried = 1;
-    assert_int_equal(route_candidates(r, &s), 4);
+    assert_int_equal(route_eligible(r, &s), 4);
     s.tried = 7;
-    assert_int_equal(route_candidates(r, &s), 1);
+    assert_int_equal(route_eligible(r, &s), 1);
     s.barred = 1;
-    assert_int_equal(route_candidates(r, &s), 4);
+    assert_int_equal(route_eligible(r, &s), 4);
     s.barred = 5;
-    assert_int_equal(route_candidates(r, &s), 0);
+    assert_int_equal(route_eligible(r, &s), 0);
 }
 
 static void nobody_waits_for_a_worker_that_has_been_away_long(void **state)
 {
     struct fixture *f = *state;
-    const struct route *r = router_find(f->router, SPAN("llama"));
+    const struct model_route *r = router_find(f->router, SPAN("llama"));
     struct route_state s = at_start;
-    assert_int_equal(route_candidates(r, &s), 1);
+    assert_int_equal(route_eligible(r, &s), 1);
     s.now_us = s.since_us = 60000000;
-    assert_int_equal(route_candidates(r, &s), 0);
-    struct worker *w = offer(f, "replicate", 0);
+    assert_int_equal(route_eligible(r, &s), 0);
+    struct broker_worker *w = offer(f, "replicate", 0);
     workers_offer(w, 0, SPAN("no api key for replicate"), 60000000);
     s.now_us = s.since_us = 1000;
-    assert_int_equal(route_candidates(r, &s), 0);
+    assert_int_equal(route_eligible(r, &s), 0);
 }
 
 static void open_breakers_are_avoided_but_the_last_target_is_never_ejected(void **state)
 {
     struct fixture *f = *state;
-    const struct route *r = router_find(f->router, SPAN("gpt-4"));
+    const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
     const struct breaker_rules rules = {1, 10000000, 20000000};
     struct route_state s = at_start;
     offer(f, "openai", 1);
     offer(f, "anthropic", 1);
-    breaker_failure(&r->choices[0].target->breaker, &rules, false, s.now_us);
-    assert_int_equal(route_candidates(r, &s), 2);
-    breaker_failure(&r->choices[1].target->breaker, &rules, false, s.now_us);
-    assert_int_equal(route_candidates(r, &s), 4);
-    breaker_failure(&r->choices[2].target->breaker, &rules, false, s.now_us);
-    assert_int_equal(route_candidates(r, &s), 3);
+    breaker_failure(&r->candidates[0].target->breaker, &rules, false, s.now_us);
+    assert_int_equal(route_eligible(r, &s), 2);
+    breaker_failure(&r->candidates[1].target->breaker, &rules, false, s.now_us);
+    assert_int_equal(route_eligible(r, &s), 4);
+    breaker_failure(&r->candidates[2].target->breaker, &rules, false, s.now_us);
+    assert_int_equal(route_eligible(r, &s), 3);
 }
 
 static void breakers_survive_a_reload_and_old_routes_do_too(void **state)
 {
     struct fixture *f = *state;
-    const struct route *old = router_find(f->router, SPAN("gpt-4"));
+    const struct model_route *old = router_find(f->router, SPAN("gpt-4"));
     const struct breaker_rules rules = {1, 10000000, 20000000};
-    breaker_failure(&old->choices[0].target->breaker, &rules, false, 1000);
+    breaker_failure(&old->candidates[0].target->breaker, &rules, false, 1000);
     struct router *fresh;
     struct config *config = test_config(yaml);
     assert_int_equal(router_create(&fresh, config, f->workers, f->router, 2000), OK);
@@ -181,9 +182,9 @@ static void breakers_survive_a_reload_and_old_routes_do_too(void **state)
     f->router = fresh;
     config_destroy(&f->config);
     f->config = config;
-    const struct route *r = router_find(fresh, SPAN("gpt-4"));
-    assert_false(breaker_allows(&r->choices[0].target->breaker, 3000));
-    assert_true(breaker_allows(&r->choices[1].target->breaker, 3000));
+    const struct model_route *r = router_find(fresh, SPAN("gpt-4"));
+    assert_false(breaker_allows(&r->candidates[0].target->breaker, 3000));
+    assert_true(breaker_allows(&r->candidates[1].target->breaker, 3000));
     assert_string_equal(old->name, "gpt-4");
     router_unref(&held);
 }

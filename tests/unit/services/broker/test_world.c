@@ -55,7 +55,7 @@ static enum err on_send(void *ctx, struct bus_peer *to, struct header h, enum me
         keep(s->avoid, sizeof s->avoid, d->avoid);
         keep(s->route, sizeof s->route, d->route);
         keep(s->response_id, sizeof s->response_id, d->response_id);
-        s->place = d->place;
+        s->stored_endpoint = d->stored_endpoint;
         keep(s->body, sizeof s->body, d->body);
     } else if (type == MESSAGE_FAIL) {
         const struct fail *f = message;
@@ -98,7 +98,7 @@ static void on_retried(void *ctx, const char *provider, unsigned error_class)
     ((struct world *)ctx)->retried++;
 }
 
-static const struct calls_ops ops = {on_send, on_forward, on_chance, on_waited, on_retried};
+static const struct requests_ops ops = {on_send, on_forward, on_chance, on_waited, on_retried};
 
 const struct sent *world_next(struct world *w)
 {
@@ -130,15 +130,15 @@ void world_open(struct world *w, const char *yaml)
     *w = (struct world){.chance = UINT32_MAX / 2, .unreachable_with = ERR_AGAIN};
     clock_fake_init(&w->clock, 1000000000, 0);
     w->config = test_config(yaml);
-    struct calls_rules rules = rules_from(&w->config->options);
+    struct requests_rules rules = rules_from(&w->config->options);
     assert_int_equal(workers_create(&w->workers), OK);
     assert_int_equal(router_create(&w->router, w->config, w->workers, NULL, world_now(w)), OK);
-    assert_int_equal(calls_create(&w->calls, &ops, w, &rules, w->workers, w->router), OK);
+    assert_int_equal(requests_create(&w->requests, &ops, w, &rules, w->workers, w->router), OK);
 }
 
 void world_close(struct world *w)
 {
-    calls_destroy(&w->calls);
+    requests_destroy(&w->requests);
     router_unref(&w->router);
     workers_destroy(&w->workers);
     config_destroy(&w->config);
@@ -151,10 +151,10 @@ uint64_t world_now(const struct world *w)
 
 void world_advance(struct world *w, uint64_t ms)
 {
-    calls_tick(w->calls, world_now(w));
+    requests_tick(w->requests, world_now(w));
     for (uint64_t i = 0; i < ms; i++) {
         clock_fake_advance_ms(&w->clock, 1);
-        calls_tick(w->calls, world_now(w));
+        requests_tick(w->requests, world_now(w));
     }
 }
 
@@ -165,20 +165,21 @@ struct bus_peer *world_peer(unsigned n)
     return (struct bus_peer *)(void *)&peers[n];
 }
 
-struct worker *world_worker(struct world *w, const char *provider, unsigned n, uint32_t slots)
+struct broker_worker *world_worker(struct world *w, const char *provider, unsigned n,
+                                   uint32_t slots)
 {
     char name[32];
     (void)snprintf(name, sizeof name, "worker-%u", n);
-    struct worker *worker =
+    struct broker_worker *worker =
         workers_add(w->workers, world_peer(n), span_str(provider), span_str(name), world_now(w));
     assert_non_null(worker);
-    calls_on_slots(w->calls, worker, slots, SPAN_NONE, world_now(w));
+    requests_on_slots(w->requests, worker, slots, SPAN_NONE, world_now(w));
     return worker;
 }
 
-struct edge *world_edge(struct world *w, unsigned n)
+struct broker_edge *world_edge(struct world *w, unsigned n)
 {
-    struct edge *e = calls_edge_up(w->calls, world_peer(n));
+    struct broker_edge *e = requests_edge_up(w->requests, world_peer(n));
     assert_non_null(e);
     return e;
 }
@@ -201,8 +202,8 @@ static void make_frame(struct frame *f, struct header h, const void *message)
     assert_int_equal(codec_decode(h.type, span_skip(f->m.frame, HEADER_BYTES), &f->body), OK);
 }
 
-void world_request(struct world *w, struct edge *e, unsigned id, const char *key, const char *model,
-                   uint32_t deadline_ms)
+void world_request(struct world *w, struct broker_edge *e, unsigned id, const char *key,
+                   const char *model, uint32_t deadline_ms)
 {
     char body[64];
     struct frame f;
@@ -215,12 +216,12 @@ void world_request(struct world *w, struct edge *e, unsigned id, const char *key
                         .body = span_str(body)};
     struct header h = {.type = MESSAGE_REQUEST, .id = make_id(id), .deadline_ms = deadline_ms};
     make_frame(&f, h, &r);
-    calls_on_request(w->calls, e, &f.m, world_now(w));
+    requests_on_request(w->requests, e, &f.m, world_now(w));
     /* The frame ends here: whoever still looks at it is found out by the sanitizer. */
     free(f.bytes);
 }
 
-void world_from_edge(struct world *w, struct edge *e, unsigned id, unsigned type,
+void world_from_edge(struct world *w, struct broker_edge *e, unsigned id, unsigned type,
                      uint32_t deadline_ms)
 {
     union message_body nothing = {0};
@@ -229,31 +230,31 @@ void world_from_edge(struct world *w, struct edge *e, unsigned id, unsigned type
         &f, (struct header){.type = (uint8_t)type, .id = make_id(id), .deadline_ms = deadline_ms},
         &nothing);
     if (type == MESSAGE_CANCEL)
-        calls_on_cancel(w->calls, e, &f.m, world_now(w));
+        requests_on_cancel(w->requests, e, &f.m, world_now(w));
     else
-        calls_on_credit(w->calls, e, &f.m);
+        requests_on_credit(w->requests, e, &f.m);
     free(f.bytes);
 }
 
-static void from_worker(struct world *w, struct worker *from, struct frame *f)
+static void from_worker(struct world *w, struct broker_worker *from, struct frame *f)
 {
     switch (f->m.header.type) {
     case MESSAGE_HEAD:
-        calls_on_head(w->calls, from, &f->m, world_now(w));
+        requests_on_head(w->requests, from, &f->m, world_now(w));
         break;
     case MESSAGE_DATA:
-        calls_on_data(w->calls, from, &f->m, world_now(w));
+        requests_on_data(w->requests, from, &f->m, world_now(w));
         break;
     case MESSAGE_FAIL:
-        calls_on_fail(w->calls, from, &f->m, world_now(w));
+        requests_on_fail(w->requests, from, &f->m, world_now(w));
         break;
     default:
-        calls_on_end(w->calls, from, &f->m, world_now(w));
+        requests_on_end(w->requests, from, &f->m, world_now(w));
     }
     free(f->bytes);
 }
 
-void world_from_worker(struct world *w, struct worker *from, unsigned id, unsigned attempt,
+void world_from_worker(struct world *w, struct broker_worker *from, unsigned id, unsigned attempt,
                        unsigned type, uint32_t seq)
 {
     union message_body nothing = {0};
@@ -264,7 +265,7 @@ void world_from_worker(struct world *w, struct worker *from, unsigned id, unsign
     from_worker(w, from, &f);
 }
 
-void world_fail(struct world *w, struct worker *from, unsigned id, unsigned attempt,
+void world_fail(struct world *w, struct broker_worker *from, unsigned id, unsigned attempt,
                 struct fail fail)
 {
     struct frame f;
@@ -274,7 +275,7 @@ void world_fail(struct world *w, struct worker *from, unsigned id, unsigned atte
     from_worker(w, from, &f);
 }
 
-void world_ask_response(struct world *w, struct edge *e, unsigned id, const char *key,
+void world_ask_response(struct world *w, struct broker_edge *e, unsigned id, const char *key,
                         const char *model, const char *response_id)
 {
     struct frame f;
@@ -285,11 +286,11 @@ void world_ask_response(struct world *w, struct edge *e, unsigned id, const char
                         .path = SPAN("/responses/x"),
                         .response_id = span_str(response_id)};
     make_frame(&f, (struct header){.type = MESSAGE_REQUEST, .id = make_id(id)}, &r);
-    calls_on_request(w->calls, e, &f.m, world_now(w));
+    requests_on_request(w->requests, e, &f.m, world_now(w));
     free(f.bytes);
 }
 
-void world_made_response(struct world *w, struct worker *from, unsigned id, unsigned type,
+void world_made_response(struct world *w, struct broker_worker *from, unsigned id, unsigned type,
                          const char *response_id, uint32_t endpoint)
 {
     struct frame f;

@@ -1,4 +1,4 @@
-/* Shared by the broker's tests: a configuration from text, and a world around calls.c without
+/* Shared by the broker's tests: a configuration from text, and a world around requests.c without
  * sockets. */
 #ifndef TESTS_BROKER_WORLD_H
 #define TESTS_BROKER_WORLD_H
@@ -25,7 +25,7 @@ struct sent {
     bool forwarded;
     unsigned error_class;
     uint64_t retry_after_ms;
-    uint32_t place;
+    uint32_t stored_endpoint;
     char response_id[64], code[64];
     char target_model[64], avoid[64], route[64], body[64], message[256];
 };
@@ -35,7 +35,7 @@ struct world {
     struct config *config;
     struct workers *workers;
     struct router *router;
-    struct calls *calls;
+    struct requests *requests;
     struct sent sent[WORLD_MAX_FRAMES];
     unsigned sent_count;
     unsigned read;                /* by world_next */
@@ -51,24 +51,26 @@ uint64_t world_now(const struct world *w);
 /* Moves the clock and lets everything due happen, in steps of a millisecond at most. */
 void world_advance(struct world *w, uint64_t ms);
 /* A worker with so many slots. `n` makes its peer. */
-struct worker *world_worker(struct world *w, const char *provider, unsigned n, uint32_t slots);
-struct edge *world_edge(struct world *w, unsigned n);
+struct broker_worker *world_worker(struct world *w, const char *provider, unsigned n,
+                                   uint32_t slots);
+struct broker_edge *world_edge(struct world *w, unsigned n);
 struct bus_peer *world_peer(unsigned n);
 
 /* What comes in. id makes the request id. */
-void world_request(struct world *w, struct edge *e, unsigned id, const char *key, const char *model,
-                   uint32_t deadline_ms);
+void world_request(struct world *w, struct broker_edge *e, unsigned id, const char *key,
+                   const char *model, uint32_t deadline_ms);
 /* About a stored response; by its id alone when model is "". */
-void world_ask_response(struct world *w, struct edge *e, unsigned id, const char *key,
+void world_ask_response(struct world *w, struct broker_edge *e, unsigned id, const char *key,
                         const char *model, const char *response_id);
 /* A REPLY or HEAD that tells of a new one. */
-void world_made_response(struct world *w, struct worker *from, unsigned id, unsigned type,
+void world_made_response(struct world *w, struct broker_worker *from, unsigned id, unsigned type,
                          const char *response_id, uint32_t endpoint);
-void world_from_edge(struct world *w, struct edge *e, unsigned id, unsigned type,
+void world_from_edge(struct world *w, struct broker_edge *e, unsigned id, unsigned type,
                      uint32_t deadline_ms);
-void world_from_worker(struct world *w, struct worker *from, unsigned id, unsigned attempt,
+void world_from_worker(struct world *w, struct broker_worker *from, unsigned id, unsigned attempt,
                        unsigned type, uint32_t seq);
-void world_fail(struct world *w, struct worker *from, unsigned id, unsigned attempt, struct fail f);
+void world_fail(struct world *w, struct broker_worker *from, unsigned id, unsigned attempt,
+                struct fail f);
 
 /* The next frame that went out and was not read yet; NULL when there is none. */
 const struct sent *world_next(struct world *w);

@@ -2,9 +2,10 @@
 
 #include "services/broker/workers.h"
 
-static struct worker *add(struct workers *ws, const char *provider, unsigned n, uint32_t slots)
+static struct broker_worker *add(struct workers *ws, const char *provider, unsigned n,
+                                 uint32_t slots)
 {
-    struct worker *w = workers_add(ws, world_peer(n), span_str(provider), SPAN("w"), 0);
+    struct broker_worker *w = workers_add(ws, world_peer(n), span_str(provider), SPAN("w"), 0);
     assert_non_null(w);
     workers_offer(w, slots, slots ? SPAN_NONE : SPAN("no api key"), 0);
     return w;
@@ -15,7 +16,7 @@ static void the_least_busy_for_its_size_is_picked(void **state)
     (void)state;
     struct workers *ws;
     assert_int_equal(workers_create(&ws), OK);
-    struct worker *big = add(ws, "openai", 1, 300), *small = add(ws, "openai", 2, 100);
+    struct broker_worker *big = add(ws, "openai", 1, 300), *small = add(ws, "openai", 2, 100);
     for (unsigned i = 0; i < 400; i++)
         workers_take(workers_pick(big->pool, 0));
     assert_int_equal(big->in_flight, 300);
@@ -34,13 +35,13 @@ static void equals_share_evenly(void **state)
     (void)state;
     struct workers *ws;
     assert_int_equal(workers_create(&ws), OK);
-    struct worker *w[4];
+    struct broker_worker *w[4];
     unsigned served[4] = {0};
     for (unsigned i = 0; i < 4; i++)
         w[i] = add(ws, "openai", i + 1, 10);
     /* One at a time: all are idle whenever one is picked. */
     for (unsigned n = 0; n < 400; n++) {
-        struct worker *picked = workers_pick(w[0]->pool, 0);
+        struct broker_worker *picked = workers_pick(w[0]->pool, 0);
         workers_take(picked);
         for (unsigned i = 0; i < 4; i++)
             served[i] += picked == w[i];
@@ -56,9 +57,9 @@ static void the_one_to_avoid_is_taken_only_when_alone(void **state)
     (void)state;
     struct workers *ws;
     assert_int_equal(workers_create(&ws), OK);
-    struct worker *a = add(ws, "openai", 1, 10);
+    struct broker_worker *a = add(ws, "openai", 1, 10);
     assert_ptr_equal(workers_pick(a->pool, a->serial), a);
-    struct worker *b = add(ws, "openai", 2, 1);
+    struct broker_worker *b = add(ws, "openai", 2, 1);
     assert_ptr_equal(workers_pick(a->pool, a->serial), b);
     workers_take(b);
     assert_ptr_equal(workers_pick(a->pool, a->serial), a);
@@ -73,7 +74,7 @@ static void slots_are_absolute_and_sums_follow(void **state)
     (void)state;
     struct workers *ws;
     assert_int_equal(workers_create(&ws), OK);
-    struct worker *a = add(ws, "openai", 1, 10), *b = add(ws, "openai", 2, 20);
+    struct broker_worker *a = add(ws, "openai", 1, 10), *b = add(ws, "openai", 2, 20);
     struct pool *pool = a->pool;
     assert_int_equal(pool->offered, 30);
     workers_offer(a, 4, SPAN_NONE, 50);
@@ -100,7 +101,7 @@ static void a_provider_is_unable_when_all_its_workers_lack_a_key(void **state)
     assert_int_equal(workers_create(&ws), OK);
     struct pool *pool = workers_pool(ws, SPAN("openai"), 0);
     assert_false(pool_is_unable(pool, &why));
-    struct worker *a = add(ws, "openai", 1, 0);
+    struct broker_worker *a = add(ws, "openai", 1, 0);
     assert_ptr_equal(a->pool, pool);
     assert_true(pool_is_unable(pool, &why));
     assert_string_equal(why, "no api key");

@@ -633,25 +633,25 @@ static void a_stored_response_of_another_key_is_not_found(void **state)
     assert_int_equal(attempts_running(w->attempts), 0);
 }
 
-static void the_broker_may_name_the_place(void **state)
+static void the_broker_may_name_the_endpoint(void **state)
 {
     struct world *w = *state;
     struct config_paths paths = {"/tmp", "/tmp"};
     setup_unref(&w->setup);
     assert_int_equal(setup_create(&w->setup, w->config_path, &paths, "twice"), OK);
-    for (uint32_t place = 1; place <= 3; place++) {
+    for (uint32_t at = 1; at <= 3; at++) {
         struct dispatch d = {.api = API_OPENAI_RESPONSES,
                              .key_id = SPAN("key_1"),
                              .timeout_ms = 1000,
                              .method = SPAN("GET"),
                              .path = SPAN("/responses/resp_9"),
                              .response_id = SPAN("resp_9"),
-                             .place = place};
-        dispatch(w, place, d);
-        /* one beyond the last is no place: the less busy one */
-        for (unsigned i = 0; i < 2 && place < 3; i++)
-            assert_int_equal(endpoints_at(w->setup->endpoints, i)->running, i == place - 1);
-        cancel(w, place);
+                             .stored_endpoint = at};
+        dispatch(w, at, d);
+        /* one beyond the last is no at: the less busy one */
+        for (unsigned i = 0; i < 2 && at < 3; i++)
+            assert_int_equal(endpoints_at(w->setup->endpoints, i)->running, i == at - 1);
+        cancel(w, at);
     }
 }
 
@@ -713,7 +713,7 @@ int main(void)
         CASE(attempts_keep_the_setup_they_began_with),
         CASE(what_is_asked_of_a_stored_response_goes_where_it_was_made),
         CASE(a_stored_response_of_another_key_is_not_found),
-        CASE(the_broker_may_name_the_place),
+        CASE(the_broker_may_name_the_endpoint),
         CASE(reading_a_stored_response_costs_nothing),
         CASE(an_unknown_provider_is_no_setup),
     };
