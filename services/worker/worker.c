@@ -2,6 +2,7 @@
 
 #include "common/base/log.h"
 #include "common/base/model_file.h"
+#include "services/worker/batch/batch.h"
 #include "services/worker/report.h"
 #include "services/worker/providers/replicate/schema_cache.h"
 
@@ -127,7 +128,8 @@ static enum err open_parts(struct worker *w)
                               .schemas = w->schemas,
                               .metrics = w->d->metrics,
                               .ctx = w,
-                              .send = send_to_broker};
+                              .send = send_to_broker,
+                              .batching = &embeddings_batching};
     return err == OK ? attempts_create(&w->attempts, &env) : err;
 }
 

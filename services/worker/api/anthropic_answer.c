@@ -1,7 +1,5 @@
 #include "services/worker/api/anthropic_answer.h"
 
-#include "services/worker/api/anthropic.h"
-
 bool anthropic_shows_thinking(const struct anthropic_writer *w)
 {
     enum thinking_mode mode = w->base.options.request->thinking;
@@ -74,44 +72,4 @@ void anthropic_write_usage(const struct anthropic_writer *w, struct json_writer 
         jw_object_end(jw);
     }
     jw_object_end(jw);
-}
-
-struct answer_writer *anthropic_messages_writer_create(const struct answer_options *options)
-{
-    struct anthropic_writer *w = ARENA_NEW(options->arena, struct anthropic_writer);
-    if (!w)
-        return NULL;
-    writer_init(&w->base, options);
-    return &w->base;
-}
-
-static void ensure_started(struct anthropic_writer *w)
-{
-    static const char *const prefixes[] = {"msg_", NULL};
-    if (w->base.started)
-        return;
-    writer_settle_id(&w->base, prefixes);
-    w->base.started = true;
-    if (w->base.stream)
-        anthropic_stream_start(w);
-}
-
-void anthropic_messages_write(struct answer_writer *base, const struct neutral_event *e)
-{
-    struct anthropic_writer *w = (struct anthropic_writer *)base;
-    if (base->done)
-        return;
-    writer_take(base, e);
-    if (e->kind == EVENT_ERROR) {
-        writer_error(base, &e->fault);
-        return;
-    }
-    if (e->kind != EVENT_PING && e->kind != EVENT_USAGE)
-        ensure_started(w);
-    if (e->kind == EVENT_REFUSAL)
-        w->refused = true;
-    if (base->stream)
-        anthropic_stream_event(w, e);
-    else
-        anthropic_unary_event(w, e);
 }

@@ -1,33 +1,10 @@
-#include "services/worker/batch/batch.h"
+#include "services/worker/attempt/attempt_internal.h"
+
+#include <stdlib.h>
 
 #include "common/base/log.h"
 
 /* ---- the end ---- */
-
-static void give_endpoint_back(struct attempt *attempt, enum endpoint_verdict verdict,
-                               uint64_t rest_ms)
-{
-    struct endpoint *endpoint = attempt->endpoint;
-    if (!endpoint)
-        return;
-    enum breaker_state before = endpoint->breaker.state;
-    endpoints_give_back(attempt->setup->endpoints, endpoint, verdict, rest_ms,
-                        loop_now_ms(attempt->env->loop));
-    attempt->endpoint = NULL;
-    if (endpoint->breaker.state == BREAKER_OPEN && before != BREAKER_OPEN &&
-        verdict == ENDPOINT_FAILED)
-        log_warn("breaker_open", LSTR("provider", attempt->setup->provider_config->name),
-                 LU64("endpoint", endpoint->endpoint), LU64("key", endpoint->key),
-                 LU64("for_ms", endpoint->breaker.open_ms));
-    else if (before != BREAKER_CLOSED && endpoint->breaker.state == BREAKER_CLOSED)
-        log_info("breaker_closed", LSTR("provider", attempt->setup->provider_config->name),
-                 LU64("endpoint", endpoint->endpoint), LU64("key", endpoint->key));
-}
-
-void attempt_lose_endpoint(struct attempt *attempt)
-{
-    give_endpoint_back(attempt, ENDPOINT_UNKNOWN, 0);
-}
 
 static void on_linger_end(void *ctx)
 {
@@ -47,7 +24,7 @@ void attempt_over(struct attempt *attempt, enum endpoint_verdict verdict, uint64
         metric_observe_us(env->metrics, METRIC_UPSTREAM_DURATION, labels,
                           loop_now_us(env->loop) - attempt->sent_us);
     }
-    give_endpoint_back(attempt, verdict, rest_ms);
+    attempt_give_endpoint_back(attempt, verdict, rest_ms);
     attempt->state = ATTEMPT_OVER;
     if (attempt->peer)
         env->on_over(env->ctx, attempt);
@@ -77,14 +54,14 @@ static void log_failure(const struct attempt *attempt, const struct fault *fault
               LHEX("request", attempt->head.id.bytes, sizeof attempt->head.id.bytes),
               LU64("attempt", attempt->head.attempt),
               LSTR("class", error_info(fault->error_class)->name),
-              LU64("status", fault->upstream_status), LU64("lane", attempt->endpoint->index),
+              LU64("status", fault->upstream_status), LU64("endpoint", attempt->endpoint->index),
               LU64("sent", attempt->sent), LOG_END_);
 }
 
 static void end_failed(struct attempt *attempt, const struct fault *fault)
 {
     if (attempt->carries)
-        batch_failed(attempt, fault);
+        attempt->env->batching->failed(attempt, fault);
     log_failure(attempt, fault);
     attempt_send_fail(attempt, fault, pipeline_result(attempt->pipeline));
     attempt_cancel_transfers(attempt, false);
@@ -92,7 +69,7 @@ static void end_failed(struct attempt *attempt, const struct fault *fault)
                  DETACHED_MS);
 }
 
-/* ---- call → network ---- */
+/* ---- pipeline → network ---- */
 
 static void on_poll(void *ctx)
 {
@@ -101,18 +78,18 @@ static void on_poll(void *ctx)
     attempt_pump(attempt);
 }
 
-static void obey_call(struct attempt *attempt)
+static void obey_pipeline(struct attempt *attempt)
 {
     if (!attempt->pipeline)
         return;
     for (const struct transfer *x; (x = pipeline_next(attempt->pipeline));)
-        attempt_launch(attempt, x);
+        attempt_launch(attempt, x, attempt_pump);
     uint64_t wait = pipeline_wait_ms(attempt->pipeline);
     if (wait)
         loop_timer_start(attempt->env->loop, &attempt->poll, wait, on_poll, attempt);
 }
 
-/* ---- call → bus ---- */
+/* ---- pipeline → bus ---- */
 
 /* Sends what a stream has, as far as the credit goes. false: not all of it is out (yet). */
 static bool emit_stream(struct attempt *attempt)
@@ -147,7 +124,7 @@ static void emit(struct attempt *attempt)
     case PIPELINE_DONE: {
         const struct pipeline_result *r = pipeline_result(attempt->pipeline);
         if (attempt->carries)
-            batch_answered(attempt);
+            attempt->env->batching->answered(attempt);
         if (stream)
             attempt_send_end(attempt, r);
         else
@@ -174,7 +151,7 @@ void attempt_pump(struct attempt *attempt)
     attempt->pumping = true;
     do {
         attempt->pump_again = false;
-        obey_call(attempt);
+        obey_pipeline(attempt);
         emit(attempt);
     } while (attempt->pump_again && attempt->state == ATTEMPT_RUNNING);
     attempt->pumping = false;
@@ -185,9 +162,10 @@ void attempt_pump(struct attempt *attempt)
 /* ---- life ---- */
 
 /* A member of a batch leaves the others to it. */
-static void stop_call(struct attempt *attempt)
+static void stop_pipeline(struct attempt *attempt)
 {
-    batch_leave(attempt);
+    if (attempt->batch)
+        attempt->env->batching->leave(attempt);
     if (!attempt->pipeline)
         return;
     pipeline_cancel(attempt->pipeline);
@@ -199,15 +177,15 @@ static void on_deadline(void *ctx)
     struct attempt *attempt = ctx;
     struct fault fault = {.error_class = ERROR_DEADLINE,
                           .message = SPAN("The request's deadline has passed.")};
-    stop_call(attempt);
+    stop_pipeline(attempt);
     attempt_send_fail(attempt, &fault,
                       attempt->pipeline ? pipeline_result(attempt->pipeline) : NULL);
     attempt_cancel_transfers(attempt, false);
-    obey_call(attempt); /* a detached cancel, if the upstream needs one */
+    obey_pipeline(attempt); /* a detached cancel, if the upstream needs one */
     attempt_over(attempt, ENDPOINT_UNKNOWN, 0, DETACHED_MS);
 }
 
-static enum err make_call(struct attempt *attempt, struct fault *fault_out)
+static enum err make_pipeline(struct attempt *attempt, struct fault *fault_out)
 {
     struct setup *s = attempt->setup;
     request_id_text(&attempt->head.id, attempt->id_text);
@@ -246,13 +224,13 @@ static bool has_endpoint(struct attempt *attempt)
 void attempt_go(struct attempt *attempt)
 {
     struct fault fault = {0};
-    enum err err = has_endpoint(attempt) ? make_call(attempt, &fault) : ERR_NOMEM;
+    enum err err = has_endpoint(attempt) ? make_pipeline(attempt, &fault) : ERR_NOMEM;
     if (err != OK) {
         if (fault.error_class == ERROR_NONE)
             fault =
                 (struct fault){.error_class = ERROR_INTERNAL, .message = SPAN("Out of memory.")};
         if (attempt->carries)
-            batch_failed(attempt, &fault);
+            attempt->env->batching->failed(attempt, &fault);
         attempt_send_fail(attempt, &fault, NULL);
         attempt_over(attempt, ENDPOINT_UNKNOWN, 0, 0);
         return;
@@ -267,7 +245,8 @@ void attempt_begin(struct attempt *attempt)
         loop_timer_start(attempt->env->loop, &attempt->deadline, attempt->head.deadline_ms,
                          on_deadline, attempt);
     }
-    if (!batch_join(attempt))
+    const struct attempt_batching *batching = attempt->env->batching;
+    if (!batching || !batching->join(attempt))
         attempt_go(attempt);
 }
 
@@ -276,11 +255,11 @@ void attempt_cancel(struct attempt *attempt)
     static const struct pipeline_result nothing = {0};
     if (attempt->state == ATTEMPT_OVER)
         return;
-    stop_call(attempt);
+    stop_pipeline(attempt);
     attempt_settle(attempt, attempt->pipeline ? pipeline_result(attempt->pipeline) : &nothing,
                    error_info(ERROR_CLIENT_GONE)->openai_status, false);
     attempt_cancel_transfers(attempt, false);
-    obey_call(attempt);
+    obey_pipeline(attempt);
     attempt_over(attempt, ENDPOINT_UNKNOWN, 0, DETACHED_MS);
 }
 
@@ -310,4 +289,25 @@ struct bus_peer *attempt_peer(const struct attempt *attempt)
 struct attempt_links *attempt_links(struct attempt *attempt)
 {
     return &attempt->links;
+}
+
+void attempt_env_free(struct attempt_env *env)
+{
+    if (env->batching)
+        env->batching->free(env);
+    while (env->all) {
+        struct attempt *attempt = env->all;
+        attempt_cancel_transfers(attempt, true);
+        if (attempt->state == ATTEMPT_RUNNING && attempt->endpoint)
+            attempt_lose_endpoint(attempt);
+        attempt->state = ATTEMPT_OVER;
+        attempt_release(attempt);
+    }
+    while (env->idle) {
+        struct attempt *attempt = env->idle;
+        env->idle = attempt->next_all;
+        arena_free(&attempt->arena);
+        free(attempt);
+    }
+    env->idle_count = 0;
 }

@@ -1,11 +1,16 @@
-/* One DISPATCH being carried out: drives its call, moves bytes between the upstream and the bus,
+/* clang-format off */
+/* One DISPATCH being carried out: drives its pipeline, moves bytes between the upstream and the bus,
  * and ends in exactly one of REPLY, END, FAIL or silence (cancelled).
  *
- *   RUNNING → OVER      the broker has heard the end (or asked for silence); what is left of the
- * network (a connection that may be kept, a cancel on its way) is let finish for a moment
+ *   state     what is going on                                    leaves it by
+ *   RUNNING   the pipeline works, or waits in a batch             REPLY, END, FAIL; CANCEL; the deadline
+ *   OVER      the broker has heard the end, or wants silence;     the last transfer has ended, or the
+ *             a connection that may be kept, or a cancel on its   time for that is over: freed
+ *             way to the upstream, is let finish
  *
  * Flow control: DATA is spent against the credit the edge grants; without credit the upstream is
  * not read. */
+/* clang-format on */
 #ifndef SERVICES_WORKER_ATTEMPT_ATTEMPT_H
 #define SERVICES_WORKER_ATTEMPT_ATTEMPT_H
 
@@ -16,6 +21,20 @@
 #include "services/worker/endpoints/setup.h"
 
 struct attempt;
+struct attempt_env;
+
+/* Attempts that may wait for others and go upstream together: see batch/. */
+struct attempt_batching {
+    /* Lets an attempt that has just begun wait for others like it. false: it goes its way alone. */
+    bool (*join)(struct attempt *attempt);
+    /* A member ends by itself; the others go on. */
+    void (*leave)(struct attempt *attempt);
+    /* The carrier's pipeline is done, or has failed: so are, or go on alone, the members. */
+    void (*answered)(struct attempt *carrier);
+    void (*failed)(struct attempt *carrier, const struct fault *fault);
+    /* At shutdown. */
+    void (*free)(struct attempt_env *env);
+};
 
 /* What all attempts share; owned by the worker, outlives them. */
 struct attempt_env {
@@ -34,10 +53,11 @@ struct attempt_env {
     struct attempt *idle; /* finished ones, kept for reuse */
     struct attempt *all;  /* running and lingering ones */
     uint32_t idle_count;
+    const struct attempt_batching *batching; /* NULL = each goes alone */
     struct batch *batches; /* embeddings that wait for each other, or fly together */
 };
 
-/* Takes a endpoint and copies the message; the setup is referenced. NULL when that can't be: FAIL
+/* Takes an endpoint and copies the message; the setup is referenced. NULL when that can't be: FAIL
  * has been sent. */
 struct attempt *attempt_create(struct attempt_env *env, struct setup *setup, struct bus_peer *from,
                                const struct bus_message *m);

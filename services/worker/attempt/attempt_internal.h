@@ -1,4 +1,4 @@
-/* Inside of attempt.c's business, shared by its files. Nobody else includes it. */
+/* Inside of an attempt, shared by its files and by batch/, which carries several at once. */
 #ifndef SERVICES_WORKER_ATTEMPT_ATTEMPT_INTERNAL_H
 #define SERVICES_WORKER_ATTEMPT_ATTEMPT_INTERNAL_H
 
@@ -43,31 +43,35 @@ struct attempt {
     struct loop_timer deadline, poll;
     bool head_sent, paused, sent;
     bool pumping, pump_again;
-    struct batch *batch;   /* it is a member of: then it has neither call nor endpoint */
+    void (*on_progress)(struct attempt *attempt); /* a transfer brought something */
+    struct batch *batch;   /* it is a member of: then it has neither pipeline nor endpoint */
     uint32_t batch_at;     /* its place there */
     struct batch *carries; /* it carries: then it has no peer, and says nothing to anyone */
 };
 
 /* ---- attempt.c ---- */
-/* Makes its call and lets it go on, on the endpoint it has or takes now. */
+/* Makes its pipeline and lets it go on, on the endpoint it has or takes now. */
 void attempt_go(struct attempt *attempt);
-/* Gives its endpoint back as if nothing had been tried. */
-void attempt_lose_endpoint(struct attempt *attempt);
 /* The one change of state. What flies on is let finish within `linger_ms`. */
 void attempt_over(struct attempt *attempt, enum endpoint_verdict verdict, uint64_t rest_ms,
                   uint64_t linger_ms);
-/* Lets the call go on: starts what it asks for, sends what it has. May end the attempt. */
+/* Lets the pipeline go on: starts what it asks for, sends what it has. May end the attempt. */
 void attempt_pump(struct attempt *attempt);
 
-/* ---- attempt_make.c ---- */
-/* A attempt for the batch: like this one, but with another body, and unknown to broker and auth.
+/* ---- create.c ---- */
+/* An attempt for the batch: like this one, but with another body, and unknown to broker and auth.
  * NULL without memory. */
 struct attempt *attempt_create_carrier(const struct attempt *like, struct span body,
                                        struct batch *batch);
+/* Gives its endpoint back as if nothing had been tried. */
+void attempt_lose_endpoint(struct attempt *attempt);
+/* Gives it back with what was learned of it; nothing when it has none. */
+void attempt_give_endpoint_back(struct attempt *attempt, enum endpoint_verdict verdict,
+                                uint64_t rest_ms);
 /* Gives the attempt's memory back once nothing flies any more. */
 void attempt_release(struct attempt *attempt);
 
-/* ---- attempt_say.c ---- */
+/* ---- messages.c ---- */
 /* Does it make a response that may be asked for by its id later? */
 bool attempt_makes_response(const struct attempt *attempt);
 uint32_t attempt_ms_since(const struct attempt *attempt, uint64_t then_us);
@@ -83,8 +87,10 @@ enum err attempt_send_data(struct attempt *attempt);
 void attempt_send_end(struct attempt *attempt, const struct pipeline_result *r);
 void attempt_send_reply(struct attempt *attempt, const struct pipeline_result *r, struct span body);
 
-/* ---- attempt_flights.c ---- */
-void attempt_launch(struct attempt *attempt, const struct transfer *x);
+/* ---- transfers.c ---- */
+/* on_progress: called when it has brought something, never from within. */
+void attempt_launch(struct attempt *attempt, const struct transfer *x,
+                    void (*on_progress)(struct attempt *attempt));
 void attempt_cancel_transfers(struct attempt *attempt, bool detached_too);
 /* Stops reading from the upstream, or goes on. */
 void attempt_set_paused(struct attempt *attempt, bool paused);

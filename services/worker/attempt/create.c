@@ -1,7 +1,10 @@
-/* Attempts as memory: made from a DISPATCH on a endpoint of their choice, kept for reuse, freed. */
-#include "services/worker/batch/batch.h"
+/* Attempts as memory: made from a DISPATCH on an endpoint of their choice, kept for reuse, freed.
+ */
+#include "services/worker/attempt/attempt_internal.h"
 
 #include <stdlib.h>
+
+#include "common/base/log.h"
 
 void attempt_release(struct attempt *attempt)
 {
@@ -115,6 +118,31 @@ static bool may_have(const struct setup *s, const struct dispatch *d)
     return affinity_find(&s->affinity, d->response_id, d->key_id, &index) != AFFINITY_FOREIGN;
 }
 
+void attempt_give_endpoint_back(struct attempt *attempt, enum endpoint_verdict verdict,
+                                uint64_t rest_ms)
+{
+    struct endpoint *endpoint = attempt->endpoint;
+    if (!endpoint)
+        return;
+    enum breaker_state before = endpoint->breaker.state;
+    endpoints_give_back(attempt->setup->endpoints, endpoint, verdict, rest_ms,
+                        loop_now_ms(attempt->env->loop));
+    attempt->endpoint = NULL;
+    if (endpoint->breaker.state == BREAKER_OPEN && before != BREAKER_OPEN &&
+        verdict == ENDPOINT_FAILED)
+        log_warn("breaker_open", LSTR("provider", attempt->setup->provider_config->name),
+                 LU64("endpoint", endpoint->endpoint), LU64("key", endpoint->key),
+                 LU64("for_ms", endpoint->breaker.open_ms));
+    else if (before != BREAKER_CLOSED && endpoint->breaker.state == BREAKER_CLOSED)
+        log_info("breaker_closed", LSTR("provider", attempt->setup->provider_config->name),
+                 LU64("endpoint", endpoint->endpoint), LU64("key", endpoint->key));
+}
+
+void attempt_lose_endpoint(struct attempt *attempt)
+{
+    attempt_give_endpoint_back(attempt, ENDPOINT_UNKNOWN, 0);
+}
+
 /* ---- making ---- */
 
 static bool is_ready(struct attempt *attempt, struct attempt_env *env, struct setup *setup,
@@ -176,24 +204,4 @@ struct attempt *attempt_create_carrier(const struct attempt *like, struct span b
     if (attempt)
         attempt_release(attempt);
     return NULL;
-}
-
-void attempt_env_free(struct attempt_env *env)
-{
-    batches_free(env);
-    while (env->all) {
-        struct attempt *attempt = env->all;
-        attempt_cancel_transfers(attempt, true);
-        if (attempt->state == ATTEMPT_RUNNING && attempt->endpoint)
-            attempt_lose_endpoint(attempt);
-        attempt->state = ATTEMPT_OVER;
-        attempt_release(attempt);
-    }
-    while (env->idle) {
-        struct attempt *attempt = env->idle;
-        env->idle = attempt->next_all;
-        arena_free(&attempt->arena);
-        free(attempt);
-    }
-    env->idle_count = 0;
 }

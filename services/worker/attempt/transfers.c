@@ -1,4 +1,4 @@
-/* A attempt's transfers on the network: launched as its call asks, reported to its call as they go.
+/* An attempt's transfers on the network: launched as its pipeline asks, reported to it as they go.
  */
 #include "services/worker/attempt/attempt_internal.h"
 
@@ -34,7 +34,7 @@ static void on_bytes(void *ctx, struct span bytes)
     if (f->attempt->state == ATTEMPT_OVER)
         return;
     pipeline_on_bytes(f->attempt->pipeline, f->x, bytes);
-    attempt_pump(f->attempt);
+    f->attempt->on_progress(f->attempt);
 }
 
 /* Over, and the last one to land? */
@@ -59,7 +59,7 @@ static void on_end(void *ctx)
         return;
     attempt->sent = true;
     pipeline_on_end(attempt->pipeline, x);
-    attempt_pump(attempt);
+    attempt->on_progress(attempt);
 }
 
 static void on_failure(void *ctx, unsigned error_class, struct span message, bool sent)
@@ -71,12 +71,13 @@ static void on_failure(void *ctx, unsigned error_class, struct span message, boo
         return;
     attempt->sent = attempt->sent || sent;
     pipeline_on_failure(attempt->pipeline, x, error_class, message);
-    attempt_pump(attempt);
+    attempt->on_progress(attempt);
 }
 
 static const struct fetch_handler transfer_handler = {on_head, on_bytes, on_end, on_failure};
 
-void attempt_launch(struct attempt *attempt, const struct transfer *x)
+void attempt_launch(struct attempt *attempt, const struct transfer *x,
+                    void (*on_progress)(struct attempt *attempt))
 {
     const struct config_options *o = &attempt->setup->config->options;
     uint64_t timeout = attempt->d.timeout_ms ? attempt->d.timeout_ms : DEFAULT_TIMEOUT_MS;
@@ -91,6 +92,7 @@ void attempt_launch(struct attempt *attempt, const struct transfer *x)
                               .idle_ms = o->worker_idle_timeout > timeout ? o->worker_idle_timeout
                                                                           : timeout,
                               .handler = &transfer_handler};
+    attempt->on_progress = on_progress;
     struct attempt_transfer *f = transfer_of(attempt);
     enum err err = f ? OK : ERR_NOMEM;
     if (err == OK) {

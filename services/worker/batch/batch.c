@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "services/worker/attempt/attempt_internal.h"
 #include "services/worker/batch/embeddings.h"
 
 enum { MAX_MEMBERS = 256, MAX_GATHERING = 64, MAX_BYTES = 1 << 20 };
@@ -113,7 +114,7 @@ static void answer_members(struct batch *b, const struct attempt *carrier,
     buf_free(&headers);
 }
 
-void batch_answered(struct attempt *carrier)
+static void answered(struct attempt *carrier)
 {
     struct batch *b = carrier->carries;
     uint32_t count = b->count; /* of the batch, which will be gone */
@@ -144,7 +145,7 @@ static bool may_be_one_member_s(const struct fault *f)
            status != 429;
 }
 
-void batch_failed(struct attempt *carrier, const struct fault *fault)
+static void failed(struct attempt *carrier, const struct fault *fault)
 {
     struct batch *b = carrier->carries;
     uint32_t at = 0;
@@ -270,7 +271,7 @@ static void add_member(struct batch *b, struct attempt *attempt, const struct em
     attempt_lose_endpoint(attempt); /* it gets one again should it go alone */
 }
 
-bool batch_join(struct attempt *attempt)
+static bool join(struct attempt *attempt)
 {
     struct attempt_env *env = attempt->env;
     uint64_t window_ms = attempt->setup->config->options.worker_embeddings_window;
@@ -296,11 +297,9 @@ bool batch_join(struct attempt *attempt)
     return b != NULL;
 }
 
-void batch_leave(struct attempt *attempt)
+static void leave(struct attempt *attempt)
 {
     struct batch *b = attempt->batch;
-    if (!b)
-        return;
     attempt->batch = NULL;
     b->members[attempt->batch_at] = NULL;
     if (--b->present)
@@ -312,8 +311,10 @@ void batch_leave(struct attempt *attempt)
     free_batch(b);
 }
 
-void batches_free(struct attempt_env *env)
+static void free_all(struct attempt_env *env)
 {
     while (env->batches)
         free_batch(env->batches);
 }
+
+const struct attempt_batching embeddings_batching = {join, leave, answered, failed, free_all};

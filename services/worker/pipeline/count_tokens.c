@@ -16,7 +16,7 @@ struct count_tokens {
 
 static struct count_tokens *state_of(struct pipeline *c)
 {
-    return c->path_state;
+    return c->kind_state;
 }
 
 /* ---- neutral request → OpenAI responses input ---- */
@@ -339,8 +339,8 @@ enum err count_tokens_start(struct pipeline *c, struct json body, struct fault *
         api_anthropic_messages.read_request(with_cap(c, body), &c->arena, &t->request, fault_out);
     if (e)
         return e;
-    c->path = &path;
-    c->path_state = t;
+    c->kind = &path;
+    c->kind_state = t;
     if (!c->compat.is_openai || strcmp(c->spec.provider->name, "openai") != 0) {
         answer_estimate(c);
         return OK;

@@ -21,7 +21,7 @@ struct passthrough {
 
 static struct passthrough *state_of(struct pipeline *c)
 {
-    return c->path_state;
+    return c->kind_state;
 }
 
 /* ---- request ---- */
@@ -379,8 +379,8 @@ enum err passthrough_start(struct pipeline *c, struct json body, struct fault *f
     struct passthrough *p = ARENA_NEW(&c->arena, struct passthrough);
     if (!p)
         return ERR_NOMEM;
-    c->path = &path;
-    c->path_state = p;
+    c->kind = &path;
+    c->kind_state = p;
     scan_init(&p->scan, c->spec.api);
     if (json_type(body) == JSON_OBJECT) {
         enum err e = edit_body(c, p, body, fault_out);

@@ -36,8 +36,8 @@ struct pipeline {
     const struct model_row *row;
     struct model_row row_scratch;
 
-    const struct pipeline_kind *path;
-    void *path_state; /* in the arena */
+    const struct pipeline_kind *kind;
+    void *kind_state; /* in the arena */
 
     enum pipeline_state state;
     bool committed;

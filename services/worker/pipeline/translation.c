@@ -10,7 +10,7 @@ enum { REPEAT_AFTER_MS = 1000 };
 
 static struct translation *state_of(struct pipeline *c)
 {
-    return c->path_state;
+    return c->kind_state;
 }
 
 /* ---- what a part asks for ---- */
@@ -337,8 +337,8 @@ enum err translation_start(struct pipeline *c, struct json body, struct fault *f
     enum err e = translation_read(t, body, fault_out);
     if (e)
         return e;
-    c->path = &path;
-    c->path_state = t;
+    c->kind = &path;
+    c->kind_state = t;
     c->stream = t->request.stream;
     c->request = is_cache_warming(&t->request) ? &t->request : NULL;
     if (!is_cache_warming(&t->request))

@@ -5,7 +5,8 @@
 
 #include "services/worker/providers/effort.h"
 
-enum { SMALL_DEFAULT = 512, ENOUGH = 4096 };
+/* A model's own maximum up to the first is too little for a chat: the second is asked for then. */
+static const double small_default = 512, enough = 4096;
 
 /* The number moved into minimum..maximum, whole where the schema says integer; its own digits if it
  * fits as it is. */
@@ -64,11 +65,11 @@ void replicate_write_max_out(struct replicate_builder *b)
         return;
     }
     bool small = json_double(json_get(replicate_property(b, name), "default"), &standard) &&
-                 standard <= SMALL_DEFAULT;
+                 standard <= small_default;
     if (!b->r->has_max_out && !small)
         return;
     if (!b->r->has_max_out)
-        wanted = ENOUGH;
+        wanted = enough;
     struct json maximum = json_get(replicate_property(b, name), "maximum");
     double most;
     if (json_double(maximum, &most) && wanted > most)

@@ -13,39 +13,6 @@ enum { VERSION_HEX = 64 };
 
 /* ---- addresses ---- */
 
-void replicate_append_segment(struct buf *out, struct span segment)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    for (size_t i = 0; i < segment.len; i++) {
-        unsigned char c = (unsigned char)segment.data[i];
-        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                     c == '-' || c == '_' || c == '~' || (c == '.' && segment.len > 2);
-        if (plain) {
-            buf_append_char(out, (char)c);
-        } else {
-            buf_append_char(out, '%');
-            buf_append_char(out, hex[c >> 4]);
-            buf_append_char(out, hex[c & 15]);
-        }
-    }
-}
-
-/* "/a/b/c" from a literal and up to three segments, empty ones left out, in the arena. */
-static struct span path(struct conversion *pc, const char *start, const struct span *segments,
-                        size_t count, const char *end)
-{
-    struct buf b = {0};
-    buf_append_str(&b, start);
-    for (size_t i = 0; i < count; i++) {
-        buf_append_char(&b, '/');
-        replicate_append_segment(&b, segments[i]);
-    }
-    buf_append_str(&b, end);
-    struct span out = arena_copy(pc->arena, buf_span(&b));
-    buf_free(&b);
-    return out;
-}
-
 static bool is_version(struct span s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -80,94 +47,22 @@ static bool read_model(struct replicate_state *s, struct span model)
 
 /* ---- which URL may be asked ---- */
 
-static struct span origin_of(struct span url)
-{
-    size_t at = span_find_span(url, SPAN("://"));
-    if (at == url.len)
-        return SPAN_NONE;
-    struct span rest = span_skip(url, at + 3);
-    size_t n = 0;
-    while (n < rest.len && rest.data[n] != '/' && rest.data[n] != '?' && rest.data[n] != '#')
-        n++;
-    return span_first(url, at + 3 + n);
-}
-
-static bool is_host(struct span compat)
-{
-    for (size_t i = 0; i < compat.len; i++) {
-        char c = compat.data[i];
-        bool ok = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                  c == '.' || c == '-';
-        if (!ok)
-            return false;
-    }
-    return compat.len > 0;
-}
-
-static bool is_clean(struct span url)
-{
-    for (size_t i = 0; i < url.len; i++) {
-        if ((unsigned char)url.data[i] <= ' ' || url.data[i] == 0x7f || url.data[i] == '\\')
-            return false;
-    }
-    return url.len < 4096;
-}
-
-bool replicate_stream_is_safe(const struct conversion *pc, struct span url)
-{
-    struct span origin = origin_of(url);
-    if (!is_clean(url) || !origin.len)
-        return false;
-    if (pc->compat.private_network && span_equals(origin, origin_of(pc->compat.base_url)))
-        return true;
-    if (!span_starts(origin, "https://"))
-        return false;
-    struct span compat = span_skip(origin, strlen("https://"));
-    /* a user name, a port or anything else that is no plain name is refused with it */
-    return is_host(compat) &&
-           (span_ends(compat, ".replicate.com") || span_ends(compat, ".replicate.net"));
-}
-
 /* ---- transfers ---- */
-
-static struct transfer *ask(struct conversion *pc, const char *method, struct span at)
-{
-    struct transfer *x = ARENA_NEW(pc->arena, struct transfer);
-    if (!x || !at.data)
-        return NULL;
-    *x = (struct transfer){.method = method, .path = at, .repeatable = strcmp(method, "GET") == 0};
-    pc->next = x;
-    return x;
-}
-
-enum err replicate_ask_prediction(struct conversion *pc, struct replicate_state *s)
-{
-    return ask(pc, "GET", path(pc, "/predictions", &s->id, 1, "")) ? OK : ERR_NOMEM;
-}
-
-void replicate_ask_cancel(struct conversion *pc, struct replicate_state *s)
-{
-    if (!s->id.len || s->over || s->cancelled)
-        return;
-    struct transfer *x = ask(pc, "POST", path(pc, "/predictions", &s->id, 1, "/cancel"));
-    s->cancelled = true;
-    if (x)
-        x->detached = true;
-}
 
 static struct span create_path(struct conversion *pc, const struct replicate_state *s)
 {
     const struct span segments[] = {s->owner, s->name};
     if (s->version.len)
-        return path(pc, "/predictions", NULL, 0, "");
-    return path(pc, s->deployment ? "/deployments" : "/models", segments, 2, "/predictions");
+        return replicate_path(pc, "/predictions", NULL, 0, "");
+    return replicate_path(pc, s->deployment ? "/deployments" : "/models", segments, 2,
+                          "/predictions");
 }
 
 static enum err create(struct conversion *pc, struct replicate_state *s, struct fault *fault_out)
 {
     struct buf body = {0};
     enum err e = replicate_write_body(pc, s, &body, fault_out);
-    struct transfer *x = e ? NULL : ask(pc, "POST", create_path(pc, s));
+    struct transfer *x = e ? NULL : replicate_ask(pc, "POST", create_path(pc, s));
     if (x) {
         x->body = arena_copy(pc->arena, buf_span(&body));
         x->headers = pc->request->stream ? SPAN_NONE : SPAN("prefer: wait=60\n");
@@ -194,7 +89,8 @@ static enum err look_up(struct conversion *pc, struct replicate_state *s)
 {
     const struct span segments[] = {s->owner, s->name, SPAN("versions"), s->version};
     const char *start = s->deployment ? "/deployments" : "/models";
-    s->lookup = ask(pc, "GET", path(pc, start, segments, s->version.len ? 4 : 2, ""));
+    s->lookup =
+        replicate_ask(pc, "GET", replicate_path(pc, start, segments, s->version.len ? 4 : 2, ""));
     return s->lookup ? OK : ERR_NOMEM;
 }
 
@@ -208,7 +104,7 @@ static enum err look_up_release(struct conversion *pc, struct replicate_state *s
     const struct span segments[] = {owner, name, SPAN("versions"), version};
     if (!owner.len || !name.len || !is_version(version))
         return ERR_NOT_FOUND;
-    s->lookup = ask(pc, "GET", path(pc, "/models", segments, 4, ""));
+    s->lookup = replicate_ask(pc, "GET", replicate_path(pc, "/models", segments, 4, ""));
     return s->lookup ? OK : ERR_NOMEM;
 }
 

@@ -91,6 +91,11 @@ void replicate_fault_of(struct conversion *pc, struct span message, struct fault
 
 /* ---- transfers ---- */
 
+/* start + "/segment…" percent-encoded + end, in the arena; empty when that is full. */
+struct span replicate_path(struct conversion *pc, const char *start, const struct span *segments,
+                           size_t count, const char *end);
+/* The transfer that is to be made next; NULL when the arena is full. */
+struct transfer *replicate_ask(struct conversion *pc, const char *method, struct span at);
 /* GET of the prediction; ERR_NOMEM. */
 enum err replicate_ask_prediction(struct conversion *pc, struct replicate_state *s) NODISCARD;
 /* POST …/cancel, detached, once; nothing when there is nothing to cancel. */

@@ -6,32 +6,6 @@
 
 enum { MAX_DATA_URL = 256 << 10 };
 
-enum err replicate_refuse(struct replicate_builder *b, unsigned error_class, const char *message,
-                          const char *param)
-{
-    fault_set(b->fault, error_class, message, param);
-    return ERR_INVALID;
-}
-
-struct json replicate_property(const struct replicate_builder *b, const char *name)
-{
-    return json_get(b->properties, name);
-}
-
-bool replicate_has(const struct replicate_builder *b, const char *name)
-{
-    return json_type(replicate_property(b, name)) == JSON_OBJECT;
-}
-
-const char *replicate_first_of(const struct replicate_builder *b, const char *const *names)
-{
-    for (; *names; names++) {
-        if (replicate_has(b, *names))
-            return *names;
-    }
-    return NULL;
-}
-
 /* ---- images ---- */
 
 static void write_image(struct replicate_builder *b, const struct part *p)

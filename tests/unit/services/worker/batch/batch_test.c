@@ -1,5 +1,6 @@
 /* Embeddings that go upstream together: through the real call, provider and libcurl, to an upstream
  * the test plays. */
+#include "services/worker/batch/batch.h"
 #include "unit/common/fetch/test_upstream.h"
 
 #include <stdio.h>
@@ -181,7 +182,7 @@ static void write_config(struct world *w)
                  "  emb: { targets: [{provider: sim}], price: {input: 1, output: 2} }\n"
                  "worker: { embeddings_window: %ums }\n",
                  w->server.port, (unsigned)WINDOW_MS);
-    (void)snprintf(w->config_path, sizeof w->config_path, "/tmp/job_batch_test.XXXXXX");
+    (void)snprintf(w->config_path, sizeof w->config_path, "/tmp/batch_test.XXXXXX");
     int fd = mkstemp(w->config_path);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, (size_t)n), n);
@@ -202,7 +203,8 @@ static int set_up(void **state)
     assert_int_equal(settles_create(&w->settles, 100, hear_settle, w), OK);
     assert_int_equal(model_table_load(SOURCE_DIR "/share/models.json", &w->table, &error), OK);
     assert_int_equal(setup_create(&w->setup, w->config_path, &paths, "sim"), OK);
-    struct attempt_env env = {.loop = w->loop,
+    struct attempt_env env = {.batching = &embeddings_batching,
+                              .loop = w->loop,
                               .fetch = w->up,
                               .settles = w->settles,
                               .table = w->table,

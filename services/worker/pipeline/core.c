@@ -1,0 +1,110 @@
+/* What every kind of pipeline asks for: transfers, timers, its outcome. */
+#include "services/worker/neutral/fault.h"
+#include "services/worker/pipeline/pipeline_internal.h"
+
+void pipeline_send(struct pipeline *c, struct transfer *x)
+{
+    if (c->queue_count == PIPELINE_MAX_TRANSFERS) {
+        pipeline_fail_class(c, ERROR_INTERNAL, "too many upstream calls for one request");
+        return;
+    }
+    x->index = c->transfer_count++;
+    c->queue[(c->queue_first + c->queue_count++) % PIPELINE_MAX_TRANSFERS] = x;
+}
+
+/* Only what nobody waits for may still be sent once a call has its outcome. */
+static void forget_queue(struct pipeline *c)
+{
+    size_t kept = 0;
+    struct transfer *detached[PIPELINE_MAX_TRANSFERS];
+    for (size_t i = 0; i < c->queue_count; i++) {
+        struct transfer *x = c->queue[(c->queue_first + i) % PIPELINE_MAX_TRANSFERS];
+        if (x->detached)
+            detached[kept++] = x;
+    }
+    for (size_t i = 0; i < kept; i++)
+        c->queue[i] = detached[i];
+    c->queue_first = 0;
+    c->queue_count = kept;
+    c->poll_ms = c->commit_ms = 0;
+}
+
+void pipeline_fail(struct pipeline *c, const struct fault *fault)
+{
+    if (c->state != PIPELINE_RUNNING)
+        return;
+    c->fault = fault_copy(fault, &c->arena);
+    if (c->fault.error_class == ERROR_NONE)
+        c->fault.error_class = ERROR_UPSTREAM_ERROR;
+    if (!c->committed)
+        buf_clear(&c->out);
+    c->state = PIPELINE_FAILED;
+    forget_queue(c);
+}
+
+void pipeline_fail_class(struct pipeline *c, unsigned error_class, const char *message)
+{
+    struct fault fault;
+    fault_set(&fault, error_class, message, NULL);
+    pipeline_fail(c, &fault);
+}
+
+void pipeline_commit(struct pipeline *c)
+{
+    if (c->stream && c->state == PIPELINE_RUNNING) {
+        c->committed = true;
+        c->commit_ms = 0;
+    }
+}
+
+void pipeline_finish(struct pipeline *c)
+{
+    if (c->state != PIPELINE_RUNNING)
+        return;
+    if (buf_check(&c->out)) {
+        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+        return;
+    }
+    c->committed = true;
+    c->state = PIPELINE_DONE;
+    forget_queue(c);
+}
+
+void pipeline_expect_content(struct pipeline *c)
+{
+    if (!c->stream || c->committed || c->commit_ms)
+        return;
+    c->commit_ms = PIPELINE_COMMIT_MS;
+    c->timer_changed = true;
+}
+
+void pipeline_poll_after(struct pipeline *c, uint64_t ms)
+{
+    c->poll_ms = ms;
+    c->timer_changed = true;
+}
+
+void pipeline_note_answer(struct pipeline *c, struct json id, struct json model)
+{
+    if (c->upstream_id.len == 0)
+        c->upstream_id = arena_copy(&c->arena, json_string(id, &c->arena));
+    if (c->upstream_model.len == 0)
+        c->upstream_model = arena_copy(&c->arena, json_string(model, &c->arena));
+}
+
+void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstream_headers *headers,
+                        struct span body, struct fault *fault_out)
+{
+    struct neutral_request request = {.api = c->spec.api, .arena = &c->arena};
+    struct conversion pc = {.provider = c->spec.provider,
+                            .request = &request,
+                            .target_model = c->spec.target_model,
+                            .row = c->row,
+                            .compat = c->compat,
+                            .arena = &c->arena,
+                            .doc = &c->doc,
+                            .now_s = c->spec.now_s};
+    *fault_out = (struct fault){0};
+    c->spec.provider->map_error(&pc, status, headers, body, fault_out);
+    fault_out->upstream_status = status;
+}
