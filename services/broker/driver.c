@@ -76,7 +76,7 @@ static void on_report(void *self)
 {
     struct requests_driver *driver = self;
     requests_unstick(driver->requests, now_us(driver));
-    report_all(driver->d->metrics, driver->requests, driver->workers);
+    report_all(driver->d->metrics, driver->requests, driver->workers, &driver->stale_reported);
     loop_timer_start(driver->d->loop, &driver->report, REPORT_MS, on_report, driver);
 }
 

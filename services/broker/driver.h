@@ -13,6 +13,7 @@ struct requests_driver {
     struct loop_hook turn;
     struct loop_timer due, report;
     uint64_t due_us; /* what `due` is set to */
+    uint64_t stale_reported;
     uint64_t chance;
 };
 

@@ -38,11 +38,16 @@ static void set_why(struct metric_client *m, struct broker_worker *w, const char
     (void)snprintf(w->reported, sizeof w->reported, "%s", why);
 }
 
-void report_all(struct metric_client *m, const struct requests *rs, const struct workers *ws)
+void report_all(struct metric_client *m, const struct requests *rs, const struct workers *ws,
+                uint64_t *stale_reported)
 {
     struct requests_stats stats = requests_stats(rs);
     metric_set(m, METRIC_QUEUE_DEPTH, NULL, stats.queued);
     metric_set(m, METRIC_IN_FLIGHT, NULL, stats.requests);
+    metric_set(m, METRIC_BODY_BYTES, NULL, (int64_t)stats.body_bytes);
+    if (stats.stale > *stale_reported)
+        metric_add(m, METRIC_STALE_FRAMES, NULL, (int64_t)(stats.stale - *stale_reported));
+    *stale_reported = stats.stale;
     struct pool *pool;
     LL_FOREACH(workers_first_pool(ws), pool)
     {
