@@ -5,7 +5,7 @@
 #define SERVICES_BROKER_ROUTER_H
 
 #include "common/runtime/config/config.h"
-#include "services/broker/breaker.h"
+#include "common/base/breaker.h"
 #include "services/broker/workers.h"
 
 enum { ROUTE_MAX_CANDIDATES = 64 };

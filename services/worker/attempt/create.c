@@ -132,7 +132,7 @@ void attempt_give_endpoint_back(struct attempt *attempt, enum endpoint_verdict v
         verdict == ENDPOINT_FAILED)
         log_warn("breaker_open", LSTR("provider", attempt->setup->provider_config->name),
                  LU64("endpoint", endpoint->endpoint), LU64("key", endpoint->key),
-                 LU64("for_ms", endpoint->breaker.open_ms));
+                 LU64("for_ms", endpoint->breaker.open_us / 1000));
     else if (before != BREAKER_CLOSED && endpoint->breaker.state == BREAKER_CLOSED)
         log_info("breaker_closed", LSTR("provider", attempt->setup->provider_config->name),
                  LU64("endpoint", endpoint->endpoint), LU64("key", endpoint->key));

@@ -14,7 +14,7 @@ struct endpoints {
     size_t turn; /* where the last choice was made */
     struct secret *keys[MAX_KEYS];
     size_t key_count;
-    struct breaker_options breaker;
+    struct breaker_rules breaker;
     struct buf urls; /* what the endpoints' base_url point into */
     char why[WHY_BYTES];
 };
@@ -131,7 +131,7 @@ static enum err make_endpoints(struct endpoints *e, const struct config_provider
 }
 
 enum err endpoints_create(struct endpoints **out, const struct config_provider *config,
-                          const struct provider *provider, const struct breaker_options *breaker)
+                          const struct provider *provider, const struct breaker_rules *breaker)
 {
     *out = NULL;
     struct endpoints *e = calloc(1, sizeof *e);
@@ -192,7 +192,7 @@ static bool is_listed(struct span list, unsigned index)
 static unsigned unfitness(const struct endpoint *endpoint, struct span avoid, uint64_t now_ms)
 {
     unsigned score = 0;
-    if (!breaker_allows(&endpoint->breaker, now_ms))
+    if (!breaker_allows(&endpoint->breaker, now_ms * 1000))
         score += 4;
     if (avoid.len && is_listed(avoid, endpoint->index))
         score += 2;
@@ -232,19 +232,21 @@ void endpoints_take_this(struct endpoints *e, struct endpoint *endpoint, uint64_
 {
     (void)e;
     endpoint->running++;
-    breaker_start(&endpoint->breaker, now_ms);
+    (void)breaker_start(&endpoint->breaker, now_ms * 1000);
 }
 
 void endpoints_give_back(struct endpoints *e, struct endpoint *endpoint,
                          enum endpoint_verdict verdict, uint64_t rest_ms, uint64_t now_ms)
 {
+    /* An attempt does not know whether it is the probe: while one is out, any end counts as its. */
+    bool probed = endpoint->breaker.state == BREAKER_PROBING;
     endpoint->running--;
     switch (verdict) {
     case ENDPOINT_WELL:
         breaker_success(&endpoint->breaker);
         return;
     case ENDPOINT_FAILED:
-        breaker_failure(&endpoint->breaker, &e->breaker, now_ms);
+        breaker_failure(&endpoint->breaker, &e->breaker, probed, now_ms * 1000);
         return;
     case ENDPOINT_LIMITED:
         breaker_success(&endpoint->breaker);
@@ -252,7 +254,7 @@ void endpoints_give_back(struct endpoints *e, struct endpoint *endpoint,
             now_ms + (rest_ms < ENDPOINTS_MAX_REST_MS ? rest_ms : ENDPOINTS_MAX_REST_MS);
         return;
     case ENDPOINT_UNKNOWN:
-        breaker_abandon(&endpoint->breaker, now_ms);
+        breaker_abandon(&endpoint->breaker, probed, now_ms * 1000);
         return;
     }
 }

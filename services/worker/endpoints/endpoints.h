@@ -4,9 +4,9 @@
 #ifndef SERVICES_WORKER_ENDPOINTS_ENDPOINTS_H
 #define SERVICES_WORKER_ENDPOINTS_ENDPOINTS_H
 
+#include "common/base/breaker.h"
 #include "common/base/secret.h"
 #include "common/runtime/config/config.h"
-#include "services/worker/endpoints/breaker.h"
 #include "services/worker/neutral/provider.h"
 
 enum { ENDPOINTS_MAX = 256, ENDPOINTS_MAX_REST_MS = 60000 };
@@ -41,7 +41,7 @@ struct endpoint {
  */
 enum err endpoints_create(struct endpoints **out, const struct config_provider *config,
                           const struct provider *provider,
-                          const struct breaker_options *breaker) NODISCARD;
+                          const struct breaker_rules *breaker) NODISCARD;
 /* Wipes the keys; takes NULL, nulls. */
 void endpoints_destroy(struct endpoints **e);
 

@@ -126,8 +126,8 @@ static enum err fill(struct setup *s, const char *path, const struct config_path
     if (err != OK)
         return err;
     const struct config_options *o = &s->config->options;
-    struct breaker_options breaker = {o->worker_breaker_failures ? o->worker_breaker_failures : 1,
-                                      o->worker_breaker_open, o->worker_breaker_max};
+    struct breaker_rules breaker = {o->worker_breaker_failures, o->worker_breaker_open * 1000,
+                                    o->worker_breaker_max * 1000};
     err = endpoints_create(&s->endpoints, s->provider_config, s->provider, &breaker);
     return err == OK ? make_origins(s) : err;
 }

@@ -8,7 +8,8 @@
 
 #include "services/worker/endpoints/endpoints.h"
 
-static const struct breaker_options breaker = {.failures = 2, .open_ms = 10000, .max_ms = 60000};
+static const struct breaker_rules breaker = {
+    .failures = 2, .open_us = 10000000, .max_us = 60000000};
 static const struct provider bearer = {
     .name = "openai", .base_url = "https://api.openai.com/v1", .auth = AUTH_BEARER};
 static const struct provider x_api_key = {

@@ -1,6 +1,10 @@
-#include "unit/services/broker/test_world.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 
-#include "services/broker/breaker.h"
+#include <cmocka.h>
+
+#include "common/base/breaker.h"
 
 static const struct breaker_rules rules = {.failures = 5, .open_us = 10000000, .max_us = 300000000};
 
@@ -83,6 +87,47 @@ static void attempts_that_began_before_it_opened_change_nothing(void **state)
     assert_true(breaker_allows(&b, 10000000));
 }
 
+static void off_is_never_open(void **state)
+{
+    (void)state;
+    static const struct breaker_rules off = {.failures = 0, .open_us = 1000000, .max_us = 1000000};
+    struct breaker b = {0};
+    for (unsigned i = 0; i < 1000; i++) {
+        breaker_failure(&b, &off, false, i);
+        assert_true(breaker_allows(&b, i));
+        assert_false(breaker_start(&b, i));
+    }
+}
+
+static void a_longest_opening_below_the_first_does_not_shorten_it(void **state)
+{
+    (void)state;
+    static const struct breaker_rules fixed = {.failures = 1, .open_us = 5000000};
+    struct breaker b = {0};
+    for (uint64_t now = 0; now < 50000000; now += 5000000) {
+        breaker_failure(&b, &fixed, breaker_start(&b, now), now);
+        assert_false(breaker_allows(&b, now + 4999999));
+        assert_true(breaker_allows(&b, now + 5000000));
+    }
+}
+
+static void it_knows_its_state_and_how_long_it_is_open(void **state)
+{
+    (void)state;
+    struct breaker b = {0};
+    assert_int_equal(b.state, BREAKER_CLOSED);
+    fail_times(&b, 5, 0);
+    assert_int_equal(b.state, BREAKER_OPEN);
+    assert_int_equal(b.open_us, 10000000);
+    assert_true(breaker_start(&b, 10000000));
+    assert_int_equal(b.state, BREAKER_PROBING);
+    breaker_failure(&b, &rules, true, 10000000);
+    assert_int_equal(b.open_us, 20000000);
+    breaker_success(&b);
+    assert_int_equal(b.state, BREAKER_CLOSED);
+    assert_int_equal(b.open_us, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -91,6 +136,9 @@ int main(void)
         cmocka_unit_test(one_probe_goes_when_half_open_and_closes_it),
         cmocka_unit_test(failed_probes_double_the_opening_up_to_the_most),
         cmocka_unit_test(an_abandoned_probe_lets_the_next_one_go),
+        cmocka_unit_test(off_is_never_open),
+        cmocka_unit_test(a_longest_opening_below_the_first_does_not_shorten_it),
+        cmocka_unit_test(it_knows_its_state_and_how_long_it_is_open),
         cmocka_unit_test(attempts_that_began_before_it_opened_change_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,16 +1,17 @@
-/* Keeps requests away from a target that fails again and again, and finds out when it is back
- * (RELIABILITY 2 "Breaker"). Pure: time comes in. It only says what it would do; that the last
- * target of a model is used anyway is the router's business. */
-#ifndef SERVICES_BROKER_BREAKER_H
-#define SERVICES_BROKER_BREAKER_H
+/* Keeps requests away from what fails again and again, and finds out when it is back: failures in a
+ * row open it, each opening lasts twice as long as the last one, then one probe decides. Pure: time
+ * comes in. It only advises; whether the last one there is gets used anyway is the caller's
+ * business. */
+#ifndef COMMON_BASE_BREAKER_H
+#define COMMON_BASE_BREAKER_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct breaker_rules {
-    uint32_t failures; /* in a row that open it; 0 = never */
+    uint32_t failures; /* in a row that open it; 0 = off: it never opens */
     uint64_t open_us;  /* first opening; doubles */
-    uint64_t max_us;   /* … up to this */
+    uint64_t max_us;   /* … up to this; no longer than the first when below it */
 };
 
 enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_PROBING };
@@ -19,7 +20,7 @@ enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_PROBING };
 struct breaker {
     enum breaker_state state;
     uint32_t failures;      /* in a row */
-    uint32_t openings;      /* since the last success */
+    uint64_t open_us;       /* of the present or last opening; 0 = none since the last success */
     uint64_t open_until_us; /* then one probe may go */
 };
 
@@ -27,12 +28,12 @@ struct breaker {
 bool breaker_allows(const struct breaker *b, uint64_t now_us);
 /* An attempt starts. true: it is the probe, and its end must be reported as such. */
 bool breaker_start(struct breaker *b, uint64_t now_us);
-/* The target answered. */
+/* What it guards answered. */
 void breaker_success(struct breaker *b);
-/* The target failed by its own fault. `probe`: what breaker_start returned for that attempt. */
+/* It failed by its own fault. `probe`: what breaker_start returned for that attempt. */
 void breaker_failure(struct breaker *b, const struct breaker_rules *rules, bool probe,
                      uint64_t now_us);
-/* The attempt ended without telling anything about the target (cancelled, worker lost). */
+/* The attempt ended without telling anything about it (cancelled, worker lost). */
 void breaker_abandon(struct breaker *b, bool probe, uint64_t now_us);
 
 #endif

@@ -1,4 +1,4 @@
-#include "services/broker/breaker.h"
+#include "common/base/breaker.h"
 
 bool breaker_allows(const struct breaker *b, uint64_t now_us)
 {
@@ -20,15 +20,12 @@ void breaker_success(struct breaker *b)
 
 static void trip(struct breaker *b, const struct breaker_rules *rules, uint64_t now_us)
 {
-    uint64_t for_us = rules->open_us;
-    for (uint32_t i = 0; i < b->openings && for_us < rules->max_us; i++)
-        for_us *= 2;
-    if (for_us > rules->max_us)
-        for_us = rules->max_us;
+    uint64_t most_us = rules->max_us > rules->open_us ? rules->max_us : rules->open_us;
+    uint64_t longer_us = b->open_us > most_us / 2 ? most_us : b->open_us * 2;
+    b->open_us = b->open_us ? longer_us : rules->open_us;
     b->state = BREAKER_OPEN;
-    b->openings++;
     b->failures = 0;
-    b->open_until_us = now_us + for_us;
+    b->open_until_us = now_us + b->open_us;
 }
 
 void breaker_failure(struct breaker *b, const struct breaker_rules *rules, bool probe,
