@@ -2,7 +2,7 @@
 
 #include "common/base/log.h"
 #include "services/edge/request/authorize.h"
-#include "services/edge/http/handlers.h"
+#include "services/edge/handlers.h"
 #include "services/edge/request/relay.h"
 #include "services/edge/status/status.h"
 
@@ -46,7 +46,7 @@ static enum err open_http(struct edge *e)
         .idle_timeout_ms = o->edge_idle_timeout,
         .send_timeout_ms = o->edge_send_timeout,
     };
-    struct http_handler handler = front_handler;
+    struct http_handler handler = edge_handler;
     handler.ctx = e;
     enum err error = o->edge_port > UINT16_MAX
                          ? ERR_INVALID
@@ -140,30 +140,6 @@ void edge_stop(struct edge *e)
 
 /* ---- peers ---- */
 
-struct request_id edge_new_id(struct edge *e)
-{
-    if (e->ids_left == 0) {
-        crypto_random(e->ids, sizeof e->ids);
-        e->ids_left = EDGE_ID_STOCK;
-    }
-    struct request_id id = e->ids[--e->ids_left];
-    request_id_set_time(&id, clock_wall_ms(loop_clock(e->d->loop)));
-    return id;
-}
-
-bool edge_broker_is_usable(const struct bus_peer *broker)
-{
-    return bus_peer_up(broker) && bus_peer_user(broker) == NULL;
-}
-
-bool edge_has_broker(const struct edge *e)
-{
-    for (size_t i = 0; i < e->d->broker_count; i++)
-        if (edge_broker_is_usable(e->d->brokers[i]))
-            return true;
-    return false;
-}
-
 static bool is_broker(const struct edge *e, const struct bus_peer *peer)
 {
     for (size_t i = 0; i < e->d->broker_count; i++)
@@ -206,9 +182,4 @@ void edge_on_drain(struct edge *e, struct bus_peer *peer)
     bus_peer_set_user(peer, e);
     if (is_broker(e, peer) && !edge_has_broker(e))
         e->brokers_down_ms = edge_now_ms(e);
-}
-
-bool edge_allows_address(const struct edge *e, struct span address)
-{
-    return cidr_list_matches(&e->metrics_allow, address);
 }

@@ -1,50 +1,8 @@
-/* What all parts of the edge share, from start to stop: the daemon it runs in, its HTTP server,
- * what it derives from the configuration, and the tables that outlive a request. */
+/* The edge's life: what main.c calls. */
 #ifndef SERVICES_EDGE_EDGE_H
 #define SERVICES_EDGE_EDGE_H
 
-#include "common/base/json.h"
-#include "common/http/http.h"
-#include "common/runtime/daemon.h"
-#include "services/edge/http/cidr.h"
-#include "services/edge/leases/leases.h"
-#include "services/edge/leases/releases.h"
-
-struct edge_request;
-
-enum { EDGE_PATIENCE_MS = 3000, EDGE_MAX_LEASES = 65536, EDGE_MAX_SPARE = 512, EDGE_ID_STOCK = 64 };
-
-struct edge {
-    struct daemon *d;
-    struct http_server *http;
-    struct key_leases *leases;
-    struct releases *releases;
-
-    /* From the configuration; made anew on reload. */
-    struct cidr_list metrics_allow;
-    uint64_t config_read_ms; /* wall clock */
-
-    /* Requests that have not ended, by id; ended ones wait in `spare` with their arenas. */
-    struct edge_request *requests;
-    struct edge_request *spare;
-    uint32_t request_count, spare_count;
-
-    /* Since when there has been no auth, or no broker, to ask; 0 = there is one. Monotonic ms, so
-     * that who has just lost them is waited for and who has been away for long is not. */
-    uint64_t auth_down_ms, brokers_down_ms;
-    bool was_ready; /* auth and a broker have been there once */
-
-    /* Fresh request ids: the kernel is asked for many at once. */
-    struct request_id ids[EDGE_ID_STOCK];
-    size_t ids_left;
-
-    /* Scratch of one handler call. */
-    struct json_doc doc;
-    struct buf scratch;
-
-    struct loop_timer gauge_timer;
-    struct http_stats told; /* what the counters of refused connections have reported */
-};
+#include "services/edge/context.h"
 
 enum err edge_start(struct edge *e, struct daemon *d) NODISCARD;
 void edge_reload(struct edge *e);
@@ -56,21 +14,5 @@ void edge_on_peer_up(struct edge *e, struct bus_peer *peer);
 void edge_on_peer_down(struct edge *e, struct bus_peer *peer);
 /* DRAIN: this broker finishes what it has and takes no more. */
 void edge_on_drain(struct edge *e, struct bus_peer *peer);
-
-/* Fresh and random. */
-struct request_id edge_new_id(struct edge *e);
-/* May this client read what is for operators, without a key? */
-bool edge_allows_address(const struct edge *e, struct span address);
-bool edge_has_broker(const struct edge *e);
-/* Up, and not about to stop. */
-bool edge_broker_is_usable(const struct bus_peer *broker);
-static inline uint64_t edge_now_ms(const struct edge *e)
-{
-    return loop_now_ms(e->d->loop);
-}
-static inline const struct config_options *edge_options(const struct edge *e)
-{
-    return &e->d->config->options;
-}
 
 #endif

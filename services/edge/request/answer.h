@@ -4,7 +4,7 @@
 #define SERVICES_EDGE_REQUEST_ANSWER_H
 
 #include "proto/error_class.h"
-#include "services/edge/edge.h"
+#include "services/edge/context.h"
 #include "services/edge/http/headers.h"
 #include "services/edge/leases/leases.h"
 

@@ -5,6 +5,8 @@
 
 static const char event_stream[] = "text/event-stream; charset=utf-8";
 
+static void on_overdue(struct edge_request *r);
+
 /* ---- to a broker ---- */
 
 /* "/messages?beta=true": behind /v1. */
@@ -73,6 +75,7 @@ static void wait_for_a_broker(struct edge_request *r)
 
 void relay_start(struct edge_request *r)
 {
+    r->on_overdue = on_overdue;
     r->last_write_ms = edge_now_ms(r->edge);
     if (send_request(r))
         request_set_state(r, REQUEST_SENT);
@@ -344,14 +347,16 @@ void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_messa
 
 /* ---- time ---- */
 
-void relay_send_early_headers(struct edge_request *r)
+/* The first content is late: the 200 goes out without it. */
+static void send_early_headers(struct edge_request *r)
 {
     begin_stream(r, 200, SPAN_NONE, SPAN_NONE);
     request_set_state(r, REQUEST_EARLY_HEADERS);
     write_bytes(r, SPAN(": ka\n\n"));
 }
 
-void relay_keep_alive(struct edge_request *r)
+/* A stream has been silent: a comment or a ping, where one may stand. */
+static void keep_alive(struct edge_request *r)
 {
     static const char ping[] = "event: ping\ndata: {\"type\": \"ping\"}\n\n";
     bool message_started = r->flow.received_bytes > 0;
@@ -361,6 +366,14 @@ void relay_keep_alive(struct edge_request *r)
         write_bytes(r, span_str(ping));
     else
         write_bytes(r, SPAN(": ka\n\n"));
+}
+
+static void on_overdue(struct edge_request *r)
+{
+    if (r->state == REQUEST_SENT)
+        send_early_headers(r);
+    else
+        keep_alive(r);
 }
 
 void relay_on_drain(struct edge_request *r)

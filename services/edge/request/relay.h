@@ -9,10 +9,6 @@ void relay_start(struct edge_request *r);
 /* on_admitted of calls whose model nobody knows: 404, now that the key is known to be good. */
 void relay_unknown_model(struct edge_request *r);
 
-/* The first content is late: the 200 goes out without it. */
-void relay_send_early_headers(struct edge_request *r);
-/* A stream has been silent: a comment or a ping, where one may stand. */
-void relay_keep_alive(struct edge_request *r);
 /* The client has taken bytes. */
 void relay_on_drain(struct edge_request *r);
 

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
-#include "services/edge/request/relay.h"
-#include "services/edge/status/status.h"
 
 enum { STATUS_CLIENT_LEFT = 499 };
 
@@ -81,7 +79,7 @@ void request_set_state(struct edge_request *r, enum request_state state)
 static void on_deadline(struct edge_request *r)
 {
     if (r->state == REQUEST_QUERYING) {
-        status_no_answer(r);
+        r->on_overdue(r);
         return;
     }
     struct request_outcome o = {.settles = r->broker != NULL, .cancel = true};
@@ -104,20 +102,20 @@ static void on_timer(void *ctx)
     }
     switch (r->state) {
     case REQUEST_AUTHORIZING:
-        request_fail_class(r, ERROR_UNAVAILABLE, "The gateway cannot check keys at the moment.");
+        request_fail_class(r, ERROR_UNAVAILABLE,
+                           "The service cannot check API keys at the moment. Please try again.");
         return;
     case REQUEST_WAITING:
-        request_fail_class(r, ERROR_OVERLOADED, "No broker is available at the moment.");
+        request_fail_class(r, ERROR_OVERLOADED,
+                           "The service is unavailable at the moment. Please try again.");
         return;
     case REQUEST_QUERYING:
-        status_no_answer(r);
+        r->on_overdue(r);
         return;
     case REQUEST_SENT:
-        relay_send_early_headers(r);
-        break;
     case REQUEST_EARLY_HEADERS:
     case REQUEST_STREAMING:
-        relay_keep_alive(r);
+        r->on_overdue(r);
         break;
     case REQUEST_NEW:
     case REQUEST_ENDED:

@@ -38,6 +38,8 @@ struct edge_request {
     struct client to; /* the client */
     const struct http_route *route;
     request_fn on_admitted; /* what it does once auth (or a lease) has said yes */
+    request_fn
+        on_overdue; /* of QUERYING: there is no answer; later: nothing was written for long */
 
     /* What was asked. Strings live in the arena, but `path` and `query` in the exchange. */
     struct span model, rest, path, query, passed_lines;

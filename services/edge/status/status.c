@@ -82,6 +82,7 @@ static void query(struct edge_request *r, const char *what)
     struct edge *e = r->edge;
     struct query q = {.what = span_str(what)};
     r->wait_until_ms = edge_now_ms(e) + QUERY_TIMEOUT_MS;
+    r->on_overdue = status_no_answer;
     request_set_state(r, REQUEST_QUERYING);
     if (bus_send(e->d->metrics_peer, request_header(r), MESSAGE_QUERY, &q) != OK)
         status_no_answer(r);
@@ -103,7 +104,7 @@ void status_no_answer(struct edge_request *r)
         answer_health(&r->to, JSON_NOTHING);
         finish(r, 200);
     } else {
-        request_fail_class(r, ERROR_UNAVAILABLE, "The metrics daemon does not answer.");
+        request_fail_class(r, ERROR_UNAVAILABLE, "Metrics are unavailable at the moment.");
     }
 }
 

@@ -1,4 +1,4 @@
-#include "services/edge/http/handlers.h"
+#include "services/edge/handlers.h"
 
 #include "services/edge/request/start.h"
 #include "services/edge/request/relay.h"
@@ -185,7 +185,7 @@ static void on_done(void *ctx, struct http_exchange *x, bool sent)
     on_gone(ctx, x);
 }
 
-const struct http_handler front_handler = {
+const struct http_handler edge_handler = {
     .on_request = on_request,
     .on_head = on_head,
     .on_refuse = on_refuse,
