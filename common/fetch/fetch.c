@@ -317,14 +317,15 @@ enum err fetch_start(struct fetch *u, const struct fetch_spec *spec, struct fetc
 static void on_silence(void *ctx)
 {
     struct fetch_transfer *r = ctx;
-    uint64_t now = loop_now_ms(r->up->loop);
+    struct fetch *up = r->up; /* outlives r, which is gone once it has failed */
+    uint64_t now = loop_now_ms(up->loop);
     uint64_t since = r->headed ? r->last_ms : r->started_ms;
     uint64_t wait = r->headed ? r->spec.idle_ms : r->spec.first_byte_ms;
     if (r->state != FETCH_RUNNING)
         return;
     if (r->paused || now - since < wait) {
-        loop_timer_start(r->up->loop, &r->timer, r->paused ? wait : wait - (now - since),
-                         on_silence, r);
+        loop_timer_start(up->loop, &r->timer, r->paused ? wait : wait - (now - since), on_silence,
+                         r);
         return;
     }
     if (r->deferred & DEFER_START)
@@ -333,7 +334,7 @@ static void on_silence(void *ctx)
     fail(r, sent ? ERROR_UPSTREAM_TIMEOUT : ERROR_UPSTREAM_CONNECT_TIMEOUT,
          sent ? SPAN("The upstream did not answer in time.")
               : SPAN("No connection to the upstream in time."));
-    finish_deferred(r->up);
+    finish_deferred(up);
 }
 
 void fetch_cancel(struct fetch_transfer **request)
@@ -438,8 +439,8 @@ void fetch_destroy(struct fetch **u)
         return;
     *u = NULL;
     loop_hook_remove(up->loop, &up->hook);
-    while (up->running_list) {
-        struct fetch_transfer *r = up->running_list;
+    for (struct fetch_transfer *r = up->running_list, *next; r; r = next) {
+        next = r->next_running;
         take_out(r);
         free_request(r);
     }

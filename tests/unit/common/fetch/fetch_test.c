@@ -308,6 +308,26 @@ static void silence_before_the_first_byte_is_a_timeout(void **state)
     (void)close(fd);
 }
 
+/* Its memory is not kept then: an address sanitizer sees who looks at it once more. */
+static void a_request_may_time_out_when_enough_are_kept_for_reuse(void **state)
+{
+    enum { ENOUGH = 1024 };
+    struct world *w = *state;
+    struct fetch_transfer **others = calloc(ENOUGH, sizeof *others);
+    struct fetch_spec spec = post(w, &w->second, "{}");
+    start(w, &w->heard, post(w, &w->heard, "{}"));
+    for (int i = 0; i < ENOUGH; i++)
+        assert_int_equal(fetch_start(w->up, &spec, &others[i]), OK);
+    for (int i = 0; i < ENOUGH; i++)
+        fetch_cancel(&others[i]);
+    free(others);
+    assert_int_equal(fetch_running(w->up), 1);
+    clock_fake_advance_ms(&w->clock, 1001);
+    until_over(w, &w->heard);
+    assert_int_equal(w->heard.failures, 1);
+    assert_int_equal(fetch_running(w->up), 0);
+}
+
 static void a_stall_after_the_first_byte_is_a_timeout_but_a_drip_is_not(void **state)
 {
     struct world *w = *state;
@@ -683,6 +703,7 @@ int main(void)
         CASE(a_post_on_a_reused_connection_that_dies_is_sent_once),
         CASE(a_post_whose_idle_connection_was_closed_goes_out_on_a_fresh_one),
         CASE(silence_before_the_first_byte_is_a_timeout),
+        CASE(a_request_may_time_out_when_enough_are_kept_for_reuse),
         CASE(a_stall_after_the_first_byte_is_a_timeout_but_a_drip_is_not),
         CASE(broken_answers_are_told_apart),
         CASE(a_compressed_error_keeps_its_status),
