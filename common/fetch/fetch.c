@@ -70,10 +70,23 @@ static void count_in(struct fetch_transfer *r, struct shard *shard)
     up->running_list = r;
 }
 
+/* `next` is about to hold r in another list. */
+static void forget_deferred(struct fetch_transfer *r)
+{
+    struct fetch_transfer **at = &r->up->deferred;
+    while (*at && *at != r)
+        at = &(*at)->next;
+    if (*at)
+        *at = r->next;
+    r->deferred = 0;
+}
+
 /* Out of libcurl; not from within its callbacks. */
 static void take_out(struct fetch_transfer *r)
 {
     struct fetch *up = r->up;
+    if (r->deferred)
+        forget_deferred(r);
     (void)curl_multi_remove_handle(r->shard->multi, r->easy);
     loop_timer_stop(up->loop, &r->timer);
     r->shard->running--;
