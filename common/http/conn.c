@@ -149,7 +149,7 @@ void conn_phase(struct http_conn *c, enum conn_phase phase)
     if (phase != CONN_IDLE_LONG)
         c->since_us = now;
     c->deadline_us = c->since_us + limit_ms[phase] * 1000;
-    if (!loop_timer_running(&c->timer) || c->timer.due_us > c->deadline_us)
+    if (!loop_timer_running(&c->timer) || loop_timer_due_us(&c->timer) > c->deadline_us)
         loop_timer_start_us(loop, &c->timer, c->deadline_us > now ? c->deadline_us - now : 0,
                             on_timer, c);
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -21,8 +22,7 @@ struct loop {
     int epoll_fd;
     bool stopped;
     bool again;
-    struct loop_timer **heap; /* [1..timers] by due_us */
-    uint32_t timers, heap_cap;
+    struct heap timers; /* by what they are due at */
     struct loop_hook *hooks;
     struct loop_watch *dead;
 };
@@ -59,7 +59,7 @@ void loop_destroy(struct loop **loop)
         return;
     free_dead(*loop);
     (void)close((*loop)->epoll_fd);
-    free((*loop)->heap);
+    heap_free(&(*loop)->timers);
     free(*loop);
     *loop = NULL;
 }
@@ -122,66 +122,11 @@ int loop_watch_fd(const struct loop_watch *watch)
     return watch->fd;
 }
 
-/* ---- timers: a binary heap, the earliest at [1] ---- */
-
-static void place(struct loop *loop, uint32_t at, struct loop_timer *timer)
-{
-    loop->heap[at] = timer;
-    timer->heap_index = at;
-}
-
-static void sift_up(struct loop *loop, uint32_t at)
-{
-    struct loop_timer *timer = loop->heap[at];
-    while (at > 1 && loop->heap[at / 2]->due_us > timer->due_us) {
-        place(loop, at, loop->heap[at / 2]);
-        at /= 2;
-    }
-    place(loop, at, timer);
-}
-
-static void sift_down(struct loop *loop, uint32_t at)
-{
-    struct loop_timer *timer = loop->heap[at];
-    for (;;) {
-        uint32_t child = at * 2;
-        if (child > loop->timers)
-            break;
-        if (child < loop->timers && loop->heap[child + 1]->due_us < loop->heap[child]->due_us)
-            child++;
-        if (loop->heap[child]->due_us >= timer->due_us)
-            break;
-        place(loop, at, loop->heap[child]);
-        at = child;
-    }
-    place(loop, at, timer);
-}
+/* ---- timers ---- */
 
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer)
 {
-    uint32_t at = timer->heap_index;
-    if (!at)
-        return;
-    timer->heap_index = 0;
-    struct loop_timer *last = loop->heap[loop->timers--];
-    if (last == timer)
-        return;
-    place(loop, at, last);
-    sift_up(loop, at);
-    sift_down(loop, last->heap_index);
-}
-
-static bool heap_room(struct loop *loop)
-{
-    if (loop->timers + 1 < loop->heap_cap)
-        return true;
-    uint32_t cap = loop->heap_cap ? loop->heap_cap * 2 : 64;
-    struct loop_timer **grown = realloc(loop->heap, cap * sizeof(struct loop_timer *));
-    if (!grown)
-        return false;
-    loop->heap = grown;
-    loop->heap_cap = cap;
-    return true;
+    heap_remove(&loop->timers, &timer->due);
 }
 
 void loop_timer_start_us(struct loop *loop, struct loop_timer *timer, uint64_t delay_us, loop_fn fn,
@@ -189,17 +134,10 @@ void loop_timer_start_us(struct loop *loop, struct loop_timer *timer, uint64_t d
 {
     timer->fn = fn;
     timer->ctx = ctx;
-    timer->due_us = loop->now_us + delay_us;
-    if (timer->heap_index) {
-        sift_up(loop, timer->heap_index);
-        sift_down(loop, timer->heap_index);
-        return;
-    }
     /* A wait without its deadline would be worse than ending: the supervisor starts us anew. */
-    if (!heap_room(loop))
+    if (!timer->due.index && heap_reserve(&loop->timers, loop->timers.count + 1))
         abort();
-    place(loop, ++loop->timers, timer);
-    sift_up(loop, loop->timers);
+    heap_set(&loop->timers, &timer->due, loop->now_us + delay_us);
 }
 
 void loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms, loop_fn fn,
@@ -213,9 +151,11 @@ static void run_timers(struct loop *loop)
     /* Those due at the turn's start: one that starts itself again with 0 waits for the next turn.
      */
     uint64_t now = loop->now_us;
-    uint32_t most = loop->timers;
-    while (most-- && loop->timers && loop->heap[1]->due_us <= now) {
-        struct loop_timer *timer = loop->heap[1];
+    uint32_t most = loop->timers.count;
+    struct heap_entry *due;
+    while (most-- && (due = heap_first(&loop->timers)) && due->key <= now) {
+        struct loop_timer *timer =
+            (struct loop_timer *)(void *)((char *)due - offsetof(struct loop_timer, due));
         loop_timer_stop(loop, timer);
         timer->fn(timer->ctx);
     }
@@ -256,9 +196,10 @@ static int wait_ms_for(const struct loop *loop, int wait_ms)
 {
     if (loop->again || loop->stopped)
         return 0;
-    if (!loop->timers)
+    const struct heap_entry *first = heap_first(&loop->timers);
+    if (!first)
         return wait_ms;
-    uint64_t due = loop->heap[1]->due_us;
+    uint64_t due = first->key;
     uint64_t now = clock_mono_us(loop->clock);
     if (due <= now)
         return 0;

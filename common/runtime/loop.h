@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/base/heap.h"
 
 struct loop;
 struct loop_watch; /* one registered descriptor */
@@ -18,8 +19,7 @@ typedef void (*loop_fn)(void *ctx);
 struct loop_timer {
     loop_fn fn;
     void *ctx;
-    uint64_t due_us;
-    uint32_t heap_index; /* 1-based; 0 = not running */
+    struct heap_entry due; /* in µs; in no heap while it is stopped */
 };
 
 /* A hook lives inside its owner too. */
@@ -63,7 +63,12 @@ void loop_timer_start_us(struct loop *loop, struct loop_timer *timer, uint64_t d
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer);
 static inline int loop_timer_running(const struct loop_timer *timer)
 {
-    return timer->heap_index != 0;
+    return timer->due.index != 0;
+}
+/* Of a running one. */
+static inline uint64_t loop_timer_due_us(const struct loop_timer *timer)
+{
+    return timer->due.key;
 }
 
 /* Called at the end of every turn, in the order added (flush what the turn gathered). hook->fn and

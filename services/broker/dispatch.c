@@ -94,7 +94,7 @@ static bool dispatch(struct requests *rs, struct broker_request *request, int in
     DL_APPEND2(w->requests, request, worker_prev, worker_next);
     rs->ops->waited(rs->ctx, now_us - request->asked_us);
     /* The worker keeps the deadline and says so best; this is for one that does not. */
-    due_set(&rs->due, &request->due, request->deadline_us + OVERDUE_US);
+    heap_set(&rs->due, &request->due, request->deadline_us + OVERDUE_US);
     return true;
 }
 
@@ -190,7 +190,7 @@ static void enqueue(struct requests *rs, struct broker_request *request, uint64_
     }
     rs->queued++;
     request->again = true;
-    due_set(&rs->due, &request->due, look_at_us(rs, request, now_us));
+    heap_set(&rs->due, &request->due, look_at_us(rs, request, now_us));
 }
 
 static void fail_nowhere(struct requests *rs, struct broker_request *request, uint64_t now_us)
@@ -237,7 +237,7 @@ void dispatch_expired(struct requests *rs, struct broker_request *request, uint6
         return;
     }
     if (now_us < hope_until_us(rs, request)) {
-        due_set(&rs->due, &request->due, look_at_us(rs, request, now_us));
+        heap_set(&rs->due, &request->due, look_at_us(rs, request, now_us));
         return;
     }
     /* Nobody has come for these: the next tier gets its chance, or it is over. */
@@ -327,7 +327,7 @@ bool dispatch_retry(struct requests *rs, struct broker_request *request, const s
     request->ambiguous_used |= d.ambiguous;
     request->state = REQUEST_BACKOFF;
     request->again = true;
-    due_set(&rs->due, &request->due, now_us + wait);
+    heap_set(&rs->due, &request->due, now_us + wait);
     return true;
 }
 
@@ -349,6 +349,6 @@ bool dispatch_search_on(struct requests *rs, struct broker_request *request, con
         return false;
     request->state = REQUEST_BACKOFF;
     request->again = true;
-    due_set(&rs->due, &request->due, now_us);
+    heap_set(&rs->due, &request->due, now_us);
     return true;
 }

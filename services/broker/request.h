@@ -8,7 +8,7 @@
 
 #include "services/broker/requests.h"
 #include "services/broker/cancels.h"
-#include "services/broker/due.h"
+#include "common/base/heap.h"
 #include "services/broker/stored.h"
 
 /* A worker has so long to end a request by itself once its deadline has passed. */
@@ -50,7 +50,7 @@ struct broker_request {
 
     uint64_t deadline_us;
     uint64_t asked_us; /* began to wait for a slot */
-    struct due due;
+    struct heap_entry due;
 
     char *payload; /* the REQUEST's own bytes, for retries; owned; NULL once committed */
     size_t payload_bytes;
@@ -77,7 +77,7 @@ struct requests {
     struct broker_edge *edges;
     struct broker_request *by_id;
     struct cancels *cancels;
-    struct due_heap due;
+    struct heap due;
     struct retry_budget budget;
     struct stored stored;
     uint32_t count;

@@ -44,7 +44,7 @@ void requests_destroy(struct requests **requests)
     DL_FOREACH_SAFE(rs->edges, e, next)
     free(e);
     cancels_destroy(&rs->cancels);
-    due_free(&rs->due);
+    heap_free(&rs->due);
     stored_free(&rs->stored);
     router_unref(&rs->router);
     free(rs);
@@ -120,7 +120,7 @@ void request_end(struct requests *rs, struct broker_request *request)
 {
     request_detach(rs, request, OUTCOME_CANCELED);
     dispatch_unqueue(rs, request);
-    due_clear(&rs->due, &request->due);
+    heap_remove(&rs->due, &request->due);
     DL_DELETE2(request->edge->requests, request, edge_prev, edge_next);
     HASH_DELETE(hh, rs->by_id, request);
     rs->count--;
@@ -159,7 +159,7 @@ void request_close(struct requests *rs, struct broker_request *request, enum err
     dispatch_unqueue(rs, request);
     request->state = REQUEST_OWING;
     request->owed = error_class;
-    due_set(&rs->due, &request->due, now_us + OWED_AGAIN_US);
+    heap_set(&rs->due, &request->due, now_us + OWED_AGAIN_US);
 }
 
 static struct header header_of(const struct broker_request *request)
@@ -258,7 +258,7 @@ static struct broker_request *create(struct requests *rs, struct broker_edge *ed
                                      uint64_t now_us)
 {
     struct broker_request *request = calloc(1, sizeof *request);
-    if (!request || due_reserve(&rs->due, rs->count + 1) || keep_payload(rs, request, m))
+    if (!request || heap_reserve(&rs->due, rs->count + 1) || keep_payload(rs, request, m))
         goto out;
     request->id = m->header.id;
     HASH_ADD(hh, rs->by_id, id, sizeof request->id, request);
@@ -423,8 +423,8 @@ void requests_edge_down(struct requests *rs, struct broker_edge **edge, uint64_t
 
 uint64_t requests_next_due_us(const struct requests *rs)
 {
-    const struct due *due = due_first(&rs->due);
-    return due ? due->at_us : UINT64_MAX;
+    const struct heap_entry *due = heap_first(&rs->due);
+    return due ? due->key : UINT64_MAX;
 }
 
 static void overdue(struct requests *rs, struct broker_request *request, uint64_t now_us)
@@ -442,11 +442,11 @@ static void overdue(struct requests *rs, struct broker_request *request, uint64_
 
 void requests_tick(struct requests *rs, uint64_t now_us)
 {
-    struct due *due;
-    while ((due = due_first(&rs->due)) && due->at_us <= now_us) {
+    struct heap_entry *due;
+    while ((due = heap_first(&rs->due)) && due->key <= now_us) {
         struct broker_request *request =
             (struct broker_request *)(void *)((char *)due - offsetof(struct broker_request, due));
-        due_clear(&rs->due, due);
+        heap_remove(&rs->due, due);
         switch (request->state) {
         case REQUEST_QUEUED:
             dispatch_expired(rs, request, now_us);

@@ -60,7 +60,7 @@ static void arm(struct edge_request *r)
     uint64_t now = edge_now_ms(r->edge);
     uint64_t due = next_due_ms(r);
     uint64_t wait = due > now ? due - now : 0;
-    if (!loop_timer_running(&r->timer) || due * 1000 < r->timer.due_us)
+    if (!loop_timer_running(&r->timer) || due * 1000 < loop_timer_due_us(&r->timer))
         loop_timer_start(r->edge->d->loop, &r->timer, wait, on_timer, r);
 }
 
