@@ -1,7 +1,8 @@
 /* What the simulator's files share.
  *   main.c       options, start, stop
- *   route.c      which protocol, which handler; keys; faults gathered
- *   openai*.c, anthropic*.c, replicate.c   the wire formats
+ *   route.c      which protocol, which handler; keys
+ *   ask.c        its faults gathered
+ *   openai*.c, anthropic*.c, replicate*.c   the wire formats
  *   answer.c     what is answered, whatever the protocol
  *   play.c       how it is sent: pace, faults
  *   script.c     rules and raw answers from files
@@ -79,6 +80,8 @@ void sim_destroy(struct sim **sim);
 
 /* ---- route.c ---- */
 void sim_on_request(void *ctx, struct http_exchange *x);
+
+/* ---- ask.c ---- */
 /* Takes rules, headers and the directive in ask->text together; called by a protocol once it knows
  * model and text. */
 void ask_gather_faults(struct ask *ask);
