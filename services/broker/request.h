@@ -52,8 +52,8 @@ struct broker_request {
     uint64_t asked_us; /* began to wait for a slot */
     struct heap_entry due;
 
-    char *payload; /* the REQUEST's own bytes, for retries; owned; NULL once committed */
-    size_t payload_bytes;
+    char *payload;          /* the strings of `message`, for retries; owned; NULL once committed */
+    size_t payload_bytes;   /* of its frame */
     struct request message; /* views of payload */
 
     struct queue_entry waits[REQUEST_MAX_WAITS];

@@ -6,6 +6,7 @@
 
 #include "common/base/log.h"
 #include "proto/error_class.h"
+#include "proto/message_copy.h"
 #include "services/broker/request.h"
 
 enum { MAX_CANCELS = 65536, CANCEL_DEFAULT_MS = 10000, OWED_AGAIN_US = 50000 };
@@ -227,29 +228,18 @@ static void cancel_request(struct requests *rs, struct broker_request *request, 
 
 /* ---- a new request ---- */
 
-static void move_span(struct span *s, const char *from, char *to)
-{
-    if (s->data)
-        s->data = to + (s->data - from);
-}
-
-/* The request's views, moved from the frame into the copy kept for retries. */
+/* A copy of the message, for its attempts. It is accounted by the bytes of its frame. */
 static enum err keep_payload(struct requests *rs, struct broker_request *request,
                              const struct bus_message *m)
 {
-    const struct message_info *info = message_info(MESSAGE_REQUEST);
-    struct span bytes = span_skip(m->frame, HEADER_BYTES);
-    request->payload = malloc(bytes.len + 1);
+    const struct request *message = &m->body->request;
+    request->payload = malloc(message_text_bytes(MESSAGE_REQUEST, message) + 1);
     if (!request->payload)
         return ERR_NOMEM;
-    memcpy(request->payload, bytes.data, bytes.len);
-    request->payload_bytes = bytes.len;
-    rs->body_bytes += bytes.len;
-    request->message = m->body->request;
-    for (unsigned i = 0; i < info->field_count; i++)
-        if (info->fields[i].type == FIELD_STR || info->fields[i].type == FIELD_BIN)
-            move_span((struct span *)(void *)((char *)&request->message + info->fields[i].offset),
-                      bytes.data, request->payload);
+    request->message = *message;
+    (void)message_own_text(MESSAGE_REQUEST, &request->message, request->payload);
+    request->payload_bytes = m->frame.len - HEADER_BYTES;
+    rs->body_bytes += request->payload_bytes;
     return OK;
 }
 

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "proto/message_copy.h"
+
 #define HASH_FUNCTION(key, len, hash_out)                                                          \
     ((hash_out) = (unsigned)request_id_hash((const struct request_id *)(const void *)(key)))
 #include <uthash.h>
@@ -60,28 +62,15 @@ static struct pending_release *find(struct releases *l, const struct request_id 
     return p;
 }
 
-static void place(char **at, struct span *s)
-{
-    if (s->len)
-        memcpy(*at, s->data, s->len);
-    s->data = *at;
-    *at += s->len;
-}
-
 static struct pending_release *make(const struct request_id *id, const struct release *r)
 {
-    size_t strings = r->key_id.len + r->model.len + r->provider.len + r->key_name.len;
-    struct pending_release *p = malloc(sizeof *p + strings);
+    struct pending_release *p = malloc(sizeof *p + message_text_bytes(MESSAGE_RELEASE, r));
     if (!p)
         return NULL;
     p->id = *id;
     p->release = *r;
     p->sent_ms = 0;
-    char *at = p->strings;
-    place(&at, &p->release.key_id);
-    place(&at, &p->release.model);
-    place(&at, &p->release.provider);
-    place(&at, &p->release.key_name);
+    (void)message_own_text(MESSAGE_RELEASE, &p->release, p->strings);
     return p;
 }
 

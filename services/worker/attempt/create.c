@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "proto/message_copy.h"
 
 void attempt_release(struct attempt *attempt)
 {
@@ -55,29 +56,16 @@ static struct attempt *take_attempt(struct attempt_env *env)
     return attempt;
 }
 
-/* The message ends with its handler: everything the call looks at is copied. */
+/* The message ends with its handler; the attempt keeps a copy. */
 static bool copy_dispatch(struct attempt *attempt, const struct dispatch *d)
 {
     attempt->d = *d;
-    struct span *strings[] = {&attempt->d.model,       &attempt->d.target_model, &attempt->d.key_id,
-                              &attempt->d.key_name,    &attempt->d.avoid,        &attempt->d.method,
-                              &attempt->d.path,        &attempt->d.headers,      &attempt->d.body,
-                              &attempt->d.response_id, &attempt->d.route};
-    size_t bytes = 0;
-    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
-        bytes += strings[i]->len;
     /* not from the arena: its chunks are larger than most requests, and there may be thousands of
      * these */
-    char *at = attempt->texts = malloc(bytes + REQUEST_ID_TEXT);
-    if (!at)
+    attempt->texts = malloc(message_text_bytes(MESSAGE_DISPATCH, d) + REQUEST_ID_TEXT);
+    if (!attempt->texts)
         return false;
-    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
-        if (strings[i]->len)
-            memcpy(at, strings[i]->data, strings[i]->len);
-        strings[i]->data = at;
-        at += strings[i]->len;
-    }
-    attempt->id_text = at;
+    attempt->id_text = message_own_text(MESSAGE_DISPATCH, &attempt->d, attempt->texts);
     if (attempt->d.target_model.len == 0)
         attempt->d.target_model = attempt->d.model;
     return true;

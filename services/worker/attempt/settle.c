@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "proto/message_copy.h"
+
 enum { FIRST_BUCKETS = 256 };
 
 /* In a bucket's chain, and in the list of all by the time of their last sending. */
@@ -119,26 +121,13 @@ static void send_one(struct settles *s, struct pending_settle *p, uint64_t now_m
     (void)s->send(s->ctx, h, &p->message);
 }
 
-/* The message's strings, copied behind the struct. */
 static struct pending_settle *copy_of(const struct settle *m)
 {
-    struct settle copy = *m;
-    struct span *strings[] = {&copy.key_id,   &copy.key_name,       &copy.model,
-                              &copy.provider, &copy.upstream_model, &copy.upstream_id};
-    size_t bytes = 0;
-    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
-        bytes += strings[i]->len;
-    struct pending_settle *p = calloc(1, sizeof *p + bytes);
+    struct pending_settle *p = calloc(1, sizeof *p + message_text_bytes(MESSAGE_SETTLE, m));
     if (!p)
         return NULL;
-    char *at = p->text;
-    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
-        if (strings[i]->len)
-            memcpy(at, strings[i]->data, strings[i]->len);
-        strings[i]->data = at;
-        at += strings[i]->len;
-    }
-    p->message = copy;
+    p->message = *m;
+    (void)message_own_text(MESSAGE_SETTLE, &p->message, p->text);
     return p;
 }
 
