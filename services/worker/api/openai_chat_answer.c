@@ -23,24 +23,11 @@ void chat_write_tier(const struct chat_writer *w, struct json_writer *jw)
     jw_str(jw, tier);
 }
 
-void chat_write_head(const struct chat_writer *w, struct json_writer *jw, const char *object)
-{
-    jw_object(jw);
-    jw_key(jw, "id");
-    jw_text(jw, w->base.id_text);
-    jw_key(jw, "object");
-    jw_str(jw, object);
-    jw_key(jw, "created");
-    jw_u64(jw, w->base.options.created_s);
-    jw_key(jw, "model");
-    jw_text(jw, w->base.model_text);
-}
-
 /* "tool_calls", unless the client used functions. A call that ends as plain "stop" is one
  * all the same. */
 const char *chat_finish_word(const struct chat_writer *w)
 {
-    const char *word = writer_openai_finish(w->base.stop);
+    const char *word = openai_finish_word(w->base.stop);
     bool called = w->tools.count && (w->base.stop == STOP_END || w->base.stop == STOP_UNKNOWN);
     if (w->base.stop != STOP_TOOL && !called)
         return word;

@@ -2,7 +2,7 @@
 #ifndef SERVICES_WORKER_API_OPENAI_CHAT_ANSWER_H
 #define SERVICES_WORKER_API_OPENAI_CHAT_ANSWER_H
 
-#include "services/worker/api/writer.h"
+#include "services/worker/api/openai_answer.h"
 
 struct chat_writer {
     struct answer_writer base;
@@ -15,8 +15,6 @@ struct chat_writer {
 
 /* The client used functions, the deprecated form: it is answered in kind. */
 bool chat_is_legacy(const struct chat_writer *w);
-/* The members before "choices"; the object stays open. */
-void chat_write_head(const struct chat_writer *w, struct json_writer *jw, const char *object);
 /* "service_tier", when the upstream named one. */
 void chat_write_tier(const struct chat_writer *w, struct json_writer *jw);
 const char *chat_finish_word(const struct chat_writer *w);

@@ -20,9 +20,7 @@ static void end_delta(struct chat_writer *w, struct json_writer *jw, const char 
     else
         jw_null(jw);
     buf_append_str(jw->out, "}]");
-    if (w->base.options.request->want_usage)
-        buf_append_str(jw->out, ",\"usage\":null");
-    buf_append_str(jw->out, "}\n\n");
+    openai_end_chunk(&w->base);
 }
 
 void chat_stream_text(struct chat_writer *w, const char *member, struct span text)
@@ -37,7 +35,7 @@ static void make_prefix(struct chat_writer *w)
 {
     struct buf text = {0};
     struct json_writer jw = {.out = &text};
-    chat_write_head(w, &jw, "chat.completion.chunk");
+    openai_write_head(&w->base, &jw, "chat.completion.chunk");
     chat_write_tier(w, &jw);
     w->prefix = writer_copy(&w->base, buf_span(&text));
     buf_free(&text);
@@ -84,17 +82,7 @@ void chat_stream_block(struct chat_writer *w, struct span json)
 
 void chat_stream_end(struct chat_writer *w)
 {
-    struct buf *out = w->base.options.out;
     struct json_writer jw = begin_delta(w);
     end_delta(w, &jw, chat_finish_word(w));
-    if (w->base.options.request->want_usage) {
-        struct usage usage = writer_usage(&w->base);
-        struct json_writer usage_jw = {.out = out};
-        buf_append_str(out, "data: ");
-        buf_append(out, w->prefix);
-        buf_append_str(out, ",\"choices\":[],\"usage\":");
-        writer_openai_usage(&usage_jw, &usage);
-        buf_append_str(out, "}\n\n");
-    }
-    buf_append_str(out, "data: [DONE]\n\n");
+    openai_end_stream(&w->base, w->prefix);
 }

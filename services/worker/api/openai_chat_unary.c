@@ -85,7 +85,7 @@ void chat_unary_end(struct chat_writer *w)
 {
     struct json_writer jw = {.out = w->base.options.out};
     struct usage usage = writer_usage(&w->base);
-    chat_write_head(w, &jw, "chat.completion");
+    openai_write_head(&w->base, &jw, "chat.completion");
     jw_key(&jw, "choices");
     jw_array(&jw);
     jw_object(&jw);
@@ -99,7 +99,7 @@ void chat_unary_end(struct chat_writer *w)
     jw_object_end(&jw);
     jw_array_end(&jw);
     jw_key(&jw, "usage");
-    writer_openai_usage(&jw, &usage);
+    openai_write_usage(&jw, &usage);
     chat_write_tier(w, &jw);
     jw_object_end(&jw);
 }

@@ -2,7 +2,7 @@
  * events' slot says whose answer a text or a stop belongs to; there is one START, one USAGE and one
  * END for all of them. */
 #include "services/worker/api/openai.h"
-#include "services/worker/api/writer.h"
+#include "services/worker/api/openai_answer.h"
 
 struct choice {
     struct rope text; /* unary */
@@ -21,20 +21,7 @@ struct completions_writer {
 /* Tools never come here: a call that ends the turn is a plain stop. */
 static const char *finish_word(enum stop_reason stop)
 {
-    return stop == STOP_TOOL ? "stop" : writer_openai_finish(stop);
-}
-
-static void write_head(const struct completions_writer *w, struct json_writer *jw)
-{
-    jw_object(jw);
-    jw_key(jw, "id");
-    jw_text(jw, w->base.id_text);
-    jw_key(jw, "object");
-    jw_str(jw, "text_completion");
-    jw_key(jw, "created");
-    jw_u64(jw, w->base.options.created_s);
-    jw_key(jw, "model");
-    jw_text(jw, w->base.model_text);
+    return stop == STOP_TOOL ? "stop" : openai_finish_word(stop);
 }
 
 static void end_choice(struct json_writer *jw, size_t index, const char *finish)
@@ -63,9 +50,7 @@ static void stream_chunk(struct completions_writer *w, size_t index, struct span
     jw_text(&jw, text);
     end_choice(&jw, index, finish);
     buf_append_char(jw.out, ']');
-    if (w->base.options.request->want_usage)
-        buf_append_str(jw.out, ",\"usage\":null");
-    buf_append_str(jw.out, "}\n\n");
+    openai_end_chunk(&w->base);
 }
 
 static void put_text(struct completions_writer *w, size_t index, struct span text)
@@ -98,26 +83,11 @@ static void finish_choice(struct completions_writer *w, size_t index)
         stream_chunk(w, index, SPAN(""), finish_word(w->choices[index].stop));
 }
 
-static void stream_end(struct completions_writer *w)
-{
-    struct buf *out = w->base.options.out;
-    if (w->base.options.request->want_usage) {
-        struct usage usage = writer_usage(&w->base);
-        struct json_writer jw = {.out = out};
-        buf_append_str(out, "data: ");
-        buf_append(out, w->prefix);
-        buf_append_str(out, ",\"choices\":[],\"usage\":");
-        writer_openai_usage(&jw, &usage);
-        buf_append_str(out, "}\n\n");
-    }
-    buf_append_str(out, "data: [DONE]\n\n");
-}
-
 static void unary_end(struct completions_writer *w)
 {
     struct json_writer jw = {.out = w->base.options.out};
     struct usage usage = writer_usage(&w->base);
-    write_head(w, &jw);
+    openai_write_head(&w->base, &jw, "text_completion");
     jw_key(&jw, "choices");
     jw_array(&jw);
     for (size_t i = 0; i < w->choice_count; i++) {
@@ -130,7 +100,7 @@ static void unary_end(struct completions_writer *w)
     }
     jw_array_end(&jw);
     jw_key(&jw, "usage");
-    writer_openai_usage(&jw, &usage);
+    openai_write_usage(&jw, &usage);
     jw_object_end(&jw);
 }
 
@@ -140,7 +110,7 @@ static void on_end(struct completions_writer *w)
         finish_choice(w, i);
     w->base.done = true;
     if (w->base.stream)
-        stream_end(w);
+        openai_end_stream(&w->base, w->prefix);
     else
         unary_end(w);
 }
@@ -156,7 +126,7 @@ static void ensure_started(struct completions_writer *w)
     w->base.started = true;
     struct buf text = {0};
     struct json_writer jw = {.out = &text};
-    write_head(w, &jw);
+    openai_write_head(&w->base, &jw, "text_completion");
     w->prefix = writer_copy(&w->base, buf_span(&text));
     buf_free(&text);
 }

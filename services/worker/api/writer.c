@@ -145,49 +145,6 @@ struct usage writer_usage(const struct answer_writer *w)
     return u;
 }
 
-static void write_count(struct json_writer *jw, const char *name, uint64_t count)
-{
-    jw_key(jw, name);
-    jw_u64(jw, count);
-}
-
-void writer_openai_usage(struct json_writer *jw, const struct usage *u)
-{
-    jw_object(jw);
-    write_count(jw, "prompt_tokens", u->input);
-    write_count(jw, "completion_tokens", u->output);
-    write_count(jw, "total_tokens", u->input + u->output);
-    jw_key(jw, "prompt_tokens_details");
-    jw_object(jw);
-    write_count(jw, "cached_tokens", u->cached);
-    write_count(jw, "cache_write_tokens", u->cache_write);
-    jw_object_end(jw);
-    jw_key(jw, "completion_tokens_details");
-    jw_object(jw);
-    write_count(jw, "reasoning_tokens", u->reasoning);
-    jw_object_end(jw);
-    jw_object_end(jw);
-}
-
-const char *writer_openai_finish(enum stop_reason stop)
-{
-    switch (stop) {
-    case STOP_LENGTH:
-    case STOP_CONTEXT:
-        return "length";
-    case STOP_TOOL:
-        return "tool_calls";
-    case STOP_FILTER:
-        return "content_filter";
-    case STOP_UNKNOWN:
-    case STOP_END:
-    case STOP_SEQUENCE:
-    case STOP_PAUSE:
-        break;
-    }
-    return "stop";
-}
-
 struct answer_tool *answer_tools_add(struct answer_tools *tools, struct answer_writer *w,
                                      const struct neutral_event *e)
 {

@@ -39,11 +39,6 @@ void writer_error(struct answer_writer *w, const struct fault *fault);
 /* Usage with every gap filled: estimates for input and output, zero for the rest. */
 struct usage writer_usage(const struct answer_writer *w);
 
-/* OpenAI's usage object. */
-void writer_openai_usage(struct json_writer *jw, const struct usage *u);
-/* STOP_TOOL is the caller's to say: "tool_calls" or "function_call". */
-const char *writer_openai_finish(enum stop_reason stop);
-
 /* ---- tools of an answer, by the neutral slot ---- */
 
 struct answer_tool {

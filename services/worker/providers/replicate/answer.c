@@ -38,7 +38,7 @@ static unsigned class_of(struct span message)
     return speaks_of(message, input) ? ERROR_UPSTREAM_BAD_REQUEST : ERROR_PREDICTION_FAILED;
 }
 
-void replicate_fault_of(struct conversion *pc, struct span message, struct fault *fault_out)
+static void fault_of(struct conversion *pc, struct span message, struct fault *fault_out)
 {
     *fault_out = (struct fault){
         .error_class = class_of(message),
@@ -49,7 +49,7 @@ void replicate_fault_of(struct conversion *pc, struct span message, struct fault
 static void say_failed(struct conversion *pc, struct replicate_state *s, struct span message)
 {
     struct fault fault;
-    replicate_fault_of(pc, message, &fault);
+    fault_of(pc, message, &fault);
     s->over = true;
     out_fault(pc, &s->out, &fault);
 }

@@ -86,8 +86,6 @@ enum err replicate_take_prediction(struct conversion *pc, struct replicate_state
 enum err replicate_parse_event(struct conversion *pc, const struct transfer *x,
                                const struct sse_event *e);
 enum err replicate_parse_end(struct conversion *pc, const struct transfer *x);
-/* The words of a failed prediction as a fault. */
-void replicate_fault_of(struct conversion *pc, struct span message, struct fault *fault_out);
 
 /* ---- transfers ---- */
 
@@ -102,7 +100,5 @@ enum err replicate_ask_prediction(struct conversion *pc, struct replicate_state 
 void replicate_ask_cancel(struct conversion *pc, struct replicate_state *s);
 /* May the stream's URL be asked, with our token? */
 bool replicate_stream_is_safe(const struct conversion *pc, struct span url);
-/* Percent-encodes one segment of a path. */
-void replicate_append_segment(struct buf *out, struct span segment);
 
 #endif

@@ -1,7 +1,8 @@
 /* What Replicate is asked: paths, polls, cancels, and whether a URL that it names may be asked. */
 #include "services/worker/providers/replicate/replicate.h"
 
-void replicate_append_segment(struct buf *out, struct span segment)
+/* Percent-encodes one segment of a path. */
+static void append_segment(struct buf *out, struct span segment)
 {
     static const char hex[] = "0123456789ABCDEF";
     for (size_t i = 0; i < segment.len; i++) {
@@ -18,7 +19,6 @@ void replicate_append_segment(struct buf *out, struct span segment)
     }
 }
 
-/* "/a/b/c" from a literal and up to three segments, empty ones left out, in the arena. */
 struct span replicate_path(struct conversion *pc, const char *start, const struct span *segments,
                            size_t count, const char *end)
 {
@@ -26,7 +26,7 @@ struct span replicate_path(struct conversion *pc, const char *start, const struc
     buf_append_str(&b, start);
     for (size_t i = 0; i < count; i++) {
         buf_append_char(&b, '/');
-        replicate_append_segment(&b, segments[i]);
+        append_segment(&b, segments[i]);
     }
     buf_append_str(&b, end);
     struct span out = arena_copy(pc->arena, buf_span(&b));
