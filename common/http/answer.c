@@ -122,7 +122,7 @@ static size_t pending(const struct http_exchange *x)
     return x->out.len - x->out_sent;
 }
 
-static void tell_drained(struct http_exchange *x)
+static void report_drained(struct http_exchange *x)
 {
     const struct http_handler *h = &x->server->handler;
     if (!x->out_high || pending(x) > x->out_high / 2)
@@ -309,7 +309,7 @@ void stream_flush(struct http_exchange *x)
     if (!is_direct(x)) {
         if (pending(x) || x->ended)
             exchange_wake(x);
-        tell_drained(x);
+        report_drained(x);
         return;
     }
     if (!x->suspended) /* libmicrohttpd is not out of the way yet */
@@ -325,7 +325,7 @@ void stream_flush(struct http_exchange *x)
         conn_phase(x->conn, CONN_WORK);
     else if (!all && x->conn->phase != CONN_SEND)
         conn_phase(x->conn, CONN_SEND);
-    tell_drained(x);
+    report_drained(x);
     if (x->state == X_STREAM && x->ended && !pending(x))
         finish(x);
 }

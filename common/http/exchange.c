@@ -53,7 +53,7 @@ void exchange_end(struct http_exchange *x, bool sent)
     struct http_server *s = x->server;
     if (x->head_done)
         s->stats.exchanges--;
-    if (x->told) {
+    if (x->owes_done) {
         s->worked = true;
         s->handler.on_done(s->handler.ctx, x, sent);
     }
@@ -93,8 +93,8 @@ void exchange_gone(struct http_exchange *x)
     if (!working)
         return;
     x->state = X_CUT;
-    if (h->on_gone && !x->gone_told) {
-        x->gone_told = true;
+    if (h->on_gone && !x->gone_reported) {
+        x->gone_reported = true;
         x->server->worked = true;
         h->on_gone(h->ctx, x);
     }
@@ -196,7 +196,7 @@ static enum MHD_Result take_head(struct http_exchange *x, const char *method, co
     x->close_after = f->chunked || x->server->draining;
     x->chunk_frames = f->http11;
     if (!refuse_head(x) && h->on_head) {
-        x->told = true;
+        x->owes_done = true;
         h->on_head(h->ctx, x);
     }
     if (x->state == X_CUT)
@@ -283,7 +283,7 @@ static void call_handler(struct http_exchange *x)
     const struct http_handler *h = &x->server->handler;
     conn_phase(x->conn, CONN_WORK);
     x->state = X_HANDLING;
-    x->told = true;
+    x->owes_done = true;
     x->server->worked = true;
     h->on_request(h->ctx, x);
     if (x->state == X_HANDLING)

@@ -102,8 +102,8 @@ struct http_exchange {
     enum x_state state;
     unsigned status;
     bool head_done; /* libmicrohttpd's first call was made */
-    bool told;      /* the handler has seen it: on_done is owed */
-    bool gone_told;
+    bool owes_done; /* the handler has seen it: on_done is owed */
+    bool gone_reported;
     bool suspended;
     bool queued;    /* the answer was given to libmicrohttpd */
     bool in_reader; /* inside libmicrohttpd's content reader */

@@ -46,7 +46,7 @@ void refuse(struct http_exchange *x, unsigned status, const char *reason)
     const struct http_handler *h = &x->server->handler;
     struct http_refusal refusal = {status, reason};
     if (h->on_refuse) {
-        x->told = true;
+        x->owes_done = true;
         x->server->worked = true;
         h->on_refuse(h->ctx, x, &refusal);
     }

@@ -43,7 +43,7 @@ struct edge {
     struct buf scratch;
 
     struct loop_timer gauge_timer;
-    struct http_stats told; /* what the counters of refused connections have reported */
+    struct http_stats last_reported; /* what of these has gone into the metrics */
 };
 
 /* Fresh and random. */

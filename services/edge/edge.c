@@ -62,12 +62,12 @@ static enum err open_http(struct edge *e)
 
 /* ---- several times a second ---- */
 
-static void count_refused(struct edge *e, struct span reason, uint64_t now, uint64_t *told)
+static void count_refused(struct edge *e, struct span reason, uint64_t now, uint64_t *last_reported)
 {
-    if (now > *told)
+    if (now > *last_reported)
         metric_add(e->d->metrics, METRIC_CONNECTIONS_REFUSED, METRIC_LABELS(reason),
-                   (int64_t)(now - *told));
-    *told = now;
+                   (int64_t)(now - *last_reported));
+    *last_reported = now;
 }
 
 static void on_tick(void *ctx)
@@ -77,9 +77,9 @@ static void on_tick(void *ctx)
     struct metric_client *m = e->d->metrics;
     metric_set(m, METRIC_IN_FLIGHT, NULL, (int64_t)e->request_count);
     metric_set(m, METRIC_CONNECTIONS, NULL, (int64_t)stats.connections);
-    count_refused(e, SPAN("limit"), stats.refused_limit, &e->told.refused_limit);
-    count_refused(e, SPAN("address"), stats.refused_address, &e->told.refused_address);
-    count_refused(e, SPAN("framing"), stats.refused_framing, &e->told.refused_framing);
+    count_refused(e, SPAN("limit"), stats.refused_limit, &e->last_reported.refused_limit);
+    count_refused(e, SPAN("address"), stats.refused_address, &e->last_reported.refused_address);
+    count_refused(e, SPAN("framing"), stats.refused_framing, &e->last_reported.refused_framing);
     if (bus_peer_up(e->d->auth))
         releases_tick(e->releases, edge_now_ms(e));
     loop_timer_start(e->d->loop, &e->gauge_timer, TICK_MS, on_tick, e);
@@ -120,8 +120,8 @@ void edge_drain(struct edge *e)
 /* Releases are waited for as long as there is an auth to take them. */
 bool edge_drained(struct edge *e)
 {
-    bool told = releases_pending(e->releases) == 0 || !bus_peer_up(e->d->auth);
-    return e->request_count == 0 && told && http_server_stats(e->http).exchanges == 0;
+    bool all_released = releases_pending(e->releases) == 0 || !bus_peer_up(e->d->auth);
+    return e->request_count == 0 && all_released && http_server_stats(e->http).exchanges == 0;
 }
 
 void edge_stop(struct edge *e)

@@ -94,8 +94,8 @@ static void serve(const struct arrival *a)
 {
     struct client c;
     switch (a->match.route->kind) {
-    case ROUTE_CALL:
-        calls_start(a);
+    case ROUTE_API:
+        request_start(a);
         break;
     case ROUTE_MODELS:
         arrival_ask_plainly(a, status_models);

@@ -34,7 +34,7 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
     return OK;
 }
 
-static void say_goodbye(struct bus_peer *peer)
+static void send_goodbye(struct bus_peer *peer)
 {
     struct drain drain = {0};
     if (!peer->up)
@@ -51,9 +51,9 @@ void bus_destroy(struct bus **pointer)
     if (!bus)
         return;
     for (struct bus_peer *link = bus->links; link; link = link->next)
-        say_goodbye(link);
+        send_goodbye(link);
     HASH_ITER(hh, bus->clients, peer, next)
-    say_goodbye(peer);
+    send_goodbye(peer);
     bus->spec.on_peer_down = NULL;
     bus_flush(bus);
     loop_timer_stop(bus->loop, &bus->tick);

@@ -1,4 +1,4 @@
-/* What the parts of the bus share: bus_send.c, bus_peers.c, bus_receive.c, bus_sockets.c and bus.c.
+/* What the parts of the bus share: send.c, peers.c, receive.c, sockets.c and bus.c.
  * Nobody else's. */
 #ifndef COMMON_RUNTIME_BUS_BUS_INTERNAL_H
 #define COMMON_RUNTIME_BUS_BUS_INTERNAL_H
@@ -71,8 +71,8 @@ struct bus_peer {
     uint32_t session; /* the connecting side counts how often it greets anew; it travels as HELLO's
                          and WELCOME's seq */
     uint64_t heard_us, pinged_us;
-    uint64_t doubt_us; /* a link, when our loop had stood still: the PING whose PONG must say that
-                          it still knows us; its data waits until then. 0 = no doubt */
+    uint64_t suspect_us; /* a link, when our loop had stood still: the PING whose PONG must say that
+                          it still knows us; its data waits until then. 0 = not suspect */
     uint32_t queued;
     void *user;
     char id[ID_BYTES]; /* routing id at our ROUTERs */
@@ -105,17 +105,17 @@ struct bus {
     uint64_t dropped;
 };
 
-/* bus_send.c */
+/* send.c */
 void bus_drop_outbox(struct bus_peer *peer, enum channel channel);
 void bus_send_all(struct bus *bus, bool all);
 enum err bus_send_on(struct bus_peer *to, enum channel channel, struct header h,
                      enum message_type type, const void *message);
 void bus_send_hello(struct bus_peer *link, enum channel channel);
 void bus_send_welcome(struct bus_peer *client, enum channel channel);
-void bus_send_stranger(struct wire *wire, struct span id, enum message_type type,
-                       const void *message);
+void bus_send_unknown(struct wire *wire, struct span id, enum message_type type,
+                      const void *message);
 
-/* bus_peers.c */
+/* peers.c */
 void bus_copy_name(char *out, size_t size, struct span s);
 void bus_peer_lost(struct bus_peer *peer, const char *why);
 struct bus_peer *bus_find_client(struct bus *bus, struct span id);
@@ -129,7 +129,7 @@ void bus_on_ping(struct bus_peer *peer, const struct ping *ping);
 void bus_on_pong(struct bus_peer *peer, const struct pong *pong);
 void bus_on_tick(void *ctx);
 
-/* bus_receive.c */
+/* receive.c */
 uint64_t bus_us_since(uint64_t then, uint64_t now);
 void bus_look_for_stall(struct bus *bus);
 void bus_drain(struct wire *wire);

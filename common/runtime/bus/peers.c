@@ -52,7 +52,7 @@ void bus_peer_lost(struct bus_peer *peer, const char *why)
         return;
     }
     peer->session++;
-    peer->doubt_us = 0; /* what waits is read now, and is nobody's */
+    peer->suspect_us = 0; /* what waits is read now, and is nobody's */
     peer->wires[CHANNEL_DATA]->touched = true;
 }
 
@@ -96,7 +96,7 @@ static void refuse(struct wire *wire, struct span id, const struct hello *hello)
     log_error("peer_refused", LSPAN("peer_role", hello->role), LSPAN("peer", hello->name),
               LSTR("why", reason));
     struct refuse message = {.reason = span_str(reason)};
-    bus_send_stranger(wire, id, MESSAGE_REFUSE, &message);
+    bus_send_unknown(wire, id, MESSAGE_REFUSE, &message);
 }
 
 void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
@@ -176,11 +176,11 @@ void bus_on_ping(struct bus_peer *peer, const struct ping *ping)
 }
 
 /* Its data is read (again) at the turn's end. */
-static void end_doubt(struct bus_peer *link)
+static void end_suspicion(struct bus_peer *link)
 {
-    if (!link->doubt_us)
+    if (!link->suspect_us)
         return;
-    link->doubt_us = 0;
+    link->suspect_us = 0;
     link->wires[CHANNEL_DATA]->touched = true;
 }
 
@@ -189,8 +189,8 @@ void bus_on_pong(struct bus_peer *peer, const struct pong *pong)
     peer->queued = pong->queued;
     if (peer->connecting && peer->up && !pong->greeted)
         bus_peer_lost(peer, "forgot us");
-    if (pong->sent_us == peer->doubt_us)
-        end_doubt(peer);
+    if (pong->sent_us == peer->suspect_us)
+        end_suspicion(peer);
 }
 
 static void tick_peer(struct bus_peer *peer, uint64_t now)

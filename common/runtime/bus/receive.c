@@ -31,13 +31,13 @@ static void dispatch(struct bus_peer *peer, struct bus_message *m)
         handler(bus->spec.ctx, peer, m);
 }
 
-static void on_stranger(struct wire *wire, struct span id, const struct bus_message *m)
+static void on_unknown_peer(struct wire *wire, struct span id, const struct bus_message *m)
 {
     if (m->header.type == MESSAGE_HELLO) {
         bus_on_hello(wire, id, &m->header, &m->body->hello);
     } else if (m->header.type == MESSAGE_PING) {
         struct pong pong = bus_make_pong(wire->bus, &m->body->ping, false);
-        bus_send_stranger(wire, id, MESSAGE_PONG, &pong);
+        bus_send_unknown(wire, id, MESSAGE_PONG, &pong);
     }
 }
 
@@ -45,7 +45,7 @@ static void on_client_frame(struct wire *wire, struct span id, struct bus_messag
 {
     struct bus_peer *peer = bus_find_client(wire->bus, id);
     if (!peer || m->header.type == MESSAGE_HELLO) {
-        on_stranger(wire, id, m);
+        on_unknown_peer(wire, id, m);
         return;
     }
     if (m->header.epoch != peer->epoch) {
@@ -156,7 +156,7 @@ void bus_look_for_stall(struct bus *bus)
         if (!link->up)
             continue;
         bus_send_ping(link, now);
-        link->doubt_us = now;
+        link->suspect_us = now;
         alone = false;
     }
     if (!alone)
@@ -172,7 +172,7 @@ void bus_drain(struct wire *wire)
     bool first = true;
     wire->touched = false;
     bus_look_for_stall(wire->bus);
-    if (wire->link && wire->link->doubt_us && wire->channel == CHANNEL_DATA)
+    if (wire->link && wire->link->suspect_us && wire->channel == CHANNEL_DATA)
         return;
     unsigned n = 0;
     for (;;) {

@@ -309,8 +309,8 @@ void bus_send_welcome(struct bus_peer *client, enum channel channel)
 }
 
 /* To an identity that is no peer: one frame, now. */
-void bus_send_stranger(struct wire *wire, struct span id, enum message_type type,
-                       const void *message)
+void bus_send_unknown(struct wire *wire, struct span id, enum message_type type,
+                      const void *message)
 {
     struct header h = {.type = (uint8_t)type, .epoch = wire->bus->epoch};
     zmq_msg_t frame;

@@ -6,16 +6,16 @@
 #define BARE false
 
 static const struct http_route table[] = {
-    {METHOD_POST, "/v1/chat/completions", API_OPENAI_CHAT, ROUTE_CALL, KEYED, BODY},
-    {METHOD_POST, "/v1/messages", API_ANTHROPIC_MESSAGES, ROUTE_CALL, KEYED, BODY},
-    {METHOD_POST, "/v1/responses", API_OPENAI_RESPONSES, ROUTE_CALL, KEYED, BODY},
-    {METHOD_POST, "/v1/embeddings", API_OPENAI_EMBEDDINGS, ROUTE_CALL, KEYED, BODY},
-    {METHOD_POST, "/v1/completions", API_OPENAI_COMPLETIONS, ROUTE_CALL, KEYED, BODY},
-    {METHOD_POST, "/v1/messages/count_tokens", API_ANTHROPIC_COUNT_TOKENS, ROUTE_CALL, KEYED, BODY},
-    {METHOD_POST, "/v1/responses/input_tokens", API_OPENAI_RESPONSES, ROUTE_CALL, KEYED, BODY},
-    {METHOD_GET, "/v1/responses/{}", API_OPENAI_RESPONSES, ROUTE_CALL, KEYED, BARE},
-    {METHOD_DELETE, "/v1/responses/{}", API_OPENAI_RESPONSES, ROUTE_CALL, KEYED, BARE},
-    {METHOD_POST, "/v1/responses/{}/cancel", API_OPENAI_RESPONSES, ROUTE_CALL, KEYED, BARE},
+    {METHOD_POST, "/v1/chat/completions", API_OPENAI_CHAT, ROUTE_API, KEYED, BODY},
+    {METHOD_POST, "/v1/messages", API_ANTHROPIC_MESSAGES, ROUTE_API, KEYED, BODY},
+    {METHOD_POST, "/v1/responses", API_OPENAI_RESPONSES, ROUTE_API, KEYED, BODY},
+    {METHOD_POST, "/v1/embeddings", API_OPENAI_EMBEDDINGS, ROUTE_API, KEYED, BODY},
+    {METHOD_POST, "/v1/completions", API_OPENAI_COMPLETIONS, ROUTE_API, KEYED, BODY},
+    {METHOD_POST, "/v1/messages/count_tokens", API_ANTHROPIC_COUNT_TOKENS, ROUTE_API, KEYED, BODY},
+    {METHOD_POST, "/v1/responses/input_tokens", API_OPENAI_RESPONSES, ROUTE_API, KEYED, BODY},
+    {METHOD_GET, "/v1/responses/{}", API_OPENAI_RESPONSES, ROUTE_API, KEYED, BARE},
+    {METHOD_DELETE, "/v1/responses/{}", API_OPENAI_RESPONSES, ROUTE_API, KEYED, BARE},
+    {METHOD_POST, "/v1/responses/{}/cancel", API_OPENAI_RESPONSES, ROUTE_API, KEYED, BARE},
     {METHOD_GET, "/v1/models", API_OPENAI_CHAT, ROUTE_MODELS, KEYED, BARE},
     {METHOD_GET, "/v1/models/*", API_OPENAI_CHAT, ROUTE_MODEL, KEYED, BARE},
     {METHOD_GET, "/health", API_OPENAI_CHAT, ROUTE_HEALTH, OPEN, BARE},
@@ -102,7 +102,7 @@ enum api route_protocol(struct span path, bool anthropic_version)
         return API_ANTHROPIC_MESSAGES;
     struct span rest;
     for (size_t i = 0; i < TABLE_SIZE; i++)
-        if (table[i].kind == ROUTE_CALL && pattern_matches(table[i].pattern, path, &rest))
+        if (table[i].kind == ROUTE_API && pattern_matches(table[i].pattern, path, &rest))
             return table[i].api;
     return anthropic_version ? API_ANTHROPIC_MESSAGES : API_OPENAI_CHAT;
 }

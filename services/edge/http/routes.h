@@ -8,7 +8,7 @@
 
 /* What serves a route; the front has a function for each. */
 enum route_kind {
-    ROUTE_CALL,   /* goes to a broker: POST with a JSON body, or GET and DELETE of a stored response
+    ROUTE_API,    /* goes to a broker: POST with a JSON body, or GET and DELETE of a stored response
                    */
     ROUTE_MODELS, /* the models a key may use */
     ROUTE_MODEL,  /* one of them */
@@ -24,7 +24,7 @@ enum { METHOD_GET = 1, METHOD_POST = 2, METHOD_DELETE = 4, METHOD_HEAD = 8, METH
 struct http_route {
     unsigned method;     /* one METHOD_ */
     const char *pattern; /* `{}` stands for one segment, a trailing `*` for the rest of the path */
-    enum api api;        /* the protocol its errors are said in, and that calls speak */
+    enum api api;        /* the protocol its errors are said in, and that its requests speak */
     enum route_kind kind;
     bool open;     /* served without a key */
     bool has_body; /* a JSON body is read and checked */

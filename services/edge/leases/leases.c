@@ -13,7 +13,7 @@ struct key_lease {
     bool reported;       /* auth has been told of the use, and may take back the rest */
     uint64_t expires_ms; /* of the lease */
     uint64_t known_until_ms;
-    uint64_t told_ms; /* when the limits were told */
+    uint64_t limits_ms; /* when the limits were told */
     struct limit_headers limits;
     struct span key_id, key_name, models; /* behind `name`, in the same block */
     size_t name_bytes;
@@ -139,7 +139,7 @@ void leases_put(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct sp
     if (g->requests == 0 && old && !old->reported)
         keep_lease(lease, old);
     lease->known_until_ms = now_ms + g->known_ms;
-    lease->told_ms = now_ms;
+    lease->limits_ms = now_ms;
     lease->limits = g->limits;
     if (old)
         drop(l, old);
@@ -156,7 +156,7 @@ static uint64_t less(uint64_t a, uint64_t b)
 static struct lease_view view(const struct key_lease *lease, uint64_t now_ms)
 {
     struct lease_view v = {lease->key_id, lease->key_name, lease->models, lease->limits};
-    uint64_t passed_ms = now_ms - lease->told_ms;
+    uint64_t passed_ms = now_ms - lease->limits_ms;
     v.limits.reset_requests_ms = less(v.limits.reset_requests_ms, passed_ms);
     v.limits.reset_tokens_ms = less(v.limits.reset_tokens_ms, passed_ms);
     return v;

@@ -26,7 +26,7 @@ struct lease_grant {
     struct limit_headers limits;
 };
 
-/* What an admitted request is told; spans are views until the next call. */
+/* What an authorized request is told; spans are views until the next call. */
 struct lease_view {
     struct span key_id, key_name, models;
     struct limit_headers limits;

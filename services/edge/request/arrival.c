@@ -11,7 +11,7 @@ struct arrival arrive(struct edge *e, struct http_exchange *x)
     struct arrival a = {.edge = e, .x = x};
     http_each_header(x, head_field, &a.head);
     a.match = route_match(http_method(x), http_path(x));
-    a.api = a.match.route && a.match.route->kind == ROUTE_CALL
+    a.api = a.match.route && a.match.route->kind == ROUTE_API
                 ? a.match.route->api
                 : route_protocol(http_path(x), a.head.has_anthropic_version);
     return a;
@@ -73,7 +73,7 @@ struct edge_request *arrival_begin(const struct arrival *a)
 void arrival_ask(struct edge_request *r, struct span key, request_fn then)
 {
     crypto_sha256(key, r->key);
-    r->on_admitted = then;
+    r->on_authorized = then;
     authorize_ask(r);
 }
 

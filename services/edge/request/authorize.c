@@ -12,13 +12,13 @@ static bool copy_names(struct edge_request *r, struct span key_id, struct span k
            (r->models.data || !models.len);
 }
 
-static void admit(struct edge_request *r, struct span key_id, struct span key_name,
+static void go_on(struct edge_request *r, struct span key_id, struct span key_name,
                   struct span models, const struct limit_headers *limits)
 {
-    r->admitted = true;
+    r->authorized = true;
     r->limits = *limits;
     if (copy_names(r, key_id, key_name, models))
-        r->on_admitted(r);
+        r->on_authorized(r);
     else
         request_fail_class(r, ERROR_INTERNAL, "The gateway is out of memory.");
 }
@@ -32,7 +32,7 @@ static bool try_lease(struct edge_request *r)
                     edge_now_ms(e), &v) != OK)
         return false;
     r->leased = true;
-    admit(r, v.key_id, v.key_name, v.models, &v.limits);
+    go_on(r, v.key_id, v.key_name, v.models, &v.limits);
     return true;
 }
 
@@ -100,7 +100,7 @@ void authorize_on_allow(struct edge *e, const struct bus_message *m)
                    a->remaining_tokens, a->reset_tokens_ms},
     };
     leases_put(e->leases, r->key, r->asked_model, &grant, edge_now_ms(e));
-    admit(r, a->key_id, a->key_name, a->models, &grant.limits);
+    go_on(r, a->key_id, a->key_name, a->models, &grant.limits);
 }
 
 void authorize_on_deny(struct edge *e, const struct bus_message *m)

@@ -6,7 +6,7 @@
 
 #include "services/edge/request/request.h"
 
-/* r->key, asked_model, the estimates and on_admitted are set. Calls on_admitted now, later, or
+/* r->key, asked_model, the estimates and on_authorized are set. Calls on_authorized now, later, or
  * fails the request. */
 void authorize_ask(struct edge_request *r);
 

@@ -1,12 +1,14 @@
-/* The way of an admitted request: to a broker, and its answer back to the client, byte for byte. */
+/* The way of an authorized request: to a broker, and its answer back to the client, byte for byte.
+ */
 #ifndef SERVICES_EDGE_REQUEST_RELAY_H
 #define SERVICES_EDGE_REQUEST_RELAY_H
 
 #include "services/edge/request/request.h"
 
-/* on_admitted of calls: sends REQUEST to a broker, or waits for one. */
+/* on_authorized of API requests: sends REQUEST to a broker, or waits for one. */
 void relay_start(struct edge_request *r);
-/* on_admitted of calls whose model nobody knows: 404, now that the key is known to be good. */
+/* on_authorized of API requests whose model nobody knows: 404, now that the key is known to be
+ * good. */
 void relay_unknown_model(struct edge_request *r);
 
 /* The client has taken bytes. */

@@ -208,7 +208,7 @@ void request_add_fields(const struct edge_request *r)
 static void send_release(const struct edge_request *r, const struct request_outcome *o)
 {
     struct edge *e = r->edge;
-    bool reserved = (r->asked && !r->admitted) || r->admitted;
+    bool reserved = (r->asked && !r->authorized) || r->authorized;
     if (!reserved || !r->asked_model.len)
         return;
     uint64_t now_us = loop_now_us(e->d->loop);
@@ -242,7 +242,7 @@ static void add_tokens(const struct edge_request *r, struct span model, struct s
 static void count(const struct edge_request *r, const struct request_outcome *o)
 {
     struct metric_client *m = r->edge->d->metrics;
-    if (r->route->kind != ROUTE_CALL)
+    if (r->route->kind != ROUTE_API)
         return;
     char text[12];
     int n = snprintf(text, sizeof text, "%u", o->status);

@@ -16,7 +16,7 @@
 enum request_state {
     REQUEST_NEW,
     REQUEST_AUTHORIZING,   /* auth is asked, or waited for */
-    REQUEST_WAITING,       /* admitted; no broker is up */
+    REQUEST_WAITING,       /* it may run; no broker is up */
     REQUEST_SENT,          /* a broker has it; nothing said to the client yet */
     REQUEST_EARLY_HEADERS, /* a stream whose first content is late: its 200 is out, with keep-alives
                             */
@@ -37,7 +37,7 @@ struct edge_request {
     struct request_id id;
     struct client to; /* the client */
     const struct http_route *route;
-    request_fn on_admitted; /* what it does once auth (or a lease) has said yes */
+    request_fn on_authorized; /* what it does once auth (or a lease) has said yes */
     request_fn
         on_overdue; /* of QUERYING: there is no answer; later: nothing was written for long */
 
@@ -47,13 +47,13 @@ struct edge_request {
     bool stream, anthropic_version;
     uint64_t input_tokens, output_tokens; /* estimates; the output's is the cap, 0 = unknown */
 
-    /* Admission. */
+    /* Authorization. */
     uint8_t key[SHA256_BYTES];
     struct span asked_model; /* as AUTHORIZE says it; empty for routes without one, and for unknown
                                 models */
     struct span key_id, key_name, models;
     struct limit_headers limits;
-    bool asked, admitted, leased;
+    bool asked, authorized, leased;
 
     /* The answer. */
     struct bus_peer *broker;     /* NULL until it is sent */

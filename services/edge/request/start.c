@@ -62,7 +62,7 @@ static void refuse_body(struct edge_request *r, const struct body_fault *fault)
     request_fail(r, &f, NULL);
 }
 
-static void start_body_call(const struct arrival *a, struct edge_request *r, struct span key)
+static void start_with_body(const struct arrival *a, struct edge_request *r, struct span key)
 {
     struct body body;
     struct body_fault fault;
@@ -95,7 +95,7 @@ static bool asks_for_stream(struct span query)
     return false;
 }
 
-void calls_start(const struct arrival *a)
+void request_start(const struct arrival *a)
 {
     struct span key;
     unsigned error_class;
@@ -105,7 +105,7 @@ void calls_start(const struct arrival *a)
     if (!r)
         return;
     if (a->match.route->has_body) {
-        start_body_call(a, r, key);
+        start_with_body(a, r, key);
     } else if (!route_id_is_sane(r->rest)) {
         request_fail_class(r, ERROR_NOT_FOUND, "There is no response with this id.");
     } else {

@@ -1,4 +1,4 @@
-/* Calls of the LLM protocols: what the body and the model's configuration say about one, before
+/* Requests of the LLM APIs: what the body and the model's configuration say about one, before
  * auth is asked. */
 #ifndef SERVICES_EDGE_REQUEST_START_H
 #define SERVICES_EDGE_REQUEST_START_H
@@ -6,6 +6,6 @@
 #include "services/edge/request/arrival.h"
 
 /* The head has been checked, the body is complete. */
-void calls_start(const struct arrival *a);
+void request_start(const struct arrival *a);
 
 #endif

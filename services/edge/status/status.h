@@ -10,7 +10,7 @@ void status_readiness(const struct client *c);
 /* /health without a line per daemon. */
 void status_health_plain(const struct client *c);
 
-/* on_admitted: asks the aggregator, with a deadline. */
+/* on_authorized: asks the aggregator, with a deadline. */
 void status_health(struct edge_request *r);
 void status_metrics(struct edge_request *r);
 void status_on_answer(struct edge *e, const struct bus_message *m);
@@ -19,7 +19,7 @@ void status_no_answer(struct edge_request *r);
 /* It is gone: nobody waits for it. */
 void status_on_metrics_down(struct edge *e);
 
-/* on_admitted: what the key may use. */
+/* on_authorized: what the key may use. */
 void status_models(struct edge_request *r);
 void status_model(struct edge_request *r);
 
