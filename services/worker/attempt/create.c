@@ -89,7 +89,7 @@ static struct endpoint *choose_endpoint(struct setup *s, const struct dispatch *
 {
     unsigned index = d->stored_endpoint ? d->stored_endpoint - 1 : UINT32_MAX;
     if (index == UINT32_MAX &&
-        affinity_find(&s->affinity, d->response_id, d->key_id, &index) == AFFINITY_OWN &&
+        stored_responses_find(&s->responses, d->response_id, d->key_id, &index) == RESPONSE_OWN &&
         names_endpoint(d->avoid, index))
         index = UINT32_MAX; /* it said no already */
     if (index >= endpoints_count(s->endpoints))
@@ -103,7 +103,8 @@ static struct endpoint *choose_endpoint(struct setup *s, const struct dispatch *
 static bool may_have(const struct setup *s, const struct dispatch *d)
 {
     unsigned index;
-    return affinity_find(&s->affinity, d->response_id, d->key_id, &index) != AFFINITY_FOREIGN;
+    return stored_responses_find(&s->responses, d->response_id, d->key_id, &index) !=
+           RESPONSE_FOREIGN;
 }
 
 void attempt_give_endpoint_back(struct attempt *attempt, enum endpoint_verdict verdict,

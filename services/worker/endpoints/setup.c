@@ -163,7 +163,7 @@ void setup_unref(struct setup **setup)
     for (size_t i = 0; s->endpoints && i < endpoints_count(s->endpoints); i++)
         fetch_origin_destroy(&endpoints_at(s->endpoints, i)->origin);
     endpoints_destroy(&s->endpoints);
-    affinity_free(&s->affinity);
+    stored_responses_free(&s->responses);
     config_destroy(&s->config);
     free(s);
 }

@@ -1,20 +1,20 @@
-#include "services/worker/endpoints/affinity.h"
+#include "services/worker/endpoints/stored_responses.h"
 
 #include <stdlib.h>
 
 enum { WAYS = 4 };
 
-struct affinity_entry {
+struct stored_response_entry {
     uint64_t hash;  /* of the id; 0 = empty */
     uint64_t owner; /* hash of the client key's id */
     uint32_t endpoint;
     uint32_t age; /* the set's clock when it was remembered */
 };
 
-void affinity_free(struct affinity *a)
+void stored_responses_free(struct stored_responses *s)
 {
-    free(a->entries);
-    a->entries = NULL;
+    free(s->entries);
+    s->entries = NULL;
 }
 
 /* FNV-1a, finished so that its low bits depend on all. Ids are the provider's, so a client gains
@@ -28,21 +28,22 @@ static uint64_t hash_of(struct span id)
     return h ? h : 1;
 }
 
-static struct affinity_entry *set_of(const struct affinity *a, uint64_t hash)
+static struct stored_response_entry *set_of(const struct stored_responses *s, uint64_t hash)
 {
-    return &a->entries[hash % (AFFINITY_ENTRIES / WAYS) * WAYS];
+    return &s->entries[hash % (STORED_RESPONSES_MAX / WAYS) * WAYS];
 }
 
-void affinity_remember(struct affinity *a, struct span id, struct span key_id, unsigned endpoint)
+void stored_responses_remember(struct stored_responses *s, struct span id, struct span key_id,
+                               unsigned endpoint)
 {
     if (id.len == 0)
         return;
-    if (!a->entries)
-        a->entries = calloc(AFFINITY_ENTRIES, sizeof *a->entries);
-    if (!a->entries)
+    if (!s->entries)
+        s->entries = calloc(STORED_RESPONSES_MAX, sizeof *s->entries);
+    if (!s->entries)
         return;
     uint64_t hash = hash_of(id);
-    struct affinity_entry *set = set_of(a, hash), *at = &set[0];
+    struct stored_response_entry *set = set_of(s, hash), *at = &set[0];
     uint32_t newest = 0;
     for (unsigned i = 0; i < WAYS; i++) {
         newest = set[i].age > newest ? set[i].age : newest;
@@ -52,23 +53,23 @@ void affinity_remember(struct affinity *a, struct span id, struct span key_id, u
     for (unsigned i = 0; i < WAYS; i++)
         if (set[i].hash == hash)
             at = &set[i];
-    *at = (struct affinity_entry){hash, hash_of(key_id), endpoint, newest + 1};
+    *at = (struct stored_response_entry){hash, hash_of(key_id), endpoint, newest + 1};
 }
 
-enum affinity_owner affinity_find(const struct affinity *a, struct span id, struct span key_id,
-                                  unsigned *endpoint_out)
+enum response_owner stored_responses_find(const struct stored_responses *s, struct span id,
+                                          struct span key_id, unsigned *endpoint_out)
 {
-    if (!a->entries || id.len == 0)
-        return AFFINITY_UNKNOWN;
+    if (!s->entries || id.len == 0)
+        return RESPONSE_UNKNOWN;
     uint64_t hash = hash_of(id);
-    const struct affinity_entry *set = set_of(a, hash);
+    const struct stored_response_entry *set = set_of(s, hash);
     for (unsigned i = 0; i < WAYS; i++) {
         if (set[i].hash != hash)
             continue;
         if (set[i].owner != hash_of(key_id))
-            return AFFINITY_FOREIGN;
+            return RESPONSE_FOREIGN;
         *endpoint_out = set[i].endpoint;
-        return AFFINITY_OWN;
+        return RESPONSE_OWN;
     }
-    return AFFINITY_UNKNOWN;
+    return RESPONSE_UNKNOWN;
 }
