@@ -18,7 +18,7 @@
 #include "common/runtime/metric.h"
 #include "services/worker/pipeline/pipeline.h"
 #include "services/worker/attempt/settle.h"
-#include "services/worker/endpoints/setup.h"
+#include "services/worker/setup.h"
 
 struct attempt;
 struct attempt_env;

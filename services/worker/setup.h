@@ -1,7 +1,7 @@
 /* One reading of the configuration as a worker needs it: its provider, keys and models. Attempts
  * keep the one they began with, so a reload never pulls anything from under them. */
-#ifndef SERVICES_WORKER_ENDPOINTS_SETUP_H
-#define SERVICES_WORKER_ENDPOINTS_SETUP_H
+#ifndef SERVICES_WORKER_SETUP_H
+#define SERVICES_WORKER_SETUP_H
 
 #include "services/worker/endpoints/stored_responses.h"
 #include "services/worker/endpoints/endpoints.h"

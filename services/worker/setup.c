@@ -1,4 +1,4 @@
-#include "services/worker/endpoints/setup.h"
+#include "services/worker/setup.h"
 
 #include <stdlib.h>
 
