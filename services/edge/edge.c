@@ -37,7 +37,8 @@ static enum err open_http(struct edge *e)
         .tls_key = o->edge_tls_key,
         .shards = o->edge_shards,
         .max_connections = o->edge_max_connections,
-        .max_connections_per_address = o->edge_max_connections_per_address,
+        .max_connections_per_address =
+            o->edge_max_connections_per_address ? o->edge_max_connections_per_address : UINT32_MAX,
         .max_header_bytes = o->edge_max_header,
         .max_body_bytes = o->edge_max_body,
         .max_body_memory_bytes = o->edge_max_body_memory,

@@ -41,7 +41,7 @@ static uint64_t next_due_ms(const struct edge_request *r)
         break;
     case REQUEST_EARLY_HEADERS:
     case REQUEST_STREAMING:
-        if (r->is_events)
+        if (r->is_events && o->edge_keepalive_interval)
             early = r->last_write_ms + o->edge_keepalive_interval;
         break;
     case REQUEST_NEW:
