@@ -32,6 +32,7 @@ void arena_reset(struct arena *a)
     if (a->chunks)
         a->chunks->used = 0;
     a->used_bytes = 0;
+    a->failed = false;
 }
 
 void arena_free(struct arena *a)
@@ -55,14 +56,18 @@ static struct arena_chunk *add_chunk(struct arena *a, size_t n)
 void *arena_alloc(struct arena *a, size_t n)
 {
     size_t max = a->max_bytes ? a->max_bytes : (size_t)256 << 20;
-    if (n > max || a->used_bytes > max - n)
+    if (n > max || a->used_bytes > max - n) {
+        a->failed = true;
         return NULL;
+    }
     n = (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     struct arena_chunk *chunk = a->chunks;
     if (!chunk || chunk->size - chunk->used < n) {
         chunk = add_chunk(a, n);
-        if (!chunk)
+        if (!chunk) {
+            a->failed = true;
             return NULL;
+        }
     }
     void *at = chunk->bytes + chunk->used;
     chunk->used += n;

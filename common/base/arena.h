@@ -9,6 +9,7 @@ struct arena {
     struct arena_chunk *chunks; /* newest first */
     size_t used_bytes;          /* handed out in all */
     size_t max_bytes;           /* 0 = 256 MiB */
+    bool failed; /* something could not be had: whoever filled it asks once, at the end */
 };
 
 void arena_init(struct arena *a, size_t max_bytes);

@@ -26,10 +26,23 @@ static void note_keys(const struct config *config)
     }
 }
 
-static int print_defaults(void)
+/* What may be meant as it stands, so the exit code is that of a good file. */
+static void print_warnings(const struct config *config)
+{
+    struct span lines = span_str(config->warnings);
+    while (lines.len) {
+        struct span line = span_cut(&lines, '\n');
+        (void)fprintf(stderr, "warning: %.*s\n", SPAN_ARG(line));
+    }
+}
+
+static int print_defaults(bool markdown)
 {
     struct buf out = {0};
-    config_print_defaults(&out);
+    if (markdown)
+        config_print_markdown(&out);
+    else
+        config_print_defaults(&out);
     printf("%.*s", (int)out.len, out.data ? out.data : "");
     buf_free(&out);
     return EXIT_DONE;
@@ -38,18 +51,19 @@ static int print_defaults(void)
 static int check(const struct command *self, int argc, char **argv)
 {
     struct place place = {0};
-    bool defaults = false, quiet = false;
+    bool defaults = false, markdown = false, quiet = false;
     struct positionals rest;
     const struct arg args[] = {
-        {"defaults", NULL, "print every option with its default and meaning", NULL, &defaults},
+        {"defaults", NULL, "print every key with its default, bounds and meaning", NULL, &defaults},
+        {"markdown", NULL, "with --defaults: as docs/configuration.md has them", NULL, &markdown},
         {"quiet", NULL, "say nothing when all is well", NULL, &quiet},
         {0}};
     int code = args_parse(self, args, argc, argv, &rest);
     if (code >= 0)
         return code;
     if (defaults && rest.count == 0)
-        return print_defaults();
-    if (defaults || rest.count != 1)
+        return print_defaults(markdown);
+    if (defaults || markdown || rest.count != 1)
         return usage_error(self, "either a FILE or --defaults is needed");
     place.config_path = rest.items[0];
     if (place_resolve(&place))
@@ -58,6 +72,7 @@ static int check(const struct command *self, int argc, char **argv)
     code = place_load(&place, &config);
     if (code >= 0)
         return code;
+    print_warnings(config);
     if (!quiet) {
         note_keys(config);
         printf("%s: ok (%zu providers, %zu models)\n", rest.items[0], config->provider_count,

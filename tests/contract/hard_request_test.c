@@ -504,7 +504,7 @@ static void run(void **state)
 {
     const struct request_case *c = *state;
     const char *mark = c->mark;
-    struct config_provider provider_config = {.quirks = {&mark, mark ? 1 : 0}};
+    struct config_provider provider_config = {.compat = {&mark, mark ? 1 : 0}};
     struct driver d;
     contract_init(&d, c->api, c->provider, c->model);
     d.spec.provider_config = &provider_config;

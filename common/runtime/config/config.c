@@ -1,8 +1,12 @@
 #include "common/runtime/config/config.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/runtime/config/reader.h"
+
+enum { MEMORY_MAX = 64 << 20 };
 
 /* What holds everything a struct config points to. */
 struct memory {
@@ -11,51 +15,109 @@ struct memory {
     struct config config;
 };
 
-static void check_top_keys(struct config_reader *r, const struct yaml *root)
+static void check_together(struct config_reader *r)
 {
-    const char *keys[3 + OPTION_SECTIONS_MAX] = {"default_model", "providers", "models"};
-    option_sections(keys + 3);
-    yaml_check_keys(&r->yaml, root, "", keys);
+    const struct config_options *o = &r->config->options;
+    if (!*o->edge_tls_cert != !*o->edge_tls_key)
+        yaml_complain(&r->yaml, 0, "edge", "tls_cert and tls_key are needed together");
 }
 
 static void read_root(struct config_reader *r, const struct yaml *root)
 {
-    check_top_keys(r, root);
+    reader_read_group(r, root, "root", "", NULL);
     for (const struct yaml *m = root->first; m; m = m->next) {
-        if (is_option_section(m->key))
-            read_option_section(r, m);
+        if (option_is_section(m->key))
+            reader_read_group(r, m, m->key, m->key, &r->config->options);
     }
+    check_together(r);
     read_providers(r, yaml_member(root, "providers"));
     read_models(r, yaml_member(root, "models"));
     check_model_names(r, root);
 }
 
-enum err config_load(const char *path, const struct config_paths *paths, struct config **out,
-                     struct buf *errors_out)
+static enum err read_into(struct memory *memory, const struct span *text, const char *name,
+                          const struct config_paths *paths, struct buf *errors)
+{
+    struct config *c = &memory->config;
+    struct buf warnings = {0};
+    struct config_reader r = {
+        .yaml = {.path = name, .arena = &memory->arena, .errors = errors, .warnings = &warnings},
+        .config = c,
+        .paths = paths};
+    for (const struct option_group *g = option_groups; g->name; g++) {
+        if (g->is_section)
+            reader_set_defaults(&r, g->name, &c->options);
+    }
+    const struct yaml *root = text ? yaml_read(&r.yaml, *text) : NULL;
+    if (root)
+        read_root(&r, root);
+    c->warnings = arena_strdup(&memory->arena, buf_span(&warnings));
+    buf_free(&warnings);
+    if (memory->arena.failed && r.yaml.error_count == 0)
+        yaml_complain(&r.yaml, 0, "", "out of memory");
+    return r.yaml.error_count ? ERR_INVALID : OK;
+}
+
+static enum err read_config(const struct span *text, const char *name,
+                            const struct config_paths *paths, struct config **out,
+                            struct buf *errors_out)
 {
     *out = NULL;
     struct memory *memory = calloc(1, sizeof *memory);
     if (!memory)
         return ERR_NOMEM;
-    arena_init(&memory->arena, (size_t)64 << 20);
+    arena_init(&memory->arena, MEMORY_MAX);
     struct config *c = &memory->config;
     c->memory_ = memory;
     memory->holders = 1;
-    struct config_reader r = {
-        .yaml = {path ? path : "", &memory->arena, errors_out, 0}, .config = c, .paths = paths};
-    c->path = path ? arena_strdup(&memory->arena, span_str(path)) : NULL;
-    read_option_defaults(&r);
-    if (path) {
-        const struct yaml *root = yaml_read_file(&r.yaml, path);
-        if (root)
-            read_root(&r, root);
-    }
-    if (r.yaml.error_count) {
+    c->path = text ? arena_strdup(&memory->arena, span_str(name)) : NULL;
+    enum err e = read_into(memory, text, name, paths, errors_out);
+    if (e)
         config_destroy(&c);
-        return ERR_INVALID;
-    }
     *out = c;
-    return OK;
+    return e;
+}
+
+enum err config_read(struct span text, const char *name, const struct config_paths *paths,
+                     struct config **out, struct buf *errors_out)
+{
+    return read_config(&text, name, paths, out, errors_out);
+}
+
+/* At most one byte more than is taken, so that yaml_read can tell. */
+static bool read_file(const char *path, struct buf *out)
+{
+    size_t n = 1;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    while (n > 0 && out->len <= YAML_MAX_BYTES) {
+        char *at = buf_reserve(out, BUFSIZ);
+        n = at ? fread(at, 1, BUFSIZ, file) : 0;
+        out->len += n;
+    }
+    bool ok = !ferror(file) && buf_check(out) == OK;
+    int why = errno;
+    (void)fclose(file);
+    errno = why;
+    return ok;
+}
+
+enum err config_load(const char *path, const struct config_paths *paths, struct config **out,
+                     struct buf *errors_out)
+{
+    struct buf text = {0};
+    if (!path)
+        return read_config(NULL, "", paths, out, errors_out);
+    *out = NULL;
+    errno = 0;
+    enum err e = ERR_INVALID;
+    if (read_file(path, &text))
+        e = config_read(buf_span(&text), path, paths, out, errors_out);
+    else
+        buf_printf(errors_out, "%s: %s\n", path, strerror(errno ? errno : ENOMEM));
+    buf_free(&text);
+    return e;
 }
 
 struct config *config_retain(const struct config *config)
@@ -75,64 +137,58 @@ void config_destroy(struct config **config)
     free(memory);
 }
 
-const struct config_provider *config_find_provider(const struct config *c, const char *name)
+/* ---- reload ---- */
+
+static bool same_list(const struct config_list *a, const struct config_list *b)
 {
-    for (size_t i = 0; i < c->provider_count; i++) {
-        if (strcmp(c->providers[i].name, name) == 0)
-            return &c->providers[i];
-    }
-    return NULL;
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = strcmp(a->items[i], b->items[i]) == 0;
+    return same;
 }
 
-static bool wildcard_fits(const char *pattern, struct span name)
+static struct config_list copy_list(struct arena *arena, const struct config_list *from)
 {
-    const char *star = strchr(pattern, '*');
-    if (!star)
-        return false;
-    size_t before = (size_t)(star - pattern), after = strlen(star + 1);
-    return name.len >= before + after && memcmp(name.data, pattern, before) == 0 &&
-           span_ends(name, star + 1);
+    struct config_list list = {ARENA_ARRAY(arena, const char *, from->count + 1), 0};
+    for (size_t i = 0; list.items && i < from->count; i++)
+        list.items[list.count++] = arena_strdup(arena, span_str(from->items[i]));
+    return list;
 }
 
-const struct config_model *config_find_model(const struct config *c, struct span name)
+/* Says whether it was another one. */
+static bool keep_value(const struct option *row, struct arena *arena, void *to, const void *from)
 {
-    const struct config_model *best = NULL;
-    size_t best_len = 0;
-    for (size_t i = 0; i < c->model_count; i++) {
-        const struct config_model *m = &c->models[i];
-        if (span_is(name, m->name))
-            return m;
-        size_t len = strlen(m->name);
-        if (wildcard_fits(m->name, name) && (!best || len > best_len)) {
-            best = m;
-            best_len = len;
-        }
+    if (row->type == OPTION_LIST) {
+        bool same = same_list(to, from);
+        *(struct config_list *)to = copy_list(arena, from);
+        return !same;
     }
-    return best;
+    if (row->type == OPTION_STR) {
+        const char *const *old = from;
+        const char **fresh = to;
+        bool same = strcmp(*fresh, *old) == 0;
+        *fresh = arena_strdup(arena, span_str(*old));
+        return !same;
+    }
+    size_t size = row->type == OPTION_BOOL  ? sizeof(bool)
+                  : row->type == OPTION_U32 ? sizeof(uint32_t)
+                                            : sizeof(uint64_t);
+    bool same = memcmp(to, from, size) == 0;
+    memcpy(to, from, size);
+    return !same;
 }
 
-enum err config_expand(const char *text, struct buf *out, struct span *missing_out)
+enum err config_keep_start_only(struct config *fresh, const struct config *old,
+                                void (*on_changed)(void *ctx, const char *section,
+                                                   const char *name),
+                                void *ctx)
 {
-    while (*text) {
-        const char *open = strstr(text, "${");
-        const char *close = open ? strchr(open, '}') : NULL;
-        if (!close) {
-            buf_append_str(out, text);
-            break;
-        }
-        buf_append(out, span_of(text, (size_t)(open - text)));
-        char name[128];
-        size_t len = (size_t)(close - open) - 2;
-        *missing_out = span_of(open + 2, len);
-        if (len == 0 || len >= sizeof name)
-            return ERR_NOT_FOUND;
-        memcpy(name, open + 2, len);
-        name[len] = '\0';
-        const char *value = getenv(name);
-        if (!value || !*value)
-            return ERR_NOT_FOUND;
-        buf_append_str(out, value);
-        text = close + 1;
+    struct memory *memory = fresh->memory_;
+    for (const struct option *row = option_rows; row->name; row++) {
+        if (row->when == OPTION_START &&
+            keep_value(row, &memory->arena, (char *)&fresh->options + row->offset,
+                       (const char *)&old->options + row->offset))
+            on_changed(ctx, row->group, row->name);
     }
-    return buf_check(out);
+    return memory->arena.failed ? ERR_NOMEM : OK;
 }

@@ -1,4 +1,4 @@
-/* The one YAML file (DESIGN 4), read by every daemon: parsed, checked whole, swapped at once. */
+/* The one YAML file that every daemon reads: parsed, checked whole, swapped at once. */
 #ifndef COMMON_RUNTIME_CONFIG_CONFIG_H
 #define COMMON_RUNTIME_CONFIG_CONFIG_H
 
@@ -8,6 +8,8 @@
 
 #define OPTION_CTYPE_BOOL bool
 #define OPTION_CTYPE_U32 uint32_t
+#define OPTION_CTYPE_U64 uint64_t
+#define OPTION_CTYPE_PRICE uint64_t
 #define OPTION_CTYPE_SIZE uint64_t
 #define OPTION_CTYPE_MS uint64_t
 #define OPTION_CTYPE_STR const char *
@@ -20,9 +22,11 @@ struct config_list {
 
 /* Flat: options.edge_port, options.broker_queue_size … */
 struct config_options {
-#define OPTION(section, name, type, def, help) OPTION_CTYPE_##type section##_##name;
+#define SECTION(...)
+#define OPTION(section, name, type, ...) OPTION_CTYPE_##type section##_##name;
 #include "common/runtime/config/options.def"
 #undef OPTION
+#undef SECTION
 };
 
 /* A money amount of a `price:` entry: nano-dollars per token ($ per million tokens × 1000). */
@@ -51,8 +55,7 @@ struct config_provider {
     const char *ca_file;
     const char *proxy;
     bool private_network; /* `private: true`: addresses in private ranges and plain http are fine */
-    struct config_list
-        quirks; /* WIRE 21 flags: "no_stream_options", "max_tokens", "echo_reasoning" … */
+    struct config_list compat; /* what a compatible server does differently: "max_tokens" … */
     unsigned line;
 };
 
@@ -80,7 +83,7 @@ struct config_model {
     struct config_default *defaults;
     size_t default_count;
     struct config_price price;
-    const char *completions;  /* "native" or NULL (WIRE 18) */
+    const char *completions;  /* "native" or NULL */
     const char *capabilities; /* JSON text that overrides the table's row, or NULL */
     unsigned line;
 };
@@ -93,7 +96,8 @@ struct config {
     struct config_model *models;
     size_t model_count;
     struct config_options options;
-    void *memory_; /* everything above lives in it */
+    const char *warnings; /* one line per thing that may be meant as it stands; "" = none */
+    void *memory_;        /* everything above lives in it */
 };
 
 /* Where files and sockets go when the configuration does not say. */
@@ -103,10 +107,21 @@ struct config_paths {
 };
 
 /* Reads and checks the whole file. On ERR_INVALID, errors_out holds one line per problem:
- * "tollgate.yaml:12: models.gpt-4.rate_limt: unknown key (did you mean rate_limit?)".
- * `path` NULL: defaults only (no providers, no models). Owned by the caller. */
+ * "tollgate.yaml:12: models.gpt-4.rate_limt: unknown key (did you mean rate_limit?)". What the file
+ * may hold, and within which bounds, is in options.def and entries.def; the bounds of its size are
+ * in yaml.h. `path` NULL: defaults only (no providers, no models). Owned by the caller. */
 enum err config_load(const char *path, const struct config_paths *paths, struct config **out,
                      struct buf *errors_out) NODISCARD;
+/* The same of a text in memory, which need not outlive the call; `name` stands for the file in
+ * messages. Reads no other file and no environment. */
+enum err config_read(struct span text, const char *name, const struct config_paths *paths,
+                     struct config **out, struct buf *errors_out) NODISCARD;
+/* At a reload: gives `fresh` the values that `old` has of options which only a start takes, and
+ * tells of each that was changed ("edge.port"). ERR_NOMEM: `fresh` is of no use. */
+enum err config_keep_start_only(struct config *fresh, const struct config *old,
+                                void (*on_changed)(void *ctx, const char *section,
+                                                   const char *name),
+                                void *ctx) NODISCARD;
 /* Another holder: work that outlives a reload keeps the configuration it began with. Every holder
  * destroys once. */
 struct config *config_retain(const struct config *config);
@@ -122,7 +137,9 @@ const struct config_model *config_find_model(const struct config *c, struct span
  * provider. */
 enum err config_expand(const char *text, struct buf *out, struct span *missing_out) NODISCARD;
 
-/* Every option with its default and meaning, as YAML with comments. */
+/* Every key with its default, bounds and meaning, as YAML with comments: a valid file. */
 void config_print_defaults(struct buf *out);
+/* The same for people: docs/configuration.md. */
+void config_print_markdown(struct buf *out);
 
 #endif

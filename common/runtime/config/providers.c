@@ -3,63 +3,74 @@
 
 #include "common/runtime/config/value.h"
 
-static const char *const provider_types[] = {"openai", "anthropic", "replicate", NULL};
-static const char *const provider_keys[] = {
-    "type",    "api_keys", "api_key_files", "endpoints", "headers", "organization",
-    "ca_file", "proxy",    "private",       "quirks",    NULL};
-static const char *const quirk_words[] = {
-    "openai", "max_tokens", "no_stream_options",      "echo_reasoning",
-    "top_k",  "many_stops", "no_parallel_tool_calls", NULL};
+static const struct option *row_of(const char *group, const char *name)
+{
+    const struct option *row = option_first(group);
+    while (row && strcmp(row->name, name) != 0)
+        row = option_next(row);
+    return row;
+}
+
+/* RFC 9110, 5.6.2. */
+static bool is_header_name(const char *name)
+{
+    static const char allowed[] = "!#$%&'*+-.^_`|~0123456789"
+                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    return *name && !name[strspn(name, allowed)];
+}
 
 static void read_headers(struct config_reader *r, const struct yaml *node, const char *where,
                          struct config_provider *p)
 {
-    size_t count = 0;
-    if (!node)
+    struct buf why = {0};
+    size_t count = reader_count(node);
+    if (!reader_is_map(r, node, where) || count == 0)
         return;
-    if (node->kind != YAML_MAP) {
-        reader_complain(r, node, where, "expected names and values");
-        return;
-    }
-    for (const struct yaml *h = node->first; h; h = h->next)
-        count++;
-    p->headers = ARENA_ARRAY(r->yaml.arena, struct config_header, count + 1);
+    option_check_count(row_of("provider", "headers"), count, &why);
+    if (why.len)
+        yaml_complain(&r->yaml, node->line, where, "%.*s", SPAN_ARG(buf_span(&why)));
+    buf_free(&why);
+    p->headers = ARENA_ARRAY(r->yaml.arena, struct config_header, count);
     for (const struct yaml *h = node->first; h && p->headers; h = h->next) {
-        const char *value = reader_text(r, h, where);
-        if (value)
+        const char *value = reader_text(r, h, reader_place(r, where, h->key));
+        if (!is_header_name(h->key))
+            yaml_complain(&r->yaml, h->key_line, where, "\"%s\" is no header's name", h->key);
+        else if (value)
             p->headers[p->header_count++] = (struct config_header){h->key, value};
     }
 }
 
-static void check_type(struct config_reader *r, const struct yaml *node, struct config_provider *p)
+/* A provider named as a type is of that type. */
+static void find_type(struct config_reader *r, const struct yaml *node, const char *where,
+                      struct config_provider *p)
 {
-    if (!p->type && reader_knows(p->name, provider_types))
-        p->type = p->name;
+    const char *const *types = row_of("provider", "type")->limits.words;
+    for (size_t i = 0; !p->type && types[i]; i++) {
+        if (strcmp(types[i], p->name) == 0)
+            p->type = types[i];
+    }
     if (!p->type) {
-        yaml_complain(&r->yaml, node->key_line, reader_place(r, "providers", p->name),
-                      "needs a type: openai, anthropic or replicate");
-        p->type = "openai";
-    } else if (!reader_knows(p->type, provider_types)) {
-        const char *near = value_nearest(p->type, provider_types);
-        yaml_complain(&r->yaml, node->key_line, reader_place(r, "providers", p->name),
-                      near ? "unknown type %s (did you mean %s?)"
-                           : "unknown type %s: one of openai, anthropic, replicate",
-                      p->type, near);
+        struct buf all = {0};
+        option_put_limits(row_of("provider", "type"), &all);
+        yaml_complain(&r->yaml, node->key_line, where, "needs a type: one of %.*s",
+                      SPAN_ARG(buf_span(&all)));
+        buf_free(&all);
+        p->type = types[0];
     }
 }
 
 static void check_endpoints(struct config_reader *r, const struct yaml *node, const char *where,
-                            struct config_provider *p)
+                            const struct config_provider *p)
 {
     for (size_t i = 0; i < p->endpoints.count; i++) {
         const char *url = p->endpoints.items[i];
         if (strncmp(url, "https://", 8) == 0 && url[8])
             continue;
         if (strncmp(url, "http://", 7) != 0 || !url[7])
-            reader_complain(r, node, where, "an endpoint is a URL: https://host/v1");
+            yaml_complain(&r->yaml, node->line, where, "an endpoint is a URL: https://host/v1");
         else if (!p->private_network)
-            reader_complain(
-                r, node, where,
+            yaml_complain(
+                &r->yaml, node->line, where,
                 "plain http is only for hosts of your own: add `private: true`, or use https");
     }
 }
@@ -70,42 +81,21 @@ static void read_provider(struct config_reader *r, const struct yaml *node,
     const char *where = reader_place(r, "providers", node->key);
     p->name = node->key;
     p->line = node->key_line;
-    if (node->kind != YAML_MAP && !(node->kind == YAML_TEXT && !*node->text)) {
-        reader_complain(r, node, where,
-                        "expected keys and values, such as { api_keys: [\"${OPENAI_API_KEY}\"] }");
-        return;
-    }
-    if (node->kind == YAML_MAP)
-        yaml_check_keys(&r->yaml, node, where, provider_keys);
-    p->type = reader_text(r, yaml_member(node, "type"), where);
-    check_type(r, node, p);
-    p->api_keys = reader_list(r, yaml_member(node, "api_keys"), where);
-    p->api_key_files = reader_list(r, yaml_member(node, "api_key_files"), where);
-    p->organization = reader_text(r, yaml_member(node, "organization"), where);
-    p->ca_file = reader_text(r, yaml_member(node, "ca_file"), where);
-    p->proxy = reader_text(r, yaml_member(node, "proxy"), where);
-    const char *private_text = reader_text(r, yaml_member(node, "private"), where);
-    if (private_text && !value_bool(private_text, &p->private_network))
-        reader_complain(r, node, where, "private: expected true or false");
-    p->endpoints = reader_list(r, yaml_member(node, "endpoints"), where);
+    reader_set_defaults(r, "provider", p);
+    reader_read_group(r, node, "provider", where, p);
+    find_type(r, node, where, p);
     check_endpoints(r, node, where, p);
-    read_headers(r, yaml_member(node, "headers"), where, p);
-    p->quirks = reader_list(r, yaml_member(node, "quirks"), where);
-    for (size_t i = 0; i < p->quirks.count; i++) {
-        const char *near = value_nearest(p->quirks.items[i], quirk_words);
-        if (!reader_knows(p->quirks.items[i], quirk_words))
-            yaml_complain(&r->yaml, node->line, where,
-                          near ? "unknown quirk %s (did you mean %s?)" : "unknown quirk %s",
-                          p->quirks.items[i], near);
-    }
+    read_headers(r, yaml_member(node, "headers"), reader_place(r, where, "headers"), p);
+    if (yaml_member(node, "compat") && yaml_member(node, "quirks"))
+        yaml_complain(&r->yaml, node->line, where, "quirks is the old name of compat: give one");
 }
 
 void read_providers(struct config_reader *r, const struct yaml *node)
 {
-    size_t count = reader_members(r, node, "providers");
-    r->config->providers = ARENA_ARRAY(r->yaml.arena, struct config_provider, count + 1);
-    if (!r->config->providers || !count)
+    size_t count = reader_count(node);
+    if (!reader_is_map(r, node, "providers") || count == 0)
         return;
-    for (const struct yaml *m = node->first; m; m = m->next)
+    r->config->providers = ARENA_ARRAY(r->yaml.arena, struct config_provider, count);
+    for (const struct yaml *m = node->first; m && r->config->providers; m = m->next)
         read_provider(r, m, &r->config->providers[r->config->provider_count++]);
 }

@@ -1,7 +1,8 @@
-/* Turns the YAML tree into a struct config, complaining as it goes. Private to config*.c. */
+/* Turns the YAML tree into a struct config, complaining as it goes. Private to this folder. */
 #ifndef COMMON_RUNTIME_CONFIG_READER_H
 #define COMMON_RUNTIME_CONFIG_READER_H
 
+#include "common/runtime/config/option.h"
 #include "common/runtime/config/yaml.h"
 
 struct config_reader {
@@ -10,26 +11,26 @@ struct config_reader {
     const struct config_paths *paths;
 };
 
-void reader_complain(struct config_reader *r, const struct yaml *at, const char *where,
-                     const char *what);
 /* "section.key", in the arena. */
 const char *reader_place(struct config_reader *r, const char *section, const char *key);
 /* The node's text; NULL, with a complaint unless the node is NULL, when it is none. */
 const char *reader_text(struct config_reader *r, const struct yaml *node, const char *where);
-/* One value is a list of one; an empty text is an empty list. */
-struct config_list reader_list(struct config_reader *r, const struct yaml *node, const char *where);
-/* Whether the NULL-ended list holds the word. */
-bool reader_knows(const char *text, const char *const *words);
-/* How many members a map has; an empty text has none. */
-size_t reader_members(struct config_reader *r, const struct yaml *node, const char *where);
+/* How many children a list or a map has. */
+size_t reader_count(const struct yaml *node);
+/* Complains, and says false, unless the node is a map; nothing or an empty text is one without
+ * members. */
+bool reader_is_map(struct config_reader *r, const struct yaml *node, const char *where);
 
-/* options.def: the daemons' sections. */
-void read_option_defaults(struct config_reader *r);
-bool is_option_section(const char *name);
-void read_option_section(struct config_reader *r, const struct yaml *section);
-/* The sections' names, NULL-ended, into out, which has room for them all (OPTION_SECTIONS_MAX). */
-enum { OPTION_SECTIONS_MAX = 16 };
-void option_sections(const char **out);
+/* The table's defaults of a group, into its struct. */
+void reader_set_defaults(struct config_reader *r, const char *group, void *into);
+/* The group's KEY and OPTION rows, into its struct, and a complaint about every key that has no
+ * row. A row's struct member keeps what it holds when the file does not give it. */
+void reader_read_group(struct config_reader *r, const struct yaml *map, const char *group,
+                       const char *where, void *into);
+/* A group of PASSED rows: checked as the JSON they will be sent as. Whether unknown keys are wrong,
+ * or only draw a warning when they look like a misspelt one. */
+void reader_check_passed(struct config_reader *r, const struct yaml *map, const char *group,
+                         const char *where, bool strict);
 
 void read_providers(struct config_reader *r, const struct yaml *node);
 void read_models(struct config_reader *r, const struct yaml *node);

@@ -93,6 +93,13 @@ bool value_u32(const char *text, uint32_t *out)
     return true;
 }
 
+bool value_number(const char *text, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    return end != text && !*end && isfinite(*out);
+}
+
 enum { WORD_MAX = 63 };
 
 /* Levenshtein; words longer than WORD_MAX are infinitely far. */

@@ -18,6 +18,8 @@ bool value_price_nano(const char *text, uint64_t *out);
 bool value_bool(const char *text, bool *out);
 /* Decimal digits that fit 32 bits. */
 bool value_u32(const char *text, uint32_t *out);
+/* A finite decimal number. */
+bool value_number(const char *text, double *out);
 /* The word of the NULL-ended list nearest to `text` when it is near enough to be meant; NULL
  * otherwise. */
 const char *value_nearest(const char *text, const char *const *words);

@@ -1,30 +1,59 @@
 #include "common/runtime/config/yaml.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <yaml.h>
 
-#include "common/base/json.h"
-#include "common/runtime/config/value.h"
+/* ---- complaints ---- */
 
-enum { DEPTH_MAX = 16 };
+static void put_line(struct buf *out, const struct yaml_reader *r, unsigned line, const char *where,
+                     const char *format, va_list args)
+{
+    char text[512];
+    (void)vsnprintf(text, sizeof text, format, args);
+    buf_append_str(out, r->path);
+    if (line)
+        buf_printf(out, ":%u", line);
+    buf_printf(out, ": %s%s%s\n", where, *where ? ": " : "", text);
+}
 
 void yaml_complain(struct yaml_reader *r, unsigned line, const char *where, const char *format, ...)
 {
-    char text[512];
     va_list args;
+    if (++r->error_count == YAML_MAX_COMPLAINTS)
+        buf_printf(r->errors, "%s: … and more\n", r->path);
+    if (r->error_count >= YAML_MAX_COMPLAINTS)
+        return;
     va_start(args, format);
-    (void)vsnprintf(text, sizeof text, format, args);
+    put_line(r->errors, r, line, where, format, args);
     va_end(args);
-    buf_append_str(r->errors, r->path);
-    if (line)
-        buf_printf(r->errors, ":%u", line);
-    buf_printf(r->errors, ": %s%s%s\n", where, *where ? ": " : "", text);
-    r->error_count++;
 }
+
+void yaml_warn(struct yaml_reader *r, unsigned line, const char *where, const char *format, ...)
+{
+    va_list args;
+    if (++r->warning_count > YAML_MAX_COMPLAINTS)
+        return;
+    va_start(args, format);
+    put_line(r->warnings, r, line, where, format, args);
+    va_end(args);
+}
+
+/* ---- reading ---- */
+
+struct anchor {
+    const char *name;
+    const struct yaml *node;
+};
+
+struct parse {
+    struct yaml_reader *r;
+    yaml_parser_t parser;
+    unsigned nodes;
+    struct anchor anchors[YAML_MAX_ANCHORS];
+    unsigned anchor_count;
+};
 
 struct yaml *yaml_member(const struct yaml *map, const char *key)
 {
@@ -37,182 +66,252 @@ struct yaml *yaml_member(const struct yaml *map, const char *key)
     return NULL;
 }
 
-void yaml_check_keys(struct yaml_reader *r, const struct yaml *map, const char *where,
-                     const char *const *keys)
+static bool next_event(struct parse *p, yaml_event_t *event)
 {
-    for (const struct yaml *m = map->first; m; m = m->next) {
-        bool known = false;
-        for (const char *const *k = keys; *k && !known; k++)
-            known = strcmp(*k, m->key) == 0;
-        if (known)
-            continue;
-        char place[256];
-        (void)snprintf(place, sizeof place, "%s%s%s", where, *where ? "." : "", m->key);
-        const char *near = value_nearest(m->key, keys);
-        if (near)
-            yaml_complain(r, m->key_line, place, "unknown key (did you mean %s?)", near);
-        else
-            yaml_complain(r, m->key_line, place, "unknown key");
-    }
+    if (yaml_parser_parse(&p->parser, event))
+        return true;
+    if (p->parser.error == YAML_MEMORY_ERROR)
+        yaml_complain(p->r, 0, "", "out of memory");
+    else
+        yaml_complain(p->r, (unsigned)p->parser.problem_mark.line + 1, "", "not YAML: %s",
+                      p->parser.problem ? p->parser.problem : "unreadable");
+    return false;
 }
 
-static struct yaml *convert(struct yaml_reader *r, yaml_document_t *doc, int index, unsigned depth);
-
-static bool add_child(struct yaml_reader *r, yaml_document_t *doc, struct yaml ***tail, int value,
-                      unsigned depth)
+static unsigned line_of(const yaml_event_t *event)
 {
-    struct yaml *child = convert(r, doc, value, depth + 1);
-    if (!child)
+    return (unsigned)event->start_mark.line + 1;
+}
+
+static const char *copy_text(struct parse *p, const yaml_event_t *event)
+{
+    struct span text = span_of(event->data.scalar.value, event->data.scalar.length);
+    if (memchr(text.data, '\0', text.len)) {
+        yaml_complain(p->r, line_of(event), "", "holds a zero byte");
+        return NULL;
+    }
+    return arena_strdup(p->r->arena, text);
+}
+
+static bool count_nodes(struct parse *p, unsigned line, unsigned more)
+{
+    p->nodes += more;
+    if (p->nodes <= YAML_MAX_NODES)
+        return true;
+    yaml_complain(p->r, line, "", "more than %u values, those behind aliases counted each time",
+                  YAML_MAX_NODES);
+    return false;
+}
+
+/* A node that will hold children until the end event that belongs to it. */
+static bool open_node(struct parse *p, const yaml_event_t *event, enum yaml_kind kind,
+                      struct yaml **out)
+{
+    struct yaml *node = *out = ARENA_NEW(p->r->arena, struct yaml);
+    if (!node)
         return false;
+    *node = (struct yaml){.kind = kind, .line = line_of(event), .nodes = 1};
+    if (kind == YAML_TEXT) {
+        node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+        node->text = copy_text(p, event);
+        if (!node->text)
+            return false;
+    }
+    return count_nodes(p, node->line, 1);
+}
+
+static bool note_anchor(struct parse *p, const yaml_char_t *name, const struct yaml *node)
+{
+    if (!name)
+        return true;
+    if (p->anchor_count == YAML_MAX_ANCHORS) {
+        yaml_complain(p->r, node->line, "", "more than %u anchors", YAML_MAX_ANCHORS);
+        return false;
+    }
+    const char *copy = arena_strdup(p->r->arena, span_str((const char *)name));
+    p->anchors[p->anchor_count++] = (struct anchor){copy, node};
+    return copy != NULL;
+}
+
+/* The last one of that name whose value is complete. */
+static bool follow_alias(struct parse *p, const yaml_event_t *event, unsigned depth,
+                         struct yaml **out)
+{
+    const char *name = (const char *)event->data.alias.anchor;
+    const struct yaml *found = NULL;
+    for (unsigned i = 0; i < p->anchor_count; i++) {
+        if (strcmp(p->anchors[i].name, name) == 0)
+            found = p->anchors[i].node;
+    }
+    if (!found) {
+        yaml_complain(p->r, line_of(event), "", "*%s: no &%s before it", name, name);
+        return false;
+    }
+    if (depth + found->depth > YAML_MAX_DEPTH) {
+        yaml_complain(p->r, line_of(event), "", "nested too deeply");
+        return false;
+    }
+    *out = ARENA_NEW(p->r->arena, struct yaml);
+    if (!*out)
+        return false;
+    **out = *found;
+    (*out)->next = NULL;
+    return count_nodes(p, line_of(event), found->nodes);
+}
+
+static bool read_value(struct parse *p, const yaml_event_t *event, unsigned depth,
+                       struct yaml **out);
+
+static void adopt(struct yaml *parent, struct yaml ***tail, struct yaml *child)
+{
     **tail = child;
     *tail = &child->next;
+    parent->nodes += child->nodes;
+    if (child->depth + 1 > parent->depth)
+        parent->depth = child->depth + 1;
+}
+
+static bool read_key(struct parse *p, const struct yaml *map, const yaml_event_t *event,
+                     const char **key_out)
+{
+    if (event->type != YAML_SCALAR_EVENT) {
+        yaml_complain(p->r, map->line, "", "a key must be a plain word");
+        return false;
+    }
+    *key_out = copy_text(p, event);
+    if (*key_out && yaml_member(map, *key_out)) {
+        yaml_complain(p->r, line_of(event), *key_out, "given twice");
+        return false;
+    }
+    return *key_out != NULL;
+}
+
+/* A list's item, or a map's member whose key is the event. */
+static bool read_child(struct parse *p, const struct yaml *parent, yaml_event_t *event,
+                       unsigned depth, struct yaml **out)
+{
+    const char *key = NULL;
+    unsigned line = line_of(event);
+    if (parent->kind == YAML_MAP) {
+        if (!read_key(p, parent, event, &key))
+            return false;
+        yaml_event_delete(event);
+        if (!next_event(p, event))
+            return false;
+    }
+    if (!read_value(p, event, depth + 1, out))
+        return false;
+    (*out)->key = key;
+    (*out)->key_line = line;
     return true;
 }
 
-static bool add_member(struct yaml_reader *r, yaml_document_t *doc, struct yaml *map,
-                       struct yaml ***tail, const yaml_node_pair_t *pair, unsigned depth)
+static bool read_children(struct parse *p, struct yaml *parent, unsigned depth)
 {
-    yaml_node_t *key = yaml_document_get_node(doc, pair->key);
-    if (!key || key->type != YAML_SCALAR_NODE) {
-        yaml_complain(r, map->line, "", "a key must be a plain word");
-        return false;
+    struct yaml **tail = &parent->first;
+    for (bool ok = true; ok;) {
+        yaml_event_t event;
+        struct yaml *child = NULL;
+        if (!next_event(p, &event))
+            return false;
+        bool end = event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT;
+        if (!end)
+            ok = read_child(p, parent, &event, depth, &child);
+        yaml_event_delete(&event);
+        if (end)
+            return true;
+        if (ok)
+            adopt(parent, &tail, child);
     }
-    const char *name = (const char *)key->data.scalar.value;
-    unsigned line = (unsigned)key->start_mark.line + 1;
-    if (yaml_member(map, name)) {
-        yaml_complain(r, line, name, "given twice");
-        return false;
-    }
-    struct yaml **at = *tail;
-    if (!add_child(r, doc, tail, pair->value, depth))
-        return false;
-    (*at)->key = arena_strdup(r->arena, span_str(name));
-    (*at)->key_line = line;
-    return (*at)->key != NULL;
+    return false;
 }
 
-/* Recursion is bounded by DEPTH_MAX. */
-static struct yaml *convert(struct yaml_reader *r, yaml_document_t *doc, int index, unsigned depth)
+/* Recursion is bounded by YAML_MAX_DEPTH. */
+static bool read_value(struct parse *p, const yaml_event_t *event, unsigned depth,
+                       struct yaml **out)
 {
-    yaml_node_t *node = yaml_document_get_node(doc, index);
-    struct yaml *out = node ? ARENA_NEW(r->arena, struct yaml) : NULL;
-    if (!out)
-        return NULL;
-    out->line = (unsigned)node->start_mark.line + 1;
-    if (depth > DEPTH_MAX) {
-        yaml_complain(r, out->line, "", "nested too deeply");
-        return NULL;
+    if (depth > YAML_MAX_DEPTH) {
+        yaml_complain(p->r, line_of(event), "", "nested too deeply");
+        return false;
     }
-    struct yaml **tail = &out->first;
-    switch (node->type) {
-    case YAML_SCALAR_NODE:
-        out->kind = YAML_TEXT;
-        out->quoted = node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-        out->text =
-            arena_strdup(r->arena, span_of(node->data.scalar.value, node->data.scalar.length));
-        return out->text ? out : NULL;
-    case YAML_SEQUENCE_NODE:
-        out->kind = YAML_LIST;
-        for (yaml_node_item_t *i = node->data.sequence.items.start;
-             i < node->data.sequence.items.top; i++) {
-            if (!add_child(r, doc, &tail, *i, depth))
-                return NULL;
-        }
-        return out;
-    case YAML_MAPPING_NODE:
-        out->kind = YAML_MAP;
-        for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
-             p++) {
-            if (!add_member(r, doc, out, &tail, p, depth))
-                return NULL;
-        }
-        return out;
-    case YAML_NO_NODE:
-        break;
-    }
-    return NULL;
+    if (event->type == YAML_ALIAS_EVENT)
+        return follow_alias(p, event, depth, out);
+    if (event->type == YAML_SCALAR_EVENT)
+        return open_node(p, event, YAML_TEXT, out) &&
+               note_anchor(p, event->data.scalar.anchor, *out);
+    if (event->type == YAML_SEQUENCE_START_EVENT)
+        return open_node(p, event, YAML_LIST, out) && read_children(p, *out, depth) &&
+               note_anchor(p, event->data.sequence_start.anchor, *out);
+    return open_node(p, event, YAML_MAP, out) && read_children(p, *out, depth) &&
+           note_anchor(p, event->data.mapping_start.anchor, *out);
 }
 
-static struct yaml *read_document(struct yaml_reader *r, yaml_parser_t *parser)
+static bool empty_map(struct parse *p, struct yaml **out)
 {
-    yaml_document_t doc;
-    if (!yaml_parser_load(parser, &doc)) {
-        yaml_complain(r, (unsigned)parser->problem_mark.line + 1, "", "not YAML: %s",
-                      parser->problem ? parser->problem : "unreadable");
-        return NULL;
-    }
-    struct yaml *tree;
-    if (!yaml_document_get_root_node(&doc)) {
-        tree = ARENA_NEW(r->arena, struct yaml);
-        if (tree)
-            tree->kind = YAML_MAP;
-    } else {
-        tree = convert(r, &doc, 1, 0);
-    }
-    yaml_document_delete(&doc);
-    return tree;
+    *out = ARENA_NEW(p->r->arena, struct yaml);
+    if (*out)
+        (*out)->kind = YAML_MAP;
+    return *out != NULL;
 }
 
-struct yaml *yaml_read_file(struct yaml_reader *r, const char *path)
+/* The first document's value; the events before it only announce it. */
+static bool read_document(struct parse *p, struct yaml **out)
 {
-    yaml_parser_t parser;
-    FILE *file = fopen(path, "re");
-    if (!file) {
-        yaml_complain(r, 0, "", "%s", strerror(errno));
+    bool announces = true, ok = true;
+    while (announces) {
+        yaml_event_t event;
+        if (!next_event(p, &event))
+            return false;
+        announces =
+            event.type == YAML_STREAM_START_EVENT || event.type == YAML_DOCUMENT_START_EVENT;
+        if (event.type == YAML_STREAM_END_EVENT)
+            ok = empty_map(p, out);
+        else if (!announces)
+            ok = read_value(p, &event, 0, out);
+        yaml_event_delete(&event);
+    }
+    return ok;
+}
+
+/* What follows the document would be ignored. */
+static bool read_end(struct parse *p)
+{
+    yaml_event_type_t type = YAML_DOCUMENT_END_EVENT;
+    while (type == YAML_DOCUMENT_END_EVENT) {
+        yaml_event_t event;
+        if (!next_event(p, &event))
+            return false;
+        type = event.type;
+        if (type == YAML_DOCUMENT_START_EVENT)
+            yaml_complain(p->r, line_of(&event), "", "a second document: only one is read");
+        yaml_event_delete(&event);
+    }
+    return type != YAML_DOCUMENT_START_EVENT;
+}
+
+struct yaml *yaml_read(struct yaml_reader *r, struct span text)
+{
+    struct yaml *tree = NULL;
+    if (text.len > YAML_MAX_BYTES) {
+        yaml_complain(r, 0, "", "larger than %d MiB", YAML_MAX_BYTES >> 20);
         return NULL;
     }
-    if (!yaml_parser_initialize(&parser)) {
-        (void)fclose(file);
+    struct parse *p = ARENA_NEW(r->arena, struct parse);
+    if (!p || !yaml_parser_initialize(&p->parser)) {
+        yaml_complain(r, 0, "", "out of memory");
         return NULL;
     }
-    yaml_parser_set_input_file(&parser, file);
-    struct yaml *tree = read_document(r, &parser);
-    yaml_parser_delete(&parser);
-    (void)fclose(file);
-    if (tree && tree->kind != YAML_MAP) {
+    p->r = r;
+    yaml_parser_set_input_string(&p->parser, (const unsigned char *)text.data, text.len);
+    bool ok = read_document(p, &tree) && read_end(p);
+    yaml_parser_delete(&p->parser);
+    if (!ok && r->error_count == 0)
+        yaml_complain(r, 0, "", "out of memory");
+    if (!ok)
+        return NULL;
+    if (tree->kind != YAML_MAP) {
         yaml_complain(r, tree->line, "", "expected keys and values, such as `models:`");
         return NULL;
     }
     return tree;
-}
-
-static void put_json(struct json_writer *w, const struct yaml *node)
-{
-    struct json_doc doc = {0};
-    switch (node->kind) {
-    case YAML_TEXT:
-        if (!node->quoted && json_parse(&doc, span_str(node->text), 1) == OK)
-            jw_raw(w, span_trim(span_str(node->text)));
-        else
-            jw_str(w, node->text);
-        json_doc_free(&doc);
-        return;
-    case YAML_LIST:
-        jw_array(w);
-        for (const struct yaml *i = node->first; i; i = i->next)
-            put_json(w, i);
-        jw_array_end(w);
-        return;
-    case YAML_MAP:
-        jw_object(w);
-        for (const struct yaml *i = node->first; i; i = i->next) {
-            struct buf key = {0};
-            json_append_text(&key, span_str(i->key));
-            jw_key_text(w, buf_span(&key));
-            buf_free(&key);
-            put_json(w, i);
-        }
-        jw_object_end(w);
-        return;
-    }
-}
-
-const char *yaml_to_json(struct yaml_reader *r, const struct yaml *node)
-{
-    struct buf text = {0};
-    struct json_writer w = {.out = &text};
-    put_json(&w, node);
-    const char *copy = arena_strdup(r->arena, buf_span(&text));
-    buf_free(&text);
-    return copy;
 }

@@ -5,7 +5,14 @@
 
 #include "common/base/arena.h"
 #include "common/base/buf.h"
-#include "common/runtime/config/config.h"
+
+enum {
+    YAML_MAX_BYTES = 4 << 20,
+    YAML_MAX_DEPTH = 16,
+    YAML_MAX_NODES = 100000,   /* values in the file, those behind an alias counted each time */
+    YAML_MAX_ANCHORS = 256,    /* names that aliases refer to */
+    YAML_MAX_COMPLAINTS = 100, /* further ones are counted, not written */
+};
 
 enum yaml_kind { YAML_TEXT, YAML_LIST, YAML_MAP };
 
@@ -16,29 +23,32 @@ struct yaml {
     bool quoted;      /* written in quotes: a string whatever it looks like */
     const char *key;  /* when it is a member of a map */
     unsigned key_line;
-    struct yaml *first; /* children, in order */
+    struct yaml *first; /* children, in order; an alias shares those of its anchor */
     struct yaml *next;
+    unsigned nodes; /* this one and all below */
+    unsigned depth; /* levels below this one */
 };
 
 struct yaml_reader {
     const char *path; /* for messages */
     struct arena *arena;
     struct buf *errors;
-    unsigned error_count;
+    struct buf *warnings;
+    unsigned error_count, warning_count;
 };
 
-/* NULL, with a complaint, when the file can't be read, is no YAML, is nested over 16 levels, or
- * doubles a key. An empty file is an empty map. */
-struct yaml *yaml_read_file(struct yaml_reader *r, const char *path);
+/* NULL, with a complaint, when the text is no YAML, is larger than the bounds above, or doubles a
+ * key. An empty text is an empty map. */
+struct yaml *yaml_read(struct yaml_reader *r, struct span text);
 /* "file:12: where: what"; `line` 0 leaves the number out. */
 void yaml_complain(struct yaml_reader *r, unsigned line, const char *where, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* The same for what may be meant as it stands. */
+void yaml_warn(struct yaml_reader *r, unsigned line, const char *where, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 struct yaml *yaml_member(const struct yaml *map, const char *key);
-/* Complains about every member whose key is not in the NULL-ended list, with the nearest one as a
- * suggestion. */
-void yaml_check_keys(struct yaml_reader *r, const struct yaml *map, const char *where,
-                     const char *const *keys);
-/* The node as JSON text in the arena: unquoted numbers, booleans and null stay what they are. */
+/* The node as JSON text in the arena: unquoted numbers, booleans and null stay what they are.
+ * NULL, with a complaint, when it does not fit. */
 const char *yaml_to_json(struct yaml_reader *r, const struct yaml *node);
 
 #endif

@@ -2,8 +2,8 @@
 
 static bool has_mark(const struct config_provider *config, const char *name)
 {
-    for (size_t i = 0; config && i < config->quirks.count; i++) {
-        if (strcmp(config->quirks.items[i], name) == 0)
+    for (size_t i = 0; config && i < config->compat.count; i++) {
+        if (strcmp(config->compat.items[i], name) == 0)
             return true;
     }
     return false;

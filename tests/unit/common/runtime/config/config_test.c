@@ -152,8 +152,9 @@ static void every_mistake_is_told_with_line_place_and_suggestion(void **state)
         {"edge: {port: [1]}\n", "edge.port: expected one value"},
         {"edge: 5\n", ":1: edge: expected keys and values"},
         {"providers: {opnai: {api_keys: [x]}}\n",
-         "providers.opnai: needs a type: openai, anthropic or replicate"},
-        {"providers: {x: {type: opnai}}\n", "unknown type opnai (did you mean openai?)"},
+         "providers.opnai: needs a type: one of openai, anthropic, replicate"},
+        {"providers: {x: {type: opnai}}\n", "providers.x.type: \"opnai\" is none of openai, "
+                                            "anthropic, replicate (did you mean openai?)"},
         {"providers: {openai: {api_key: [x]}}\n",
          "providers.openai.api_key: unknown key (did you mean api_keys?)"},
         {"providers: {openai: {endpoints: [http://x/v1]}}\n",
@@ -161,10 +162,10 @@ static void every_mistake_is_told_with_line_place_and_suggestion(void **state)
         {"providers: {openai: {endpoints: [x/v1]}}\n", "an endpoint is a URL"},
         {"providers: {openai: {private: sure}}\n", "private: expected true or false"},
         {"providers: {openai: {quirks: [max_token]}}\n",
-         "unknown quirk max_token (did you mean max_tokens?)"},
+         "providers.openai.quirks: \"max_token\" is none of"},
         {PROVIDER "models:\n  gpt-4: {}\n", ":3: models.gpt-4: needs targets"},
         {PROVIDER "models:\n  gpt-4: {targets: [{provider: opnai}]}\n",
-         ":3: models.gpt-4: no provider opnai (did you mean openai?)"},
+         ":3: models.gpt-4.targets: no provider opnai (did you mean openai?)"},
         {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], rate_limt: 1/s}\n",
          ":3: models.gpt-4.rate_limt: unknown key (did you mean rate_limit?)"},
         {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], rate_limit: 10}\n",
@@ -174,7 +175,7 @@ static void every_mistake_is_told_with_line_place_and_suggestion(void **state)
         {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], rate_limit: 5/s, burst: 6}\n",
          "burst: expected"},
         {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], timeout: 0}\n",
-         "timeout: expected a duration"},
+         "models.gpt-4.timeout: 0 is out of range: 100ms to 24h"},
         {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], price: {input: 1}}\n",
          "a price is {input: 30, output: 60}"},
         {PROVIDER
@@ -188,6 +189,46 @@ static void every_mistake_is_told_with_line_place_and_suggestion(void **state)
         {"a: 1\na: 2\n", ":2: a: given twice"},
         {"edge: {port: 1\n", "not YAML"},
         {"- 1\n", "expected keys and values"},
+        {"edge: {port: 70000}\n", ":1: edge.port: 70000 is out of range: 1 to 65535"},
+        {"edge: {stream_window: 3MiB}\n",
+         ":1: edge.stream_window: 3MiB is out of range: 16KiB to 2MiB"},
+        {"edge: {keepalive_interval: 50ms}\n", "50ms is out of range: 100ms to 1h, or 0"},
+        {"bus: {peer_timeout: 0}\n", "bus.peer_timeout: 0 is out of range: 500ms to 5m"},
+        {"bus: {brokers: []}\n", "bus.brokers: 0 entries are out of range: 1 to 16 entries"},
+        {"bus: {auth: /run/auth}\n", "\"/run/auth\" is not an address such as"},
+        {"bus: {bind: \"tcp://*:70000\"}\n", "is not an address such as"},
+        {"worker: {slots: 0}\n", "worker.slots: 0 is out of range: 1 to 100000"},
+        {"log: {level: verbose}\n",
+         ":1: log.level: \"verbose\" is none of error, warn, info, debug"},
+        {"log: {format: xml}\n", "log.format: \"xml\" is none of text, json"},
+        {"runtime: {cpu: \"999\"}\n", "\"999\" is not processors of this machine"},
+        {"edge: {metrics_allow: [10.0.0.0/33]}\n", "\"10.0.0.0/33\" is not an address or a range"},
+        {"edge: {tls_cert: a.pem}\n", "edge: tls_cert and tls_key are needed together"},
+        {"providers: {openai: {headers: {\"a b\": c}}}\n", "\"a b\" is no header's name"},
+        {"providers: {openai: {compat: [top_k], quirks: [top_k]}}\n", "give one"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], capabilities: [vision]}\n",
+         ":3: models.gpt-4.capabilities: expected keys and values"},
+        {PROVIDER
+         "models:\n  gpt-4: {targets: [{provider: openai}], capabilities: {vison: true}}\n",
+         "models.gpt-4.capabilities.vison: unknown key (did you mean vision?)"},
+        {PROVIDER
+         "models:\n  gpt-4: {targets: [{provider: openai}], capabilities: {vision: yes}}\n",
+         "models.gpt-4.capabilities.vision: expected true or false"},
+        {PROVIDER
+         "models:\n  gpt-4: {targets: [{provider: openai}], capabilities: {effort: [huge]}}\n",
+         "models.gpt-4.capabilities.effort: \"huge\" is none of none, minimal"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], defaults: {temperature: 3}}\n",
+         "models.gpt-4.defaults.temperature: 3 is out of range: 0 to 2"},
+        {PROVIDER
+         "models:\n  gpt-4: {targets: [{provider: openai}], defaults: {max_tokens: \"5\"}}\n",
+         "models.gpt-4.defaults.max_tokens: expected a whole number"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai, weight: 1000001}]}\n",
+         "models.gpt-4.targets.weight: 1000001 is out of range: 1 to 1000000, or 0"},
+        {"a: \"x\\0y\"\n", "holds a zero byte"},
+        {"a: *b\n", "*b: no &b before it"},
+        {"a: &a [*a]\n", "*a: no &a before it"},
+        {"edge: {}\n---\nedge: {}\n", "a second document"},
+        {"a: [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]\n", "nested too deeply"},
         {"? [a]\n: 1\n", "a key must be a plain word"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -201,6 +242,112 @@ static void every_mistake_is_told_with_line_place_and_suggestion(void **state)
             fail_msg("%s\nsaid: %.*s\nnot: %s", cases[i].yaml, SPAN_ARG(all), cases[i].message);
         buf_free(&errors);
     }
+}
+
+/* Nine lines of aliases that stand for a billion values. */
+static const char laughs[] = "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+                             "b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
+                             "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n"
+                             "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
+                             "e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n"
+                             "f: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"
+                             "g: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f,*f]\n"
+                             "h: &h [*g,*g,*g,*g,*g,*g,*g,*g,*g,*g]\n"
+                             "edge: [*h,*h,*h,*h,*h,*h,*h,*h,*h,*h]\n";
+
+static void a_text_that_explodes_is_an_error(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct buf errors = {0};
+    assert_int_equal(load(laughs, &c, &errors), ERR_INVALID);
+    assert_null(c);
+    assert_true(span_find_span(buf_span(&errors), SPAN("more than 100000 values")) < errors.len);
+    buf_free(&errors);
+}
+
+static void a_text_that_is_too_large_is_an_error(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct buf errors = {0}, text = {0};
+    while (text.len <= 4 << 20)
+        buf_append_str(&text, "# nothing but comments, again and again\n");
+    assert_int_equal(config_read(buf_span(&text), "t.yaml", &paths, &c, &errors), ERR_INVALID);
+    assert_true(span_is(buf_span(&errors), "t.yaml: larger than 4 MiB\n"));
+    buf_free(&errors);
+    buf_clear(&text);
+    for (int i = 0; i < 100001; i++)
+        buf_append_str(&text, "- 1\n");
+    assert_int_equal(config_read(buf_span(&text), "t.yaml", &paths, &c, &errors), ERR_INVALID);
+    assert_true(span_find_span(buf_span(&errors), SPAN("more than 100000 values")) < errors.len);
+    buf_free(&errors);
+    buf_free(&text);
+}
+
+static void aliases_within_the_bounds_are_fine(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct buf errors = {0};
+    static const char text[] = "providers: {openai: {}}\n"
+                               "models:\n"
+                               "  a: &a {targets: &t [{provider: openai}], timeout: &s 7s}\n"
+                               "  b: *a\n"
+                               "  c: {targets: *t, timeout: *s}\n";
+    if (config_read(span_str(text), "t.yaml", &paths, &c, &errors) != OK)
+        fail_msg("%.*s", SPAN_ARG(buf_span(&errors)));
+    assert_int_equal(c->model_count, 3);
+    assert_string_equal(c->models[1].name, "b");
+    assert_int_equal(c->models[1].timeout_ms, 7000);
+    assert_int_equal(c->models[2].timeout_ms, 7000);
+    assert_int_equal(c->models[2].target_count, 1);
+    config_destroy(&c);
+}
+
+/* Servers have parameters of their own: a misspelt one is only suspected. */
+static void a_parameter_that_looks_misspelt_draws_a_warning(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct buf errors = {0};
+    static const char text[] = "providers: {openai: {}}\n"
+                               "models:\n"
+                               "  a: {targets: [{provider: openai}],\n"
+                               "      defaults: {temprature: 1, guided_regex: x, top_k: 5}}\n";
+    assert_int_equal(config_read(span_str(text), "t.yaml", &paths, &c, &errors), OK);
+    assert_string_equal(c->warnings, "t.yaml:4: models.a.defaults.temprature: not a known "
+                                     "parameter (did you mean temperature?)\n");
+    assert_int_equal(c->models[0].default_count, 3);
+    config_destroy(&c);
+}
+
+static void note_change(void *ctx, const char *section, const char *name)
+{
+    buf_printf(ctx, "%s.%s ", section, name);
+}
+
+static void a_reload_keeps_what_only_a_start_takes(void **state)
+{
+    (void)state;
+    struct config *old, *fresh;
+    struct buf errors = {0}, changed = {0};
+    assert_int_equal(
+        config_read(SPAN("edge: {port: 4001, deadline: 5s}\n"), "t.yaml", &paths, &old, &errors),
+        OK);
+    assert_int_equal(config_read(SPAN("edge: {port: 4002, deadline: 6s}\n"
+                                      "bus: {brokers: [\"tcp://h:1\"], auth: \"tcp://h:2\"}\n"),
+                                 "t.yaml", &paths, &fresh, &errors),
+                     OK);
+    assert_int_equal(config_keep_start_only(fresh, old, note_change, &changed), OK);
+    config_destroy(&old);
+    assert_true(span_is(buf_span(&changed), "bus.brokers bus.auth edge.port "));
+    assert_int_equal(fresh->options.edge_port, 4001);
+    assert_int_equal(fresh->options.edge_deadline, 6000);
+    assert_string_equal(fresh->options.bus_auth, "ipc:///run/t/auth");
+    assert_string_equal(fresh->options.bus_brokers.items[0], "ipc:///run/t/broker-1");
+    config_destroy(&fresh);
+    buf_free(&changed);
 }
 
 static void all_mistakes_are_told_at_once(void **state)
@@ -287,7 +434,7 @@ static void every_quirk_the_worker_knows_is_taken(void **state)
     struct buf errors = {0};
     if (load(text, &c, &errors) != OK)
         fail_msg("%.*s", SPAN_ARG(buf_span(&errors)));
-    assert_int_equal(config_find_provider(c, "p")->quirks.count, 7);
+    assert_int_equal(config_find_provider(c, "p")->compat.count, 7);
     config_destroy(&c);
     buf_free(&errors);
 }
@@ -315,6 +462,11 @@ int main(void)
         cmocka_unit_test(a_wildcard_may_hand_on_what_it_matched),
         cmocka_unit_test(without_a_file_the_defaults_stand),
         cmocka_unit_test(every_mistake_is_told_with_line_place_and_suggestion),
+        cmocka_unit_test(a_text_that_explodes_is_an_error),
+        cmocka_unit_test(a_text_that_is_too_large_is_an_error),
+        cmocka_unit_test(aliases_within_the_bounds_are_fine),
+        cmocka_unit_test(a_parameter_that_looks_misspelt_draws_a_warning),
+        cmocka_unit_test(a_reload_keeps_what_only_a_start_takes),
         cmocka_unit_test(all_mistakes_are_told_at_once),
         cmocka_unit_test(a_missing_file_is_an_error_with_its_name),
         cmocka_unit_test(the_environment_is_expanded_and_what_is_missing_is_named),

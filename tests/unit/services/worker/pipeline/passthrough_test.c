@@ -198,7 +198,7 @@ static void a_hosts_quirks_are_spliced_too(void **state)
 {
     (void)state;
     static const char *quirks[] = {"no_stream_options", "max_tokens", "no_parallel_tool_calls"};
-    static const struct config_provider provider_config = {.quirks = {quirks, 3}};
+    static const struct config_provider provider_config = {.compat = {quirks, 3}};
     struct driver d;
     init(&d, API_OPENAI_CHAT);
     d.spec.provider_config = &provider_config;
