@@ -140,6 +140,13 @@ static void log_lines(const char *event, struct span lines)
         log_error(event, LSPAN("problem", span_cut(&lines, '\n')));
 }
 
+static void log_warnings(const struct config *config)
+{
+    struct span lines = span_str(config->warnings);
+    while (lines.len)
+        log_warn("configuration_warning", LSPAN("problem", span_cut(&lines, '\n')));
+}
+
 static void setup_log(const struct life *life)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"};
@@ -164,8 +171,23 @@ static enum err load_config(struct life *life, struct config **out)
     enum err e = config_load(life->config_path, &life->paths, out, &errors);
     if (e)
         log_lines("bad_configuration", buf_span(&errors));
+    else
+        log_warnings(*out);
     buf_free(&errors);
     return e;
+}
+
+/* Other daemons' options are theirs to warn about. */
+static void on_start_only_change(void *ctx, const char *section, const char *name)
+{
+    const struct life *life = ctx;
+    bool of_all = strcmp(section, "bus") == 0 || strcmp(section, "runtime") == 0;
+    char option[96];
+    if (!of_all && strcmp(section, life->spec->role) != 0)
+        return;
+    (void)snprintf(option, sizeof option, "%s.%s", section, name);
+    log_warn("restart_needed", LSTR("option", option),
+             LSTR("why", "only a start takes a changed value; the old one is kept"));
 }
 
 static void reload(struct life *life)
@@ -173,6 +195,11 @@ static void reload(struct life *life)
     struct config *fresh, *old = life->config;
     if (load_config(life, &fresh) != OK) {
         log_error("reload_refused", LSTR("keeping", "the configuration in force"));
+        return;
+    }
+    if (config_keep_start_only(fresh, old, on_start_only_change, life) != OK) {
+        log_error("reload_refused", LSTR("why", "out of memory"));
+        config_destroy(&fresh);
         return;
     }
     life->config = fresh;
