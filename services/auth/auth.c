@@ -210,7 +210,7 @@ static enum err on_stored_slot(void *ctx, const struct store_slot *slot)
 static enum err on_stored_response(void *ctx, struct span id, struct span key_id, uint64_t made_ms)
 {
     struct auth *a = ctx;
-    responses_remember(&a->responses, id, key_id, made_ms);
+    stored_responses_remember(&a->responses, id, key_id, (struct stored_response){0}, made_ms);
     return OK;
 }
 
@@ -335,7 +335,7 @@ void auth_stop(struct auth *a)
     }
     admission_free(&a->admission);
     reservations_free(&a->reservations);
-    responses_free(&a->responses);
+    stored_responses_free(&a->responses);
     leases_free(&a->leases);
     keys_destroy(&a->keys);
     limits_free(&a->limits);

@@ -14,7 +14,7 @@ struct auth {
     struct limits limits;
     struct leases leases;
     struct reservations reservations;
-    struct responses responses;
+    struct stored_responses responses; /* whose they are, as the ledger knows */
     struct keys *keys;
     struct prices prices;
     struct admission admission;

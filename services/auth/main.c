@@ -77,7 +77,8 @@ static void on_settle(void *self, struct bus_peer *from, const struct bus_messag
     struct moment now = auth_now(a);
     const struct settle *settle = &m->body->settle;
     if (settle->api == API_OPENAI_RESPONSES)
-        responses_remember(&a->responses, settle->upstream_id, settle->key_id, settle->started_ms);
+        stored_responses_remember(&a->responses, settle->upstream_id, settle->key_id,
+                                  (struct stored_response){0}, settle->started_ms);
     if (c)
         drop_unless(ledger_on_settle(&a->ledger, &m->header, settle, now.now_ns, now.wall_ms,
                                      client_ref(c)),

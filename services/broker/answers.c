@@ -52,7 +52,7 @@ static void remember_response(struct requests *rs, const struct broker_request *
     if (request->by_id || request->message.api != API_OPENAI_RESPONSES || endpoint == UINT32_MAX)
         return;
     struct stored_response stored = {request_candidate(request)->target->pool, endpoint + 1};
-    stored_remember(&rs->stored, id, request->message.key_id, stored, now_us);
+    stored_responses_remember(&rs->stored, id, request->message.key_id, stored, now_us / 1000);
 }
 
 void requests_on_head(struct requests *rs, struct broker_worker *from, const struct bus_message *m,

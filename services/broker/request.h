@@ -6,10 +6,10 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#include "common/base/stored_responses.h"
 #include "services/broker/requests.h"
 #include "services/broker/cancels.h"
 #include "common/base/heap.h"
-#include "services/broker/stored.h"
 
 /* A worker has so long to end a request by itself once its deadline has passed. */
 enum { REQUEST_MAX_WAITS = 8, OVERDUE_US = 1000000 };
@@ -79,7 +79,7 @@ struct requests {
     struct cancels *cancels;
     struct heap due;
     struct retry_budget budget;
-    struct stored stored;
+    struct stored_responses stored;
     uint32_t count;
     uint32_t queued;
     uint64_t body_bytes;

@@ -46,7 +46,7 @@ void requests_destroy(struct requests **requests)
     free(e);
     cancels_destroy(&rs->cancels);
     heap_free(&rs->due);
-    stored_free(&rs->stored);
+    stored_responses_free(&rs->stored);
     router_unref(&rs->router);
     free(rs);
     *requests = NULL;
@@ -59,7 +59,7 @@ void requests_reconfigure(struct requests *rs, const struct requests_rules *rule
     router_ref(router);
     router_unref(&rs->router);
     rs->router = router;
-    stored_forget_endpoints(&rs->stored);
+    stored_responses_forget_endpoints(&rs->stored);
 }
 
 void requests_close(struct requests *rs, uint64_t from_us)
@@ -289,7 +289,7 @@ static bool is_by_id(const struct request *r)
 
 /* NULL: it has been refused. */
 static const struct model_route *route_of(struct requests *rs, struct broker_edge *from,
-                                          const struct bus_message *m, uint64_t now_us,
+                                          const struct bus_message *m,
                                           struct stored_response *stored_out)
 {
     const struct request *r = &m->body->request;
@@ -298,8 +298,8 @@ static const struct model_route *route_of(struct requests *rs, struct broker_edg
         by_id ? router_find_stored(rs->router) : router_find(rs->router, r->model);
     if (!route && !by_id) {
         refuse_model(rs, from, m);
-    } else if (!route || stored_find(&rs->stored, r->response_id, r->key_id, now_us, stored_out) ==
-                             STORED_FOREIGN) {
+    } else if (!route || stored_responses_find(&rs->stored, r->response_id, r->key_id,
+                                               stored_out) == RESPONSE_FOREIGN) {
         (void)refuse_stored(rs, from, m->header, r->response_id, by_id);
         return NULL;
     }
@@ -339,7 +339,7 @@ void requests_on_request(struct requests *rs, struct broker_edge *from, const st
     }
     retry_budget_request(&rs->budget, now_us);
     struct stored_response stored = {0};
-    const struct model_route *route = route_of(rs, from, m, now_us, &stored);
+    const struct model_route *route = route_of(rs, from, m, &stored);
     if (!route)
         return;
     struct broker_request *request = NULL;

@@ -3,7 +3,7 @@
 #ifndef SERVICES_WORKER_SETUP_H
 #define SERVICES_WORKER_SETUP_H
 
-#include "services/worker/endpoints/stored_responses.h"
+#include "common/base/stored_responses.h"
 #include "services/worker/endpoints/endpoints.h"
 #include "common/fetch/fetch.h"
 
@@ -13,7 +13,7 @@ struct setup {
     const struct config_provider *provider_config;
     const struct provider *provider;
     struct endpoints *endpoints;
-    struct stored_responses responses; /* endpoints of stored responses */
+    struct stored_responses responses; /* what a broker may have forgotten */
 };
 
 /* The caller holds the first reference. ERR_NOT_FOUND: no such provider in the file;

@@ -74,7 +74,8 @@ static bool refuse_response(const struct admission *a, struct verdict *v, const 
                             const struct authorize *ask)
 {
     bool by_id = ask->model.len == 0;
-    if (!a->responses || !responses_is_foreign(a->responses, ask->response_id, key->is.id))
+    if (!a->responses ||
+        stored_responses_find(a->responses, ask->response_id, key->is.id, NULL) != RESPONSE_FOREIGN)
         return false;
     (void)snprintf(v->message, sizeof v->message, "%s with id '%.*s' not found.",
                    by_id ? "Response" : "Previous response",

@@ -2,21 +2,21 @@
 #ifndef SERVICES_AUTH_LIMITS_ADMISSION_H
 #define SERVICES_AUTH_LIMITS_ADMISSION_H
 
+#include "common/base/stored_responses.h"
 #include "common/runtime/config/config.h"
 #include "common/runtime/metric.h"
 #include "proto/error_class.h"
 #include "proto/message.h"
 #include "services/auth/limits/reservations.h"
 #include "services/auth/limits/lease.h"
-#include "services/auth/keys/responses.h"
 
 struct admission {
     struct keys *keys;
     struct limits *limits;
     struct leases *leases;
     struct reservations *reservations;
-    const struct responses *responses; /* may be NULL */
-    struct metric_client *metrics;     /* may be NULL */
+    const struct stored_responses *responses; /* may be NULL */
+    struct metric_client *metrics;            /* may be NULL */
     const struct config *config;
     struct limit **model_limits; /* by index into config->models; NULL entries: none */
     bool store_down;             /* nothing new may be spent that could not be booked */

@@ -38,8 +38,10 @@ static void end_well(struct attempt *attempt, const struct pipeline_result *r)
 {
     attempt_settle(attempt, r, r->status, true);
     if (attempt_makes_response(attempt))
-        stored_responses_remember(&attempt->setup->responses, r->upstream_id, attempt->d.key_id,
-                                  attempt->endpoint->index);
+        stored_responses_remember(
+            &attempt->setup->responses, r->upstream_id, attempt->d.key_id,
+            (struct stored_response){.endpoint = attempt->endpoint->index + 1},
+            loop_now_ms(attempt->env->loop));
     attempt_over(attempt, ENDPOINT_WELL, 0, KEEP_MS);
 }
 

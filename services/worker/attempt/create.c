@@ -87,11 +87,12 @@ static bool names_endpoint(struct span list, unsigned index)
  * remembers, else this worker. */
 static struct endpoint *choose_endpoint(struct setup *s, const struct dispatch *d, uint64_t now_ms)
 {
-    unsigned index = d->stored_endpoint ? d->stored_endpoint - 1 : UINT32_MAX;
-    if (index == UINT32_MAX &&
-        stored_responses_find(&s->responses, d->response_id, d->key_id, &index) == RESPONSE_OWN &&
-        names_endpoint(d->avoid, index))
-        index = UINT32_MAX; /* it said no already */
+    struct stored_response stored = {.endpoint = d->stored_endpoint};
+    if (!stored.endpoint &&
+        stored_responses_find(&s->responses, d->response_id, d->key_id, &stored) == RESPONSE_OWN &&
+        names_endpoint(d->avoid, stored.endpoint - 1))
+        stored.endpoint = 0;              /* it said no already */
+    unsigned index = stored.endpoint - 1; /* 0, not known, becomes a number that none has */
     if (index >= endpoints_count(s->endpoints))
         return endpoints_take(s->endpoints, d->avoid, now_ms);
     struct endpoint *endpoint = endpoints_at(s->endpoints, index);
@@ -102,8 +103,7 @@ static struct endpoint *choose_endpoint(struct setup *s, const struct dispatch *
 /* Made by this client key, as far as is known here? */
 static bool may_have(const struct setup *s, const struct dispatch *d)
 {
-    unsigned index;
-    return stored_responses_find(&s->responses, d->response_id, d->key_id, &index) !=
+    return stored_responses_find(&s->responses, d->response_id, d->key_id, NULL) !=
            RESPONSE_FOREIGN;
 }
 

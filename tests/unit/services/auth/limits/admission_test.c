@@ -321,10 +321,12 @@ static void a_decision_takes_about_a_microsecond(void **state)
 static void a_stored_response_is_for_the_key_that_made_it(void **state)
 {
     struct fixture *f = *state;
-    struct responses responses = {0};
+    struct stored_responses responses = {0};
     give_key(f, (struct key_attributes){0});
-    responses_remember(&responses, SPAN("resp_mine"), f->key->is.id, 1);
-    responses_remember(&responses, SPAN("resp_other"), SPAN("key_other"), 1);
+    stored_responses_remember(&responses, SPAN("resp_mine"), f->key->is.id,
+                              (struct stored_response){0}, 1);
+    stored_responses_remember(&responses, SPAN("resp_other"), SPAN("key_other"),
+                              (struct stored_response){0}, 1);
     f->admission.responses = &responses;
     static const struct {
         const char *id, *model;
@@ -346,7 +348,7 @@ static void a_stored_response_is_for_the_key_that_made_it(void **state)
             assert_int_equal(f->verdict.deny.error_class, cases[i].why);
     }
     f->admission.responses = NULL;
-    responses_free(&responses);
+    stored_responses_free(&responses);
 }
 
 int main(void)

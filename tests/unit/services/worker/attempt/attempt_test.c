@@ -620,7 +620,8 @@ static void what_is_asked_of_a_stored_response_goes_where_it_was_made(void **sta
 static void a_stored_response_of_another_key_is_not_found(void **state)
 {
     struct world *w = *state;
-    stored_responses_remember(&w->setup->responses, SPAN("resp_1"), SPAN("key_1"), 0);
+    stored_responses_remember(&w->setup->responses, SPAN("resp_1"), SPAN("key_1"),
+                              (struct stored_response){.endpoint = 1}, 0);
     struct dispatch d = {.api = API_OPENAI_RESPONSES,
                          .key_id = SPAN("key_2"),
                          .method = SPAN("GET"),
