@@ -1,8 +1,6 @@
 /* Anthropic messages, count_tokens and models (docs/wire.md, Requests). */
 #include "services/simulator/anthropic.h"
 
-#include <stdio.h>
-
 /* ---- reading ---- */
 
 static void turn_text(struct ask *ask, struct json content)

@@ -1,7 +1,5 @@
 #include "services/simulator/openai.h"
 
-#include <stdio.h>
-
 /* ---- models ---- */
 
 static const char *const models[] = {"gpt-4o", "gpt-4o-mini", "gpt-4", "gpt-3.5-turbo-instruct",

@@ -11,6 +11,7 @@
 struct write_batch {
     struct store_op *ops;
     size_t count, cap;
+    size_t durable;     /* operations of transactions that are on disk */
     struct arena arena; /* what the spans of the operations show */
 };
 
@@ -34,18 +35,21 @@ struct writer {
     pthread_mutex_t lock; /* guards the three below */
     pthread_cond_t wake;
     bool work, stop;
-    enum err result;
+    enum err result; /* of what is behind `durable` */
 };
 
-/* A transaction that fails as a whole is not tried row by row: only the disk makes one fail. */
+/* A transaction that fails as a whole is not tried row by row: only the disk makes one fail. What
+ * comes behind it is not tried either; what went before is durable, and must be said to be: sent
+ * again it would be a repeat that changes nothing. */
 static enum err write_batch(struct store *store, struct write_batch *b)
 {
-    for (size_t at = 0; at < b->count; at += WRITER_BATCH_MAX) {
-        size_t n = b->count - at < WRITER_BATCH_MAX ? b->count - at : WRITER_BATCH_MAX;
-        enum err e = store_apply(store, b->ops + at, n);
+    for (b->durable = 0; b->durable < b->count;) {
+        size_t left = b->count - b->durable;
+        size_t n = left < WRITER_BATCH_MAX ? left : WRITER_BATCH_MAX;
+        enum err e = store_apply(store, b->ops + b->durable, n);
         if (e)
-            return e; /* earlier transactions of it are durable; saying "not" about them is
-                         harmless: they are idempotent */
+            return e;
+        b->durable += n;
     }
     return OK;
 }
@@ -106,14 +110,14 @@ static void on_turn_end(void *ctx)
 
 static void batch_clear(struct write_batch *b)
 {
-    b->count = 0;
+    b->count = b->durable = 0;
     arena_reset(&b->arena);
 }
 
 static void report(struct writer *w, struct write_batch *b, enum err result)
 {
     for (size_t i = 0; i < b->count; i++)
-        w->fn(w->ctx, &b->ops[i], result);
+        w->fn(w->ctx, &b->ops[i], i < b->durable ? OK : result);
     batch_clear(b);
 }
 

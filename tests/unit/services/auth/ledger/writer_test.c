@@ -11,6 +11,7 @@ struct fake_store {
     pthread_mutex_t gate;
     size_t batches[64], batch_count;
     enum err result;
+    size_t fail_at; /* this batch fails, counted from 1; 0 = `result` says */
     unsigned *closed;
 };
 
@@ -29,7 +30,7 @@ static enum err fake_apply(struct store *s, struct store_op *ops, size_t n)
         f->batches[f->batch_count++] = n;
     for (size_t i = 0; i < n; i++)
         ops[i].outcome = STORE_SETTLED; /* so that the test sees that it was here */
-    enum err e = f->result;
+    enum err e = f->batch_count == f->fail_at ? ERR_IO : f->result;
     (void)pthread_mutex_unlock(&f->gate);
     return e;
 }
@@ -189,6 +190,18 @@ static void a_failure_is_told_for_every_operation(void **state)
     assert_int_equal(f->failed, 5);
 }
 
+/* What is durable must not be called lost: it would be taken for a repeat when it is sent again, and
+ * its tokens would never be corrected. */
+static void a_failed_transaction_takes_only_itself_and_what_follows(void **state)
+{
+    struct fixture *f = *state;
+    f->store.fail_at = 2;
+    submit(f, 0, WRITER_BATCH_MAX * 2 + 10);
+    wait_for(f, WRITER_BATCH_MAX * 2 + 10);
+    assert_int_equal(f->store.batch_count, 2);
+    assert_int_equal(f->failed, WRITER_BATCH_MAX + 10);
+}
+
 static void the_queue_is_bounded(void **state)
 {
     struct fixture *f = *state;
@@ -248,6 +261,7 @@ int main(void)
         TEST(what_somebody_waits_for_goes_at_once),
         TEST(a_large_batch_is_several_transactions),
         TEST(a_failure_is_told_for_every_operation),
+        TEST(a_failed_transaction_takes_only_itself_and_what_follows),
         TEST(the_queue_is_bounded),
         TEST(destroying_finishes_what_was_submitted),
         TEST(in_a_busy_loop_the_end_waits_for_the_disk_all_the_same),
