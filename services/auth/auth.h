@@ -5,7 +5,7 @@
 
 #include "common/runtime/daemon.h"
 #include "services/auth/admin/admin.h"
-#include "services/auth/limits/admission.h"
+#include "services/auth/admission.h"
 #include "services/auth/ledger/ledger.h"
 #include "services/auth/ledger/writer.h"
 

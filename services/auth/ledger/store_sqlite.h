@@ -62,6 +62,7 @@ struct store_sqlite {
     "stream,estimated,input_tokens,cached_tokens,cache_write_tokens,output_tokens,"                \
     "reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms"
 
+/* ---- sql.c ---- */
 void sql_text(sqlite3_stmt *q, int at, struct span s);
 void sql_blob(sqlite3_stmt *q, int at, const void *data, size_t n);
 void sql_int(sqlite3_stmt *q, int at, uint64_t v);
@@ -78,7 +79,7 @@ enum err sql_result(struct store_sqlite *s, int code);
 /* A row of USAGE_COLUMNS. */
 void usage_read(sqlite3_stmt *q, struct store_usage *out);
 
-/* The ledger's half. */
+/* ---- store_sqlite_ledger.c ---- */
 enum err ledger_settle(struct store_sqlite *s, struct store_op *op);
 enum err ledger_release(struct store_sqlite *s, struct store_op *op);
 enum err ledger_book(struct store_sqlite *s, struct store_op *op);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "services/auth/limits/admission.h"
+#include "services/auth/admission.h"
 
 static const uint8_t pepper[PEPPER_BYTES] = {9};
 enum { WALL = 1790000000 };

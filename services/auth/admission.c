@@ -1,4 +1,4 @@
-#include "services/auth/limits/admission.h"
+#include "services/auth/admission.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* May this request run? Decides in memory alone, in well under 2 µs: no store, no file, no wait. */
-#ifndef SERVICES_AUTH_LIMITS_ADMISSION_H
-#define SERVICES_AUTH_LIMITS_ADMISSION_H
+#ifndef SERVICES_AUTH_ADMISSION_H
+#define SERVICES_AUTH_ADMISSION_H
 
 #include "common/base/stored_responses.h"
 #include "common/runtime/config/config.h"

@@ -1,0 +1,111 @@
+/* SQLite's statements, values and results, for the files of the store. */
+#include "services/auth/ledger/store_sqlite.h"
+
+#include "common/base/log.h"
+
+static const char *const sql_texts[SQL_COUNT] = {
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_USAGE_ADD] = "INSERT OR IGNORE INTO usage(" USAGE_COLUMNS
+                      ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_USAGE_REPLACEABLE] =
+        "SELECT " USAGE_COLUMNS
+        " FROM usage INDEXED BY usage_open WHERE id=? AND state<>0 AND attempt<=?",
+    [SQL_USAGE_DELETE] = "DELETE FROM usage WHERE id=? AND attempt=?",
+    [SQL_USAGE_REPORTED] = "SELECT 1 FROM usage WHERE id=? AND attempt>=? AND state=0",
+    [SQL_USAGE_WAITING] = "SELECT " USAGE_COLUMNS
+                          " FROM usage INDEXED BY usage_open WHERE id=? AND state<>0 AND state=2",
+    [SQL_USAGE_BOOK] = "UPDATE usage SET state=1 WHERE id=? AND attempt=? AND state=2",
+    [SQL_USAGE_PRUNE] =
+        "DELETE FROM usage WHERE rowid IN (SELECT rowid FROM usage ORDER BY rowid LIMIT 1000)"
+        " AND day<? AND state<>2",
+    [SQL_DAILY_ADD] =
+        "INSERT INTO usage_daily VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON "
+        "CONFLICT(day,key_id,model,provider) "
+        "DO UPDATE SET key_name=excluded.key_name, requests=requests+excluded.requests,"
+        "estimated=estimated+excluded.estimated, input_tokens=input_tokens+excluded.input_tokens,"
+        "cached_tokens=cached_tokens+excluded.cached_tokens,"
+        "cache_write_tokens=cache_write_tokens+excluded.cache_write_tokens,"
+        "output_tokens=output_tokens+excluded.output_tokens,"
+        "reasoning_tokens=reasoning_tokens+excluded.reasoning_tokens,"
+        "cost_nano=cost_nano+excluded.cost_nano",
+    [SQL_KEY_ADD] =
+        "INSERT INTO keys(id,name,hint,stored,created_ms,expires_ms,revoked_ms,models,model_limits,"
+        "requests_per_minute,requests_per_hour,tokens_per_minute,concurrent)"
+        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_KEY_REVOKE] = "UPDATE keys SET revoked_ms=? WHERE id=?",
+    [SQL_LIMIT_PUT] =
+        "INSERT OR REPLACE INTO limits(name,owed_ns,mono_ns,wall_ms,boot_id) VALUES(?,?,?,?,?)",
+    [SQL_SLOT_PUT] = "INSERT OR REPLACE INTO slots(id,key_id,owner,due_wall_ms,charged_tokens) "
+                     "VALUES(?,?,?,?,?)",
+    [SQL_SLOT_DELETE] = "DELETE FROM slots WHERE id=?",
+    [SQL_PROBE] = "INSERT OR REPLACE INTO meta(name,value) VALUES('probe', randomblob(8))",
+};
+
+enum err sql_result(struct store_sqlite *s, int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return OK;
+    case SQLITE_NOMEM:
+        return ERR_NOMEM;
+    default:
+        if (!s->failing)
+            log_error("store_failed", LI64("code", sqlite3_extended_errcode(s->db)),
+                      LSTR("error", sqlite3_errmsg(s->db)));
+        s->failing = true;
+        return ERR_IO;
+    }
+}
+
+void sql_text(sqlite3_stmt *q, int at, struct span s)
+{
+    (void)sqlite3_bind_text64(q, at, s.data ? s.data : "", s.len, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+void sql_blob(sqlite3_stmt *q, int at, const void *data, size_t n)
+{
+    (void)sqlite3_bind_blob64(q, at, data, n, SQLITE_STATIC);
+}
+
+/* SQLite's integers are signed: what does not fit is the largest that does. */
+void sql_int(sqlite3_stmt *q, int at, uint64_t v)
+{
+    (void)sqlite3_bind_int64(q, at, v > INT64_MAX ? INT64_MAX : (sqlite3_int64)v);
+}
+
+struct span sql_column(sqlite3_stmt *q, int at)
+{
+    const void *data = sqlite3_column_blob(q, at);
+    return span_of(data, (size_t)sqlite3_column_bytes(q, at));
+}
+
+uint64_t sql_column_u64(sqlite3_stmt *q, int at)
+{
+    sqlite3_int64 v = sqlite3_column_int64(q, at);
+    return v < 0 ? 0 : (uint64_t)v;
+}
+
+enum err sql_run(struct store_sqlite *s, enum sql which)
+{
+    sqlite3_stmt *q = s->sql[which];
+    enum err e = sql_result(s, sqlite3_step(q));
+    (void)sqlite3_reset(q);
+    return e;
+}
+
+enum err sql_prepare(struct store_sqlite *s, const char *text, sqlite3_stmt **out)
+{
+    return sql_result(s, sqlite3_prepare_v3(s->db, text, -1, SQLITE_PREPARE_PERSISTENT, out, NULL));
+}
+
+enum err sql_prepare_all(struct store_sqlite *s)
+{
+    enum err e = OK;
+    for (size_t i = 0; !e && i < SQL_COUNT; i++)
+        e = sql_prepare(s, sql_texts[i], &s->sql[i]);
+    return e;
+}
