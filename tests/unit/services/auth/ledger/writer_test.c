@@ -190,8 +190,8 @@ static void a_failure_is_told_for_every_operation(void **state)
     assert_int_equal(f->failed, 5);
 }
 
-/* What is durable must not be called lost: it would be taken for a repeat when it is sent again, and
- * its tokens would never be corrected. */
+/* What is durable must not be called lost: it would be taken for a repeat when it is sent again,
+ * and its tokens would never be corrected. */
 static void a_failed_transaction_takes_only_itself_and_what_follows(void **state)
 {
     struct fixture *f = *state;
