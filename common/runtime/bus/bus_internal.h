@@ -1,5 +1,11 @@
-/* What the parts of the bus share: send.c, peers.c, receive.c, sockets.c and bus.c.
- * Nobody else's. */
+/* What the files of the bus share; nobody else includes it.
+ *   send.c      messages into batches, batches into sockets
+ *   peers.c     greeting with versions, departure
+ *   liveness.c  pings, silence
+ *   receive.c   frames out of sockets, to their handlers
+ *   turn.c      the end of a turn: batches leave
+ *   sockets.c   options, addresses, the lock beside an ipc path
+ *   bus.c       its life */
 #ifndef COMMON_RUNTIME_BUS_BUS_INTERNAL_H
 #define COMMON_RUNTIME_BUS_BUS_INTERNAL_H
 
@@ -105,13 +111,18 @@ struct bus {
     uint64_t dropped;
 };
 
+/* From here each file calls only those above it. */
+
 /* send.c */
+void bus_mark_dirty(struct bus_peer *peer);
 void bus_drop_outbox(struct bus_peer *peer, enum channel channel);
-void bus_send_all(struct bus *bus, bool all);
+/* false when the peer turned out to be gone; *again = there was no room for all of it. */
+bool bus_flush_channel(struct bus_peer *peer, enum channel channel, bool *again);
 enum err bus_send_on(struct bus_peer *to, enum channel channel, struct header h,
                      enum message_type type, const void *message);
 void bus_send_hello(struct bus_peer *link, enum channel channel);
 void bus_send_welcome(struct bus_peer *client, enum channel channel);
+/* To an identity that is no peer: one frame, now. */
 void bus_send_unknown(struct wire *wire, struct span id, enum message_type type,
                       const void *message);
 
@@ -119,22 +130,26 @@ void bus_send_unknown(struct wire *wire, struct span id, enum message_type type,
 void bus_copy_name(char *out, size_t size, struct span s);
 void bus_peer_lost(struct bus_peer *peer, const char *why);
 struct bus_peer *bus_find_client(struct bus *bus, struct span id);
+/* It is freed at the end of the turn. */
+void bus_forget_client(struct bus_peer *peer);
+void bus_free_peer(struct bus_peer *peer);
 void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
                   const struct hello *hello);
 void bus_on_welcome(struct bus_peer *link, enum channel channel, const struct header *h,
                     const struct welcome *welcome);
-void bus_send_ping(struct bus_peer *peer, uint64_t now_us);
+
+/* liveness.c */
 struct pong bus_make_pong(struct bus *bus, const struct ping *ping, bool greeted);
 void bus_on_ping(struct bus_peer *peer, const struct ping *ping);
 void bus_on_pong(struct bus_peer *peer, const struct pong *pong);
+void bus_look_for_stall(struct bus *bus);
 void bus_on_tick(void *ctx);
 
 /* receive.c */
-uint64_t bus_us_since(uint64_t then, uint64_t now);
-void bus_look_for_stall(struct bus *bus);
 void bus_drain(struct wire *wire);
 void bus_on_wire(void *ctx, uint32_t events);
-void bus_free_peer(struct bus_peer *peer);
+
+/* turn.c: bus_flush, and */
 void bus_on_turn_end(void *ctx);
 
 #endif

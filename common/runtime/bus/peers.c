@@ -1,4 +1,4 @@
-/* Peers: greeting with versions, liveness, departure. */
+/* Peers: greeting with versions, departure. */
 #include "common/runtime/bus/bus_internal.h"
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ static void peer_up(struct bus_peer *peer)
         peer->bus->spec.on_peer_up(peer->bus->spec.ctx, peer);
 }
 
-static void forget_client(struct bus_peer *peer)
+void bus_forget_client(struct bus_peer *peer)
 {
     HASH_DEL(peer->bus->clients, peer);
     peer->next_dead = peer->bus->dead;
@@ -48,7 +48,7 @@ void bus_peer_lost(struct bus_peer *peer, const char *why)
     peer->user = NULL;
     peer->epoch = 0;
     if (!peer->connecting) {
-        forget_client(peer);
+        bus_forget_client(peer);
         return;
     }
     peer->session++;
@@ -154,77 +154,11 @@ void bus_on_welcome(struct bus_peer *link, enum channel channel, const struct he
         peer_up(link);
 }
 
-void bus_send_ping(struct bus_peer *peer, uint64_t now_us)
+void bus_free_peer(struct bus_peer *peer)
 {
-    struct ping ping = {.sent_us = now_us};
-    peer->pinged_us = now_us;
-    enum err e = bus_send_on(peer, CHANNEL_CONTROL, (struct header){0}, MESSAGE_PING, &ping);
-    (void)e;
-}
-
-struct pong bus_make_pong(struct bus *bus, const struct ping *ping, bool greeted)
-{
-    uint32_t queued = bus->spec.queued ? bus->spec.queued(bus->spec.ctx) : 0;
-    return (struct pong){.sent_us = ping->sent_us, .queued = queued, .greeted = greeted};
-}
-
-void bus_on_ping(struct bus_peer *peer, const struct ping *ping)
-{
-    struct pong pong = bus_make_pong(peer->bus, ping, peer->up);
-    enum err e = bus_send_on(peer, CHANNEL_CONTROL, (struct header){0}, MESSAGE_PONG, &pong);
-    (void)e;
-}
-
-/* Its data is read (again) at the turn's end. */
-static void end_suspicion(struct bus_peer *link)
-{
-    if (!link->suspect_us)
-        return;
-    link->suspect_us = 0;
-    link->wires[CHANNEL_DATA]->touched = true;
-}
-
-void bus_on_pong(struct bus_peer *peer, const struct pong *pong)
-{
-    peer->queued = pong->queued;
-    if (peer->connecting && peer->up && !pong->greeted)
-        bus_peer_lost(peer, "forgot us");
-    if (pong->sent_us == peer->suspect_us)
-        end_suspicion(peer);
-}
-
-static void tick_peer(struct bus_peer *peer, uint64_t now)
-{
-    if (peer->up && bus_us_since(peer->heard_us, now) > peer->bus->spec.peer_timeout_ms * 1000) {
-        bus_peer_lost(peer, "silent");
-        return;
-    }
-    if (peer->up && bus_us_since(peer->pinged_us, now) >= PING_US) {
-        bus_send_ping(peer, now);
-    } else if (!peer->up && peer->connecting) {
-        /* A WELCOME on both sockets makes it up; whatever was queued before is stale. */
-        for (unsigned c = 0; c < 2; c++) {
-            if (!peer->out[c].count)
-                bus_send_hello(peer, (enum channel)c);
-        }
-    }
-}
-
-void bus_on_tick(void *ctx)
-{
-    struct bus *bus = ctx;
-    bus_look_for_stall(bus);
-    uint64_t now = loop_now_us(bus->loop);
-    bus->ticked_us = now;
-    loop_timer_start(bus->loop, &bus->tick, TICK_MS, bus_on_tick, bus);
-    for (struct bus_peer *link = bus->links; link; link = link->next)
-        tick_peer(link, now);
-    struct bus_peer *peer, *next;
-    HASH_ITER(hh, bus->clients, peer, next)
-    {
-        if (!peer->up && bus_us_since(peer->heard_us, now) > 10 * bus->spec.peer_timeout_ms * 1000)
-            forget_client(peer); /* half a HELLO that never became whole */
-        else
-            tick_peer(peer, now);
-    }
+    bus_drop_outbox(peer, CHANNEL_CONTROL);
+    bus_drop_outbox(peer, CHANNEL_DATA);
+    for (unsigned c = 0; c < 2; c++)
+        buf_free(&peer->out[c].bundle);
+    free(peer);
 }

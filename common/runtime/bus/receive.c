@@ -131,38 +131,6 @@ static unsigned on_part(struct wire *wire, struct span id, zmq_msg_t *msg)
     return 1;
 }
 
-uint64_t bus_us_since(uint64_t then, uint64_t now)
-{
-    return now > then ? now - then : 0;
-}
-
-/* When our own loop stood still (a stopped process, a machine without time) nobody is judged by the
- * silence. But peers may have given us up meanwhile, and what they had sent before, others may have
- * done since: a link's data waits until the peer says that it still knows us. */
-void bus_look_for_stall(struct bus *bus)
-{
-    uint64_t now = clock_mono_us(loop_clock(bus->loop));
-    uint64_t still = bus_us_since(bus->ticked_us, now);
-    if (still <= STALL_US)
-        return;
-    bus->ticked_us = now;
-    bool alone = true; /* as while a daemon starts */
-    for (struct bus_peer *peer = bus->clients; peer; peer = peer->hh.next) {
-        peer->heard_us = now;
-        alone = false;
-    }
-    for (struct bus_peer *link = bus->links; link; link = link->next) {
-        link->heard_us = now;
-        if (!link->up)
-            continue;
-        bus_send_ping(link, now);
-        link->suspect_us = now;
-        alone = false;
-    }
-    if (!alone)
-        log_warn("stood_still", LU64("ms", still / 1000));
-}
-
 /* Everything that is there. */
 void bus_drain(struct wire *wire)
 {
@@ -202,54 +170,4 @@ void bus_on_wire(void *ctx, uint32_t events)
 {
     (void)events;
     bus_drain(ctx);
-}
-
-static bool has_input(struct wire *wire)
-{
-    int events = 0;
-    size_t size = sizeof events;
-    return zmq_getsockopt(wire->handle, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
-}
-
-void bus_free_peer(struct bus_peer *peer)
-{
-    bus_drop_outbox(peer, CHANNEL_CONTROL);
-    bus_drop_outbox(peer, CHANNEL_DATA);
-    for (unsigned c = 0; c < 2; c++)
-        buf_free(&peer->out[c].bundle);
-    free(peer);
-}
-
-static void free_dead(struct bus *bus)
-{
-    while (bus->dead) {
-        struct bus_peer *peer = bus->dead;
-        if (peer->dirty)
-            return; /* still in the flush list: next time */
-        bus->dead = peer->next_dead;
-        bus_free_peer(peer);
-    }
-}
-
-/* Sends the turn's batches, then looks once more at every socket that was sent on: a send may have
- * eaten the edge that tells of new input. */
-void bus_on_turn_end(void *ctx)
-{
-    struct bus *bus = ctx;
-    bus_send_all(bus, false);
-    for (struct wire *wire = bus->wires; wire; wire = wire->next) {
-        if (!wire->touched)
-            continue;
-        wire->touched = false;
-        if (has_input(wire))
-            loop_again(bus->loop), bus_drain(wire);
-    }
-    if (bus->dirty)
-        bus_send_all(bus, false);
-    bus->soon_is_now = false;
-    for (struct wire *wire = bus->wires; wire; wire = wire->next) {
-        if (wire->touched)
-            loop_again(bus->loop);
-    }
-    free_dead(bus);
 }

@@ -1,10 +1,10 @@
-/* Sending: batches by peer and channel, bundles of small frames, the flush at the turn's end. */
+/* Sending: batches by peer and channel, bundles of small frames. */
 #include "common/runtime/bus/bus_internal.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-static void mark_dirty(struct bus_peer *peer)
+void bus_mark_dirty(struct bus_peer *peer)
 {
     if (peer->dirty)
         return;
@@ -82,8 +82,7 @@ static enum err flush_outbox(struct bus_peer *peer, enum channel channel)
     return OK;
 }
 
-/* false when the peer turned out to be gone. */
-static bool flush_channel(struct bus_peer *peer, enum channel channel, bool *again)
+bool bus_flush_channel(struct bus_peer *peer, enum channel channel, bool *again)
 {
     enum err e = flush_outbox(peer, channel);
     if (e == ERR_AGAIN) {
@@ -100,62 +99,12 @@ static bool flush_channel(struct bus_peer *peer, enum channel channel, bool *aga
     return true;
 }
 
-static void on_retry(void *ctx)
-{
-    (void)ctx; /* waking the loop is enough: the turn's end flushes */
-}
-
-static void on_soon(void *ctx)
-{
-    struct bus *bus = ctx;
-    bus->soon_is_now = true; /* at the turn's end */
-}
-
-/* What may wait does so while the peer is there and nothing else leaves for it. */
-static bool may_wait(const struct bus_peer *peer)
-{
-    return peer->up && !peer->urgent && !peer->bus->soon_is_now;
-}
-
-void bus_send_all(struct bus *bus, bool all)
-{
-    struct bus_peer *list = bus->dirty;
-    bus->dirty = NULL;
-    while (list) {
-        struct bus_peer *peer = list;
-        list = peer->next_dirty;
-        peer->dirty = false;
-        if (!all && may_wait(peer)) {
-            mark_dirty(peer);
-            if (!loop_timer_running(&bus->soon))
-                loop_timer_start(bus->loop, &bus->soon, SOON_MS, on_soon, bus);
-            continue;
-        }
-        peer->urgent = false;
-        bool again = false;
-        bool there = flush_channel(peer, CHANNEL_CONTROL, &again);
-        there = flush_channel(peer, CHANNEL_DATA, &again) && there;
-        if (!there && peer->up)
-            bus_peer_lost(peer, "unreachable");
-        if (again) {
-            mark_dirty(peer);
-            peer->urgent = true;
-            if (!loop_timer_running(&bus->retry))
-                loop_timer_start(bus->loop, &bus->retry, RETRY_MS, on_retry, bus);
-        }
-    }
-}
-
-void bus_flush(struct bus *bus)
-{
-    bus_send_all(bus, true);
-}
-
 /* Makes room for one more frame by flushing a full batch. An error: it can't be sent. */
 static enum err make_room(struct bus_peer *to, enum channel channel, size_t bytes)
 {
     struct outbox *out = &to->out[channel];
-    mark_dirty(to); /* a closed one is found out at the turn's end, not under its caller's feet */
+    bus_mark_dirty(
+        to); /* a closed one is found out at the turn's end, not under its caller's feet */
     if (out->count == 0 || (out->count < BATCH_FRAMES && out->bytes + bytes <= BATCH_BYTES))
         return OK;
     enum err e = flush_outbox(to, channel);
@@ -308,7 +257,6 @@ void bus_send_welcome(struct bus_peer *client, enum channel channel)
     (void)e;
 }
 
-/* To an identity that is no peer: one frame, now. */
 void bus_send_unknown(struct wire *wire, struct span id, enum message_type type,
                       const void *message)
 {
