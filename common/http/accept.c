@@ -1,4 +1,4 @@
-#include <arpa/inet.h>
+/* Accepting by ourselves: the socket, limits per server and address, dealing to shards. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -16,111 +16,9 @@ enum {
     SHARD_FILL = 32, /* connections of a shard before the next one gets any */
     BACKLOG = 4096,
     RETRY_MS = 100, /* after running out of descriptors */
-    MAX_LINGERING = 1024,
     KEEPALIVE_S = 60,
     DEFAULT_SEND_BUFFER = 128 << 10,
 };
-
-/* ---- lingering closes ---- */
-
-void linger_end(struct http_linger *l)
-{
-    loop_watch_remove(&l->watch);
-    loop_timer_stop(l->server->loop, &l->timer);
-    (void)close(l->fd);
-    l->server->lingering--;
-    LIST_REMOVE(l, link);
-    free(l);
-}
-
-static void on_linger_timeout(void *ctx)
-{
-    linger_end(ctx);
-}
-
-static void on_linger(void *ctx, uint32_t events)
-{
-    struct http_linger *l = ctx;
-    char waste[16 << 10];
-    (void)events;
-    for (;;) {
-        ssize_t n = recv(l->fd, waste, sizeof waste, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (n <= 0) {
-            linger_end(l);
-            return;
-        }
-        l->bytes += (size_t)n;
-        if (l->bytes > HTTP_SWALLOW_BYTES - sizeof waste) {
-            loop_watch_remove(&l->watch); /* no more is read; the timer closes */
-            return;
-        }
-    }
-}
-
-void linger_start(struct http_server *s, int fd)
-{
-    struct http_linger *l = s->lingering < MAX_LINGERING ? calloc(1, sizeof *l) : NULL;
-    if (!l || loop_watch_add(s->loop, fd, EPOLLIN | EPOLLRDHUP, on_linger, l, &l->watch)) {
-        free(l);
-        (void)close(fd);
-        return;
-    }
-    l->server = s;
-    l->fd = fd;
-    s->lingering++;
-    LIST_INSERT_HEAD(&s->lingers, l, link);
-    (void)shutdown(fd, SHUT_WR);
-    loop_timer_start(s->loop, &l->timer, HTTP_LINGER_MS, on_linger_timeout, l);
-}
-
-/* ---- addresses ---- */
-
-static struct in6_addr address_key(const struct sockaddr_storage *from)
-{
-    struct in6_addr key = {0};
-    if (from->ss_family == AF_INET6) {
-        key = ((const struct sockaddr_in6 *)(const void *)from)->sin6_addr;
-    } else if (from->ss_family == AF_INET) {
-        key.s6_addr[10] = key.s6_addr[11] = 0xff;
-        memcpy(key.s6_addr + 12, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
-    }
-    return key;
-}
-
-static void address_text(const struct in6_addr *key, char out[INET6_ADDRSTRLEN])
-{
-    out[0] = '\0';
-    if (IN6_IS_ADDR_V4MAPPED(key))
-        (void)inet_ntop(AF_INET, key->s6_addr + 12, out, INET6_ADDRSTRLEN);
-    else
-        (void)inet_ntop(AF_INET6, key, out, INET6_ADDRSTRLEN);
-}
-
-/* NULL when out of memory. */
-static struct http_peer *peer_take(struct http_server *s, const struct in6_addr *key)
-{
-    struct http_peer *peer = NULL;
-    HASH_FIND(hh, s->peers, key, sizeof *key, peer);
-    if (!peer) {
-        peer = calloc(1, sizeof *peer);
-        if (!peer)
-            return NULL;
-        peer->address = *key;
-        HASH_ADD(hh, s->peers, address, sizeof peer->address, peer);
-    }
-    peer->connections++;
-    return peer;
-}
-
-void peer_release(struct http_server *s, struct http_peer *peer)
-{
-    if (--peer->connections)
-        return;
-    HASH_DEL(s->peers, peer);
-    free(peer);
-}
 
 /* ---- accepting ---- */
 
@@ -167,7 +65,7 @@ static bool is_starting(const struct http_server *s, int fd)
 static void hand_over(struct http_server *s, int fd, const struct sockaddr_storage *from,
                       socklen_t from_len, struct http_peer *peer, const char *address)
 {
-    struct http_conn *c = conn_create(s, peer, fd);
+    struct http_conn *c = conn_create(s, peer, fd, &departures);
     if (!c) {
         peer_release(s, peer);
         (void)close(fd);

@@ -1,21 +1,7 @@
-#include <errno.h>
+/* Whole answers and the fields of any: made here, handed to libmicrohttpd when it calls. */
 #include <stdlib.h>
-#include <sys/socket.h>
 
-#include "common/base/log.h"
 #include "common/http/internal.h"
-
-enum {
-    MAX_STREAM_BYTES =
-        8 << 20, /* unsent bytes of one stream; callers stay far below by http_stream_pending */
-    KEEP_STREAM_BYTES = 4 << 10, /* a drained stream's buffer is kept up to this size */
-    READER_BLOCK_BYTES = 1024,
-};
-
-static bool is_open(const struct http_exchange *x)
-{
-    return x->state == X_READING || x->state == X_HANDLING || x->state == X_WAITING;
-}
 
 static bool is_servers_own(struct span name)
 {
@@ -56,9 +42,8 @@ static void add_fields(struct http_exchange *x)
     }
 }
 
-/* The answer is made: give it to libmicrohttpd now, or when it calls again. */
-static void take_response(struct http_exchange *x, struct MHD_Response *response, unsigned status,
-                          enum x_state state)
+void answer_take(struct http_exchange *x, struct MHD_Response *response, unsigned status,
+                 enum x_state state)
 {
     if (!response) {
         exchange_cut(x);
@@ -73,7 +58,7 @@ static void take_response(struct http_exchange *x, struct MHD_Response *response
 
 void http_respond(struct http_exchange *x, unsigned status, struct span body)
 {
-    if (!is_open(x))
+    if (!exchange_is_open(x))
         return;
     if (x->raw_reply) {
         raw_respond(x, x->conn ? x->conn->fd : x->bare_fd, status, body);
@@ -91,7 +76,7 @@ void http_respond(struct http_exchange *x, unsigned status, struct span body)
         MHD_create_response_from_buffer(body.len, copy, MHD_RESPMEM_MUST_FREE);
     if (!response)
         free(copy);
-    take_response(x, response, status, X_ANSWERED);
+    answer_take(x, response, status, X_ANSWERED);
 }
 
 enum MHD_Result answer_queue(struct http_exchange *x)
@@ -105,248 +90,4 @@ enum MHD_Result answer_queue(struct http_exchange *x)
     enum MHD_Result result = MHD_queue_response(x->mhd, x->status, response);
     MHD_destroy_response(response);
     return result;
-}
-
-/* ---- streams ---- */
-
-/* Past libmicrohttpd: once it has sent the head it is suspended, and the chunks are written to the
- * socket directly. A resume and a suspend per chunk would cost more than the chunk. Not under TLS,
- * where the session is libmicrohttpd's. */
-static bool is_direct(const struct http_exchange *x)
-{
-    return !x->server->tls_cert;
-}
-
-static size_t pending(const struct http_exchange *x)
-{
-    return x->out.len - x->out_sent;
-}
-
-static void report_drained(struct http_exchange *x)
-{
-    const struct http_handler *h = &x->server->handler;
-    if (!x->out_high || pending(x) > x->out_high / 2)
-        return;
-    x->out_high = pending(x);
-    if (h->on_drain && !x->ended) {
-        x->server->worked = true;
-        h->on_drain(h->ctx, x);
-    }
-}
-
-static void forget_sent(struct http_exchange *x)
-{
-    if (pending(x)) {
-        /* moving is worth it only once it frees much */
-        if (x->out_sent > (64 << 10)) {
-            buf_consume(&x->out, x->out_sent);
-            x->out_sent = 0;
-        }
-        return;
-    }
-    x->out_sent = 0;
-    if (x->out.cap > KEEP_STREAM_BYTES)
-        buf_free(&x->out);
-    else
-        buf_clear(&x->out);
-}
-
-static ssize_t park(struct http_exchange *x)
-{
-    conn_phase(x->conn, CONN_WORK);
-    x->suspended = true;
-    MHD_suspend_connection(x->mhd);
-    if (x->conn->gone)
-        exchange_gone(x);
-    return 0;
-}
-
-/* libmicrohttpd asks for more: for the first time when the head is on the socket. */
-static ssize_t read_stream(void *ctx, uint64_t at, char *to, size_t room)
-{
-    struct http_exchange *x = ctx;
-    (void)at;
-    if (x->state == X_CUT) {
-        /* To say END_WITH_ERROR would close the connection and then forget to clean it up (0.9.75
-         * and 1.0.1, with epoll). The socket is shut down: a byte more fails to be sent, and that
-         * ends it properly. */
-        to[0] = '\n';
-        return 1;
-    }
-    if (x->state == X_STREAM_HEAD)
-        x->state = X_STREAM;
-    if (x->ended && !pending(x)) {
-        x->state = X_STREAM_END;
-        conn_phase(x->conn, CONN_SEND);
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    }
-    if (is_direct(x)) {
-        stream_mark(x);
-        return park(x);
-    }
-    size_t n = pending(x) < room ? pending(x) : room;
-    if (!n)
-        return park(x);
-    memcpy(to, x->out.data + x->out_sent, n);
-    x->out_sent += n;
-    conn_phase(x->conn, CONN_SEND);
-    forget_sent(x);
-    stream_mark(x);
-    return (ssize_t)n;
-}
-
-void http_stream_begin(struct http_exchange *x, unsigned status)
-{
-    if (!is_open(x))
-        return;
-    x->out.max = MAX_STREAM_BYTES;
-    take_response(x,
-                  MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, READER_BLOCK_BYTES,
-                                                    read_stream, x, NULL),
-                  status, X_STREAM_HEAD);
-}
-
-bool http_raw_begin(struct http_exchange *x)
-{
-    if (!is_open(x) || !is_direct(x))
-        return false;
-    x->out.max = 0;
-    x->raw_stream = true;
-    x->chunk_frames = false;
-    x->state = X_STREAM;
-    stream_mark(x);
-    return true;
-}
-
-void stream_mark(struct http_exchange *x)
-{
-    if (x->dirty)
-        return;
-    x->dirty = true;
-    TAILQ_INSERT_TAIL(&x->server->dirty, x, next_dirty);
-}
-
-enum err http_stream_write(struct http_exchange *x, struct span bytes)
-{
-    if (x->state != X_STREAM_HEAD && x->state != X_STREAM)
-        return ERR_CLOSED;
-    if (x->ended)
-        return ERR_INVALID;
-    if (!bytes.len)
-        return OK;
-    if (pending(x) + bytes.len > MAX_STREAM_BYTES && !x->raw_stream)
-        return ERR_TOO_BIG;
-    bool frame = x->chunk_frames && is_direct(x);
-    char *to = buf_reserve(&x->out, bytes.len + 24);
-    if (!to)
-        return ERR_TOO_BIG;
-    size_t n = 0;
-    if (frame) {
-        static const char digits[] = "0123456789abcdef";
-        unsigned shift = 0;
-        while (bytes.len >> shift > 15)
-            shift += 4;
-        for (;; shift -= 4) {
-            to[n++] = digits[(bytes.len >> shift) & 15];
-            if (!shift)
-                break;
-        }
-        to[n++] = '\r';
-        to[n++] = '\n';
-    }
-    memcpy(to + n, bytes.data, bytes.len);
-    n += bytes.len;
-    if (frame) {
-        to[n++] = '\r';
-        to[n++] = '\n';
-    }
-    x->out.len += n;
-    if (pending(x) > x->out_high)
-        x->out_high = pending(x);
-    stream_mark(x);
-    return OK;
-}
-
-void http_stream_end(struct http_exchange *x)
-{
-    if ((x->state != X_STREAM_HEAD && x->state != X_STREAM) || x->ended)
-        return;
-    x->ended = true;
-    stream_mark(x);
-}
-
-/* All is written: libmicrohttpd ends the chunks and goes on with the connection, or a raw answer's
- * connection ends. */
-static void finish(struct http_exchange *x)
-{
-    if (x->raw_stream) {
-        x->sent_raw = true;
-        exchange_cut(x);
-        return;
-    }
-    exchange_wake(x);
-}
-
-/* false when the client is gone. */
-static bool send_pending(struct http_exchange *x)
-{
-    while (pending(x)) {
-        ssize_t n =
-            send(x->conn->fd, x->out.data + x->out_sent, pending(x), MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK;
-        x->out_sent += (size_t)n;
-    }
-    return true;
-}
-
-void stream_flush(struct http_exchange *x)
-{
-    if (x->state != X_STREAM || !x->conn)
-        return;
-    if (!is_direct(x)) {
-        if (pending(x) || x->ended)
-            exchange_wake(x);
-        report_drained(x);
-        return;
-    }
-    if (!x->suspended) /* libmicrohttpd is not out of the way yet */
-        return;
-    if (!send_pending(x)) {
-        x->conn->gone = true;
-        exchange_gone(x);
-        return;
-    }
-    bool all = !pending(x);
-    forget_sent(x);
-    if (all && x->conn->phase == CONN_SEND)
-        conn_phase(x->conn, CONN_WORK);
-    else if (!all && x->conn->phase != CONN_SEND)
-        conn_phase(x->conn, CONN_SEND);
-    report_drained(x);
-    if (x->state == X_STREAM && x->ended && !pending(x))
-        finish(x);
-}
-
-size_t http_stream_pending(const struct http_exchange *x)
-{
-    return pending(x);
-}
-
-void http_abort(struct http_exchange *x)
-{
-    if (x->state != X_CUT)
-        exchange_cut(x);
-}
-
-void http_reset(struct http_exchange *x)
-{
-    if (x->state == X_CUT || !x->conn)
-        return;
-    /* dissolving the association sends an RST at once, with no FIN before it */
-    const struct sockaddr none = {.sa_family = AF_UNSPEC};
-    (void)connect(x->conn->fd, &none, sizeof none);
-    exchange_cut(x);
 }

@@ -1,10 +1,11 @@
+/* A client connection: its phase, the phase's deadline, the memory it can give back while it waits.
+ */
 #include <linux/tcp.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/base/log.h"
 #include "common/http/internal.h"
 
 enum { TRIM_AFTER_MS = 2000 };
@@ -18,31 +19,11 @@ static struct tcp_info tcp_state(int fd)
     return info;
 }
 
-static void on_event(void *ctx, uint32_t events)
-{
-    struct http_conn *c = ctx;
-    struct http_exchange *x = c->x;
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-        c->gone = true;
-        if (x)
-            exchange_gone(x);
-        return;
-    }
-    if ((events & EPOLLOUT) && x && x->state == X_STREAM)
-        stream_flush(x);
-}
-
-static void close_now(struct http_conn *c)
-{
-    /* libmicrohttpd sees the end of file, and closes */
-    (void)shutdown(c->fd, SHUT_RDWR);
-}
-
 /* Gives back the pages of the connection's memory pool that hold nothing. libmicrohttpd zeroes its
  * whole pool on every request, so each connection would keep all of it resident; an all-zero page
  * of private memory reads the same when it is given back. Only when a wait lasts: a page costs a
  * fault when it is needed again. */
-static void trim_pool(const struct http_conn *c)
+void conn_trim_pool(const struct http_conn *c)
 {
     static const char zeros[256];
     size_t page = (size_t)sysconf(_SC_PAGESIZE), pool = http_pool_bytes(c->server);
@@ -63,50 +44,12 @@ static void trim_pool(const struct http_conn *c)
     }
 }
 
-/* true when the client took bytes since we last looked. */
-static bool has_progressed(struct http_conn *c)
+bool conn_has_progressed(struct http_conn *c)
 {
     uint64_t now = tcp_state(c->fd).tcpi_bytes_acked;
     bool more = now > c->acked;
     c->acked = now;
     return more;
-}
-
-static void on_deadline(struct http_conn *c)
-{
-    struct http_exchange *x = c->x;
-    switch (c->phase) {
-    case CONN_HEAD:
-    case CONN_BODY:
-        if (x && x->state == X_READING)
-            refuse_raw(x, 408,
-                       c->phase == CONN_HEAD ? "request head took too long"
-                                             : "request body took too long");
-        close_now(c);
-        return;
-    case CONN_WORK:
-        trim_pool(c);
-        return;
-    case CONN_SEND:
-        if (has_progressed(c)) {
-            conn_phase(c, CONN_SEND);
-            return;
-        }
-        log_debug("http_slow_reader", LSTR("client", c->address));
-        c->gone = true;
-        if (x)
-            exchange_gone(x);
-        close_now(c);
-        return;
-    case CONN_IDLE:
-        trim_pool(c);
-        conn_phase(c, CONN_IDLE_LONG);
-        return;
-    case CONN_IDLE_LONG:
-    case CONN_LINGER:
-        close_now(c);
-        return;
-    }
 }
 
 static void on_timer(void *ctx)
@@ -121,7 +64,7 @@ static void on_timer(void *ctx)
         return;
     }
     c->deadline_us = 0;
-    on_deadline(c);
+    c->watcher->on_deadline(c);
 }
 
 void conn_phase(struct http_conn *c, enum conn_phase phase)
@@ -154,7 +97,8 @@ void conn_phase(struct http_conn *c, enum conn_phase phase)
                             on_timer, c);
 }
 
-struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int fd)
+struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int fd,
+                              const struct conn_watcher *watcher)
 {
     struct http_conn *c = calloc(1, sizeof *c);
     if (!c)
@@ -162,9 +106,11 @@ struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int
     c->server = s;
     c->fd = fd;
     c->peer = peer;
+    c->watcher = watcher;
     /* Edge-triggered: one call per change and none while data flows in, so it may stand beside
      * libmicrohttpd's own registration of the same socket for as long as that lives. */
-    if (loop_watch_add(s->loop, fd, EPOLLRDHUP | EPOLLOUT | EPOLLET, on_event, c, &c->watch)) {
+    if (loop_watch_add(s->loop, fd, EPOLLRDHUP | EPOLLOUT | EPOLLET, watcher->on_event, c,
+                       &c->watch)) {
         free(c);
         return NULL;
     }

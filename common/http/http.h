@@ -1,8 +1,7 @@
 /* A small HTTP/1.1 server on the daemon's own loop; the only user of libmicrohttpd. Edge, metrics
  * and the simulator stand on it. It accepts by itself and deals connections to shards (MHD daemons
- * without a thread), checks framing, keeps total deadlines for head and body
- *, watches suspended connections for departure and bounds what a slow reader may
- * hold. */
+ * without a thread), checks framing, keeps total deadlines for head and
+ * body, watches suspended connections for departure and bounds what a slow reader may hold. */
 #ifndef COMMON_HTTP_HTTP_H
 #define COMMON_HTTP_HTTP_H
 

@@ -1,11 +1,19 @@
 /* What the files of common/http share; nobody else includes it.
- *   server.c   the server's life, TLS files, turn hook
- *   accept.c   listening, limits, dealing to shards, lingering closes
- *   shard.c    one libmicrohttpd daemon without a thread, and its callbacks
- *   conn.c     a client connection: departure, deadlines
- *   exchange.c a request coming in
- *   answer.c   whole answers and streams
- *   raw.c      answers written past libmicrohttpd: refusals where it takes none, scripted bytes */
+ *   server.c    the server's life, turn hook
+ *   accept.c    listening, limits, dealing to shards
+ *   shard.c     one libmicrohttpd daemon without a thread, its callbacks, TLS files
+ *   request.c   a request coming in through libmicrohttpd
+ *   departure.c what a connection's events and deadlines mean
+ *   refuse.c    refusals before a handler has seen the request
+ *   stream.c    streamed answers
+ *   answer.c    fields, whole answers
+ *   raw.c       answers written past libmicrohttpd
+ *   exchange.c  a request and its answer: its life, and what handlers ask of it
+ *   conn.c      a client connection: phases, their deadlines
+ *   addresses.c how many connections an address has
+ *   linger.c    closes that wait for what the client still sends
+ *   marks.c     who is looked at at the end of the turn
+ * Each calls only those below it in this list. */
 #ifndef COMMON_HTTP_INTERNAL_H
 #define COMMON_HTTP_INTERNAL_H
 
@@ -58,8 +66,17 @@ enum conn_phase {
     CONN_IDLE_LONG, /* … and then the rest of the idle time */
 };
 
+struct http_conn;
+
+/* Who is told of a connection's events (departure, room) and of the end of its phase's time. */
+struct conn_watcher {
+    loop_fd_fn on_event; /* ctx: the connection */
+    void (*on_deadline)(struct http_conn *c);
+};
+
 struct http_conn {
     struct http_server *server;
+    const struct conn_watcher *watcher;
     struct http_shard *shard;
     struct http_peer *peer;
     struct http_exchange *x; /* the one request being read or answered */
@@ -169,57 +186,88 @@ static inline size_t http_pool_bytes(const struct http_server *s)
     return (size_t)s->config.max_header_bytes + HTTP_POOL_EXTRA_BYTES;
 }
 
+/* From here each file calls only those above it. */
+
+/* ---- marks.c: who is looked at at the end of the turn ---- */
+void shard_mark(struct http_shard *shard);
+void stream_mark(struct http_exchange *x);
+
+/* ---- linger.c ---- */
+/* Keeps the socket open behind libmicrohttpd's back for a second, reading little. Takes the fd. */
+void linger_start(struct http_server *s, int fd);
+void linger_end(struct http_linger *l);
+
+/* ---- addresses.c ---- */
+struct in6_addr address_key(const struct sockaddr_storage *from);
+void address_text(const struct in6_addr *key, char out[INET6_ADDRSTRLEN]);
+/* Counts one connection more; NULL when out of memory. */
+struct http_peer *peer_take(struct http_server *s, const struct in6_addr *key);
+void peer_release(struct http_server *s, struct http_peer *peer);
+
+/* ---- conn.c ---- */
+/* Among those starting. */
+struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int fd,
+                              const struct conn_watcher *watcher);
+void conn_free(struct http_conn *c);
+void conn_phase(struct http_conn *c, enum conn_phase phase);
+/* true when the client took bytes since we last looked. */
+bool conn_has_progressed(struct http_conn *c);
+void conn_trim_pool(const struct http_conn *c);
+
+/* ---- exchange.c ---- */
+struct http_exchange *exchange_create(struct http_server *s, struct http_conn *c, const char *uri);
+/* on_done if owed, then frees it. */
+void exchange_end(struct http_exchange *x, bool sent);
+/* true while no answer has begun. */
+bool exchange_is_open(const struct http_exchange *x);
+/* The client has left while we work for it. */
+void exchange_gone(struct http_exchange *x);
+/* Closes without a proper end, soon. */
+void exchange_cut(struct http_exchange *x);
+/* Keeps libmicrohttpd from calling, and lets it call again. */
+void exchange_suspend(struct http_exchange *x);
+void exchange_wake(struct http_exchange *x);
+void exchange_drop_body(struct http_exchange *x);
+
+/* ---- raw.c ---- */
+/* Writes a whole answer with Connection: close, as far as the socket takes it. */
+void raw_respond(struct http_exchange *x, int fd, unsigned status, struct span body);
+
+/* ---- answer.c ---- */
+/* The answer is made: give it to libmicrohttpd now, or when it calls again. */
+void answer_take(struct http_exchange *x, struct MHD_Response *response, unsigned status,
+                 enum x_state state);
+/* Hands the answer to libmicrohttpd, inside its access callback. */
+enum MHD_Result answer_queue(struct http_exchange *x);
+
+/* ---- stream.c ---- */
+/* Sends what a parked stream holds. */
+void stream_flush(struct http_exchange *x);
+
+/* ---- refuse.c ---- */
+/* Asks the handler for a refusal's answer; it is then x's answer. */
+void refuse(struct http_exchange *x, unsigned status, const char *reason);
+/* The same past libmicrohttpd, which takes no answer now; then cuts. */
+void refuse_raw(struct http_exchange *x, unsigned status, const char *reason);
+
+/* ---- departure.c ---- */
+/* What a connection's events and deadlines mean for its exchange. */
+extern const struct conn_watcher departures;
+
+/* ---- request.c ---- */
+enum MHD_Result request_access(struct http_exchange *x, const char *method, const char *version,
+                               const char *data, size_t *size);
+
 /* ---- shard.c ---- */
 /* Makes config.shards of them with the TLS files as they are now; on failure nothing has changed.
  */
 enum err shards_create(struct http_server *s) NODISCARD;
 void shard_destroy(struct http_shard *shard);
-void shard_mark(struct http_shard *shard);
 /* Lets libmicrohttpd work until it has nothing left. */
 void shard_run(struct http_shard *shard);
 
 /* ---- accept.c ---- */
 enum err accept_start(struct http_server *s) NODISCARD;
 void accept_stop(struct http_server *s);
-/* Keeps the socket open behind libmicrohttpd's back for a second, reading little. Takes the fd. */
-void linger_start(struct http_server *s, int fd);
-void linger_end(struct http_linger *l);
-void peer_release(struct http_server *s, struct http_peer *peer);
-
-/* ---- conn.c ---- */
-/* Among those starting. */
-struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int fd);
-void conn_free(struct http_conn *c);
-void conn_phase(struct http_conn *c, enum conn_phase phase);
-
-/* ---- exchange.c ---- */
-struct http_exchange *exchange_create(struct http_server *s, struct http_conn *c, const char *uri);
-/* on_done if owed, then frees it. */
-void exchange_end(struct http_exchange *x, bool sent);
-enum MHD_Result exchange_access(struct http_exchange *x, const char *method, const char *version,
-                                const char *data, size_t *size);
-/* The client has left while we work for it. */
-void exchange_gone(struct http_exchange *x);
-/* Closes without a proper end, soon. */
-void exchange_cut(struct http_exchange *x);
-/* Lets libmicrohttpd call again. */
-void exchange_wake(struct http_exchange *x);
-void exchange_drop_body(struct http_exchange *x);
-
-/* ---- answer.c ---- */
-/* Hands the answer to libmicrohttpd, inside its access callback. */
-enum MHD_Result answer_queue(struct http_exchange *x);
-/* Sends what a parked stream holds. */
-void stream_flush(struct http_exchange *x);
-/* Marks for stream_flush at the end of the turn. */
-void stream_mark(struct http_exchange *x);
-
-/* ---- raw.c ---- */
-/* Asks the handler for a refusal's answer; it is then x's answer. */
-void refuse(struct http_exchange *x, unsigned status, const char *reason);
-/* The same past libmicrohttpd, which takes no answer now; then cuts. */
-void refuse_raw(struct http_exchange *x, unsigned status, const char *reason);
-/* Writes a whole answer with Connection: close, as far as the socket takes it. */
-void raw_respond(struct http_exchange *x, int fd, unsigned status, struct span body);
 
 #endif

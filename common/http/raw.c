@@ -1,4 +1,4 @@
-#include <errno.h>
+/* Answers written past libmicrohttpd, where it takes none. */
 #include <sys/socket.h>
 
 #include "common/http/internal.h"
@@ -39,34 +39,4 @@ void raw_respond(struct http_exchange *x, int fd, unsigned status, struct span b
          */
         (void)send(fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     buf_free(&out);
-}
-
-void refuse(struct http_exchange *x, unsigned status, const char *reason)
-{
-    const struct http_handler *h = &x->server->handler;
-    struct http_refusal refusal = {status, reason};
-    if (h->on_refuse) {
-        x->owes_done = true;
-        x->server->worked = true;
-        h->on_refuse(h->ctx, x, &refusal);
-    }
-    if (x->state < X_ANSWERED) {
-        buf_clear(&x->fields);
-        http_add_header(x, "Content-Type", SPAN("text/plain"));
-        http_respond(x, status, span_str(reason));
-    }
-}
-
-void refuse_raw(struct http_exchange *x, unsigned status, const char *reason)
-{
-    struct http_server *s = x->server;
-    if (x->conn && s->tls_cert) { /* the bytes would have to go through its TLS session */
-        x->state = X_CUT;
-        return;
-    }
-    x->raw_reply = true;
-    refuse(x, status, reason);
-    x->state = X_CUT;
-    if (x->conn)
-        x->conn->linger = true;
 }

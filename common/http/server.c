@@ -1,3 +1,4 @@
+/* The server's life, and its part of a turn's end. */
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+/* One libmicrohttpd daemon without a thread: its callbacks, its TLS files. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +79,7 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *mhd, const ch
     (void)ctx;
     (void)mhd;
     (void)url;
-    return *request ? exchange_access(*request, method, version, data, size) : MHD_NO;
+    return *request ? request_access(*request, method, version, data, size) : MHD_NO;
 }
 
 static void on_completed(void *ctx, struct MHD_Connection *mhd, void **request,
@@ -148,14 +149,6 @@ static void on_connection(void *ctx, struct MHD_Connection *mhd, void **conn,
     if (*conn)
         conn_closed(shard, *conn);
     *conn = NULL;
-}
-
-void shard_mark(struct http_shard *shard)
-{
-    if (shard->dirty)
-        return;
-    shard->dirty = true;
-    STAILQ_INSERT_TAIL(&shard->server->dirty_shards, shard, next_dirty);
 }
 
 static void on_spin_timer(void *ctx)
