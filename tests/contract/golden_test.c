@@ -119,7 +119,7 @@ static void model_of(struct span body, char *out, size_t size)
     json_doc_free(&doc);
 }
 
-/* The answer to the question for the model's input schema (WIRE 9.2). */
+/* The answer to the question for the model's input schema. */
 static void answer_schema(struct driver *d, const char *name)
 {
     struct span schema = file_read(GOLDEN "/%s/schema.json", name);

@@ -1,5 +1,5 @@
-/* HARD_CASES about what comes back: areas json, resp a2o, stream a2o, stream o2a, completions, and
- * H132. */
+/* The hard cases (tests/fixtures/hard_cases.jsonl) about what comes back: areas json, resp a2o,
+ * stream a2o, stream o2a, completions, and H132. */
 #include "contract/test_support.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* HARD_CASES, area replicate: H108 to H117. */
+/* The hard cases (tests/fixtures/hard_cases.jsonl) of area replicate: H108 to H117. */
 #include "contract/test_support.h"
 
 #define UNARY                                                                                      \

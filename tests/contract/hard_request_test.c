@@ -1,5 +1,5 @@
-/* HARD_CASES about what an upstream is sent: areas json, req o2a, req a2o, completions, and H131.
- */
+/* The hard cases (tests/fixtures/hard_cases.jsonl) about what an upstream is sent: areas json, req
+ * o2a, req a2o, completions, and H131. */
 #include "contract/test_support.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* HARD_CASES, area sse: H001 to H020, on the reader alone and through a call. */
+/* The hard cases (tests/fixtures/hard_cases.jsonl) of area sse, H001 to H020: on the reader alone
+ * and through a pipeline. */
 #include "contract/test_support.h"
 
 /* ---- events as text ---- */
@@ -42,7 +43,7 @@ static void expect_events(struct span in, const char *events)
     }
 }
 
-/* ---- through a call ---- */
+/* ---- through a pipeline ---- */
 
 #define ASK                                                                                        \
     "{\"model\":\"claude-x\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":"    \

@@ -319,7 +319,7 @@ static void keeps_the_class_of_a_lost_connection(void **state)
     unload(&s);
 }
 
-/* WIRE 20: upstream status → class. */
+/* What a client of either protocol gets for an upstream's status (docs/wire.md, Errors). */
 static const struct {
     unsigned status, openai, anthropic;
 } statuses[] = {

@@ -47,7 +47,7 @@ static void check_reader(const char *path, struct span in)
     buf_free(&pieces);
 }
 
-/* ---- through a call ---- */
+/* ---- through a pipeline ---- */
 
 #define ASK                                                                                        \
     "{\"model\":\"m\",\"max_tokens\":5000,\"stream\":true,\"messages\":[{\"role\":\"user\","       \

@@ -1,5 +1,5 @@
 /* What the contract suite stands on: files, JSON compared as tests/fixtures/golden/README.md says,
- * and an upstream that answers what a call asks for. */
+ * and an upstream that answers what a pipeline asks for. */
 #ifndef CONTRACT_TEST_SUPPORT_H
 #define CONTRACT_TEST_SUPPORT_H
 
@@ -77,7 +77,7 @@ void contract_feed(struct driver *d, size_t sent, struct span bytes, struct cut 
 void contract_stream(struct driver *d, size_t sent, struct span bytes, struct cut cut);
 /* A JSON answer. */
 void contract_answer(struct driver *d, size_t sent, unsigned status, struct span body);
-/* The output of a finished call, or the body of its error. */
+/* The output of a finished pipeline, or the body of its error. */
 struct span contract_output(struct driver *d);
 /* The request's body as sent. */
 struct span contract_sent(const struct driver *d, size_t sent);

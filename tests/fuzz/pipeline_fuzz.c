@@ -1,6 +1,6 @@
-/* Any request through a call to any provider, and any bytes of an upstream back: what is sent is
- * JSON, what the client gets is JSON or a stream of it, an end mark stands only behind a complete
- * answer, and how the bytes were cut changes nothing.
+/* Any request through a pipeline to any provider, and any bytes of an upstream back: what is sent
+ * is JSON, what the client gets is JSON or a stream of it, an end mark stands only behind a
+ * complete answer, and how the bytes were cut changes nothing.
  *
  * Input: a byte of choices (provider, api, stream), a byte for the request (a template, or 0xff:
  * the rest is the request), a byte for the answer's head, the answer. */
@@ -84,7 +84,7 @@ static enum err check_event(void *ctx, const struct sse_event *e)
         return OK;
     }
     REQUIRE(json_parse(&doc, e->data, JSON_DEPTH_UPSTREAM) == OK);
-    /* what passes through may have its type in the event's name only (WIRE 1.1.9) */
+    /* what passes through may have its type in the event's name only */
     struct json type = json_get(json_root(&doc), "type");
     *ended = json_type(type) == JSON_STRING ? json_is(type, "message_stop")
                                             : span_is(e->name, "message_stop");

@@ -1,5 +1,6 @@
-/* Drives a call as the worker does: starts what it asks for, feeds it what a script says, collects
- * what the client gets. Header-only, for the unit tests of the call and for the contract suite. */
+/* Drives a pipeline as the worker does: starts what it asks for, feeds it what a script says,
+ * collects what the client gets. Header-only, for the unit tests of the pipeline and for the
+ * contract suite. */
 #ifndef UNIT_SERVICES_WORKER_PIPELINE_DRIVER_H
 #define UNIT_SERVICES_WORKER_PIPELINE_DRIVER_H
 
@@ -17,7 +18,7 @@ struct driver {
     const struct transfer *sent[DRIVER_MAX_SENT];
     size_t sent_count;
     uint64_t wait_ms;
-    struct buf body;   /* the request; the call only borrows it */
+    struct buf body;   /* the request; the pipeline only borrows it */
     struct buf output; /* what the client has got */
     bool head_sent;
 };

@@ -140,7 +140,7 @@ static void a_wrong_type_names_the_field(void **state)
     free(message);
 }
 
-/* H028, RELIABILITY 4 */
+/* H028: which of two equal members an upstream would take is unknown. */
 static void a_doubled_member_is_refused(void **state)
 {
     (void)state;

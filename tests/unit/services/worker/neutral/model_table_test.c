@@ -88,7 +88,7 @@ static void prices_are_nano_dollars_per_token(void **state)
     assert_false(find("openai", "unheard-of")->priced);
 }
 
-static void capabilities_follow_the_claude_table(void **state) /* WIRE 22 */
+static void capabilities_follow_the_claude_table(void **state)
 {
     (void)state;
     static const struct {

@@ -1,4 +1,4 @@
-/* The same-protocol path of a call: bytes in, bytes out, and what is seen in passing. */
+/* The pass-through pipeline: bytes in, bytes out, and what is seen in passing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -534,7 +534,7 @@ static struct driver streaming(enum api api, const char *body)
     struct driver d;
     init(&d, api);
     assert_int_equal(driver_start(&d, body), OK);
-    /* the call only borrows what the driver holds: a moved driver must not move the body */
+    /* the pipeline only borrows what the driver holds: a moved driver must not move the body */
     driver_stream_head(&d, 0);
     return d;
 }
@@ -1172,7 +1172,7 @@ static void only_2xx_and_plain_bytes_are_answers(void **state)
     driver_done(&d);
 }
 
-/* WIRE 18: legacy completions go as they are only to models that speak them. */
+/* Legacy completions go as they are only to models that speak them. */
 static void completions_are_native_where_the_model_speaks_them(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* The translating path of a call, with a provider that reads a script instead of a protocol. */
+/* The translating pipeline, with a provider that reads a script instead of a protocol. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -473,7 +473,7 @@ static void a_client_that_leaves_cancels_upstream_once(void **state)
     driver_done(&d);
 }
 
-/* ---- several prompts (WIRE 18) ---- */
+/* ---- several prompts ---- */
 
 static void prompts_run_in_parallel_and_answer_in_their_order(void **state)
 {
@@ -616,7 +616,7 @@ static void a_cache_warming_request_is_answered_here(void **state)
     }
 }
 
-/* ---- other endpoints (WIRE 19) ---- */
+/* ---- other routes ---- */
 
 static void what_other_providers_lack_is_refused_clearly(void **state)
 {

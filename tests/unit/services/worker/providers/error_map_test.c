@@ -1,4 +1,4 @@
-/* Upstream errors as our classes (WIRE 20, 21; H080, H097, H117, H120 to H127; golden error_*). */
+/* Upstream errors as our classes (H080, H097, H117, H120 to H127; golden error_*). */
 #include "unit/services/worker/providers/test_rig.h"
 
 #include <setjmp.h>

@@ -118,7 +118,7 @@ static void on_event(void *ctx, const struct neutral_event *e)
     buf_append_char(b, '\n');
 }
 
-/* ---- the call ---- */
+/* ---- the conversion ---- */
 
 void rig_init(struct rig *r, const struct provider *provider, const char *model)
 {
@@ -156,7 +156,7 @@ enum err rig_build(struct rig *r, enum api api, struct span body)
         return e;
     }
     if (api == API_OPENAI_COMPLETIONS && !r->request.has_max_out) {
-        r->request.has_max_out = true; /* as the call does (WIRE 18) */
+        r->request.has_max_out = true; /* as the pipeline does */
         r->request.max_out = 1000;
     }
     e = r->provider->build_request(&r->pc, &r->fault);

@@ -1,5 +1,5 @@
-/* What the providers' tests share: a call without a worker around it, its events as text, JSON
- * compared by meaning. */
+/* What the providers' tests share: a conversion without a pipeline around it, its events as text,
+ * JSON compared by meaning. */
 #ifndef TESTS_UNIT_SERVICES_WORKER_PROVIDERS_TEST_RIG_H
 #define TESTS_UNIT_SERVICES_WORKER_PROVIDERS_TEST_RIG_H
 
@@ -18,7 +18,7 @@ struct rig {
     const struct provider *provider;
 };
 
-/* A call of `provider` for `model`, its row from share/models.json; host: OpenAI's own. */
+/* A conversion of `provider` for `model`, its row from share/models.json; compat: OpenAI's own. */
 void rig_init(struct rig *r, const struct provider *provider, const char *model);
 void rig_free(struct rig *r);
 /* Reads the client's body and builds the upstream's. */
@@ -34,7 +34,7 @@ enum err rig_stream(struct rig *r, struct span text, size_t cut);
 enum err rig_answer(struct rig *r, const char *body);
 /* The events so far; NUL-terminated. */
 const char *rig_events(struct rig *r);
-/* Each way of cutting `stream` gives exactly these events. A fresh call each time. */
+/* Each way of cutting `stream` gives exactly these events. A fresh conversion each time. */
 void rig_assert_stream(const struct provider *provider, const char *model, enum api api,
                        const char *client_body, struct span stream, const char *events);
 void rig_assert_answer(const struct provider *provider, const char *model, enum api api,

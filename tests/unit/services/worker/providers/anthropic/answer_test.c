@@ -1,4 +1,4 @@
-/* Anthropic answers as neutral events (WIRE 12, 13; H064 to H084). */
+/* Anthropic answers as neutral events (H064 to H084). */
 #include "unit/services/worker/providers/test_rig.h"
 
 #include <setjmp.h>
@@ -313,7 +313,7 @@ static void too_many_open_blocks_end_the_answer(void **state)
     rig_free(&r);
 }
 
-static void a_schema_answered_by_tool_becomes_text(void **state) /* WIRE 11.2 */
+static void a_schema_answered_by_tool_becomes_text(void **state)
 {
     (void)state;
     const char *request = "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":9,"

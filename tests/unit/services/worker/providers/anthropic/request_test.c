@@ -1,4 +1,4 @@
-/* OpenAI requests to Anthropic (WIRE 11; golden req_o2a_*; H035 to H063, H118, H119). */
+/* OpenAI requests to Anthropic (golden req_o2a_*; H035 to H063, H118, H119). */
 #include "unit/services/worker/providers/test_rig.h"
 
 #include <setjmp.h>

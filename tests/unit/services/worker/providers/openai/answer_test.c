@@ -1,4 +1,4 @@
-/* OpenAI answers as neutral events (WIRE 15, 16, 21; H085 to H100). */
+/* OpenAI answers as neutral events (H085 to H100). */
 #include "unit/services/worker/providers/test_rig.h"
 
 #include <setjmp.h>

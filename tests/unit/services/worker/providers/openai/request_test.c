@@ -1,4 +1,4 @@
-/* Anthropic requests and legacy completions to OpenAI (WIRE 14, 18; golden req_a2o_full; H101 to
+/* Anthropic requests and legacy completions to OpenAI (golden req_a2o_full; H101 to
  * H107). */
 #include "unit/services/worker/providers/test_rig.h"
 
@@ -554,7 +554,7 @@ static void what_openai_cannot_do_is_refused_by_name(void **state)
     }
 }
 
-static void a_legacy_completion_becomes_a_chat(void **state) /* WIRE 18 */
+static void a_legacy_completion_becomes_a_chat(void **state)
 {
     (void)state;
     struct rig r;

@@ -1,4 +1,4 @@
-/* Replicate: requests by schema, predictions polled and streamed (WIRE 9, 17; H105 to H117; golden
+/* Replicate: requests by schema, predictions polled and streamed (H105 to H117; golden
  * replicate_*). */
 #include "unit/services/worker/providers/test_rig.h"
 
@@ -629,7 +629,7 @@ static void every_prediction_becomes_its_events(void **state)
     }
 }
 
-/* What the call does between two functions of the provider. */
+/* What the pipeline does between two functions of the provider. */
 static void clear_wishes(struct rig *r)
 {
     r->pc.next = NULL;
@@ -804,7 +804,7 @@ static void a_stop_with_a_comma_ends_the_stream_and_the_prediction(void **state)
     rig_free(&r);
 }
 
-static void poisoned_urls_are_not_asked(void **state) /* H113, WIRE 24 */
+static void poisoned_urls_are_not_asked(void **state) /* H113 */
 {
     (void)state;
     static const struct {
