@@ -33,8 +33,7 @@ static const char *stop_word(const struct anthropic_writer *w, enum stop_reason 
     case STOP_TOOL:
         break;
     }
-    /* Hosts say "stop" with tool calls, and a client without a call must not wait for one.
-     */
+    /* Servers say "stop" with tool calls too; without one a client must not wait for any. */
     return w->tool_count ? "tool_use" : "end_turn";
 }
 

@@ -1,4 +1,4 @@
-/* The messages and the system of an Anthropic request → turns (docs/wire.md, Requests). */
+/* The messages and the system of an Anthropic request → turns (docs/wire.md, Messages). */
 #include "services/worker/api/anthropic.h"
 
 static bool role_of(struct json v, enum role *out)

@@ -1,4 +1,4 @@
-/* Anthropic tools and the choice among them (docs/wire.md, Requests). */
+/* Anthropic tools and the choice among them (docs/wire.md, Tools). */
 #include "services/worker/api/anthropic.h"
 
 enum { NAME_MAX_ANTHROPIC = 128 };

@@ -1,5 +1,5 @@
-/* JSON that a model wrapped in a Markdown fence (docs/wire.md, Answers): what json_object promised
- * is the JSON alone. */
+/* JSON that a model wrapped in a Markdown fence (docs/wire.md, Structured output): what json_object
+ * promised is the JSON alone. */
 #ifndef SERVICES_WORKER_API_JSON_FENCE_H
 #define SERVICES_WORKER_API_JSON_FENCE_H
 

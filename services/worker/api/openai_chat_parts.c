@@ -1,4 +1,4 @@
-/* Content parts of OpenAI messages (docs/wire.md, Messages). */
+/* Content parts of OpenAI messages (docs/wire.md, Media). */
 #include "services/worker/api/openai.h"
 
 enum { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };

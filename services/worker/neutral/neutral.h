@@ -1,5 +1,5 @@
 /* clang-format off */
-/* The neutral form between client protocols and providers (docs/wire.md, Answers): a request as
+/* The neutral form between client protocols and providers (docs/wire.md): a request as
  * read, an answer as events. Two kinds of text, never mixed:
  *
  *   *_text   the bytes between the quotes of a JSON string, still escaped: copied from JSON to JSON
@@ -213,7 +213,7 @@ struct neutral_event {
     struct fault fault;
 };
 
-/* Takes one event; its spans are valid only during the call. */
+/* Takes one event; its spans are valid only until it returns. */
 typedef void (*neutral_sink)(void *ctx, const struct neutral_event *e);
 
 #endif

@@ -17,14 +17,14 @@ struct transfer {
     const char *method; /* "POST" */
     struct span path;   /* appended to the endpoint's base URL: "/chat/completions" … */
     struct span
-        url; /* or a whole URL of another host (Replicate's stream); checked by the provider */
+        url; /* or a whole URL of another server (Replicate's stream); checked by the provider */
     struct span headers; /* "name: value\n" lines beyond auth, content-type, accept-encoding */
     struct span body;    /* empty = none */
     bool expects_stream; /* sent with accept: text/event-stream; the answer is read as SSE if it is
                             one */
     bool repeatable;     /* may be sent again (a GET) */
     bool detached;       /* nobody waits for its answer (Replicate's cancel) */
-    unsigned index;      /* set by the call: which of its transfers */
+    unsigned index;      /* set by the pipeline: which of its transfers */
 };
 
 /* What a kind of server can't do or does otherwise: the configuration's `quirks`. */
@@ -48,14 +48,14 @@ struct conversion {
     const struct model_row
         *row; /* prices and capabilities; never NULL (an unknown model has the default row) */
     struct compat compat;
-    struct arena *arena;  /* lives as long as the call */
+    struct arena *arena;  /* lives as long as the pipeline */
     struct json_doc *doc; /* scratch for parsing; overwritten by every parse */
     neutral_sink emit;
     void *emit_ctx;
     uint64_t now_s;     /* wall clock at the pipeline's start, for created */
     uint64_t waited_ms; /* since the pipeline's start: to bound polling */
     struct schema_cache
-        *schemas; /* replicate: what its models take, kept over calls; may be NULL */
+        *schemas; /* replicate: what its models take, kept over requests; may be NULL */
     void *state;  /* the provider's own, in the arena */
 
     /* what the function asks for; read and cleared by pipeline.c after each one */

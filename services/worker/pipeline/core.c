@@ -5,14 +5,14 @@
 void pipeline_send(struct pipeline *c, struct transfer *x)
 {
     if (c->queue_count == PIPELINE_MAX_TRANSFERS) {
-        pipeline_fail_class(c, ERROR_INTERNAL, "too many upstream calls for one request");
+        pipeline_fail_class(c, ERROR_INTERNAL, "too many upstream requests for one request");
         return;
     }
     x->index = c->transfer_count++;
     c->queue[(c->queue_first + c->queue_count++) % PIPELINE_MAX_TRANSFERS] = x;
 }
 
-/* Only what nobody waits for may still be sent once a call has its outcome. */
+/* Once a pipeline has its outcome, only detached transfers may still be sent. */
 static void forget_queue(struct pipeline *c)
 {
     size_t kept = 0;

@@ -310,7 +310,7 @@ static void destroy(struct pipeline *c)
     upstream_answer_reset(&t->answer);
 }
 
-static const struct pipeline_kind path = {.on_head = on_head,
+static const struct pipeline_kind kind = {.on_head = on_head,
                                           .on_bytes = on_bytes,
                                           .on_end = on_end,
                                           .on_failure = on_failure,
@@ -339,7 +339,7 @@ enum err count_tokens_start(struct pipeline *c, struct json body, struct fault *
         api_anthropic_messages.read_request(with_cap(c, body), &c->arena, &t->request, fault_out);
     if (e)
         return e;
-    c->kind = &path;
+    c->kind = &kind;
     c->kind_state = t;
     if (!c->compat.is_openai || strcmp(c->spec.provider->name, "openai") != 0) {
         answer_estimate(c);

@@ -1,4 +1,4 @@
-/* The path of a call whose client and upstream speak the same protocol: the client's bytes go out,
+/* The pipeline whose client and upstream speak the same protocol: the client's bytes go out,
  * the upstream's bytes come back, and only what must change is spliced (docs/wire.md,
  * Pass-through). Streams go event by event. */
 #include "services/worker/pipeline/pipeline_internal.h"
@@ -16,7 +16,7 @@ struct passthrough {
     struct upstream_answer answer;
     struct scan scan;
     struct buf repaired; /* scratch: an event whose UTF-8 was mended */
-    bool done;           /* the stream's end mark has come: what follows is nobody's */
+    bool done;           /* the stream's end mark has come: bytes after it are ignored */
 };
 
 static struct passthrough *state_of(struct pipeline *c)
@@ -368,7 +368,7 @@ static void on_failure(struct pipeline *c, const struct transfer *x, const struc
         pipeline_fail(c, fault);
 }
 
-static const struct pipeline_kind path = {.on_head = on_head,
+static const struct pipeline_kind kind = {.on_head = on_head,
                                           .on_bytes = on_bytes,
                                           .on_end = on_end,
                                           .on_failure = on_failure,
@@ -379,7 +379,7 @@ enum err passthrough_start(struct pipeline *c, struct json body, struct fault *f
     struct passthrough *p = ARENA_NEW(&c->arena, struct passthrough);
     if (!p)
         return ERR_NOMEM;
-    c->kind = &path;
+    c->kind = &kind;
     c->kind_state = p;
     scan_init(&p->scan, c->spec.api);
     if (json_type(body) == JSON_OBJECT) {

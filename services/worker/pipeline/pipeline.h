@@ -17,11 +17,11 @@ struct pipeline_spec {
     enum api api;
     struct span method, path; /* path behind /v1, with its query */
     struct span headers;      /* the client's allow-listed header lines */
-    struct span body;         /* must outlive the call */
+    struct span body;         /* must outlive the pipeline */
     struct span model;        /* as the client asked */
     struct span target_model; /* the upstream's name */
     const struct provider *provider;
-    const struct config_provider *provider_config; /* quirks; may be NULL (defaults) */
+    const struct config_provider *provider_config; /* compat marks; may be NULL (defaults) */
     struct span base_url;                          /* of the chosen endpoint */
     const struct config_model *model_config;       /* defaults, price, capabilities; may be NULL */
     const struct model_table *table;               /* prices and capabilities */
@@ -46,7 +46,7 @@ const struct transfer *pipeline_next(struct pipeline *pipeline);
  * leaves that one as it is. */
 uint64_t pipeline_wait_ms(struct pipeline *pipeline);
 
-/* What the network did to an transfer. A non-2xx body is gathered here (bounded) and mapped. */
+/* What the network did to a transfer. A non-2xx body is gathered here (bounded) and mapped. */
 void pipeline_on_head(struct pipeline *pipeline, const struct transfer *x, unsigned status,
                       const struct upstream_headers *headers);
 void pipeline_on_bytes(struct pipeline *pipeline, const struct transfer *x, struct span bytes);

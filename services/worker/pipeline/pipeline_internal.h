@@ -1,5 +1,5 @@
-/* Inside of a call, shared by its paths: pass-through, translation, token counting. Not for anybody
- * else. */
+/* Inside of a pipeline, shared by its kinds: pass-through, translation, token counting. Included
+ * nowhere else. */
 #ifndef SERVICES_WORKER_PIPELINE_PIPELINE_INTERNAL_H
 #define SERVICES_WORKER_PIPELINE_PIPELINE_INTERNAL_H
 
@@ -12,7 +12,7 @@ enum {
     PIPELINE_MAX_TRANSFERS = 64
 };
 
-/* What a path does with what the network did. NULL on_timer, cancel: nothing. */
+/* What a kind does with what the network did. NULL on_timer, cancel: nothing. */
 struct pipeline_kind {
     void (*on_head)(struct pipeline *c, const struct transfer *x, unsigned status,
                     const struct upstream_headers *headers);
@@ -20,7 +20,7 @@ struct pipeline_kind {
     void (*on_end)(struct pipeline *c, const struct transfer *x);
     void (*on_failure)(struct pipeline *c, const struct transfer *x, const struct fault *fault);
     /* While a poll is awaited, at every timer: elapsed_ms since the last one, waited_ms since the
-     * call began. */
+     * pipeline began. */
     void (*on_timer)(struct pipeline *c, uint64_t elapsed_ms, uint64_t waited_ms);
     /* The client has left, or has all it needs: ask for a detached transfer if one is needed
      * upstream. */
@@ -59,14 +59,14 @@ struct pipeline {
     struct usage usage;
     uint64_t text_bytes; /* of the answer, for estimates */
     struct span upstream_id, upstream_model;
-    const struct neutral_request *request; /* names what was dropped; NULL on other paths */
+    const struct neutral_request *request; /* names what was dropped; NULL for other kinds */
     const char *dropped;                   /* one more dropped member */
     bool estimated;                        /* local answers: all of it is a guess */
     struct buf result_headers;
     struct pipeline_result result;
 };
 
-/* Each starts its path; ERR_INVALID with *fault_out. `body` is parsed into c->doc, JSON_NOTHING
+/* Each starts its kind; ERR_INVALID with *fault_out. `body` is parsed into c->doc, JSON_NOTHING
  * when there is none. */
 enum err passthrough_start(struct pipeline *c, struct json body, struct fault *fault_out) NODISCARD;
 enum err translation_start(struct pipeline *c, struct json body, struct fault *fault_out) NODISCARD;
@@ -89,7 +89,7 @@ void pipeline_poll_after(struct pipeline *c, uint64_t ms);
 /* Keeps the id and model (strings or nothing) of the answer. */
 void pipeline_note_answer(struct pipeline *c, struct json id, struct json model);
 
-/* What a path without a neutral request of its own gives to provider->map_error. */
+/* What a kind without a neutral request of its own gives to provider->map_error. */
 void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstream_headers *headers,
                         struct span body, struct fault *fault_out);
 

@@ -1,6 +1,6 @@
 /* What must change in a client's body before it leaves, and nothing else: the model's name, forced
- * usage on streams, configured defaults, a hard budget's cap, and what a host is known not to take
- * (docs/wire.md, Pass-through). */
+ * usage on streams, configured defaults, a hard budget's cap, and what a server is known not to
+ * take (docs/wire.md, Pass-through). */
 #ifndef SERVICES_WORKER_PIPELINE_REQUEST_EDIT_H
 #define SERVICES_WORKER_PIPELINE_REQUEST_EDIT_H
 
@@ -14,7 +14,7 @@ struct request_edit {
     uint64_t output_cap;               /* 0 = leave alone */
 };
 
-/* What the call must know about the request. */
+/* What the pipeline must know about the request. */
 struct request_facts {
     bool stream;
     bool asked_usage;  /* stream_options.include_usage was the client's own wish */

@@ -1,4 +1,4 @@
-/* What a call has come to: status, headers, usage, cost. */
+/* What a pipeline has come to: status, headers, usage, cost. */
 #include "services/worker/pipeline/pipeline_internal.h"
 #include "services/worker/neutral/estimate.h"
 

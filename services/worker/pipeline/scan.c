@@ -64,8 +64,8 @@ static void read_anthropic_usage(struct scan *s, struct json usage)
 
 /* ---- errors ---- */
 
-/* {"error": {…}} or {"error": "text"}; null, false and "" are none (some hosts send them always).
- */
+/* {"error": {…}} or {"error": "text"}; null, false and "" are none (some servers always send
+ * them). */
 static bool is_error_member(struct json error)
 {
     switch (json_type(error)) {
@@ -83,7 +83,7 @@ static bool is_error_member(struct json error)
     return false;
 }
 
-/* {"object":"error","message":…} is how some compatible hosts say it. */
+/* {"object":"error","message":…} is how some compatible servers say it. */
 static bool is_error_object(struct json v)
 {
     return is_error_member(json_get(v, "error")) || json_is(json_get(v, "object"), "error") ||

@@ -1,5 +1,5 @@
-/* A whole native answer turned into the stream of the same protocol: for hosts that answer a stream
- * request with plain JSON. Members are copied verbatim. */
+/* A whole native answer turned into the stream of the same protocol: for servers that answer a
+ * stream request with plain JSON. Members are copied verbatim. */
 #ifndef SERVICES_WORKER_PIPELINE_SYNTHESIZE_H
 #define SERVICES_WORKER_PIPELINE_SYNTHESIZE_H
 

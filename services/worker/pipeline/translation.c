@@ -1,4 +1,4 @@
-/* The path of a call whose client and upstream speak different protocols: reader → neutral →
+/* The pipeline whose client and upstream speak different protocols: reader → neutral →
  * provider → neutral events → writer. */
 #include "services/worker/pipeline/translation.h"
 
@@ -15,56 +15,57 @@ static struct translation *state_of(struct pipeline *c)
 
 /* ---- what a part asks for ---- */
 
-static void set_wait(struct prompt_part *l, uint64_t ms)
+static void set_wait(struct prompt_part *part, uint64_t ms)
 {
-    struct pipeline *c = l->owner->pipeline;
-    l->wait_ms = ms;
+    struct pipeline *c = part->owner->pipeline;
+    part->wait_ms = ms;
     if (c->poll_ms == 0 || ms < c->poll_ms)
         pipeline_poll_after(c, ms);
 }
 
 /* After every function of the provider. */
-static void take_wishes(struct prompt_part *l)
+static void take_wishes(struct prompt_part *part)
 {
-    struct transfer *next = l->pc.next;
-    uint64_t wait = l->pc.wait_ms;
-    l->pc.next = NULL;
-    l->pc.wait_ms = 0;
-    struct pipeline *c = l->owner->pipeline;
-    if (next && (next->detached || !l->ended)) {
+    struct transfer *next = part->pc.next;
+    uint64_t wait = part->pc.wait_ms;
+    part->pc.next = NULL;
+    part->pc.wait_ms = 0;
+    struct pipeline *c = part->owner->pipeline;
+    if (next && (next->detached || !part->ended)) {
         if (!next->detached) {
-            l->current = next;
-            l->repeats = 0;
+            part->current = next;
+            part->repeats = 0;
         }
         pipeline_send(c, next);
     }
-    if (wait && !l->ended && c->state == PIPELINE_RUNNING)
-        set_wait(l, wait);
+    if (wait && !part->ended && c->state == PIPELINE_RUNNING)
+        set_wait(part, wait);
 }
 
-static void check_parsed(struct prompt_part *l, enum err e)
+static void check_parsed(struct prompt_part *part, enum err e)
 {
-    struct pipeline *c = l->owner->pipeline;
+    struct pipeline *c = part->owner->pipeline;
     if (e == ERR_NOMEM)
         pipeline_fail_class(c, ERROR_INTERNAL, "out of memory");
     else if (e)
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
                             "the upstream's answer is not what its protocol says");
-    take_wishes(l);
+    take_wishes(part);
 }
 
-static enum err start_part(struct prompt_part *l, struct fault *fault_out)
+static enum err start_part(struct prompt_part *part, struct fault *fault_out)
 {
-    enum err e = l->pc.provider->build_request(&l->pc, fault_out);
+    enum err e = part->pc.provider->build_request(&part->pc, fault_out);
     if (e)
         return e;
-    if (l->owner->pipeline->request == NULL)
-        l->owner->pipeline->request = &l->request; /* names what was dropped */
-    take_wishes(l);
+    if (part->owner->pipeline->request == NULL)
+        part->owner->pipeline->request = &part->request; /* names what was dropped */
+    take_wishes(part);
     return OK;
 }
 
-enum err translation_start_parts(struct translation *t, struct fault *fault_out)
+/* Lets parts begin, a few at a time. */
+static enum err start_parts(struct translation *t, struct fault *fault_out)
 {
     while (t->started_count < t->part_count &&
            t->started_count - t->ended_count < TRANSLATION_MAX_PARALLEL) {
@@ -89,67 +90,68 @@ static struct prompt_part *find_part(struct pipeline *c, const struct transfer *
 
 /* A provider may ask for its next transfer in the middle of an answer: that answer is then over for
  * us. */
-static enum answer_mode mode_of(const struct prompt_part *l)
+static enum answer_mode mode_of(const struct prompt_part *part)
 {
-    return l->answered == l->current ? l->answer.mode : ANSWER_NONE;
+    return part->answered == part->current ? part->answer.mode : ANSWER_NONE;
 }
 
 /* A part that has ended makes room for one that waits. */
 static void go_on(struct pipeline *c)
 {
     struct fault fault = {0};
-    if (c->state == PIPELINE_RUNNING && translation_start_parts(state_of(c), &fault))
+    if (c->state == PIPELINE_RUNNING && start_parts(state_of(c), &fault))
         pipeline_fail(c, &fault);
 }
 
 static void on_head(struct pipeline *c, const struct transfer *x, unsigned status,
                     const struct upstream_headers *headers)
 {
-    struct prompt_part *l = find_part(c, x);
-    if (!l)
+    struct prompt_part *part = find_part(c, x);
+    if (!part)
         return;
-    l->answered = x;
-    upstream_answer_begin(&l->answer, status, headers, c->spec.max_response, &c->arena);
-    if (l->answer.mode == ANSWER_ENCODED)
+    part->answered = x;
+    upstream_answer_begin(&part->answer, status, headers, c->spec.max_response, &c->arena);
+    if (part->answer.mode == ANSWER_ENCODED)
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
-    else if (l->answer.mode == ANSWER_EVENTS)
+    else if (part->answer.mode == ANSWER_EVENTS)
         pipeline_expect_content(c);
 }
 
 static enum err on_event(void *ctx, const struct sse_event *e)
 {
-    struct prompt_part *l = ctx;
-    if (l->ended || l->owner->pipeline->state != PIPELINE_RUNNING || mode_of(l) != ANSWER_EVENTS)
+    struct prompt_part *part = ctx;
+    if (part->ended || part->owner->pipeline->state != PIPELINE_RUNNING ||
+        mode_of(part) != ANSWER_EVENTS)
         return OK;
     struct sse_event mended = *e;
     if (!utf8_valid(e->data)) {
-        buf_clear(&l->mended);
-        l->mended.max = (size_t)SSE_MAX_EVENT * 3;
-        utf8_repair(&l->mended, e->data);
-        mended.data = buf_span(&l->mended);
+        buf_clear(&part->mended);
+        part->mended.max = (size_t)SSE_MAX_EVENT * 3;
+        utf8_repair(&part->mended, e->data);
+        mended.data = buf_span(&part->mended);
     }
-    if (buf_check(&l->mended)) {
-        pipeline_fail_class(l->owner->pipeline, ERROR_INTERNAL, "out of memory");
+    if (buf_check(&part->mended)) {
+        pipeline_fail_class(part->owner->pipeline, ERROR_INTERNAL, "out of memory");
         return OK;
     }
-    check_parsed(l, l->pc.provider->parse_event(&l->pc, l->current, &mended));
+    check_parsed(part, part->pc.provider->parse_event(&part->pc, part->current, &mended));
     return OK;
 }
 
 static void on_bytes(struct pipeline *c, const struct transfer *x, struct span bytes)
 {
-    struct prompt_part *l = find_part(c, x);
-    if (!l || l->ended || mode_of(l) == ANSWER_NONE)
+    struct prompt_part *part = find_part(c, x);
+    if (!part || part->ended || mode_of(part) == ANSWER_NONE)
         return;
     enum err e;
-    if (l->answer.mode == ANSWER_EVENTS) {
-        l->answer.received_bytes += bytes.len;
-        e = sse_feed(&l->answer.sse, bytes, on_event, l);
+    if (part->answer.mode == ANSWER_EVENTS) {
+        part->answer.received_bytes += bytes.len;
+        e = sse_feed(&part->answer.sse, bytes, on_event, part);
         /* a client that gets it whole has it gathered here: events are mostly their wrapping */
-        if (!c->stream && l->answer.received_bytes / 16 > c->spec.max_response)
+        if (!c->stream && part->answer.received_bytes / 16 > c->spec.max_response)
             e = ERR_TOO_BIG;
     } else {
-        e = upstream_answer_gather(&l->answer, bytes);
+        e = upstream_answer_gather(&part->answer, bytes);
     }
     if (e)
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
@@ -157,88 +159,88 @@ static void on_bytes(struct pipeline *c, const struct transfer *x, struct span b
 }
 
 /* A GET that only looks may be asked again. */
-static bool repeat(struct prompt_part *l, unsigned error_class)
+static bool repeat(struct prompt_part *part, unsigned error_class)
 {
-    const struct transfer *x = l->current;
+    const struct transfer *x = part->current;
     enum retry retry = error_info(error_class)->retry;
-    if (!x->repeatable || x->expects_stream || l->repeats >= TRANSLATION_MAX_REPEATS ||
+    if (!x->repeatable || x->expects_stream || part->repeats >= TRANSLATION_MAX_REPEATS ||
         retry == RETRY_NEVER)
         return false;
-    l->again = ARENA_NEW(&l->owner->pipeline->arena, struct transfer);
-    if (!l->again)
+    part->again = ARENA_NEW(&part->owner->pipeline->arena, struct transfer);
+    if (!part->again)
         return false;
-    *l->again = *x;
-    l->repeats++;
-    set_wait(l, REPEAT_AFTER_MS);
+    *part->again = *x;
+    part->repeats++;
+    set_wait(part, REPEAT_AFTER_MS);
     return true;
 }
 
-static void end_error(struct prompt_part *l)
+static void end_error(struct prompt_part *part)
 {
-    struct pipeline *c = l->owner->pipeline;
-    struct upstream_headers headers = upstream_answer_headers(&l->answer);
+    struct pipeline *c = part->owner->pipeline;
+    struct upstream_headers headers = upstream_answer_headers(&part->answer);
     struct fault fault = {0};
-    l->pc.provider->map_error(&l->pc, l->answer.status, &headers, buf_span(&l->answer.body),
-                              &fault);
-    fault.upstream_status = l->answer.status;
-    if (!repeat(l, fault.error_class))
+    part->pc.provider->map_error(&part->pc, part->answer.status, &headers,
+                                 buf_span(&part->answer.body), &fault);
+    fault.upstream_status = part->answer.status;
+    if (!repeat(part, fault.error_class))
         pipeline_fail(c, &fault);
 }
 
-static void end_whole(struct prompt_part *l)
+static void end_whole(struct prompt_part *part)
 {
-    struct span body = buf_span(&l->answer.body);
+    struct span body = buf_span(&part->answer.body);
     if (!utf8_valid(body)) {
-        buf_clear(&l->mended);
-        l->mended.max = body.len * 3 + 1;
-        utf8_repair(&l->mended, body);
-        body = buf_span(&l->mended);
+        buf_clear(&part->mended);
+        part->mended.max = body.len * 3 + 1;
+        utf8_repair(&part->mended, body);
+        body = buf_span(&part->mended);
     }
-    check_parsed(l, l->pc.provider->parse_response(&l->pc, l->current, body));
+    check_parsed(part, part->pc.provider->parse_response(&part->pc, part->current, body));
 }
 
-static void end_events(struct prompt_part *l)
+static void end_events(struct prompt_part *part)
 {
-    struct pipeline *c = l->owner->pipeline;
-    const struct transfer *x = l->current;
-    if (sse_finish(&l->answer.sse, on_event, l))
+    struct pipeline *c = part->owner->pipeline;
+    const struct transfer *x = part->current;
+    if (sse_finish(&part->answer.sse, on_event, part))
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
     /* an event may have ended the part, or asked for another transfer */
-    if (c->state == PIPELINE_RUNNING && !l->ended && l->current == x)
-        check_parsed(l, l->pc.provider->parse_end(&l->pc, x));
+    if (c->state == PIPELINE_RUNNING && !part->ended && part->current == x)
+        check_parsed(part, part->pc.provider->parse_end(&part->pc, x));
 }
 
 /* The transfer is over and asked for nothing more: then the part must have come to its end. */
-static void check_settled(struct prompt_part *l, const struct transfer *x)
+static void check_settled(struct prompt_part *part, const struct transfer *x)
 {
-    struct pipeline *c = l->owner->pipeline;
-    if (c->state != PIPELINE_RUNNING || l->ended || l->current != x)
+    struct pipeline *c = part->owner->pipeline;
+    if (c->state != PIPELINE_RUNNING || part->ended || part->current != x)
         return;
-    if (l->wait_ms == 0)
+    if (part->wait_ms == 0)
         pipeline_fail_class(c, ERROR_UPSTREAM_CLOSED, "upstream closed the stream");
-    l->current = NULL;
+    part->current = NULL;
 }
 
 static void on_end(struct pipeline *c, const struct transfer *x)
 {
-    struct prompt_part *l = find_part(c, x);
-    if (!l || l->ended)
+    struct prompt_part *part = find_part(c, x);
+    if (!part || part->ended)
         return;
-    switch (mode_of(l)) {
+    switch (mode_of(part)) {
     case ANSWER_ERROR:
-        end_error(l);
+        end_error(part);
         break;
     case ANSWER_WHOLE:
-        end_whole(l);
+        end_whole(part);
         break;
     case ANSWER_EVENTS:
-        end_events(l);
+        end_events(part);
         break;
     case ANSWER_NONE:
     case ANSWER_ENCODED:
         break;
     }
-    check_settled(l, x);
+    check_settled(part, x);
     go_on(c);
 }
 
@@ -246,28 +248,29 @@ static void on_end(struct pipeline *c, const struct transfer *x)
  * elsewhere (Replicate's) is the provider's to finish. What is left of a cut event is no event. */
 static void on_failure(struct pipeline *c, const struct transfer *x, const struct fault *fault)
 {
-    struct prompt_part *l = find_part(c, x);
-    if (!l || l->ended)
+    struct prompt_part *part = find_part(c, x);
+    if (!part || part->ended)
         return;
-    bool may_be_whole = l->stopped || x->repeatable || fault->error_class == ERROR_UPSTREAM_CLOSED;
-    if (mode_of(l) == ANSWER_EVENTS && may_be_whole) {
-        check_parsed(l, l->pc.provider->parse_end(&l->pc, x));
-        check_settled(l, x);
+    bool may_be_whole =
+        part->stopped || x->repeatable || fault->error_class == ERROR_UPSTREAM_CLOSED;
+    if (mode_of(part) == ANSWER_EVENTS && may_be_whole) {
+        check_parsed(part, part->pc.provider->parse_end(&part->pc, x));
+        check_settled(part, x);
         go_on(c);
-    } else if (!repeat(l, fault->error_class)) {
+    } else if (!repeat(part, fault->error_class)) {
         pipeline_fail(c, fault);
     }
 }
 
-static void fire(struct prompt_part *l)
+static void fire(struct prompt_part *part)
 {
-    struct transfer *again = l->again;
-    l->again = NULL;
+    struct transfer *again = part->again;
+    part->again = NULL;
     if (again) {
-        l->current = again;
-        pipeline_send(l->owner->pipeline, again);
-    } else if (l->pc.provider->on_timer) {
-        check_parsed(l, l->pc.provider->on_timer(&l->pc));
+        part->current = again;
+        pipeline_send(part->owner->pipeline, again);
+    } else if (part->pc.provider->on_timer) {
+        check_parsed(part, part->pc.provider->on_timer(&part->pc));
     }
 }
 
@@ -275,16 +278,16 @@ static void on_timer(struct pipeline *c, uint64_t elapsed_ms, uint64_t waited_ms
 {
     struct translation *t = state_of(c);
     for (size_t i = 0; i < t->started_count && c->state == PIPELINE_RUNNING; i++) {
-        struct prompt_part *l = &t->prompt_parts[i];
-        l->pc.waited_ms = waited_ms;
-        if (l->wait_ms == 0)
+        struct prompt_part *part = &t->prompt_parts[i];
+        part->pc.waited_ms = waited_ms;
+        if (part->wait_ms == 0)
             continue;
-        bool due = l->wait_ms <= elapsed_ms;
-        l->wait_ms = due ? 0 : l->wait_ms - elapsed_ms;
+        bool due = part->wait_ms <= elapsed_ms;
+        part->wait_ms = due ? 0 : part->wait_ms - elapsed_ms;
         if (due)
-            fire(l);
+            fire(part);
         else
-            set_wait(l, l->wait_ms);
+            set_wait(part, part->wait_ms);
     }
     go_on(c);
 }
@@ -293,11 +296,11 @@ static void cancel(struct pipeline *c)
 {
     struct translation *t = state_of(c);
     for (size_t i = 0; i < t->started_count; i++) {
-        struct prompt_part *l = &t->prompt_parts[i];
-        if (l->ended || !l->pc.provider->cancel)
+        struct prompt_part *part = &t->prompt_parts[i];
+        if (part->ended || !part->pc.provider->cancel)
             continue;
-        l->pc.provider->cancel(&l->pc);
-        take_wishes(l);
+        part->pc.provider->cancel(&part->pc);
+        take_wishes(part);
     }
 }
 
@@ -305,14 +308,14 @@ static void destroy(struct pipeline *c)
 {
     struct translation *t = state_of(c);
     for (size_t i = 0; i < t->part_count; i++) {
-        struct prompt_part *l = &t->prompt_parts[i];
-        upstream_answer_reset(&l->answer);
-        json_doc_free(&l->doc);
-        buf_free(&l->mended);
+        struct prompt_part *part = &t->prompt_parts[i];
+        upstream_answer_reset(&part->answer);
+        json_doc_free(&part->doc);
+        buf_free(&part->mended);
     }
 }
 
-static const struct pipeline_kind path = {.on_head = on_head,
+static const struct pipeline_kind kind = {.on_head = on_head,
                                           .on_bytes = on_bytes,
                                           .on_end = on_end,
                                           .on_failure = on_failure,
@@ -337,7 +340,7 @@ enum err translation_start(struct pipeline *c, struct json body, struct fault *f
     enum err e = translation_read(t, body, fault_out);
     if (e)
         return e;
-    c->kind = &path;
+    c->kind = &kind;
     c->kind_state = t;
     c->stream = t->request.stream;
     c->request = is_cache_warming(&t->request) ? &t->request : NULL;
@@ -351,5 +354,5 @@ enum err translation_start(struct pipeline *c, struct json body, struct fault *f
         return OK;
     }
     e = translation_make_parts(t, fault_out);
-    return e ? e : translation_start_parts(t, fault_out);
+    return e ? e : start_parts(t, fault_out);
 }

@@ -1,4 +1,4 @@
-/* Inside of the translating path: one client answer, made by one upstream call, or by several
+/* Inside of the translating pipeline: one client answer, made by one upstream answer, or by several
  * (legacy completions with several prompts: one part each). */
 #ifndef SERVICES_WORKER_PIPELINE_TRANSLATION_H
 #define SERVICES_WORKER_PIPELINE_TRANSLATION_H
@@ -52,7 +52,5 @@ struct answer_writer *translation_make_writer(struct translation *t);
 void translation_emit(void *ctx, const struct neutral_event *e);
 /* An answer nobody has to be asked for: no content, ended by the length. */
 void translation_answer_empty(struct translation *t);
-/* Lets parts begin, a few at a time. */
-enum err translation_start_parts(struct translation *t, struct fault *fault_out) NODISCARD;
 
 #endif

@@ -40,27 +40,27 @@ static void sum_usage(struct translation *t)
     c->usage = USAGE_NONE;
     c->text_bytes = 0;
     for (size_t i = 0; i < t->part_count; i++) {
-        const struct prompt_part *l = &t->prompt_parts[i];
-        add_count(&c->usage.input, l->usage.input);
-        add_count(&c->usage.cached, l->usage.cached);
-        add_count(&c->usage.cache_write, l->usage.cache_write);
-        add_count(&c->usage.output, l->usage.output);
-        add_count(&c->usage.reasoning, l->usage.reasoning);
-        if (l->usage.service_tier_text.len)
-            c->usage.service_tier_text = l->usage.service_tier_text;
-        c->text_bytes += l->text_bytes;
+        const struct prompt_part *part = &t->prompt_parts[i];
+        add_count(&c->usage.input, part->usage.input);
+        add_count(&c->usage.cached, part->usage.cached);
+        add_count(&c->usage.cache_write, part->usage.cache_write);
+        add_count(&c->usage.output, part->usage.output);
+        add_count(&c->usage.reasoning, part->usage.reasoning);
+        if (part->usage.service_tier_text.len)
+            c->usage.service_tier_text = part->usage.service_tier_text;
+        c->text_bytes += part->text_bytes;
     }
 }
 
-static void merge_usage(struct prompt_part *l, const struct usage *from)
+static void merge_usage(struct prompt_part *part, const struct usage *from)
 {
-    struct span old = l->usage.service_tier_text;
-    usage_merge(&l->usage, from);
-    struct span tier = l->usage.service_tier_text;
+    struct span old = part->usage.service_tier_text;
+    usage_merge(&part->usage, from);
+    struct span tier = part->usage.service_tier_text;
     /* the event's text lives only as long as the event */
-    l->usage.service_tier_text =
-        span_equals(old, tier) ? old : arena_copy(&l->owner->pipeline->arena, tier);
-    sum_usage(l->owner);
+    part->usage.service_tier_text =
+        span_equals(old, tier) ? old : arena_copy(&part->owner->pipeline->arena, tier);
+    sum_usage(part->owner);
 }
 
 static void note_answer(struct pipeline *c, const struct neutral_event *e)
@@ -78,11 +78,11 @@ static void note_answer(struct pipeline *c, const struct neutral_event *e)
     buf_free(&text);
 }
 
-static void on_start(struct prompt_part *l, const struct neutral_event *e)
+static void on_start(struct prompt_part *part, const struct neutral_event *e)
 {
-    struct translation *t = l->owner;
+    struct translation *t = part->owner;
     note_answer(t->pipeline, e);
-    merge_usage(l, &e->usage);
+    merge_usage(part, &e->usage);
     if (t->begun)
         return;
     t->begun = true;
@@ -101,55 +101,55 @@ static void end_answer(struct translation *t)
     pipeline_finish(c);
 }
 
-static void end_part(struct prompt_part *l)
+static void end_part(struct prompt_part *part)
 {
-    struct translation *t = l->owner;
-    l->ended = true;
-    l->wait_ms = 0;
+    struct translation *t = part->owner;
+    part->ended = true;
+    part->wait_ms = 0;
     if (++t->ended_count == t->part_count)
         end_answer(t);
 }
 
-static void on_text(struct prompt_part *l, const struct neutral_event *e)
+static void on_text(struct prompt_part *part, const struct neutral_event *e)
 {
-    struct translation *t = l->owner;
+    struct translation *t = part->owner;
     if (e->text.len == 0)
         return;
     struct neutral_event shown = *e;
-    shown.slot = t->part_count > 1 ? l->index : e->slot;
-    l->text_bytes += e->text.len;
+    shown.slot = t->part_count > 1 ? part->index : e->slot;
+    part->text_bytes += e->text.len;
     pipeline_commit(t->pipeline);
     write_event(t, &shown);
 }
 
-static void on_content(struct prompt_part *l, const struct neutral_event *e)
+static void on_content(struct prompt_part *part, const struct neutral_event *e)
 {
-    l->text_bytes += e->text.len + e->name_text.len;
-    pipeline_commit(l->owner->pipeline);
-    write_event(l->owner, e);
+    part->text_bytes += e->text.len + e->name_text.len;
+    pipeline_commit(part->owner->pipeline);
+    write_event(part->owner, e);
 }
 
-static void on_stop(struct prompt_part *l, const struct neutral_event *e)
+static void on_stop(struct prompt_part *part, const struct neutral_event *e)
 {
-    l->stopped = true;
+    part->stopped = true;
     struct neutral_event stop = *e;
-    if (l->owner->part_count > 1)
-        stop.slot = l->index;
-    pipeline_commit(l->owner->pipeline);
-    write_event(l->owner, &stop);
+    if (part->owner->part_count > 1)
+        stop.slot = part->index;
+    pipeline_commit(part->owner->pipeline);
+    write_event(part->owner, &stop);
 }
 
 void translation_emit(void *ctx, const struct neutral_event *e)
 {
-    struct prompt_part *l = ctx;
-    if (l->ended || l->owner->pipeline->state != PIPELINE_RUNNING)
+    struct prompt_part *part = ctx;
+    if (part->ended || part->owner->pipeline->state != PIPELINE_RUNNING)
         return;
     switch (e->kind) {
     case EVENT_START:
-        on_start(l, e);
+        on_start(part, e);
         break;
     case EVENT_TEXT:
-        on_text(l, e);
+        on_text(part, e);
         break;
     case EVENT_REFUSAL:
     case EVENT_THINK:
@@ -158,23 +158,23 @@ void translation_emit(void *ctx, const struct neutral_event *e)
     case EVENT_TOOL_BEGIN:
     case EVENT_TOOL_ARGS:
     case EVENT_TOOL_END:
-        on_content(l, e);
+        on_content(part, e);
         break;
     case EVENT_USAGE:
-        merge_usage(l, &e->usage);
+        merge_usage(part, &e->usage);
         break;
     case EVENT_STOP:
-        on_stop(l, e);
+        on_stop(part, e);
         break;
     case EVENT_PING:
-        if (l->owner->begun)
-            write_event(l->owner, e);
+        if (part->owner->begun)
+            write_event(part->owner, e);
         break;
     case EVENT_END:
-        end_part(l);
+        end_part(part);
         break;
     case EVENT_ERROR:
-        pipeline_fail(l->owner->pipeline, &e->fault);
+        pipeline_fail(part->owner->pipeline, &e->fault);
         break;
     }
 }

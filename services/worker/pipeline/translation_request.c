@@ -53,40 +53,40 @@ void translation_apply_caps(struct translation *t)
 }
 
 /* A part's request is the client's, with one of its prompts. */
-static enum err set_prompt(struct prompt_part *l, const struct span *prompt)
+static enum err set_prompt(struct prompt_part *part, const struct span *prompt)
 {
-    struct arena *arena = &l->owner->pipeline->arena;
+    struct arena *arena = &part->owner->pipeline->arena;
     struct turn *turn = ARENA_NEW(arena, struct turn);
     if (!turn)
         return ERR_NOMEM;
     *turn = (struct turn){.role = ROLE_USER, .plain = true};
-    struct part *part = part_list_add(&turn->parts, arena);
-    if (!part)
+    struct part *text = part_list_add(&turn->parts, arena);
+    if (!text)
         return ERR_NOMEM;
-    *part = (struct part){.kind = PART_TEXT, .text = *prompt};
-    l->request.turns = turn;
-    l->request.turn_count = 1;
+    *text = (struct part){.kind = PART_TEXT, .text = *prompt};
+    part->request.turns = turn;
+    part->request.turn_count = 1;
     return OK;
 }
 
 static enum err init_part(struct translation *t, uint32_t index)
 {
     struct pipeline *c = t->pipeline;
-    struct prompt_part *l = &t->prompt_parts[index];
-    *l = (struct prompt_part){
+    struct prompt_part *part = &t->prompt_parts[index];
+    *part = (struct prompt_part){
         .owner = t, .index = index, .request = t->request, .usage = USAGE_NONE};
-    l->pc = (struct conversion){.provider = c->spec.provider,
-                                .request = &l->request,
-                                .target_model = c->spec.target_model,
-                                .row = c->row,
-                                .compat = c->compat,
-                                .schemas = c->spec.schemas,
-                                .arena = &c->arena,
-                                .doc = &l->doc,
-                                .emit = translation_emit,
-                                .emit_ctx = l,
-                                .now_s = c->spec.now_s};
-    return t->part_count > 1 ? set_prompt(l, &t->request.prompts_text[index]) : OK;
+    part->pc = (struct conversion){.provider = c->spec.provider,
+                                   .request = &part->request,
+                                   .target_model = c->spec.target_model,
+                                   .row = c->row,
+                                   .compat = c->compat,
+                                   .schemas = c->spec.schemas,
+                                   .arena = &c->arena,
+                                   .doc = &part->doc,
+                                   .emit = translation_emit,
+                                   .emit_ctx = part,
+                                   .now_s = c->spec.now_s};
+    return t->part_count > 1 ? set_prompt(part, &t->request.prompts_text[index]) : OK;
 }
 
 enum err translation_make_parts(struct translation *t, struct fault *fault_out)

@@ -4,6 +4,17 @@
 #include "services/worker/providers/out.h"
 #include "services/worker/providers/retry_after.h"
 
+/* What the body says; bytes in the arena, empty where it does not. */
+struct upstream_error {
+    struct span message;
+    struct span type;
+    struct span code;         /* a string, or the digits of a number */
+    struct span detail;       /* error.details.error_code */
+    struct span details_json; /* error.details, an object of moderate size without secrets */
+    struct span param;
+    bool is_json;
+};
+
 /* ---- reading ---- */
 
 static struct span scalar(struct json v, struct arena *arena)
@@ -61,7 +72,10 @@ static struct span details_of(struct json details, struct arena *arena)
     return arena_copy(arena, raw);
 }
 
-void error_read(struct conversion *pc, struct span body, struct upstream_error *out)
+/* Every known shape: {"error":{…}}, {"error":"text"}, {"message":…}, {"detail":"text" or [{loc,
+ * msg}]},
+ * {"title":…}, {"object":"error",…}. */
+static void read_error(struct conversion *pc, struct span body, struct upstream_error *out)
 {
     struct buf repaired = {0};
     struct json root;
@@ -168,7 +182,7 @@ static bool speaks_of(struct span message, const char *const *phrases)
     return false;
 }
 
-/* Hosts that know no code for it say it in words. */
+/* Servers that know no code for it say it in words. */
 static bool is_about_context(struct span message)
 {
     static const char *const phrases[] = {
@@ -189,7 +203,8 @@ static bool is_about_money(struct span message)
     return speaks_of(message, phrases);
 }
 
-unsigned error_classify(unsigned status, const struct upstream_error *e)
+/* The class for a status (200: the words decide) and what the body says. */
+static unsigned classify(unsigned status, const struct upstream_error *e)
 {
     unsigned said = class_of_words(e);
     uint64_t number;
@@ -230,8 +245,8 @@ void error_map(struct conversion *pc, unsigned status, const struct upstream_hea
                struct span body, struct fault *fault_out)
 {
     struct upstream_error e;
-    error_read(pc, body, &e);
-    unsigned error_class = error_classify(status, &e);
+    read_error(pc, body, &e);
+    unsigned error_class = classify(status, &e);
     uint64_t now_s = pc->now_s + pc->waited_ms / 1000;
     *fault_out = (struct fault){
         .error_class = error_class,

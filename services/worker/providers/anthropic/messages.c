@@ -1,4 +1,4 @@
-/* Arranged turns → Anthropic's messages (docs/wire.md, Requests). */
+/* Arranged turns → Anthropic's messages (docs/wire.md, Messages). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 #include "services/worker/neutral/fault.h"
@@ -317,7 +317,7 @@ static enum err write_block(struct message_writer *m, const struct message *mess
         return write_result(m, message, b);
     if (!last || !is_text(b->part))
         return write_part(m, message, b);
-    /* the API refuses a prefill that ends in white space [K] */
+    /* the API refuses a prefill that ends in white space */
     struct span text = trim_end(b->part->text);
     if (!text.len)
         return refuse_part(m, message, ERROR_INVALID_VALUE,

@@ -31,7 +31,7 @@ static const struct effort *find_effort(struct span word)
 }
 
 /* With budgets the API wants every turn that called tools to show its thoughts, as long as their
- * results are what it answers now [K]: history from a client that keeps none can't have thinking.
+ * results are what it answers now: history from a client that keeps none can't have thinking.
  */
 static bool has_thoughtless_calls(const struct conversation *c)
 {
@@ -68,7 +68,7 @@ static void plan_adaptive(const struct model_row *row, const struct effort *effo
     out->kind = PLAN_ADAPTIVE;
     if (!forced_tool)
         return;
-    /* a forced tool excludes thinking [K]; and disabled excludes the words above high */
+    /* a forced tool excludes thinking; and disabled excludes the words above high */
     out->kind = row->thinking_default_on ? PLAN_DISABLED : PLAN_NOTHING;
     if (out->kind == PLAN_DISABLED && effort->needs != EFFORT_LOW && out->effort)
         out->effort = "high";

@@ -1,4 +1,4 @@
-/* Tools and the choice among them (docs/wire.md, Requests). */
+/* Tools and the choice among them (docs/wire.md, Tools). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 bool anthropic_by_json_tool(const struct anthropic_builder *b)

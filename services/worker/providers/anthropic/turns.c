@@ -1,4 +1,4 @@
-/* Neutral turns → the strict order Anthropic asks for (docs/wire.md, Requests): system texts apart,
+/* Neutral turns → the strict order Anthropic asks for (docs/wire.md, Messages): system texts apart,
  * users and assistants in turn, tool results first and for every call, ids that fit its pattern and
  * come once. */
 #include "services/worker/providers/anthropic/anthropic.h"

@@ -96,7 +96,7 @@ static enum stop_reason stop_of(struct json reason)
     return STOP_UNKNOWN;
 }
 
-/* Some hosts end a failed answer like a good one. */
+/* Some servers end a failed answer like a good one. */
 bool openai_is_failure(struct json reason)
 {
     return json_is(reason, "error") || json_is(reason, "insufficient_system_resource");
@@ -128,7 +128,7 @@ void openai_note_stop(struct conversion *pc, struct openai_state *s, struct json
     }
 }
 
-/* Compatible hosts say "stop", or nothing, although a tool is called. */
+/* Compatible servers say "stop", or nothing, although a tool is called. */
 static enum stop_reason final_stop(const struct openai_state *s)
 {
     bool weak = s->stop == STOP_END || s->stop == STOP_UNKNOWN;

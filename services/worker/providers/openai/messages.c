@@ -1,4 +1,4 @@
-/* Neutral turns → OpenAI chat messages (docs/wire.md, Requests). */
+/* Neutral turns → OpenAI chat messages (docs/wire.md, Messages). */
 #include "services/worker/providers/openai/openai.h"
 
 #include "common/base/crypto.h"
@@ -71,7 +71,7 @@ static void write_system(struct openai_writer *m, const struct part_list *parts)
 
 /* ---- tool results ---- */
 
-/* OpenAI takes ids of 40 characters at most [K]: a longer one becomes a hash, the same in the call
+/* OpenAI takes ids of 40 characters at most: a longer one becomes a hash, the same in the call
  * and its result. */
 static void write_tool_id(struct openai_writer *m, struct span id_text)
 {

@@ -32,16 +32,16 @@ struct openai_writer {
     struct conversion *pc;
     struct json_writer *w;
     struct fault *fault;
-    bool marks; /* the host knows prompt_cache_breakpoint */
+    bool marks; /* the server knows prompt_cache_breakpoint */
 };
 /* ERR_INVALID with the fault set; turn may be NULL. */
 enum err openai_unsupported(struct openai_writer *m, const struct turn *turn, const char *what);
-/* The part's cache mark, where the host knows them; else it is named as dropped. */
+/* The part's cache mark, where the server knows them; else it is named as dropped. */
 void openai_write_mark(struct openai_writer *m, const struct part *p);
 /* Inside of a string: a text document, or a search result. */
 void openai_write_as_text(struct openai_writer *m, const struct part *p);
 void openai_write_text_part(struct openai_writer *m, const struct part *p);
-/* ERR_INVALID: it can't be said to this host. Nothing for a part that stands elsewhere (a tool's
+/* ERR_INVALID: it can't be said to this server. Nothing for a part that stands elsewhere (a tool's
  * result). */
 enum err openai_write_user_part(struct openai_writer *m, const struct turn *turn,
                                 const struct part *p);
@@ -60,10 +60,10 @@ void openai_say_reasoning(struct conversion *pc, struct openai_state *s, struct 
 /* A string, or parts of text. */
 void openai_say_content(struct conversion *pc, struct openai_state *s, struct json content);
 void openai_say_refusal(struct conversion *pc, struct openai_state *s, struct json refusal);
-/* Some hosts end a failed answer like a good one. */
+/* Some servers end a failed answer like a good one. */
 bool openai_is_failure(struct json reason);
 void openai_fail_by_finish(struct conversion *pc, struct openai_state *s, struct json reason);
-/* Takes the finish reason, and the stop sequence where a host says which it was (vLLM). */
+/* Takes the finish reason, and the stop sequence where a server says which it was (vLLM). */
 void openai_note_stop(struct conversion *pc, struct openai_state *s, struct json choice);
 /* Ends the tool calls; usage, stop, end. */
 void openai_finish(struct conversion *pc, struct openai_state *s);

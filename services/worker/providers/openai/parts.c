@@ -1,4 +1,4 @@
-/* The parts of a user's message, as OpenAI takes them (docs/wire.md, Requests). */
+/* The parts of a user's message, as OpenAI takes them (docs/wire.md, Media). */
 #include "services/worker/providers/openai/openai.h"
 
 #include "services/worker/neutral/fault.h"

@@ -12,7 +12,7 @@ static struct openai_tool *add_tool(struct conversion *pc, struct openai_state *
     return tool;
 }
 
-/* Which call a delta is for. By index; hosts that give none are taken by position, and a new id
+/* Which call a delta is for. By index; servers that give none are taken by position, and a new id
  * under a known index is a new call (they count every call as number 0). */
 static struct openai_tool *find_tool(struct conversion *pc, struct openai_state *s,
                                      struct json delta, int64_t position)

@@ -1,7 +1,7 @@
 /* What Replicate's models take: the schemas of their versions, learned by one GET each and kept an
  * hour (docs/wire.md, Replicate). A file <folder>/<owner>/<name>.json goes before: either a
  * version's components.schemas, or only the properties of its Input. Bounded; owned by the worker,
- * lent to its calls. */
+ * lent to its requests. */
 #ifndef SERVICES_WORKER_PROVIDERS_REPLICATE_SCHEMA_CACHE_H
 #define SERVICES_WORKER_PROVIDERS_REPLICATE_SCHEMA_CACHE_H
 
