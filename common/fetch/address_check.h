@@ -1,6 +1,6 @@
 /* Which addresses an upstream may have. Looked at when the socket is made, so that a name which
  * resolves to something inside (a rebinding, a metadata service) is refused whatever the
- * configuration's text says. */
+ * configuration's text is. */
 #ifndef COMMON_FETCH_ADDRESS_CHECK_H
 #define COMMON_FETCH_ADDRESS_CHECK_H
 

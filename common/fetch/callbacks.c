@@ -15,7 +15,8 @@ static struct span get_header(const void *ctx, const char *name)
     return span_str(h->value);
 }
 
-void fetch_give_up(struct fetch_transfer *r, unsigned error_class, struct span message)
+/* What libcurl's failure will be reported as. */
+static void give_up(struct fetch_transfer *r, unsigned error_class, struct span message)
 {
     r->verdict = error_class;
     r->verdict_message = message;
@@ -28,16 +29,16 @@ bool fetch_take_head(struct fetch_transfer *r)
     struct span encoding = get_header(r, "content-encoding");
     if (encoding.len && !span_is_nocase(encoding, "identity")) {
         if (status >= 200 && status < 300) {
-            fetch_give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is compressed."));
+            give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is compressed."));
             return false;
         }
-        r->mute = true; /* its status still says something */
+        r->mute = true; /* its status is still of use */
     }
     struct span type = get_header(r, "content-type");
     if (type.len >= 17 && strncasecmp(type.data, "text/event-stream", 17) == 0)
         r->limit_bytes = 0;
     r->headed = true;
-    r->up->told = true;
+    r->up->handler_called = true;
     struct upstream_headers headers = {get_header, r};
     r->spec.handler->on_head(r->spec.ctx, (unsigned)status, &headers);
     return r->state == FETCH_RUNNING;
@@ -56,10 +57,10 @@ static size_t on_write(char *data, size_t size, size_t n, void *ctx)
         return 0;
     r->received_bytes += bytes;
     if (r->limit_bytes && r->received_bytes > r->limit_bytes) {
-        fetch_give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is too large."));
+        give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is too large."));
         return 0;
     }
-    r->up->told = true;
+    r->up->handler_called = true;
     if (!r->mute)
         r->spec.handler->on_bytes(r->spec.ctx, span_of(data, bytes));
     return r->state == FETCH_RUNNING ? bytes : 0;
@@ -103,9 +104,8 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
     (void)purpose;
     bool free_choice = r->origin->private_network || r->origin->proxy;
     if (!free_choice && !address_is_public(&address->addr, (socklen_t)address->addrlen)) {
-        fetch_give_up(
-            r, ERROR_UPSTREAM_UNREACHABLE,
-            SPAN("The upstream's address is private; its provider is not marked private."));
+        give_up(r, ERROR_UPSTREAM_UNREACHABLE,
+                SPAN("The upstream's address is private; its provider is not marked private."));
         return CURL_SOCKET_BAD;
     }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,

@@ -105,7 +105,7 @@ static void fail(struct fetch_transfer *r, unsigned error_class, struct span mes
     struct fetch_spec spec = r->spec;
     bool sent = fetch_sent(r);
     take_out(r);
-    r->up->told = true;
+    r->up->handler_called = true;
     if (error_class != ERROR_UPSTREAM_CLOSED)
         log_debug("upstream_failed", LSTR("class", error_info(error_class)->name),
                   LSTR("detail", r->error));
@@ -133,7 +133,7 @@ static void on_finished(struct fetch_transfer *r, CURLcode code)
     if (code == CURLE_OK) {
         struct fetch_spec spec = r->spec;
         take_out(r);
-        r->up->told = true;
+        r->up->handler_called = true;
         spec.handler->on_end(spec.ctx);
         park(r);
         return;
@@ -206,7 +206,7 @@ static void on_turn_end(void *ctx)
         return;
     struct shard *list = up->due;
     up->due = NULL;
-    up->told = false;
+    up->handler_called = false;
     while (list) {
         struct shard *shard = list;
         list = shard->next_due;
@@ -214,7 +214,7 @@ static void on_turn_end(void *ctx)
         run_shard(shard, CURL_SOCKET_TIMEOUT, 0);
     }
     /* Handlers may have sent on the bus, whose own hook is over for this turn. */
-    if (up->told || up->due)
+    if (up->handler_called || up->due)
         loop_again(up->loop);
 }
 

@@ -1,5 +1,5 @@
-/* Inside of upstream.c's business, shared by its three files: what a request and a shard are.
- * Nobody else includes it. */
+/* Inside of the HTTP client, shared by its files: what a transfer and a shard are. No file outside
+ * this folder includes it. */
 #ifndef COMMON_FETCH_FETCH_INTERNAL_H
 #define COMMON_FETCH_FETCH_INTERNAL_H
 
@@ -72,23 +72,21 @@ struct fetch {
     struct shard *due;
     struct fetch_transfer *idle, *deferred, *running_list;
     uint32_t idle_count, running;
-    uint64_t serials; /* origins seen */
-    char *default_ca; /* libcurl's own CA file */
-    bool told;        /* a handler has been called */
-    unsigned inside;  /* libcurl is on the stack */
+    uint64_t serials;    /* origins seen */
+    char *default_ca;    /* libcurl's own CA file */
+    bool handler_called; /* in this turn */
+    unsigned inside;     /* libcurl is on the stack */
     struct loop_hook hook;
 };
 
-/* ---- upstream_callbacks.c ---- */
+/* ---- callbacks.c ---- */
 /* All of libcurl's callbacks of one easy handle, and what never changes. */
 void fetch_set_callbacks(struct fetch_transfer *r);
 /* Reads status and head, tells the handler. false: the answer is refused (verdict set) or has been
  * cancelled. */
 bool fetch_take_head(struct fetch_transfer *r);
-/* What libcurl's failure will be reported as. */
-void fetch_give_up(struct fetch_transfer *r, unsigned error_class, struct span message);
 
-/* ---- fetch_prepare.c ---- */
+/* ---- prepare.c ---- */
 /* Puts a spec onto the easy handle. ERR_INVALID, ERR_TOO_BIG. */
 enum err fetch_prepare(struct fetch_transfer *r, const struct fetch_spec *spec) NODISCARD;
 /* Frees what a finished request need not keep. */

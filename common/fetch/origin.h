@@ -1,5 +1,5 @@
 /* One base URL with one key, prepared once: header fields as list nodes that requests share. Inside
- * of upstream.c's business; nobody else includes it. */
+ * of the HTTP client; no file outside this folder includes it. */
 #ifndef COMMON_FETCH_ORIGIN_H
 #define COMMON_FETCH_ORIGIN_H
 

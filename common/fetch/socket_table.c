@@ -10,7 +10,7 @@ struct socket_slot {
     struct socket_table *table;
     void *owner;
     struct loop_watch *watch; /* NULL = not in epoll */
-    uint32_t registered;      /* what epoll has been told */
+    uint32_t registered;      /* what epoll watches for */
     uint32_t wanted;
     int fd;
     bool ours;

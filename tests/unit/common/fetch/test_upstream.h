@@ -1,7 +1,7 @@
 /* An upstream that a test plays by hand, turn by turn of the loop it tests: accept, read, answer,
  * close. */
-#ifndef TESTS_UNIT_SERVICES_WORKER_TEST_UPSTREAM_H
-#define TESTS_UNIT_SERVICES_WORKER_TEST_UPSTREAM_H
+#ifndef TESTS_UNIT_COMMON_FETCH_TEST_UPSTREAM_H
+#define TESTS_UNIT_COMMON_FETCH_TEST_UPSTREAM_H
 
 #include <stdarg.h>
 #include <stddef.h>
