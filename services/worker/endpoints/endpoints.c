@@ -98,23 +98,23 @@ static enum err make_endpoints(struct endpoints *e, const struct config_provider
 {
     bool keyless =
         config->api_keys.count + config->api_key_files.count == 0 && config->endpoints.count > 0;
-    size_t places = config->endpoints.count ? config->endpoints.count : 1;
+    size_t urls = config->endpoints.count ? config->endpoints.count : 1;
     size_t keys = keyless ? 1 : e->key_count;
     if (keys == 0)
         return OK;
-    if (places > ENDPOINTS_MAX / keys)
+    if (urls > ENDPOINTS_MAX / keys)
         return ERR_TOO_BIG;
     e->why[0] = '\0';
-    e->endpoints = calloc(places * keys, sizeof *e->endpoints);
+    e->endpoints = calloc(urls * keys, sizeof *e->endpoints);
     if (!e->endpoints)
         return ERR_NOMEM;
-    for (size_t i = 0; i < places * keys; i++) {
+    for (size_t i = 0; i < urls * keys; i++) {
         struct endpoint *endpoint = &e->endpoints[i];
         const char *url =
             config->endpoints.count ? config->endpoints.items[i / keys] : provider->base_url;
         endpoint->index = (unsigned)i;
-        endpoint->endpoint = (unsigned)(i / keys);
-        endpoint->key = (unsigned)(i % keys);
+        endpoint->url_index = (unsigned)(i / keys);
+        endpoint->key_index = (unsigned)(i % keys);
         endpoint->base_url = span_str(url);
         endpoint->key_header = keyless ? NULL : e->keys[i % keys];
         buf_append(&e->urls, endpoint->base_url);
@@ -122,11 +122,11 @@ static enum err make_endpoints(struct endpoints *e, const struct config_provider
     if (buf_check(&e->urls) != OK)
         return ERR_NOMEM;
     size_t at = 0;
-    for (size_t i = 0; i < places * keys; i++) {
+    for (size_t i = 0; i < urls * keys; i++) {
         e->endpoints[i].base_url = span_of(e->urls.data + at, e->endpoints[i].base_url.len);
         at += e->endpoints[i].base_url.len;
     }
-    e->count = places * keys;
+    e->count = urls * keys;
     return OK;
 }
 

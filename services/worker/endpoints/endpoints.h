@@ -1,6 +1,6 @@
-/* Where one provider's requests go: every endpoint with every key is a endpoint of its own, with
- * its own breaker and its own rest after a 429. Owns the secrets: expanded here,
- * nowhere else, and never shown. */
+/* Where one provider's requests go: every base URL with every key is an endpoint, with its
+ * own breaker and its own rest after a 429. Owns the secrets: they are expanded here, nowhere else,
+ * and never shown. */
 #ifndef SERVICES_WORKER_ENDPOINTS_ENDPOINTS_H
 #define SERVICES_WORKER_ENDPOINTS_ENDPOINTS_H
 
@@ -14,7 +14,7 @@ enum { ENDPOINTS_MAX = 256, ENDPOINTS_MAX_REST_MS = 60000 };
 struct endpoints;
 struct fetch_origin;
 
-/* How a request on a endpoint ended, as far as it says something about the endpoint. */
+/* How an attempt on an endpoint ended, as far as it says something about the endpoint. */
 enum endpoint_verdict {
     ENDPOINT_WELL,    /* answered; also one that refuses the request itself */
     ENDPOINT_FAILED,  /* its fault */
@@ -24,9 +24,9 @@ enum endpoint_verdict {
 
 /* Read by the worker; changed by the functions below only, but for origin. */
 struct endpoint {
-    unsigned index;    /* endpoint × keys + key: what FAIL and DISPATCH's avoid name */
-    unsigned endpoint; /* index of the endpoint */
-    unsigned key;
+    unsigned index;     /* url_index × keys + key_index: what FAIL and DISPATCH name it by */
+    unsigned url_index; /* among the configured base URLs */
+    unsigned key_index; /* among the usable keys */
     struct span base_url;
     const struct secret *key_header; /* "Authorization: Bearer …"; NULL = keyless */
     struct fetch_origin *origin;     /* set and destroyed by the worker */
@@ -51,11 +51,10 @@ const char *endpoints_why(const struct endpoints *e);
 size_t endpoints_count(const struct endpoints *e);
 struct endpoint *endpoints_at(struct endpoints *e, size_t index);
 
-/* Takes the least busy endpoint whose breaker allows it, in turn between equals; endpoints named in
- * `avoid`
- * ("0,3") and resting ones only when there is no other. The last resort is an open one: it is never
- * refused here, for the broker knows other targets and this worker doesn't. NULL only when there
- * are no endpoints. */
+/* Takes the least busy endpoint whose breaker allows it, in turn between equals; those named in
+ * `avoid` ("0,3") and resting ones only when there is no other. The last resort is one whose
+ * breaker is open: nothing is refused here, since the broker knows other targets and this worker
+ * does not. NULL only when there are no endpoints. */
 struct endpoint *endpoints_take(struct endpoints *e, struct span avoid, uint64_t now_ms);
 /* Takes this very endpoint (a stored response lives behind its key). */
 void endpoints_take_this(struct endpoints *e, struct endpoint *endpoint, uint64_t now_ms);
