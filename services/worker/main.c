@@ -1,6 +1,6 @@
 /* tollgate-worker: carries out requests at one provider's upstreams. Owns that provider's keys,
- * connections and translation; makes one attempt per DISPATCH and says how it went. Never talks to
- * a client, never retries. */
+ * connections and translation; makes one attempt per DISPATCH and reports how it went. Never talks
+ * to a client, never retries. */
 #include <sys/prctl.h>
 
 #include "services/worker/worker.h"

@@ -49,22 +49,22 @@ void slots_share(struct slot_share *shares, size_t count, uint32_t total)
 }
 
 void slots_update(struct offers *s, struct slot_share *shares, size_t count, uint32_t total,
-                  const char *why, slots_tell tell, void *ctx)
+                  const char *why, slots_report report, void *ctx)
 {
     if (count > SLOTS_MAX_BROKERS)
         count = SLOTS_MAX_BROKERS;
     slots_share(shares, count, total);
     for (size_t i = 0; i < count; i++) {
         if (!shares[i].up) {
-            s->last[i].told = false;
+            s->last[i].reported = false;
             continue;
         }
         if (why)
             shares[i].offered = 0;
-        if (s->last[i].told && s->last[i].offered == shares[i].offered && s->last[i].why == why)
+        if (s->last[i].reported && s->last[i].offered == shares[i].offered && s->last[i].why == why)
             continue;
         s->last[i].offered = shares[i].offered;
         s->last[i].why = why;
-        s->last[i].told = tell(ctx, i, shares[i].offered, why);
+        s->last[i].reported = report(ctx, i, shares[i].offered, why);
     }
 }

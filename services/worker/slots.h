@@ -1,6 +1,6 @@
 /* How many requests each broker may have running at this worker. The whole is shared out; what one
  * broker does not use moves to where requests wait. Knows no bus: a
- * function tells a broker. */
+ * function reports to a broker. */
 #ifndef SERVICES_WORKER_SLOTS_H
 #define SERVICES_WORKER_SLOTS_H
 
@@ -21,25 +21,25 @@ struct slot_share {
  * than an equal part; what nobody needs is shared out equally. */
 void slots_share(struct slot_share *shares, size_t count, uint32_t total);
 
-/* Tells broker number `broker` its offer; `why` is NULL unless it is 0. false when it could not be
- * told. */
-typedef bool (*slots_tell)(void *ctx, size_t broker, uint32_t offered, const char *why);
+/* Reports its offer to broker number `broker`; `why` is NULL unless the offer is 0. false when that
+ * was not possible. */
+typedef bool (*slots_report)(void *ctx, size_t broker, uint32_t offered, const char *why);
 
 enum { SLOTS_MAX_BROKERS = 16 };
 
-/* What each broker was told last; {0} is ready. */
+/* What was last reported to each broker; {0} is ready. */
 struct offers {
     struct {
-        bool told;
+        bool reported;
         uint32_t offered;
         const char *why;
     } last[SLOTS_MAX_BROKERS];
 };
 
-/* Shares out anew and tells those for whom something has changed. `why`: a static text that says
- * why there are none at all
- * ("draining"); NULL = there are. One that went down is told again when it is back. */
+/* Shares out anew and reports to those for whom something has changed. `why`: a static text with
+ * the reason for offering none at all ("draining"); NULL = there are some. A broker that went down
+ * hears its offer again when it is back. */
 void slots_update(struct offers *s, struct slot_share *shares, size_t count, uint32_t total,
-                  const char *why, slots_tell tell, void *ctx);
+                  const char *why, slots_report report, void *ctx);
 
 #endif

@@ -10,7 +10,7 @@ enum { UPKEEP_MS = 100 };
 
 /* ---- slots and upkeep, ten times a second ---- */
 
-static bool tell_slots(void *ctx, size_t broker, uint32_t offered, const char *why)
+static bool report_slots(void *ctx, size_t broker, uint32_t offered, const char *why)
 {
     const struct worker *w = ctx;
     struct slots m = {.offered = offered, .why = span_str(why)};
@@ -30,7 +30,7 @@ void worker_offer_slots(struct worker *w)
         shares[i].running = attempts_running_of(w->attempts, broker);
         shares[i].queued = shares[i].up ? bus_peer_queued(broker) : 0;
     }
-    slots_update(&w->offers, shares, n, w->d->config->options.worker_slots, why, tell_slots, w);
+    slots_update(&w->offers, shares, n, w->d->config->options.worker_slots, why, report_slots, w);
 }
 
 static void on_upkeep(void *ctx)
@@ -163,7 +163,7 @@ void worker_broker_up(struct worker *w, const struct bus_peer *broker)
 {
     for (size_t i = 0; i < w->d->broker_count && i < SLOTS_MAX_BROKERS; i++)
         if (w->d->brokers[i] == broker)
-            w->offers.last[i].told = false;
+            w->offers.last[i].reported = false;
     worker_offer_slots(w);
 }
 

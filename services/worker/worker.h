@@ -24,7 +24,7 @@ enum err worker_open(struct worker *w, struct daemon *d) NODISCARD;
 void worker_close(struct worker *w);
 /* The configuration has changed: new work uses it; the old one stays when it is bad. */
 void worker_reload(struct worker *w);
-/* Tells brokers what they may send, where that has changed. */
+/* Reports to brokers what they may send, where that has changed. */
 void worker_offer_slots(struct worker *w);
 void worker_broker_up(struct worker *w, const struct bus_peer *broker);
 /* Attempts at once, whatever was offered. */

@@ -28,7 +28,7 @@ void attempt_over(struct attempt *attempt, enum endpoint_verdict verdict, uint64
     attempt->state = ATTEMPT_OVER;
     if (attempt->peer)
         env->on_over(env->ctx, attempt);
-    if (attempt->flying)
+    if (attempt->transfers_running)
         loop_timer_start(env->loop, &attempt->deadline, linger_ms, on_linger_end, attempt);
     else
         attempt_release(attempt);
@@ -71,13 +71,15 @@ static void end_failed(struct attempt *attempt, const struct fault *fault)
                  DETACHED_MS);
 }
 
+static void pump(struct attempt *attempt);
+
 /* ---- pipeline → network ---- */
 
 static void on_poll(void *ctx)
 {
     struct attempt *attempt = ctx;
     pipeline_on_timer(attempt->pipeline, attempt_ms_since(attempt, attempt->started_us));
-    attempt_pump(attempt);
+    pump(attempt);
 }
 
 static void obey_pipeline(struct attempt *attempt)
@@ -85,7 +87,7 @@ static void obey_pipeline(struct attempt *attempt)
     if (!attempt->pipeline)
         return;
     for (const struct transfer *x; (x = pipeline_next(attempt->pipeline));)
-        attempt_launch(attempt, x, attempt_pump);
+        attempt_launch(attempt, x, pump);
     uint64_t wait = pipeline_wait_ms(attempt->pipeline);
     if (wait)
         loop_timer_start(attempt->env->loop, &attempt->poll, wait, on_poll, attempt);
@@ -140,9 +142,10 @@ static void emit(struct attempt *attempt)
     }
 }
 
-/* Callbacks may come while it runs (a resumed stream delivers at once): they ask for another round.
+/* Lets the pipeline go on: starts what it asks for, sends what it has. May end the attempt.
+ * Callbacks may come while it runs (a resumed stream delivers at once): they ask for another round.
  */
-void attempt_pump(struct attempt *attempt)
+static void pump(struct attempt *attempt)
 {
     if (!attempt->pipeline)
         return; /* waits with others */
@@ -237,7 +240,7 @@ void attempt_go(struct attempt *attempt)
         attempt_over(attempt, ENDPOINT_UNKNOWN, 0, 0);
         return;
     }
-    attempt_pump(attempt);
+    pump(attempt);
 }
 
 void attempt_begin(struct attempt *attempt)
@@ -270,7 +273,7 @@ void attempt_credit(struct attempt *attempt, uint32_t bytes)
     if (attempt->state == ATTEMPT_OVER)
         return;
     attempt->credit = bytes > UINT32_MAX - attempt->credit ? UINT32_MAX : attempt->credit + bytes;
-    attempt_pump(attempt);
+    pump(attempt);
 }
 
 const struct request_id *attempt_id(const struct attempt *attempt)

@@ -54,7 +54,7 @@ struct attempt_env {
     struct attempt *all;  /* running and lingering ones */
     uint32_t idle_count;
     const struct attempt_batching *batching; /* NULL = each goes alone */
-    struct batch *batches; /* embeddings that wait for each other, or fly together */
+    struct batch *batches; /* embeddings that wait for each other, or are on the network together */
 };
 
 /* Takes an endpoint and copies the message; the setup is referenced. NULL when that can't be: FAIL
@@ -63,7 +63,7 @@ struct attempt *attempt_create(struct attempt_env *env, struct setup *setup, str
                                const struct bus_message *m);
 /* Right after it. */
 void attempt_begin(struct attempt *attempt);
-/* CANCEL: stops, settles what was used with status 499, says nothing to the broker. */
+/* CANCEL: stops, settles what was used with status 499, sends nothing to the broker. */
 void attempt_cancel(struct attempt *attempt);
 /* CREDIT */
 void attempt_credit(struct attempt *attempt, uint32_t bytes);

@@ -37,7 +37,7 @@ struct attempt {
     struct endpoint *endpoint;
     struct pipeline *pipeline;
     struct attempt_transfer first, *transfers;
-    uint32_t flying;
+    uint32_t transfers_running;
     uint32_t credit, seq;
     uint64_t started_us, started_wall_ms, sent_us, first_us, deadline_us;
     struct loop_timer deadline, poll;
@@ -45,18 +45,17 @@ struct attempt {
     bool pumping, pump_again;
     void (*on_progress)(struct attempt *attempt); /* a transfer brought something */
     struct batch *batch;   /* it is a member of: then it has neither pipeline nor endpoint */
-    uint32_t batch_at;     /* its place there */
-    struct batch *carries; /* it carries: then it has no peer, and says nothing to anyone */
+    uint32_t batch_at;     /* its index there */
+    struct batch *carries; /* it carries: then it has no peer, and sends no messages */
 };
 
 /* ---- attempt.c ---- */
 /* Makes its pipeline and lets it go on, on the endpoint it has or takes now. */
 void attempt_go(struct attempt *attempt);
-/* The one change of state. What flies on is let finish within `linger_ms`. */
+/* The one change of state. What is still on the network may finish within
+ * `linger_ms`. */
 void attempt_over(struct attempt *attempt, enum endpoint_verdict verdict, uint64_t rest_ms,
                   uint64_t linger_ms);
-/* Lets the pipeline go on: starts what it asks for, sends what it has. May end the attempt. */
-void attempt_pump(struct attempt *attempt);
 
 /* ---- create.c ---- */
 /* An attempt for the batch: like this one, but with another body, and unknown to broker and auth.
@@ -68,7 +67,7 @@ void attempt_lose_endpoint(struct attempt *attempt);
 /* Gives it back with what was learned of it; nothing when it has none. */
 void attempt_give_endpoint_back(struct attempt *attempt, enum endpoint_verdict verdict,
                                 uint64_t rest_ms);
-/* Gives the attempt's memory back once nothing flies any more. */
+/* Gives the attempt's memory back once no transfer runs any more. */
 void attempt_release(struct attempt *attempt);
 
 /* ---- messages.c ---- */

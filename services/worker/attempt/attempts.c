@@ -30,78 +30,78 @@ struct attempts {
 static enum err pass_on(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
                         const void *message)
 {
-    struct attempts *j = ctx;
-    return j->send(j->send_ctx, to, h, type, message);
+    struct attempts *all = ctx;
+    return all->send(all->send_ctx, to, h, type, message);
 }
 
-static struct attempt **bucket_of(struct attempts *j, const struct request_id *id)
+static struct attempt **bucket_of(struct attempts *all, const struct request_id *id)
 {
-    return &j->buckets[request_id_hash(id) % BUCKETS];
+    return &all->buckets[request_id_hash(id) % BUCKETS];
 }
 
-static struct attempt *find(struct attempts *j, const struct request_id *id)
+static struct attempt *find(struct attempts *all, const struct request_id *id)
 {
-    struct attempt *attempt = *bucket_of(j, id);
+    struct attempt *attempt = *bucket_of(all, id);
     while (attempt && !request_id_equals(attempt_id(attempt), id))
         attempt = attempt_links(attempt)->next_in_bucket;
     return attempt;
 }
 
-static uint32_t *running_at(struct attempts *j, const struct bus_peer *peer)
+static uint32_t *running_at(struct attempts *all, const struct bus_peer *peer)
 {
     for (unsigned i = 0; i < MAX_PEERS; i++) {
-        if (!j->peers[i].peer)
-            j->peers[i].peer = peer;
-        if (j->peers[i].peer == peer)
-            return &j->peers[i].running;
+        if (!all->peers[i].peer)
+            all->peers[i].peer = peer;
+        if (all->peers[i].peer == peer)
+            return &all->peers[i].running;
     }
-    return &j->peers[MAX_PEERS - 1].running;
+    return &all->peers[MAX_PEERS - 1].running;
 }
 
-static void insert(struct attempts *j, struct attempt *attempt)
+static void insert(struct attempts *all, struct attempt *attempt)
 {
-    struct attempt **bucket = bucket_of(j, attempt_id(attempt));
+    struct attempt **bucket = bucket_of(all, attempt_id(attempt));
     struct attempt_links *links = attempt_links(attempt);
-    *links = (struct attempt_links){.next_in_bucket = *bucket, .next = j->list};
+    *links = (struct attempt_links){.next_in_bucket = *bucket, .next = all->list};
     *bucket = attempt;
-    if (j->list)
-        attempt_links(j->list)->prev = attempt;
-    j->list = attempt;
-    j->running++;
-    ++*running_at(j, attempt_peer(attempt));
+    if (all->list)
+        attempt_links(all->list)->prev = attempt;
+    all->list = attempt;
+    all->running++;
+    ++*running_at(all, attempt_peer(attempt));
 }
 
 static void on_over(void *ctx, struct attempt *attempt)
 {
-    struct attempts *j = ctx;
+    struct attempts *all = ctx;
     struct attempt_links *links = attempt_links(attempt);
-    struct attempt **at = bucket_of(j, attempt_id(attempt));
+    struct attempt **at = bucket_of(all, attempt_id(attempt));
     while (*at != attempt)
         at = &attempt_links(*at)->next_in_bucket;
     *at = links->next_in_bucket;
     if (links->prev)
         attempt_links(links->prev)->next = links->next;
     else
-        j->list = links->next;
+        all->list = links->next;
     if (links->next)
         attempt_links(links->next)->prev = links->prev;
-    j->running--;
-    --*running_at(j, attempt_peer(attempt));
+    all->running--;
+    --*running_at(all, attempt_peer(attempt));
 }
 
 enum err attempts_create(struct attempts **out, const struct attempt_env *env)
 {
     *out = NULL;
-    struct attempts *j = calloc(1, sizeof *j);
-    if (!j)
+    struct attempts *all = calloc(1, sizeof *all);
+    if (!all)
         return ERR_NOMEM;
-    j->env = *env;
-    j->send = env->send;
-    j->send_ctx = env->ctx;
-    j->env.send = pass_on;
-    j->env.on_over = on_over;
-    j->env.ctx = j;
-    *out = j;
+    all->env = *env;
+    all->send = env->send;
+    all->send_ctx = env->ctx;
+    all->env.send = pass_on;
+    all->env.on_over = on_over;
+    all->env.ctx = all;
+    *out = all;
     return OK;
 }
 
@@ -116,18 +116,18 @@ void attempts_destroy(struct attempts **attempts)
 
 /* ---- cancellations that came first ---- */
 
-static void remember_cancel(struct attempts *j, const struct header *h)
+static void remember_cancel(struct attempts *all, const struct header *h)
 {
     uint64_t left =
         h->deadline_ms && h->deadline_ms < CANCEL_KEPT_MS ? h->deadline_ms : CANCEL_KEPT_MS;
-    struct cancelled *c = &j->cancelled[j->cancelled_next];
-    *c = (struct cancelled){h->id, h->attempt, loop_now_ms(j->env.loop) + left};
-    j->cancelled_next = (j->cancelled_next + 1) % MAX_CANCELLED;
-    if (j->cancelled_count < MAX_CANCELLED)
-        j->cancelled_count++;
+    struct cancelled *c = &all->cancelled[all->cancelled_next];
+    *c = (struct cancelled){h->id, h->attempt, loop_now_ms(all->env.loop) + left};
+    all->cancelled_next = (all->cancelled_next + 1) % MAX_CANCELLED;
+    if (all->cancelled_count < MAX_CANCELLED)
+        all->cancelled_count++;
 }
 
-/* A CANCEL says which attempt it means: a late one must not end the attempt after it, whose end its
+/* A CANCEL names the attempt it means: a late one must not end the attempt after it, whose end its
  * broker would wait for. */
 static bool means(const struct request_id *id, uint8_t cancelled, uint8_t attempt,
                   const struct request_id *other)
@@ -135,19 +135,20 @@ static bool means(const struct request_id *id, uint8_t cancelled, uint8_t attemp
     return (cancelled == 0 || attempt <= cancelled) && request_id_equals(id, other);
 }
 
-static bool was_cancelled(struct attempts *j, const struct header *h)
+static bool was_cancelled(struct attempts *all, const struct header *h)
 {
-    uint64_t now = loop_now_ms(j->env.loop);
+    uint64_t now = loop_now_ms(all->env.loop);
     /* the oldest ones that have expired go */
-    while (j->cancelled_count) {
-        uint32_t oldest = (j->cancelled_next + MAX_CANCELLED - j->cancelled_count) % MAX_CANCELLED;
-        if (j->cancelled[oldest].until_ms > now)
+    while (all->cancelled_count) {
+        uint32_t oldest =
+            (all->cancelled_next + MAX_CANCELLED - all->cancelled_count) % MAX_CANCELLED;
+        if (all->cancelled[oldest].until_ms > now)
             break;
-        j->cancelled_count--;
+        all->cancelled_count--;
     }
-    for (uint32_t i = 1; i <= j->cancelled_count; i++) {
+    for (uint32_t i = 1; i <= all->cancelled_count; i++) {
         const struct cancelled *c =
-            &j->cancelled[(j->cancelled_next + MAX_CANCELLED - i) % MAX_CANCELLED];
+            &all->cancelled[(all->cancelled_next + MAX_CANCELLED - i) % MAX_CANCELLED];
         if (c->until_ms > now && means(&c->id, c->attempt, h->attempt, &h->id))
             return true;
     }
@@ -156,69 +157,69 @@ static bool was_cancelled(struct attempts *j, const struct header *h)
 
 /* ---- messages ---- */
 
-void attempts_dispatch(struct attempts *j, struct setup *setup, struct bus_peer *from,
+void attempts_dispatch(struct attempts *all, struct setup *setup, struct bus_peer *from,
                        const struct bus_message *m, uint32_t limit)
 {
-    struct attempt *old = find(j, &m->header.id);
+    struct attempt *old = find(all, &m->header.id);
     if (old && attempt_number(old) >= m->header.attempt)
         return;
     if (old)
         attempt_cancel(old);
-    if (was_cancelled(j, &m->header))
+    if (was_cancelled(all, &m->header))
         return;
-    if (j->running >= limit) {
-        attempt_refuse(&j->env, from, m, ERROR_WORKER_REFUSED,
-                       "The worker takes no more requests now.");
+    if (all->running >= limit) {
+        attempt_refuse(&all->env, from, m, ERROR_WORKER_REFUSED,
+                       "The service is at capacity. Try again shortly.");
         return;
     }
-    struct attempt *attempt = attempt_create(&j->env, setup, from, m);
+    struct attempt *attempt = attempt_create(&all->env, setup, from, m);
     if (!attempt)
         return;
-    insert(j, attempt);
+    insert(all, attempt);
     attempt_begin(attempt);
 }
 
-void attempts_cancel(struct attempts *j, const struct bus_message *m)
+void attempts_cancel(struct attempts *all, const struct bus_message *m)
 {
-    struct attempt *attempt = find(j, &m->header.id);
+    struct attempt *attempt = find(all, &m->header.id);
     if (attempt &&
         means(attempt_id(attempt), m->header.attempt, attempt_number(attempt), &m->header.id))
         attempt_cancel(attempt);
     else if (!attempt)
-        remember_cancel(j, &m->header);
+        remember_cancel(all, &m->header);
 }
 
-void attempts_credit(struct attempts *j, const struct bus_message *m, uint32_t bytes)
+void attempts_credit(struct attempts *all, const struct bus_message *m, uint32_t bytes)
 {
-    struct attempt *attempt = find(j, &m->header.id);
+    struct attempt *attempt = find(all, &m->header.id);
     if (attempt)
         attempt_credit(attempt, bytes);
 }
 
-void attempts_cancel_peer(struct attempts *j, const struct bus_peer *peer)
+void attempts_cancel_peer(struct attempts *all, const struct bus_peer *peer)
 {
     struct attempt *next;
-    for (struct attempt *attempt = j->list; attempt; attempt = next) {
+    for (struct attempt *attempt = all->list; attempt; attempt = next) {
         next = attempt_links(attempt)->next; /* ending one attempt ends no other */
         if (attempt_peer(attempt) == peer)
             attempt_cancel(attempt);
     }
 }
 
-uint32_t attempts_running(const struct attempts *j)
+uint32_t attempts_running(const struct attempts *all)
 {
-    return j->running;
+    return all->running;
 }
 
-uint32_t attempts_running_of(const struct attempts *j, const struct bus_peer *peer)
+uint32_t attempts_running_of(const struct attempts *all, const struct bus_peer *peer)
 {
     for (unsigned i = 0; i < MAX_PEERS; i++)
-        if (j->peers[i].peer == peer)
-            return j->peers[i].running;
+        if (all->peers[i].peer == peer)
+            return all->peers[i].running;
     return 0;
 }
 
-bool attempts_quiet(const struct attempts *j)
+bool attempts_quiet(const struct attempts *all)
 {
-    return j->env.all == NULL;
+    return all->env.all == NULL;
 }

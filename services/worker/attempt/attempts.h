@@ -14,18 +14,18 @@ void attempts_destroy(struct attempts **attempts);
 
 /* DISPATCH. `limit` attempts at once at most: beyond it WORKER_REFUSED. A later attempt of a
  * running id replaces it; the same one again is ignored. */
-void attempts_dispatch(struct attempts *j, struct setup *setup, struct bus_peer *from,
+void attempts_dispatch(struct attempts *all, struct setup *setup, struct bus_peer *from,
                        const struct bus_message *m, uint32_t limit);
 /* CANCEL; remembered when the id is unknown. */
-void attempts_cancel(struct attempts *j, const struct bus_message *m);
+void attempts_cancel(struct attempts *all, const struct bus_message *m);
 /* CREDIT */
-void attempts_credit(struct attempts *j, const struct bus_message *m, uint32_t bytes);
+void attempts_credit(struct attempts *all, const struct bus_message *m, uint32_t bytes);
 /* This broker is gone: nobody hears its attempts any more. */
-void attempts_cancel_peer(struct attempts *j, const struct bus_peer *peer);
+void attempts_cancel_peer(struct attempts *all, const struct bus_peer *peer);
 
-uint32_t attempts_running(const struct attempts *j);
-uint32_t attempts_running_of(const struct attempts *j, const struct bus_peer *peer);
+uint32_t attempts_running(const struct attempts *all);
+uint32_t attempts_running_of(const struct attempts *all, const struct bus_peer *peer);
 /* No attempt and nothing lingering on the network. */
-bool attempts_quiet(const struct attempts *j);
+bool attempts_quiet(const struct attempts *all);
 
 #endif

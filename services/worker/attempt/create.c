@@ -10,7 +10,7 @@
 void attempt_release(struct attempt *attempt)
 {
     struct attempt_env *env = attempt->env;
-    if (attempt->flying || attempt->pumping)
+    if (attempt->transfers_running || attempt->pumping)
         return; /* the last of both comes here again */
     loop_timer_stop(env->loop, &attempt->deadline);
     loop_timer_stop(env->loop, &attempt->poll);
@@ -120,11 +120,13 @@ void attempt_give_endpoint_back(struct attempt *attempt, enum endpoint_verdict v
     if (endpoint->breaker.state == BREAKER_OPEN && before != BREAKER_OPEN &&
         verdict == ENDPOINT_FAILED)
         log_warn("breaker_open", LSTR("provider", attempt->setup->provider_config->name),
-                 LU64("endpoint", endpoint->endpoint), LU64("key", endpoint->key),
+                 LU64("endpoint", endpoint->index), LSPAN("url", endpoint->base_url),
+                 LU64("key", endpoint->key_index),
                  LU64("for_ms", endpoint->breaker.open_us / 1000));
     else if (before != BREAKER_CLOSED && endpoint->breaker.state == BREAKER_CLOSED)
         log_info("breaker_closed", LSTR("provider", attempt->setup->provider_config->name),
-                 LU64("endpoint", endpoint->endpoint), LU64("key", endpoint->key));
+                 LU64("endpoint", endpoint->index), LSPAN("url", endpoint->base_url),
+                 LU64("key", endpoint->key_index));
 }
 
 void attempt_lose_endpoint(struct attempt *attempt)
@@ -168,7 +170,7 @@ struct attempt *attempt_create(struct attempt_env *env, struct setup *setup, str
     if (attempt)
         attempt_release(attempt);
     attempt_refuse(env, from, m, ERROR_WORKER_REFUSED,
-                   endpoint ? "Out of memory." : "This worker has no api key.");
+                   endpoint ? "Out of memory." : "The service has no API key for this provider.");
     return NULL;
 }
 

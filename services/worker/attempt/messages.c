@@ -1,4 +1,4 @@
-/* What a attempt says: to its broker, and to auth by way of the settlements. */
+/* The messages of an attempt: to its broker, and to auth by way of the settlements. */
 #include "services/worker/attempt/attempt_internal.h"
 
 #include "common/base/log.h"
@@ -18,8 +18,8 @@ static uint32_t left_ms(const struct attempt *attempt)
     return attempt->deadline_us > now + 1000 ? (uint32_t)((attempt->deadline_us - now) / 1000) : 1;
 }
 
-static enum err say(struct attempt *attempt, enum message_type type, unsigned flags,
-                    const void *message)
+static enum err send_to_broker(struct attempt *attempt, enum message_type type, unsigned flags,
+                               const void *message)
 {
     if (!attempt->peer)
         return OK;
@@ -123,7 +123,7 @@ void attempt_send_fail(struct attempt *attempt, const struct fault *fault,
         m.output_tokens = known(attempt, r->usage.output);
         m.cost_nano = cost(attempt, r);
     }
-    (void)say(attempt, MESSAGE_FAIL, HEADER_LAST, &m);
+    (void)send_to_broker(attempt, MESSAGE_FAIL, HEADER_LAST, &m);
     if (attempt->head_sent || m.input_tokens || m.output_tokens)
         attempt_settle(attempt, r, error_status(fault->error_class, (enum api)attempt->d.api),
                        !is_cut(fault->error_class));
@@ -140,7 +140,7 @@ enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result
                      .endpoint = attempt->endpoint->index};
     attempt->head_sent = true;
     attempt->first_us = loop_now_us(attempt->env->loop);
-    return say(attempt, MESSAGE_HEAD, 0, &m);
+    return send_to_broker(attempt, MESSAGE_HEAD, 0, &m);
 }
 
 enum err attempt_send_data(struct attempt *attempt)
@@ -155,7 +155,7 @@ enum err attempt_send_data(struct attempt *attempt)
         if (n > DATA_BYTES)
             n = DATA_BYTES;
         struct data m = {.bytes = span_of(out->data + at, n)};
-        err = say(attempt, MESSAGE_DATA, 0, &m);
+        err = send_to_broker(attempt, MESSAGE_DATA, 0, &m);
         attempt->seq++;
         attempt->credit -= (uint32_t)n;
         at += n;
@@ -178,7 +178,7 @@ void attempt_send_end(struct attempt *attempt, const struct pipeline_result *r)
         .first_ms =
             attempt->first_us ? (uint32_t)((attempt->first_us - attempt->started_us) / 1000) : 0,
         .upstream_ms = attempt->sent_us ? attempt_ms_since(attempt, attempt->sent_us) : 0};
-    (void)say(attempt, MESSAGE_END, HEADER_LAST, &m);
+    (void)send_to_broker(attempt, MESSAGE_END, HEADER_LAST, &m);
 }
 
 void attempt_send_reply(struct attempt *attempt, const struct pipeline_result *r, struct span body)
@@ -199,7 +199,7 @@ void attempt_send_reply(struct attempt *attempt, const struct pipeline_result *r
                       .body = body,
                       .upstream_id = attempt_makes_response(attempt) ? r->upstream_id : SPAN_NONE,
                       .endpoint = attempt->endpoint->index};
-    (void)say(attempt, MESSAGE_REPLY, HEADER_LAST, &m);
+    (void)send_to_broker(attempt, MESSAGE_REPLY, HEADER_LAST, &m);
 }
 
 void attempt_refuse(struct attempt_env *env, struct bus_peer *to, const struct bus_message *m,

@@ -138,7 +138,7 @@ enum err settles_add(struct settles *s, const struct request_id *id, uint8_t att
         return ERR_TOO_BIG;
     struct pending_settle **at = find(s, id, attempt);
     if (*at)
-        return OK; /* said already; the first word stands */
+        return OK; /* there already; the first one counts */
     struct pending_settle *p = copy_of(m);
     if (!p)
         return ERR_NOMEM;

@@ -42,10 +42,10 @@ static bool landed(struct attempt_transfer *f)
 {
     struct attempt *attempt = f->attempt;
     f->request = NULL;
-    attempt->flying--;
+    attempt->transfers_running--;
     if (attempt->state != ATTEMPT_OVER)
         return false;
-    if (attempt->flying == 0)
+    if (attempt->transfers_running == 0)
         attempt_release(attempt);
     return true;
 }
@@ -107,7 +107,7 @@ void attempt_launch(struct attempt *attempt, const struct transfer *x,
                                 SPAN("The gateway could not make the upstream request."));
         return;
     }
-    attempt->flying++;
+    attempt->transfers_running++;
     if (!attempt->sent_us)
         attempt->sent_us = loop_now_us(attempt->env->loop);
     if (attempt->paused)
@@ -120,7 +120,7 @@ void attempt_cancel_transfers(struct attempt *attempt, bool detached_too)
         if (!f->request || (f->x->detached && !detached_too))
             continue;
         fetch_cancel(&f->request);
-        attempt->flying--;
+        attempt->transfers_running--;
     }
 }
 

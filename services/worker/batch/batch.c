@@ -80,7 +80,7 @@ static struct pipeline_result result_of(const struct batch *b, const struct pipe
     return own;
 }
 
-/* A member says on which endpoint it was, and when, by its carrier's word. */
+/* A member reports the endpoint and the times of its carrier. */
 static void ride(struct attempt *attempt, const struct attempt *carrier)
 {
     attempt->endpoint = carrier->endpoint;

@@ -1,4 +1,4 @@
-/* Dispatches through the real call, provider and libcurl, to an upstream the test plays. */
+/* Dispatches through the real pipeline, provider and libcurl, to an upstream the test plays. */
 #include "unit/common/fetch/test_upstream.h"
 
 #include <stdio.h>
@@ -42,7 +42,7 @@ static struct bus_peer *peer(unsigned n)
     return (struct bus_peer *)(void *)&peer_bytes[n];
 }
 
-/* ---- what the worker says ---- */
+/* ---- what the worker sends ---- */
 
 static enum err hear(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
                      const void *message)
@@ -93,7 +93,7 @@ static void forget_said(struct world *w)
         free(w->said[--w->said_count].payload);
 }
 
-/* ---- what the broker says ---- */
+/* ---- what the broker sends ---- */
 
 static struct dispatch chat(const char *body)
 {

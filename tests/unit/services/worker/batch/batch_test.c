@@ -1,5 +1,5 @@
-/* Embeddings that go upstream together: through the real call, provider and libcurl, to an upstream
- * the test plays. */
+/* Embeddings that go upstream together: through the real pipeline, provider and libcurl, to an
+ * upstream the test plays. */
 #include "services/worker/batch/batch.h"
 #include "unit/common/fetch/test_upstream.h"
 
@@ -41,7 +41,7 @@ static struct bus_peer *peer(unsigned n)
     return (struct bus_peer *)(void *)&peer_bytes[n];
 }
 
-/* ---- what the worker says ---- */
+/* ---- what the worker sends ---- */
 
 static enum err hear(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
                      const void *message)
@@ -90,7 +90,7 @@ static const struct said *of(const struct world *w, unsigned n, enum message_typ
     return NULL;
 }
 
-/* ---- what the broker says ---- */
+/* ---- what the broker sends ---- */
 
 static struct header header_of(unsigned n)
 {
@@ -126,7 +126,7 @@ static void cancel(struct world *w, unsigned n)
     attempts_cancel(w->attempts, &m);
 }
 
-/* ---- what the upstream sees and says ---- */
+/* ---- what the upstream sees and answers ---- */
 
 static void window_passes(struct world *w)
 {
@@ -134,7 +134,7 @@ static void window_passes(struct world *w)
     test_turn(&w->server);
 }
 
-/* One more upstream call, whose body ends with this. */
+/* One more upstream request, whose body ends with this. */
 static int upstream_gets(struct world *w, const char *end_of_body)
 {
     int fd = test_accept(&w->server);
