@@ -66,11 +66,10 @@ void requests_on_head(struct requests *rs, struct broker_worker *from, const str
     }
     if (request->state != REQUEST_DISPATCHED)
         return;
-    request->state = REQUEST_COMMITTED;
     remember_response(rs, request, m->body->head.upstream_id, m->body->head.endpoint, now_us);
     breaker_success(&request_candidate(request)->target->breaker);
     request->probe = false;
-    request_drop_payload(rs, request);
+    request_move(rs, request, REQUEST_COMMITTED, request->deadline_us + OVERDUE_US);
     enum err e = to_edge(rs, request, m, 0);
     if (e)
         cut_off(rs, request, e, now_us);

@@ -85,16 +85,14 @@ static bool dispatch(struct requests *rs, struct broker_request *request, int in
     }
     if (!w)
         return false;
-    dispatch_unqueue(rs, request);
+    /* The worker keeps the deadline and reports it best; this is for one that does not. */
+    request_move(rs, request, REQUEST_DISPATCHED, request->deadline_us + OVERDUE_US);
     request->attempt++;
-    request->state = REQUEST_DISPATCHED;
     request->worker = w;
     request->probe = breaker_start(&target->breaker, now_us);
     workers_take(w);
     DL_APPEND2(w->requests, request, worker_prev, worker_next);
     rs->ops->waited(rs->ctx, now_us - request->asked_us);
-    /* The worker keeps the deadline and says so best; this is for one that does not. */
-    heap_set(&rs->due, &request->due, request->deadline_us + OVERDUE_US);
     return true;
 }
 
@@ -111,17 +109,6 @@ static bool dispatch_any(struct requests *rs, struct broker_request *request, ui
 }
 
 /* ---- queue ---- */
-
-void dispatch_unqueue(struct requests *rs, struct broker_request *request)
-{
-    if (request->state != REQUEST_QUEUED)
-        return;
-    for (unsigned i = 0; i < request->wait_count; i++)
-        queue_remove(&request->waits[i]);
-    if (request->wait_count)
-        rs->queued--;
-    request->wait_count = 0;
-}
 
 static bool waits_in(const struct broker_request *request, const struct pool *pool)
 {
@@ -173,13 +160,14 @@ static uint64_t look_at_us(const struct requests *rs, const struct broker_reques
 static void enqueue(struct requests *rs, struct broker_request *request, uint64_t eligible,
                     uint64_t now_us)
 {
+    request_leave_queues(rs, request);
     if (rs->queued >= rs->rules.queue_max) {
         request_fail(rs, request, ERROR_OVERLOADED,
                      "The service is at capacity. Try again shortly.", RETRY_AFTER_MS, now_us);
         return;
     }
-    request->state = REQUEST_QUEUED;
     request->eligible = eligible;
+    request_move(rs, request, REQUEST_QUEUED, look_at_us(rs, request, now_us));
     for (uint32_t i = 0; i < request->route->candidate_count; i++)
         if (eligible >> i & 1)
             enqueue_in(request, request->route->candidates[i].target->pool);
@@ -190,7 +178,6 @@ static void enqueue(struct requests *rs, struct broker_request *request, uint64_
     }
     rs->queued++;
     request->again = true;
-    heap_set(&rs->due, &request->due, look_at_us(rs, request, now_us));
 }
 
 static void fail_nowhere(struct requests *rs, struct broker_request *request, uint64_t now_us)
@@ -241,7 +228,6 @@ void dispatch_expired(struct requests *rs, struct broker_request *request, uint6
         return;
     }
     /* Nobody has come for these: the next tier gets its chance, or it is over. */
-    dispatch_unqueue(rs, request);
     request->barred |= request->eligible;
     send_or_wait(rs, request, now_us);
 }
@@ -257,7 +243,6 @@ void dispatch_waiting(struct requests *rs, struct pool *pool, uint64_t now_us)
         if (dispatch_any(rs, request, here, now_us))
             continue;
         /* The bus refused: back to where it was. */
-        dispatch_unqueue(rs, request);
         enqueue(rs, request, request->eligible, now_us);
     }
 }
@@ -325,9 +310,8 @@ bool dispatch_retry(struct requests *rs, struct broker_request *request, const s
         return false;
     rs->ops->retried(rs->ctx, target->pool->name, f->error_class);
     request->ambiguous_used |= d.ambiguous;
-    request->state = REQUEST_BACKOFF;
     request->again = true;
-    heap_set(&rs->due, &request->due, now_us + wait);
+    request_move(rs, request, REQUEST_BACKOFF, now_us + wait);
     return true;
 }
 
@@ -347,8 +331,7 @@ bool dispatch_search_on(struct requests *rs, struct broker_request *request, con
     struct route_state s = state_of(rs, request, now_us);
     if (!route_eligible(request->route, &s))
         return false;
-    request->state = REQUEST_BACKOFF;
     request->again = true;
-    heap_set(&rs->due, &request->due, now_us);
+    request_move(rs, request, REQUEST_BACKOFF, now_us);
     return true;
 }

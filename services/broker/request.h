@@ -1,5 +1,5 @@
-/* Private to requests.c (requests and edges), dispatch.c (where they go) and answers.c (workers):
- * one request, and their table. */
+/* One request, and the table of all: private to request.c (one request), requests.c (the table,
+ * edges, time), dispatch.c (where requests go) and answers.c (what workers say). */
 #ifndef SERVICES_BROKER_REQUEST_H
 #define SERVICES_BROKER_REQUEST_H
 
@@ -15,8 +15,8 @@
 enum { REQUEST_MAX_WAITS = 8, OVERDUE_US = 1000000 };
 
 enum broker_request_state {
+    REQUEST_BACKOFF,    /* waits before its next attempt; a new one, before its first */
     REQUEST_QUEUED,     /* waits in the queues of its candidates' providers */
-    REQUEST_BACKOFF,    /* waits before its next attempt */
     REQUEST_DISPATCHED, /* at a worker, nothing heard yet */
     REQUEST_COMMITTED,  /* its head went to the edge: no other attempt any more */
     REQUEST_OWING       /* over, but the edge had no room for its FAIL: sent again until it has */
@@ -104,12 +104,16 @@ bool dispatch_search_on(struct requests *rs, struct broker_request *request, con
                         uint64_t now_us);
 /* Gives free slots of this provider to those who wait. */
 void dispatch_waiting(struct requests *rs, struct pool *pool, uint64_t now_us);
-/* Out of every queue. */
-void dispatch_unqueue(struct requests *rs, struct broker_request *request);
 
-/* ---- requests.c ---- */
+/* ---- request.c: one request ---- */
 
 struct broker_request *request_find(struct requests *rs, const struct request_id *id);
+/* The one place where a request's state changes. It leaves the queues, and gives up its payload
+ * when there is no other attempt; due_us: when it must be looked at again. */
+void request_move(struct requests *rs, struct broker_request *request, enum broker_request_state to,
+                  uint64_t due_us);
+/* Out of every queue. */
+void request_leave_queues(struct requests *rs, struct broker_request *request);
 /* Its bytes are not needed any more: it won't be tried again. */
 void request_drop_payload(struct requests *rs, struct broker_request *request);
 /* Tells a worker to stop one attempt of the request in `of`. */
@@ -129,6 +133,12 @@ void request_fail(struct requests *rs, struct broker_request *request, unsigned 
                   const char *message, uint64_t retry_after_ms, uint64_t now_us);
 /* 404, in words that do not tell a response of another client from none. */
 void request_fail_stored(struct requests *rs, struct broker_request *request, uint64_t now_us);
+/* A FAIL for what has not become a request here. */
+enum err edge_refuse(struct requests *rs, struct broker_edge *edge, struct header h,
+                     unsigned error_class, struct span message, uint64_t retry_after_ms);
+/* … because of the stored response it is about: unknown, or another client's. */
+enum err edge_refuse_stored(struct requests *rs, struct broker_edge *edge, struct header h,
+                            struct span id, bool by_id);
 /* Milliseconds left, for a header: at least 1. */
 uint32_t request_left_ms(const struct broker_request *request, uint64_t now_us);
 

@@ -9,7 +9,7 @@
 #include "proto/message_copy.h"
 #include "services/broker/request.h"
 
-enum { MAX_CANCELS = 65536, CANCEL_DEFAULT_MS = 10000, OWED_AGAIN_US = 50000 };
+enum { MAX_CANCELS = 65536, CANCEL_DEFAULT_MS = 10000 };
 
 /* ---- the table ---- */
 
@@ -82,137 +82,7 @@ struct requests_stats requests_stats(const struct requests *rs)
     return (struct requests_stats){rs->count, rs->queued, rs->body_bytes, rs->stale};
 }
 
-struct broker_request *request_find(struct requests *rs, const struct request_id *id)
-{
-    struct broker_request *request = NULL;
-    if (rs->by_id)
-        HASH_FIND(hh, rs->by_id, id, sizeof *id, request);
-    return request;
-}
-
-/* ---- one request ---- */
-
-void request_drop_payload(struct requests *rs, struct broker_request *request)
-{
-    rs->body_bytes -= request->payload_bytes;
-    free(request->payload);
-    request->payload = NULL;
-    request->payload_bytes = 0;
-    request->message = (struct request){0};
-}
-
-void request_detach(struct requests *rs, struct broker_request *request,
-                    enum attempt_outcome outcome)
-{
-    struct broker_worker *w = request->worker;
-    (void)rs;
-    if (!w)
-        return;
-    /* Nobody has reported how its probe went: the next one may go. */
-    breaker_abandon(&request_candidate(request)->target->breaker, request->probe, 0);
-    request->probe = false;
-    DL_DELETE2(w->requests, request, worker_prev, worker_next);
-    workers_give_back(w);
-    w->pool->outcomes[outcome]++;
-    request->worker = NULL;
-}
-
-void request_end(struct requests *rs, struct broker_request *request)
-{
-    request_detach(rs, request, OUTCOME_CANCELED);
-    dispatch_unqueue(rs, request);
-    heap_remove(&rs->due, &request->due);
-    DL_DELETE2(request->edge->requests, request, edge_prev, edge_next);
-    HASH_DELETE(hh, rs->by_id, request);
-    rs->count--;
-    request_drop_payload(rs, request);
-    router_unref(&request->router);
-    free(request);
-}
-
-static enum err send_refusal(struct requests *rs, struct broker_edge *edge, struct header h,
-                             const struct fail *f)
-{
-    h.flags |= HEADER_LAST;
-    enum err e = rs->ops->send(rs->ctx, edge->peer, h, MESSAGE_FAIL, f);
-    if (e)
-        log_debug("edge_unreachable", LHEX("request", h.id.bytes, sizeof h.id.bytes));
-    return e;
-}
-
-static enum err refuse(struct requests *rs, struct broker_edge *edge, struct header h,
-                       unsigned error_class, struct span message, uint64_t retry_after_ms)
-{
-    struct fail f = {
-        .error_class = error_class, .message = message, .retry_after_ms = retry_after_ms};
-    return send_refusal(rs, edge, h, &f);
-}
-
-void request_close(struct requests *rs, struct broker_request *request, enum err sent,
-                   unsigned error_class, uint64_t now_us)
-{
-    /* An edge that is gone takes its requests along by itself. */
-    if (sent == OK || sent == ERR_CLOSED || now_us >= request->deadline_us + OVERDUE_US) {
-        request_end(rs, request);
-        return;
-    }
-    request_drop_payload(rs, request);
-    dispatch_unqueue(rs, request);
-    request->state = REQUEST_OWING;
-    request->owed = error_class;
-    heap_set(&rs->due, &request->due, now_us + OWED_AGAIN_US);
-}
-
-static struct header header_of(const struct broker_request *request)
-{
-    return (struct header){.id = request->id, .attempt = request->attempt, .flags = request->flags};
-}
-
-void request_fail(struct requests *rs, struct broker_request *request, unsigned error_class,
-                  const char *message, uint64_t retry_after_ms, uint64_t now_us)
-{
-    enum err sent = refuse(rs, request->edge, header_of(request), error_class, span_str(message),
-                           retry_after_ms);
-    request_close(rs, request, sent, error_class, now_us);
-}
-
-static enum err refuse_stored(struct requests *rs, struct broker_edge *edge, struct header h,
-                              struct span id, bool by_id)
-{
-    char message[256];
-    struct fail f = {.error_class = by_id ? ERROR_NOT_FOUND : ERROR_BAD_REQUEST};
-    int n = snprintf(message, sizeof message,
-                     by_id ? "Response with id '%.*s' not found."
-                           : "Previous response with id '%.*s' not found.",
-                     SPAN_ARG(span_first(id, 150)));
-    f.message = span_of(message, (size_t)n);
-    if (!by_id) {
-        f.code = SPAN("previous_response_not_found");
-        f.param = SPAN("previous_response_id");
-    }
-    return send_refusal(rs, edge, h, &f);
-}
-
-void request_fail_stored(struct requests *rs, struct broker_request *request, uint64_t now_us)
-{
-    enum err sent =
-        refuse_stored(rs, request->edge, header_of(request), request->message.response_id, true);
-    request_close(rs, request, sent, ERROR_NOT_FOUND, now_us);
-}
-
-uint32_t request_left_ms(const struct broker_request *request, uint64_t now_us)
-{
-    uint64_t left = request->deadline_us > now_us ? (request->deadline_us - now_us) / 1000 : 0;
-    return left < 1 ? 1 : left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
-}
-
-void request_send_cancel(struct requests *rs, struct broker_worker *w, const struct header *of,
-                         uint8_t attempt)
-{
-    struct header h = {.id = of->id, .attempt = attempt, .deadline_ms = of->deadline_ms};
-    if (rs->ops->send(rs->ctx, w->peer, h, MESSAGE_CANCEL, &(struct cancel){0}))
-        log_debug("cancel_undelivered", LSTR("worker", w->name));
-}
+/* ---- requests, from their edges ---- */
 
 /* Stops it wherever it is; the edge expects nothing more. */
 static void cancel_request(struct requests *rs, struct broker_request *request, uint64_t now_us)
@@ -225,8 +95,6 @@ static void cancel_request(struct requests *rs, struct broker_request *request, 
     if (pool)
         dispatch_waiting(rs, pool, now_us);
 }
-
-/* ---- a new request ---- */
 
 /* A copy of the message, for its attempts. It is accounted by the bytes of its frame. */
 static enum err keep_payload(struct requests *rs, struct broker_request *request,
@@ -257,7 +125,6 @@ static struct broker_request *create(struct requests *rs, struct broker_edge *ed
         goto out;
     }
     rs->count++;
-    request->state = REQUEST_BACKOFF;
     request->flags = m->header.flags & HEADER_STREAM;
     request->edge = edge;
     DL_APPEND2(edge->requests, request, edge_prev, edge_next);
@@ -278,7 +145,7 @@ static void refuse_model(struct requests *rs, struct broker_edge *from, const st
     int n = snprintf(message, sizeof message,
                      "The model `%.*s` does not exist or is not configured here.",
                      SPAN_ARG(span_first(m->body->request.model, 150)));
-    (void)refuse(rs, from, m->header, ERROR_MODEL_NOT_FOUND, span_of(message, (size_t)n), 0);
+    (void)edge_refuse(rs, from, m->header, ERROR_MODEL_NOT_FOUND, span_of(message, (size_t)n), 0);
 }
 
 /* About a stored response, and no model says who may have it? */
@@ -300,7 +167,7 @@ static const struct model_route *route_of(struct requests *rs, struct broker_edg
         refuse_model(rs, from, m);
     } else if (!route || stored_responses_find(&rs->stored, r->response_id, r->key_id,
                                                stored_out) == RESPONSE_FOREIGN) {
-        (void)refuse_stored(rs, from, m->header, r->response_id, by_id);
+        (void)edge_refuse_stored(rs, from, m->header, r->response_id, by_id);
         return NULL;
     }
     return route;
@@ -333,8 +200,8 @@ void requests_on_request(struct requests *rs, struct broker_edge *from, const st
     struct header h = m->header;
     h.attempt = 0;
     if (is_closed(rs, now_us)) {
-        (void)refuse(rs, from, h, ERROR_WORKER_REFUSED,
-                     SPAN("The service is restarting. Try again shortly."), 1000);
+        (void)edge_refuse(rs, from, h, ERROR_WORKER_REFUSED,
+                          SPAN("The service is restarting. Try again shortly."), 1000);
         return;
     }
     retry_budget_request(&rs->budget, now_us);
@@ -352,8 +219,8 @@ void requests_on_request(struct requests *rs, struct broker_edge *from, const st
         keep_to_owner(request, &stored);
         dispatch_request(rs, request, now_us);
     } else
-        (void)refuse(rs, from, h, ERROR_OVERLOADED,
-                     SPAN("The service is at capacity. Try again shortly."), 1000);
+        (void)edge_refuse(rs, from, h, ERROR_OVERLOADED,
+                          SPAN("The service is at capacity. Try again shortly."), 1000);
 }
 
 void requests_on_cancel(struct requests *rs, struct broker_edge *from, const struct bus_message *m,
