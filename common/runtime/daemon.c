@@ -370,7 +370,7 @@ static enum err connect_peers(struct life *life)
     if (!e && life->spec->connects & LINK_METRICS) {
         e = bus_connect(d->bus, "metrics", o->bus_metrics, &d->metrics_peer);
         if (!e)
-            e = metric_client_create(&d->metrics, d->loop, d->metrics_peer);
+            e = metric_client_create(&d->metrics, d->loop, d->bus, d->metrics_peer);
     }
     return e;
 }

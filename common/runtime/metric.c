@@ -26,11 +26,13 @@ struct client_series {
 
 struct metric_client {
     struct loop *loop;
+    const struct bus *bus;
     struct bus_peer *peer;
     struct client_series *table;
     struct loop_timer timer;
     uint64_t peer_epoch; /* of the metrics daemon that has our gauges */
     uint64_t dropped;
+    uint64_t bus_dropped_reported;
     unsigned flushes;
 };
 
@@ -84,6 +86,14 @@ void metric_add(struct metric_client *m, enum metric_id id, const struct span *l
         return;
     s->value += increment;
     s->dirty = true;
+}
+
+void metric_add_total(struct metric_client *m, enum metric_id id, const struct span *labels,
+                      uint64_t total, uint64_t *last_reported)
+{
+    if (total > *last_reported)
+        metric_add(m, id, labels, (int64_t)(total - *last_reported));
+    *last_reported = total;
 }
 
 void metric_set(struct metric_client *m, enum metric_id id, const struct span *labels,
@@ -148,6 +158,8 @@ void metric_flush(struct metric_client *m)
         m->dropped = 0;
         metric_add(m, METRIC_METRICS_DROPPED, NULL, (int64_t)dropped);
     }
+    metric_add_total(m, METRIC_BUS_DROPPED, METRIC_LABELS(span_str(bus_role(m->bus))),
+                     bus_dropped(m->bus), &m->bus_dropped_reported);
     HASH_ITER(hh, m->table, s, next)
     {
         bool gauge = metric_info(s->id)->kind == METRIC_GAUGE;
@@ -167,13 +179,15 @@ static void on_timer(void *ctx)
     metric_flush(m);
 }
 
-enum err metric_client_create(struct metric_client **out, struct loop *loop, struct bus_peer *peer)
+enum err metric_client_create(struct metric_client **out, struct loop *loop, const struct bus *bus,
+                              struct bus_peer *peer)
 {
     struct metric_client *m = calloc(1, sizeof *m);
     *out = m;
     if (!m)
         return ERR_NOMEM;
     m->loop = loop;
+    m->bus = bus;
     m->peer = peer;
     loop_timer_start(loop, &m->timer, FLUSH_MS, on_timer, m);
     metric_set(m, METRIC_UP, NULL, 1);

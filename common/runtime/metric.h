@@ -8,8 +8,9 @@
 
 struct metric_client;
 
-/* `peer` is the metrics daemon; while it is down, increments go on adding up here. */
-enum err metric_client_create(struct metric_client **out, struct loop *loop,
+/* `peer` is the metrics daemon, at `bus`; while it is down, increments go on adding up here. What
+ * the bus drops is counted without being asked for. */
+enum err metric_client_create(struct metric_client **out, struct loop *loop, const struct bus *bus,
                               struct bus_peer *peer) NODISCARD;
 void metric_client_destroy(struct metric_client **m);
 
@@ -17,6 +18,9 @@ void metric_client_destroy(struct metric_client **m);
 #define METRIC_LABELS(...) ((const struct span[]){__VA_ARGS__})
 void metric_add(struct metric_client *m, enum metric_id id, const struct span *labels,
                 int64_t increment);
+/* A counter kept elsewhere: adds what `total` has grown by since the last time. */
+void metric_add_total(struct metric_client *m, enum metric_id id, const struct span *labels,
+                      uint64_t total, uint64_t *last_reported);
 void metric_set(struct metric_client *m, enum metric_id id, const struct span *labels,
                 int64_t value);
 void metric_observe_us(struct metric_client *m, enum metric_id id, const struct span *labels,

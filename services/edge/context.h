@@ -44,6 +44,7 @@ struct edge {
 
     struct loop_timer gauge_timer;
     struct http_stats last_reported; /* what of these has gone into the metrics */
+    uint64_t releases_dropped_reported;
 };
 
 /* Fresh and random. */

@@ -63,12 +63,20 @@ static enum err open_http(struct edge *e)
 
 /* ---- several times a second ---- */
 
-static void count_refused(struct edge *e, struct span reason, uint64_t now, uint64_t *last_reported)
+/* What others count, as far as it has grown. */
+static void report_totals(struct edge *e, const struct http_stats *now)
 {
-    if (now > *last_reported)
-        metric_add(e->d->metrics, METRIC_CONNECTIONS_REFUSED, METRIC_LABELS(reason),
-                   (int64_t)(now - *last_reported));
-    *last_reported = now;
+    struct metric_client *m = e->d->metrics;
+    struct http_stats *last = &e->last_reported;
+    metric_add_total(m, METRIC_CONNECTIONS_REFUSED, METRIC_LABELS(SPAN("limit")),
+                     now->refused_limit, &last->refused_limit);
+    metric_add_total(m, METRIC_CONNECTIONS_REFUSED, METRIC_LABELS(SPAN("address")),
+                     now->refused_address, &last->refused_address);
+    metric_add_total(m, METRIC_CONNECTIONS_REFUSED, METRIC_LABELS(SPAN("framing")),
+                     now->refused_framing, &last->refused_framing);
+    metric_add_total(m, METRIC_HEADERS_DROPPED, NULL, now->bad_headers, &last->bad_headers);
+    metric_add_total(m, METRIC_RELEASES_DROPPED, NULL, releases_dropped(e->releases),
+                     &e->releases_dropped_reported);
 }
 
 static void on_tick(void *ctx)
@@ -78,9 +86,7 @@ static void on_tick(void *ctx)
     struct metric_client *m = e->d->metrics;
     metric_set(m, METRIC_IN_FLIGHT, NULL, (int64_t)e->request_count);
     metric_set(m, METRIC_CONNECTIONS, NULL, (int64_t)stats.connections);
-    count_refused(e, SPAN("limit"), stats.refused_limit, &e->last_reported.refused_limit);
-    count_refused(e, SPAN("address"), stats.refused_address, &e->last_reported.refused_address);
-    count_refused(e, SPAN("framing"), stats.refused_framing, &e->last_reported.refused_framing);
+    report_totals(e, &stats);
     if (bus_peer_up(e->d->auth))
         releases_tick(e->releases, edge_now_ms(e));
     loop_timer_start(e->d->loop, &e->gauge_timer, TICK_MS, on_tick, e);

@@ -160,6 +160,11 @@ uint64_t bus_epoch(const struct bus *bus)
     return bus->epoch;
 }
 
+const char *bus_role(const struct bus *bus)
+{
+    return bus->spec.role;
+}
+
 uint64_t bus_dropped(const struct bus *bus)
 {
     return bus->dropped;

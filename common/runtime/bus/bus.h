@@ -87,7 +87,8 @@ void bus_peer_set_user(struct bus_peer *peer, void *user);
 
 /* for (p = bus_next_peer(bus, NULL); p; p = bus_next_peer(bus, p)): those that are up. */
 struct bus_peer *bus_next_peer(struct bus *bus, struct bus_peer *after);
-uint64_t bus_epoch(const struct bus *bus); /* ours */
+uint64_t bus_epoch(const struct bus *bus);   /* ours */
+const char *bus_role(const struct bus *bus); /* ours */
 /* Messages that could not be queued or delivered so far. */
 uint64_t bus_dropped(const struct bus *bus);
 

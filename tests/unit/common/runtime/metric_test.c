@@ -21,7 +21,7 @@ struct world {
     bus_handler handlers[MESSAGE_TYPES];
     bool up;
     unsigned gauges, counters;
-    int64_t gauge, counted;
+    int64_t gauge, counted, bus_dropped;
 };
 
 static void on_metric(void *ctx, struct bus_peer *from, const struct bus_message *m)
@@ -34,6 +34,9 @@ static void on_metric(void *ctx, struct bus_peer *from, const struct bus_message
     } else if (m->body->metric.id == METRIC_LEDGER_ROWS) {
         w->counters++;
         w->counted += m->body->metric.value;
+    } else if (m->body->metric.id == METRIC_BUS_DROPPED) {
+        assert_true(span_is(m->body->metric.labels, "broker"));
+        w->bus_dropped += m->body->metric.value;
     }
 }
 
@@ -78,7 +81,7 @@ static int setup(void **state)
     spec.role = spec.name = "broker";
     assert_int_equal(bus_create(&w->client, w->loop, &spec), OK);
     assert_int_equal(bus_connect(w->client, "metrics", address, &w->link), OK);
-    assert_int_equal(metric_client_create(&w->metrics, w->loop, w->link), OK);
+    assert_int_equal(metric_client_create(&w->metrics, w->loop, w->client, w->link), OK);
     *state = w;
     return 0;
 }
@@ -139,6 +142,22 @@ static void gauges_that_are_gone_leave_room_for_others(void **state)
     AWAIT(w, w->gauge == 3);
 }
 
+static void messages_that_the_bus_dropped_are_counted(void **state)
+{
+    struct world *w = *state;
+    char address[96];
+    struct bus_peer *away;
+    struct credit credit = {.bytes = 1};
+    (void)snprintf(address, sizeof address, "ipc://%s/away", w->dir);
+    assert_int_equal(bus_connect(w->client, "auth", address, &away), OK);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(bus_send(away, (struct header){0}, MESSAGE_CREDIT, &credit), ERR_CLOSED);
+    AWAIT(w, w->bus_dropped == 3);
+    for (unsigned i = 0; i < 100; i++)
+        turn(w);
+    assert_int_equal(w->bus_dropped, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +165,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_gauge_that_does_not_change_is_said_again_now_and_then,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(messages_that_the_bus_dropped_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(gauges_that_are_gone_leave_room_for_others, setup,
                                         teardown),
     };

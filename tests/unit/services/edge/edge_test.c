@@ -668,7 +668,34 @@ static void metrics_and_health_come_from_the_aggregator(void **state)
     client_close(&c);
 }
 
-static void strangers_get_less_of_health_and_no_metrics(void **state)
+static void what_is_given_up_is_counted(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    struct reply bad = {
+        .status = 200, .headers = SPAN("x-upstream-a: b\001c\n"), .body = SPAN("{}")};
+    struct release release = {.key_id = SPAN("key_1")};
+    struct request_id id = {{0}};
+    assert_int_equal(metric_client_create(&s->d.metrics, s->loop, s->bus, s->d.metrics_peer), OK);
+    client_open(s, &c);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
+    struct suite_peer *broker = suite_asked_broker(s);
+    suite_send(broker, MESSAGE_REQUEST, first, MESSAGE_REPLY, &bad);
+    SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 200"));
+    suite_stop_peer(s, &s->auth);
+    SUITE_UNTIL(s, !bus_peer_up(s->d.auth));
+    for (uint32_t i = 0; i < RELEASE_MAX_PENDING + 2; i++) {
+        memcpy(id.bytes, &i, sizeof i);
+        releases_add(s->edge.releases, &id, &release, 0);
+    }
+    suite_advance(s, 3000);
+    assert_int_equal(s->counted[METRIC_HEADERS_DROPPED], 1);
+    assert_true(s->counted[METRIC_RELEASES_DROPPED] >= 2);
+    client_close(&c);
+    metric_client_destroy(&s->d.metrics);
+}
+
+static void unknown_clients_get_less_of_health_and_no_metrics(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
@@ -779,7 +806,8 @@ int main(void)
         TEST(without_brokers_a_request_waits_a_moment),
         TEST(a_lost_broker_before_the_first_byte_is_a_502),
         TEST(metrics_and_health_come_from_the_aggregator),
-        TEST(strangers_get_less_of_health_and_no_metrics),
+        TEST(what_is_given_up_is_counted),
+        TEST(unknown_clients_get_less_of_health_and_no_metrics),
         TEST(models_need_a_key_and_show_what_it_may_use),
         TEST(preflight_and_probes_need_no_key),
         TEST(a_draining_edge_ends_what_it_has_and_takes_no_more),

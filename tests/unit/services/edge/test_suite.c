@@ -136,18 +136,19 @@ static void on_query(void *ctx, struct bus_peer *from, const struct bus_message 
     keep(note(&s->metrics, from, m), 0, m->body->query.what);
 }
 
-static void ignore(void *ctx, struct bus_peer *from, const struct bus_message *m)
+static void on_metric(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
-    (void)ctx;
+    struct suite *s = suite_of(ctx);
     (void)from;
-    (void)m;
+    assert_true(m->body->metric.id < METRIC_ID_COUNT);
+    s->counted[m->body->metric.id] += m->body->metric.value;
 }
 
 static const bus_handler fake_handlers[MESSAGE_TYPES] = {
     [MESSAGE_AUTHORIZE] = on_authorize, [MESSAGE_RELEASE] = on_release,
     [MESSAGE_REQUEST] = on_request,     [MESSAGE_CANCEL] = on_cancel,
     [MESSAGE_CREDIT] = on_credit,       [MESSAGE_QUERY] = on_query,
-    [MESSAGE_METRIC] = ignore,
+    [MESSAGE_METRIC] = on_metric,
 };
 
 static void nothing(void *ctx, struct bus_peer *peer)

@@ -38,7 +38,8 @@ struct suite {
     enum suite_auth auth_does;
     struct allow allow; /* what auth says */
     struct deny deny;
-    bool auth_acks; /* answers RELEASE by RELEASED */
+    bool auth_acks;                   /* answers RELEASE by RELEASED */
+    int64_t counted[METRIC_ID_COUNT]; /* what has come in METRIC, over all labels */
 };
 
 int suite_setup(void **state);
