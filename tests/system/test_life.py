@@ -118,3 +118,13 @@ def test_no_secret_reaches_any_log(suite, key):
     for d in suite.daemons.values():
         for secret in (key, "sk-simulated-upstream-key", "marker-secret-body"):
             assert secret not in d.log, d.name
+
+
+def test_a_reload_warns_of_what_only_a_start_takes(fresh):
+    edge = fresh.daemons["edge-1"]
+    fresh.options["edge"] = {"port": fresh.ports[0], "max_body": "2KiB", "deadline": "50s"}
+    fresh.write_config()
+    edge.signal(signal.SIGHUP)
+    wait_for(lambda: "event=reloaded" in edge.log, "the edge reloads")
+    warned = [line for line in edge.log.splitlines() if "event=restart_needed" in line]
+    assert len(warned) == 1 and "option=edge.max_body" in warned[0]

@@ -156,7 +156,8 @@ static struct config_list copy_list(struct arena *arena, const struct config_lis
 }
 
 /* Says whether it was another one. */
-static bool keep_value(const struct option *row, struct arena *arena, void *to, const void *from)
+static bool keep_value(const struct option_row *row, struct arena *arena, void *to,
+                       const void *from)
 {
     if (row->type == OPTION_LIST) {
         bool same = same_list(to, from);
@@ -184,7 +185,7 @@ enum err config_keep_start_only(struct config *fresh, const struct config *old,
                                 void *ctx)
 {
     struct memory *memory = fresh->memory_;
-    for (const struct option *row = option_rows; row->name; row++) {
+    for (const struct option_row *row = option_rows; row->name; row++) {
         if (row->when == OPTION_START &&
             keep_value(row, &memory->arena, (char *)&fresh->options + row->offset,
                        (const char *)&old->options + row->offset))

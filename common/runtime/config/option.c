@@ -54,7 +54,7 @@ const struct option_group option_groups[] = {
 #undef KEY
     {0}};
 
-const struct option option_rows[] = {
+const struct option_row option_rows[] = {
 #define SECTION(...)
 #define OPTION(section, name, type, def, limits, when, help)                                       \
     {#section, #name,  OPTION_##type, offsetof(struct config_options, section##_##name),           \
@@ -89,16 +89,16 @@ const struct option option_rows[] = {
                    "entries.def: type of " #group "." #name);
 #include "common/runtime/config/entries.def"
 
-const struct option *option_first(const char *group)
+const struct option_row *option_first(const char *group)
 {
-    for (const struct option *row = option_rows; row->name; row++) {
+    for (const struct option_row *row = option_rows; row->name; row++) {
         if (strcmp(row->group, group) == 0)
             return row;
     }
     return NULL;
 }
 
-const struct option *option_next(const struct option *row)
+const struct option_row *option_next(const struct option_row *row)
 {
     bool more = row[1].name && strcmp(row[1].group, row->group) == 0;
     return more ? row + 1 : NULL;
@@ -116,7 +116,7 @@ bool option_is_section(const char *name)
 void option_names(const char *group, const char **out)
 {
     size_t n = 0;
-    for (const struct option *o = option_first(group); o && n < OPTION_GROUP_MAX;
+    for (const struct option_row *o = option_first(group); o && n < OPTION_GROUP_MAX;
          o = option_next(o))
         out[n++] = o->name;
     for (const struct option_group *g = option_groups; g->name && strcmp(group, "root") == 0; g++) {
@@ -128,7 +128,7 @@ void option_names(const char *group, const char **out)
 
 /* ---- values ---- */
 
-bool option_parse(const struct option *row, const char *text, void *at)
+bool option_parse(const struct option_row *row, const char *text, void *at)
 {
     union {
         bool flag;
@@ -168,7 +168,7 @@ bool option_parse(const struct option *row, const char *text, void *at)
 }
 
 /* A value of a numeric type as a number to compare; 0 of any other type. */
-static double as_number(const struct option *row, const char *text)
+static double as_number(const struct option_row *row, const char *text)
 {
     union {
         uint32_t u32;
@@ -200,7 +200,7 @@ static void check_word(const char *text, const char *const *words, struct buf *w
         buf_printf(why, " (did you mean %s?)", near);
 }
 
-void option_check_limits(const struct option *row, const char *text, struct buf *why)
+void option_check_limits(const struct option_row *row, const char *text, struct buf *why)
 {
     const struct option_limits *l = &row->limits;
     if (l->words)
@@ -216,7 +216,7 @@ void option_check_limits(const struct option *row, const char *text, struct buf 
     option_put_limits(row, why);
 }
 
-void option_check_count(const struct option *row, size_t count, struct buf *why)
+void option_check_count(const struct option_row *row, size_t count, struct buf *why)
 {
     uint64_t least = 0, most = UINT64_MAX;
     if (!row->limits.least || !span_to_u64(span_str(row->limits.least), &least) ||
@@ -246,7 +246,7 @@ const char *option_type_text(enum option_type type)
     return texts[type];
 }
 
-void option_put_limits(const struct option *row, struct buf *out)
+void option_put_limits(const struct option_row *row, struct buf *out)
 {
     const struct option_limits *l = &row->limits;
     bool counts = row->type == OPTION_LIST || row->type == OPTION_MAP || row->type == OPTION_MAPS;

@@ -39,7 +39,7 @@ struct option_limits {
     const struct option_check *check;
 };
 
-struct option {
+struct option_row {
     const char *group, *name;
     enum option_type type;
     size_t offset;   /* in the group's struct; OPTION_UNSTORED */
@@ -61,13 +61,13 @@ struct option_group {
 /* All groups in the order of the tables; ends with a NULL name. */
 extern const struct option_group option_groups[];
 /* All rows, those of a group next to each other; ends with a NULL name. */
-extern const struct option option_rows[];
+extern const struct option_row option_rows[];
 enum { OPTION_GROUP_MAX = 64 }; /* rows of one group at most */
 
 /* The first row of a group; go on while the group is the same. NULL: no such group. */
-const struct option *option_first(const char *group);
+const struct option_row *option_first(const char *group);
 /* The row behind this one, in the same group; NULL at its end. */
-const struct option *option_next(const struct option *row);
+const struct option_row *option_next(const struct option_row *row);
 /* Whether it names a section of options.def. */
 bool option_is_section(const char *name);
 /* The keys of a group (of "root": the sections' names too), NULL-ended, into out, which has room
@@ -75,18 +75,18 @@ bool option_is_section(const char *name);
 void option_names(const char *group, const char **out);
 
 /* Whether the text is of a scalar row's type; into `at` when that is not NULL. */
-bool option_parse(const struct option *row, const char *text, void *at);
+bool option_parse(const struct option_row *row, const char *text, void *at);
 /* What is wrong with a text of the right type, appended to why; nothing when it is fine. */
-void option_check_limits(const struct option *row, const char *text, struct buf *why);
+void option_check_limits(const struct option_row *row, const char *text, struct buf *why);
 /* Whether so many items or members are too few or too many: as above. */
-void option_check_count(const struct option *row, size_t count, struct buf *why);
+void option_check_count(const struct option_row *row, size_t count, struct buf *why);
 /* Type and limits of a PASSED row's value, as above. */
-void option_check_json(const struct option *row, const char *json, struct arena *arena,
+void option_check_json(const struct option_row *row, const char *json, struct arena *arena,
                        struct buf *why);
 /* "a whole number": what a value of the type looks like. */
 const char *option_type_text(enum option_type type);
 /* "1 to 65535, or 0", "error, warn, info, debug": appends nothing when all is allowed. */
-void option_put_limits(const struct option *row, struct buf *out);
+void option_put_limits(const struct option_row *row, struct buf *out);
 
 /* The forms that CHECKED and EACH name. */
 extern const struct option_check option_check_given, option_check_bus_address,

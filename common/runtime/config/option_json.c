@@ -2,7 +2,7 @@
 #include "common/base/json.h"
 #include "common/runtime/config/option.h"
 
-static void check_item(const struct option *row, struct json v, struct arena *arena,
+static void check_item(const struct option_row *row, struct json v, struct arena *arena,
                        struct buf *why)
 {
     const char *text = arena_strdup(arena, json_string(v, arena));
@@ -12,7 +12,7 @@ static void check_item(const struct option *row, struct json v, struct arena *ar
         option_check_limits(row, text, why);
 }
 
-static void check_list(const struct option *row, struct json v, struct arena *arena,
+static void check_list(const struct option_row *row, struct json v, struct arena *arena,
                        struct buf *why)
 {
     if (json_type(v) == JSON_STRING && !row->limits.words)
@@ -23,7 +23,7 @@ static void check_list(const struct option *row, struct json v, struct arena *ar
         check_item(row, i.value, arena, why);
 }
 
-static bool is_type(const struct option *row, struct json v)
+static bool is_type(const struct option_row *row, struct json v)
 {
     int64_t whole;
     switch (row->type) {
@@ -51,7 +51,7 @@ static bool is_type(const struct option *row, struct json v)
     return true;
 }
 
-static void check_value(const struct option *row, struct json v, struct arena *arena,
+static void check_value(const struct option_row *row, struct json v, struct arena *arena,
                         struct buf *why)
 {
     if (row->type == OPTION_LIST) {
@@ -66,7 +66,7 @@ static void check_value(const struct option *row, struct json v, struct arena *a
     }
 }
 
-void option_check_json(const struct option *row, const char *json, struct arena *arena,
+void option_check_json(const struct option_row *row, const char *json, struct arena *arena,
                        struct buf *why)
 {
     struct json_doc doc = {0};

@@ -14,13 +14,13 @@ static void put_list(struct buf *out, const char *text)
     buf_append_char(out, ']');
 }
 
-static bool has_default(const struct option *row)
+static bool has_default(const struct option_row *row)
 {
     return row->def && *row->def != '=';
 }
 
 /* A default as the file would give it; "" when there is none. */
-static void put_default(struct buf *out, const struct option *row)
+static void put_default(struct buf *out, const struct option_row *row)
 {
     if (!has_default(row))
         return;
@@ -32,7 +32,7 @@ static void put_default(struct buf *out, const struct option *row)
         buf_append_str(out, row->def);
 }
 
-static void put_comment(struct buf *out, const char *indent, const struct option *row)
+static void put_comment(struct buf *out, const char *indent, const struct option_row *row)
 {
     struct buf limits = {0};
     option_put_limits(row, &limits);
@@ -51,7 +51,7 @@ static void put_comment(struct buf *out, const char *indent, const struct option
 static void print_section(struct buf *out, const struct option_group *g)
 {
     buf_printf(out, "\n# %s\n%s:\n", g->help, g->name);
-    for (const struct option *row = option_first(g->name); row; row = option_next(row)) {
+    for (const struct option_row *row = option_first(g->name); row; row = option_next(row)) {
         put_comment(out, "  ", row);
         buf_printf(out, "  %s: ", row->name);
         put_default(out, row);
@@ -63,7 +63,7 @@ static void print_section(struct buf *out, const struct option_group *g)
 static void print_group(struct buf *out, const struct option_group *g)
 {
     buf_printf(out, "\n# %s%s%s\n", g->path, *g->path ? ": " : "", g->help);
-    for (const struct option *row = option_first(g->name); row; row = option_next(row)) {
+    for (const struct option_row *row = option_first(g->name); row; row = option_next(row)) {
         put_comment(out, "#   ", row);
         buf_printf(out, "#   %s: ", row->name);
         put_default(out, row);
@@ -124,7 +124,7 @@ static void put_cell(struct buf *out, struct span text)
     }
 }
 
-static void put_allowed(struct buf *out, const struct option *row)
+static void put_allowed(struct buf *out, const struct option_row *row)
 {
     struct buf text = {0};
     option_put_limits(row, &text);
@@ -134,7 +134,7 @@ static void put_allowed(struct buf *out, const struct option *row)
     buf_free(&text);
 }
 
-static void put_default_cell(struct buf *out, const struct option *row)
+static void put_default_cell(struct buf *out, const struct option_row *row)
 {
     struct buf text = {0};
     if (row->def && *row->def == '=') {
@@ -154,7 +154,7 @@ static void print_table(struct buf *out, const struct option_group *g)
                                     "|---|---|---|---|---|\n"
                                   : "| key | default | allowed | what it does |\n"
                                     "|---|---|---|---|\n");
-    for (const struct option *row = option_first(g->name); row; row = option_next(row)) {
+    for (const struct option_row *row = option_first(g->name); row; row = option_next(row)) {
         buf_printf(out, "| `%s` | ", row->name);
         put_default_cell(out, row);
         buf_append_str(out, " | ");

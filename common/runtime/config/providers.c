@@ -3,9 +3,9 @@
 
 #include "common/runtime/config/value.h"
 
-static const struct option *row_of(const char *group, const char *name)
+static const struct option_row *row_of(const char *group, const char *name)
 {
-    const struct option *row = option_first(group);
+    const struct option_row *row = option_first(group);
     while (row && strcmp(row->name, name) != 0)
         row = option_next(row);
     return row;

@@ -57,7 +57,7 @@ static const char *with_paths(struct config_reader *r, const char *text)
 }
 
 /* Only options that a start alone takes are about files and sockets. */
-static const char *text_of(struct config_reader *r, const struct option *row, const char *text)
+static const char *text_of(struct config_reader *r, const struct option_row *row, const char *text)
 {
     bool may_hold_paths = row->when == OPTION_START && strchr(text, '{');
     return may_hold_paths ? with_paths(r, text) : text;
@@ -71,8 +71,8 @@ static void complain_if(struct config_reader *r, const struct yaml *node, const 
     buf_free(why);
 }
 
-static void set_scalar(struct config_reader *r, const struct option *row, const struct yaml *node,
-                       const char *where, void *at)
+static void set_scalar(struct config_reader *r, const struct option_row *row,
+                       const struct yaml *node, const char *where, void *at)
 {
     struct buf why = {0};
     const char *text = reader_text(r, node, where);
@@ -86,7 +86,7 @@ static void set_scalar(struct config_reader *r, const struct option *row, const 
     complain_if(r, node, where, &why);
 }
 
-static void add_item(struct config_reader *r, const struct option *row, const struct yaml *node,
+static void add_item(struct config_reader *r, const struct option_row *row, const struct yaml *node,
                      const char *where, struct config_list *list)
 {
     struct buf why = {0};
@@ -100,7 +100,7 @@ static void add_item(struct config_reader *r, const struct option *row, const st
 }
 
 /* One value is a list of one; an empty text is an empty list. */
-static void set_list(struct config_reader *r, const struct option *row, const struct yaml *node,
+static void set_list(struct config_reader *r, const struct option_row *row, const struct yaml *node,
                      const char *where, struct config_list *list)
 {
     struct buf why = {0};
@@ -134,7 +134,7 @@ static struct config_list split_default(struct config_reader *r, const char *tex
 
 void reader_set_defaults(struct config_reader *r, const char *group, void *into)
 {
-    for (const struct option *row = option_first(group); row; row = option_next(row)) {
+    for (const struct option_row *row = option_first(group); row; row = option_next(row)) {
         void *at = (char *)into + row->offset;
         if (row->offset == OPTION_UNSTORED || !row->def || *row->def == '=')
             continue;
@@ -181,7 +181,7 @@ void reader_read_group(struct config_reader *r, const struct yaml *map, const ch
 {
     if (!reader_is_map(r, map, where) || !map || map->kind != YAML_MAP)
         return;
-    for (const struct option *row = option_first(group); row; row = option_next(row)) {
+    for (const struct option_row *row = option_first(group); row; row = option_next(row)) {
         const struct yaml *node = yaml_member(map, row->name);
         if (!node || row->offset == OPTION_UNSTORED)
             continue;
@@ -198,7 +198,7 @@ void reader_read_group(struct config_reader *r, const struct yaml *map, const ch
 void reader_check_passed(struct config_reader *r, const struct yaml *map, const char *group,
                          const char *where, bool strict)
 {
-    for (const struct option *row = option_first(group); row; row = option_next(row)) {
+    for (const struct option_row *row = option_first(group); row; row = option_next(row)) {
         struct buf why = {0};
         const struct yaml *node = yaml_member(map, row->name);
         if (!node)

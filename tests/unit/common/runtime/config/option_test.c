@@ -11,13 +11,13 @@
 
 static const struct config_paths paths = {"/run/t", "/var/t"};
 
-static bool is_numeric(const struct option *row)
+static bool is_numeric(const struct option_row *row)
 {
     return row->limits.least &&
            (row->type == OPTION_U32 || row->type == OPTION_SIZE || row->type == OPTION_MS);
 }
 
-static bool in_section(const struct option *row)
+static bool in_section(const struct option_row *row)
 {
     for (const struct option_group *g = option_groups; g->name; g++) {
         if (strcmp(g->name, row->group) == 0)
@@ -26,7 +26,7 @@ static bool in_section(const struct option *row)
     return false;
 }
 
-static bool is_taken(const struct option *row, const char *value)
+static bool is_taken(const struct option_row *row, const char *value)
 {
     struct config *c;
     struct buf errors = {0};
@@ -45,7 +45,7 @@ static bool is_taken(const struct option *row, const char *value)
 }
 
 /* The value itself, and one unit above or below it. */
-static const char *text_of(const struct option *row, const char *limit, int64_t more,
+static const char *text_of(const struct option_row *row, const char *limit, int64_t more,
                            char out[static 48])
 {
     uint64_t v = 0;
@@ -66,7 +66,7 @@ static void every_bound_is_taken_and_what_is_beyond_it_refused(void **state)
     (void)state;
     char text[48];
     unsigned rows = 0;
-    for (const struct option *row = option_rows; row->name; row++) {
+    for (const struct option_row *row = option_rows; row->name; row++) {
         const struct option_limits *l = &row->limits;
         if (!in_section(row) || !is_numeric(row))
             continue;
@@ -86,7 +86,7 @@ static void every_bound_is_taken_and_what_is_beyond_it_refused(void **state)
 static void every_number_has_bounds_and_every_zero_a_meaning(void **state)
 {
     (void)state;
-    for (const struct option *row = option_rows; row->name; row++) {
+    for (const struct option_row *row = option_rows; row->name; row++) {
         bool number = row->type == OPTION_U32 || row->type == OPTION_U64 ||
                       row->type == OPTION_SIZE || row->type == OPTION_MS ||
                       row->type == OPTION_PRICE;
@@ -100,7 +100,7 @@ static void every_number_has_bounds_and_every_zero_a_meaning(void **state)
 static void every_default_is_within_its_bounds(void **state)
 {
     (void)state;
-    for (const struct option *row = option_rows; row->name; row++) {
+    for (const struct option_row *row = option_rows; row->name; row++) {
         struct buf why = {0};
         bool checkable = row->def && *row->def != '=' && row->type != OPTION_LIST;
         if (checkable && (!option_parse(row, row->def, NULL) || !*row->group))
@@ -117,8 +117,9 @@ static void no_group_has_too_many_rows_or_a_name_twice(void **state)
     (void)state;
     for (const struct option_group *g = option_groups; g->name; g++) {
         size_t n = 0;
-        for (const struct option *row = option_first(g->name); row; row = option_next(row), n++) {
-            for (const struct option *o = option_next(row); o; o = option_next(o))
+        for (const struct option_row *row = option_first(g->name); row;
+             row = option_next(row), n++) {
+            for (const struct option_row *o = option_next(row); o; o = option_next(o))
                 assert_string_not_equal(row->name, o->name);
         }
         assert_in_range(n, 1, OPTION_GROUP_MAX - 16);
