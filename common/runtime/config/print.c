@@ -109,10 +109,9 @@ static const char intro[] =
     "* `{run}` and `{state}` in the daemons' sections are the run and the state directory. "
     "`${NAME}` in a provider's keys and\n"
     "  headers is a variable of its worker's environment.\n"
-    "* The file has 4 MiB, 16 levels and 100,000 values at most. Anchors and aliases are fine; "
-    "what "
-    "stands behind an alias counts\n"
-    "  each time it is used.\n";
+    "* The file has 4 MiB, 16 levels, 10,000 keys in one place and 100,000 values at most. Anchors "
+    "and aliases are fine;\n"
+    "  what stands behind an alias counts each time it is used.\n";
 
 /* A cell must not end at a bar of its text. */
 static void put_cell(struct buf *out, struct span text)

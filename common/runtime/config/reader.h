@@ -17,7 +17,7 @@ const char *reader_place(struct config_reader *r, const char *section, const cha
 const char *reader_text(struct config_reader *r, const struct yaml *node, const char *where);
 /* How many children a list or a map has. */
 size_t reader_count(const struct yaml *node);
-/* Complains, and says false, unless the node is a map; nothing or an empty text is one without
+/* Complains and returns false unless the node is a map; nothing or an empty text is one without
  * members. */
 bool reader_is_map(struct config_reader *r, const struct yaml *node, const char *where);
 

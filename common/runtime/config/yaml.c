@@ -209,6 +209,7 @@ static bool read_child(struct parse *p, const struct yaml *parent, yaml_event_t 
 static bool read_children(struct parse *p, struct yaml *parent, unsigned depth)
 {
     struct yaml **tail = &parent->first;
+    unsigned count = 0;
     for (bool ok = true; ok;) {
         yaml_event_t event;
         struct yaml *child = NULL;
@@ -222,6 +223,10 @@ static bool read_children(struct parse *p, struct yaml *parent, unsigned depth)
             return true;
         if (ok)
             adopt(parent, &tail, child);
+        if (ok && parent->kind == YAML_MAP && ++count > YAML_MAX_KEYS) {
+            yaml_complain(p->r, parent->line, "", "more than %d keys in one place", YAML_MAX_KEYS);
+            ok = false;
+        }
     }
     return false;
 }

@@ -10,6 +10,7 @@ enum {
     YAML_MAX_BYTES = 4 << 20,
     YAML_MAX_DEPTH = 16,
     YAML_MAX_NODES = 100000,   /* values in the file, those behind an alias counted each time */
+    YAML_MAX_KEYS = 10000,     /* of one map */
     YAML_MAX_ANCHORS = 256,    /* names that aliases refer to */
     YAML_MAX_COMPLAINTS = 100, /* further ones are counted, not written */
 };

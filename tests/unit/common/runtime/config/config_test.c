@@ -282,6 +282,12 @@ static void a_text_that_is_too_large_is_an_error(void **state)
     assert_int_equal(config_read(buf_span(&text), "t.yaml", &paths, &c, &errors), ERR_INVALID);
     assert_true(span_find_span(buf_span(&errors), SPAN("more than 100000 values")) < errors.len);
     buf_free(&errors);
+    buf_clear(&text);
+    for (int i = 0; i < 10001; i++)
+        buf_printf(&text, "k%d: 1\n", i);
+    assert_int_equal(config_read(buf_span(&text), "t.yaml", &paths, &c, &errors), ERR_INVALID);
+    assert_true(span_find_span(buf_span(&errors), SPAN("more than 10000 keys")) < errors.len);
+    buf_free(&errors);
     buf_free(&text);
 }
 
