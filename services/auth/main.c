@@ -76,7 +76,7 @@ static void on_settle(void *self, struct bus_peer *from, const struct bus_messag
     struct auth_client *c = client_of(from);
     struct moment now = auth_now(a);
     const struct settle *settle = &m->body->settle;
-    if (settle->api == API_OPENAI_RESPONSES)
+    if (api_info(settle->api)->stored)
         stored_responses_remember(&a->responses, settle->upstream_id, settle->key_id,
                                   (struct stored_response){0}, settle->started_ms);
     if (c)

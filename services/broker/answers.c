@@ -49,7 +49,7 @@ static void cut_off(struct requests *rs, struct broker_request *request, enum er
 static void remember_response(struct requests *rs, const struct broker_request *request,
                               struct span id, uint32_t endpoint, uint64_t now_us)
 {
-    if (request->by_id || request->message.api != API_OPENAI_RESPONSES || endpoint == UINT32_MAX)
+    if (request->by_id || !api_info(request->message.api)->stored || endpoint == UINT32_MAX)
         return;
     struct stored_response stored = {request_candidate(request)->target->pool, endpoint + 1};
     stored_responses_remember(&rs->stored, id, request->message.key_id, stored, now_us / 1000);

@@ -42,7 +42,7 @@ static bool refused_by_head(const struct arrival *a)
         arrival_refuse(a, ERROR_UNAVAILABLE, "This gateway is stopping; try again.");
     } else if ((why = arrival_key(a, &key, &error_class))) {
         arrival_refuse(a, error_class, why);
-    } else if (a->match.route->has_body && !head_is_identity(&a->head)) {
+    } else if (a->match.route->body && !head_is_identity(&a->head)) {
         arrival_refuse(a, ERROR_UNSUPPORTED_ENCODING, "Encoded request bodies are not supported.");
     } else if (!query_is_sane(http_query(a->x))) {
         arrival_refuse(a, ERROR_BAD_REQUEST, "The query string is malformed or too long.");

@@ -2,26 +2,20 @@
 
 #define OPEN true
 #define KEYED false
-#define BODY true
-#define BARE false
 
 static const struct http_route table[] = {
-    {METHOD_POST, "/v1/chat/completions", API_OPENAI_CHAT, ROUTE_API, KEYED, BODY},
-    {METHOD_POST, "/v1/messages", API_ANTHROPIC_MESSAGES, ROUTE_API, KEYED, BODY},
-    {METHOD_POST, "/v1/responses", API_OPENAI_RESPONSES, ROUTE_API, KEYED, BODY},
-    {METHOD_POST, "/v1/embeddings", API_OPENAI_EMBEDDINGS, ROUTE_API, KEYED, BODY},
-    {METHOD_POST, "/v1/completions", API_OPENAI_COMPLETIONS, ROUTE_API, KEYED, BODY},
-    {METHOD_POST, "/v1/messages/count_tokens", API_ANTHROPIC_COUNT_TOKENS, ROUTE_API, KEYED, BODY},
-    {METHOD_POST, "/v1/responses/input_tokens", API_OPENAI_RESPONSES, ROUTE_API, KEYED, BODY},
-    {METHOD_GET, "/v1/responses/{}", API_OPENAI_RESPONSES, ROUTE_API, KEYED, BARE},
-    {METHOD_DELETE, "/v1/responses/{}", API_OPENAI_RESPONSES, ROUTE_API, KEYED, BARE},
-    {METHOD_POST, "/v1/responses/{}/cancel", API_OPENAI_RESPONSES, ROUTE_API, KEYED, BARE},
-    {METHOD_GET, "/v1/models", API_OPENAI_CHAT, ROUTE_MODELS, KEYED, BARE},
-    {METHOD_GET, "/v1/models/*", API_OPENAI_CHAT, ROUTE_MODEL, KEYED, BARE},
-    {METHOD_GET, "/health", API_OPENAI_CHAT, ROUTE_HEALTH, OPEN, BARE},
-    {METHOD_GET, "/health/liveness", API_OPENAI_CHAT, ROUTE_LIVENESS, OPEN, BARE},
-    {METHOD_GET, "/health/readiness", API_OPENAI_CHAT, ROUTE_READINESS, OPEN, BARE},
-    {METHOD_GET, "/metrics", API_OPENAI_CHAT, ROUTE_METRICS, OPEN, BARE},
+#define API(...)
+#define ROUTE(NAME, METHOD, path, BODY)                                                            \
+    {METHOD_##METHOD, path, API_##NAME, ROUTE_API, KEYED, API_BODY_##BODY},
+#include "proto/apis.def"
+#undef API
+#undef ROUTE
+    {METHOD_GET, "/v1/models", API_OPENAI_CHAT, ROUTE_MODELS, KEYED, API_BODY_NONE},
+    {METHOD_GET, "/v1/models/*", API_OPENAI_CHAT, ROUTE_MODEL, KEYED, API_BODY_NONE},
+    {METHOD_GET, "/health", API_OPENAI_CHAT, ROUTE_HEALTH, OPEN, API_BODY_NONE},
+    {METHOD_GET, "/health/liveness", API_OPENAI_CHAT, ROUTE_LIVENESS, OPEN, API_BODY_NONE},
+    {METHOD_GET, "/health/readiness", API_OPENAI_CHAT, ROUTE_READINESS, OPEN, API_BODY_NONE},
+    {METHOD_GET, "/metrics", API_OPENAI_CHAT, ROUTE_METRICS, OPEN, API_BODY_NONE},
 };
 
 enum { TABLE_SIZE = sizeof table / sizeof table[0] };

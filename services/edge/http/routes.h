@@ -1,5 +1,5 @@
-/* The HTTP surface as one table: method, path pattern, protocol, what serves it. Pure.
- */
+/* The HTTP surface as one table: method, path pattern, protocol, what serves it. The clients' APIs
+ * are rows of apis.def. Pure. */
 #ifndef SERVICES_EDGE_HTTP_ROUTES_H
 #define SERVICES_EDGE_HTTP_ROUTES_H
 
@@ -26,8 +26,8 @@ struct http_route {
     const char *pattern; /* `{}` stands for one segment, a trailing `*` for the rest of the path */
     enum api api;        /* the protocol its errors are said in, and that its requests speak */
     enum route_kind kind;
-    bool open;     /* served without a key */
-    bool has_body; /* a JSON body is read and checked */
+    bool open; /* served without a key */
+    enum api_body body;
 };
 
 enum route_found { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD, ROUTE_OPTIONS };

@@ -5,11 +5,7 @@
 /* A picture in the text counts as so many tokens, whatever its bytes. */
 enum { PICTURE_TOKENS = 1500, LONG_TEXT_BYTES = 4096, TOKEN_BYTES = 4 };
 
-#define API_BIT(api) (1u << (api))
 #define EVERY_API (~0u)
-#define GENERATING                                                                                 \
-    (API_BIT(API_OPENAI_CHAT) | API_BIT(API_OPENAI_COMPLETIONS) | API_BIT(API_OPENAI_RESPONSES) |  \
-     API_BIT(API_ANTHROPIC_MESSAGES))
 
 /* The members that the gateway acts on: gateway and provider must not disagree on them, so a
  * doubled one is refused. */
@@ -31,10 +27,10 @@ static const struct member_info {
     const char *wrong;
 } infos[MEMBERS] = {
     [MODEL] = {"model", EVERY_API, "model is given twice", "model must be a string"},
-    [STREAM] = {"stream", GENERATING, "stream is given twice", "stream must be a boolean"},
-    [MAX_TOKENS] = {"max_tokens", GENERATING, "max_tokens is given twice",
+    [STREAM] = {"stream", API_GENERATING, "stream is given twice", "stream must be a boolean"},
+    [MAX_TOKENS] = {"max_tokens", API_GENERATING, "max_tokens is given twice",
                     "max_tokens must be an integer that is not negative"},
-    [MAX_COMPLETION_TOKENS] = {"max_completion_tokens", GENERATING,
+    [MAX_COMPLETION_TOKENS] = {"max_completion_tokens", API_GENERATING,
                                "max_completion_tokens is given twice",
                                "max_completion_tokens must be an integer that is not negative"},
     [MAX_OUTPUT_TOKENS] = {"max_output_tokens", API_BIT(API_OPENAI_RESPONSES),

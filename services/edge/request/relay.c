@@ -55,7 +55,7 @@ static bool send_request(struct edge_request *r)
         .method = http_method(r->to.x),
         .path = target_of(r),
         .headers = r->passed_lines,
-        .body = r->route->has_body ? http_body(r->to.x) : SPAN_NONE,
+        .body = r->route->body ? http_body(r->to.x) : SPAN_NONE,
         .response_id = r->response_id,
     };
     r->broker = send_to_a_broker(r, &message);

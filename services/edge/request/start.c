@@ -18,11 +18,6 @@ static uint64_t default_cap(const struct config_model *model)
     return 0;
 }
 
-static bool generates(enum api api)
-{
-    return api != API_OPENAI_EMBEDDINGS && api != API_ANTHROPIC_COUNT_TOKENS;
-}
-
 /* Model, caps and deadline; false when there is no such model. */
 static bool apply_model(struct edge_request *r, const struct body *b)
 {
@@ -36,7 +31,7 @@ static bool apply_model(struct edge_request *r, const struct body *b)
         all = INT64_MAX;
     r->asked_model = r->model;
     r->input_tokens = b->input_tokens;
-    r->output_tokens = generates(r->to.api) ? all : 0;
+    r->output_tokens = api_info(r->to.api)->generates ? all : 0;
     if (model->deadline_ms > 0)
         r->deadline_ms = edge_now_ms(r->edge) + model->deadline_ms;
     return true;
@@ -104,7 +99,7 @@ void request_start(const struct arrival *a)
     struct edge_request *r = arrival_begin(a);
     if (!r)
         return;
-    if (a->match.route->has_body) {
+    if (a->match.route->body) {
         start_with_body(a, r, key);
     } else if (!route_id_is_sane(r->rest)) {
         request_fail_class(r, ERROR_NOT_FOUND, "There is no response with this id.");

@@ -44,7 +44,7 @@ static bool is_metered(const struct attempt *attempt)
 
 bool attempt_makes_response(const struct attempt *attempt)
 {
-    return attempt->d.api == API_OPENAI_RESPONSES && is_metered(attempt);
+    return api_info(attempt->d.api)->stored && is_metered(attempt);
 }
 
 /* Token counts as the bus has them: unknown is 0. */

@@ -19,7 +19,6 @@ struct answer_options {
 };
 
 struct api_ops {
-    const char *name;
     /* The body has been parsed as JSON already (an object). ERR_INVALID with fault_out (class,
      * message, param). */
     enum err (*read_request)(struct json body, struct arena *arena, struct neutral_request *out,

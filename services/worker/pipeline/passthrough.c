@@ -89,11 +89,6 @@ static void on_destroy(struct pipeline *c)
 
 /* ---- stream ---- */
 
-static bool ends_with_done(enum api api)
-{
-    return api == API_OPENAI_CHAT || api == API_OPENAI_COMPLETIONS;
-}
-
 /* Appends an event with other data than it came with; its other lines stay when its data was one
  * line. */
 static void write_changed(struct pipeline *c, const struct sse_event *e, struct span data)
@@ -213,7 +208,7 @@ static enum err on_event(void *ctx, const struct sse_event *e)
     struct span data = span_trim(e->data);
     if (p->done || c->state != PIPELINE_RUNNING || data.len == 0)
         return OK;
-    if (ends_with_done(c->spec.api) && span_starts(data, "[DONE]")) {
+    if (api_streams_chunks(c->spec.api) && span_starts(data, "[DONE]")) {
         write_event(c, e);
         finish_stream(c);
         return OK;
@@ -238,7 +233,7 @@ static void end_stream(struct pipeline *c, const struct fault *otherwise)
         pipeline_fail(c, otherwise);
         return;
     }
-    if (c->spec.api == API_ANTHROPIC_MESSAGES)
+    if (api_is_anthropic(c->spec.api))
         sse_write(&c->out, SPAN("message_stop"), SPAN("{\"type\":\"message_stop\"}"));
     else
         sse_write(&c->out, SPAN_NONE, SPAN("[DONE]"));
@@ -265,7 +260,7 @@ static bool parse_body(struct pipeline *c)
 static void answer_stream(struct pipeline *c, struct json body)
 {
     struct passthrough *p = state_of(c);
-    bool with_usage = p->facts.asked_usage || !ends_with_done(c->spec.api);
+    bool with_usage = p->facts.asked_usage || !api_streams_chunks(c->spec.api);
     if (synthesize_stream(c->spec.api, body, with_usage, &c->out))
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
                             "the upstream's answer has an unknown shape");

@@ -56,36 +56,39 @@ static bool is_native(const struct pipeline *c)
            strcmp(c->row->mode, "completion") == 0;
 }
 
+/* What an API becomes at a provider that does not speak it: something else, or a refusal. */
+static const struct foreign {
+    enum err (*start)(struct pipeline *c, struct json body, struct fault *fault_out);
+    enum error_class refused;
+    const char *message;
+} foreign[API_COUNT] = {
+    [API_OPENAI_CHAT] = {.start = translation_start},
+    [API_OPENAI_COMPLETIONS] = {.start = translation_start},
+    [API_ANTHROPIC_MESSAGES] = {.start = translation_start},
+    [API_ANTHROPIC_COUNT_TOKENS] = {.start = count_tokens_start},
+    [API_OPENAI_EMBEDDINGS] = {.refused = ERROR_MODEL_NOT_FOUND,
+                               .message = "this model's provider has no embeddings"},
+    [API_OPENAI_RESPONSES] = {.refused = ERROR_BAD_REQUEST,
+                              .message = "/v1/responses is offered for OpenAI-type providers only; "
+                                         "use /v1/chat/completions for this model"},
+};
+
 static enum err start_foreign(struct pipeline *c, struct json body, struct fault *fault_out)
 {
-    switch (c->spec.api) {
-    case API_OPENAI_EMBEDDINGS:
-        fault_set(fault_out, ERROR_MODEL_NOT_FOUND, "this model's provider has no embeddings",
-                  "model");
-        return ERR_INVALID;
-    case API_OPENAI_RESPONSES:
-        fault_set(fault_out, ERROR_BAD_REQUEST,
-                  "/v1/responses is offered for OpenAI-type providers only; use "
-                  "/v1/chat/completions for this model",
-                  "model");
-        return ERR_INVALID;
-    case API_ANTHROPIC_COUNT_TOKENS:
-        return count_tokens_start(c, body, fault_out);
-    case API_OPENAI_CHAT:
-    case API_OPENAI_COMPLETIONS:
-    case API_ANTHROPIC_MESSAGES:
-        return translation_start(c, body, fault_out);
-    case API_COUNT:
-        break;
-    }
-    fault_set(fault_out, ERROR_NOT_FOUND, "unknown protocol", NULL);
+    const struct foreign *f = &foreign[(unsigned)c->spec.api < API_COUNT ? c->spec.api : 0];
+    if (f->start)
+        return f->start(c, body, fault_out);
+    if (f->message)
+        fault_set(fault_out, f->refused, f->message, "model");
+    else
+        fault_set(fault_out, ERROR_NOT_FOUND, "unknown protocol", NULL);
     return ERR_INVALID;
 }
 
 static enum err start(struct pipeline *c, struct fault *fault_out)
 {
     struct json body = JSON_NOTHING;
-    bool optional = c->spec.api == API_OPENAI_RESPONSES; /* GET, DELETE and cancel have none */
+    bool optional = api_info(c->spec.api)->stored; /* GET, DELETE and cancel have none */
     if (c->spec.body.len || !optional) {
         if (json_parse(&c->doc, c->spec.body, JSON_DEPTH_CLIENT)) {
             fault_set(fault_out, ERROR_INVALID_JSON, c->doc.error, NULL);

@@ -77,25 +77,15 @@ enum err request_check(struct json body, enum api api, struct fault *fault_out)
 /* The members that bound an answer's length, the one to add when there is none first. */
 static size_t cap_names(const struct request_edit *e, const char *names[2])
 {
-    switch (e->api) {
-    case API_OPENAI_CHAT:
-        /* o-series models refuse max_tokens, old compatible servers don't know the other */
-        names[0] = e->compat->is_openai ? "max_completion_tokens" : "max_tokens";
-        names[1] = e->compat->is_openai ? "max_tokens" : "max_completion_tokens";
-        return 2;
-    case API_OPENAI_COMPLETIONS:
-    case API_ANTHROPIC_MESSAGES:
-        names[0] = "max_tokens";
-        return 1;
-    case API_OPENAI_RESPONSES:
-        names[0] = "max_output_tokens";
-        return 1;
-    case API_OPENAI_EMBEDDINGS:
-    case API_ANTHROPIC_COUNT_TOKENS:
-    case API_COUNT:
+    const struct api_info *info = api_info(e->api);
+    bool both = *info->older_cap;
+    if (!*info->cap)
         return 0;
-    }
-    return 0;
+    /* o-series models refuse the older name, old compatible servers don't know the other */
+    bool older_first = both && !e->compat->is_openai;
+    names[0] = older_first ? info->older_cap : info->cap;
+    names[1] = older_first ? info->cap : info->older_cap;
+    return both ? 2 : 1;
 }
 
 static bool has_cap(const struct request_edit *e, struct json body)
@@ -212,11 +202,6 @@ static void put_model(const struct request_edit *e, struct splice *s, struct jso
         put_member(s, body, "model", model_json);
 }
 
-static bool streams_usage(enum api api)
-{
-    return api == API_OPENAI_CHAT || api == API_OPENAI_COMPLETIONS;
-}
-
 /* Usage is forced on streams, for accounting. */
 static void put_include_usage(struct splice *s, struct json body, struct request_facts *facts)
 {
@@ -231,12 +216,6 @@ static void put_include_usage(struct splice *s, struct json body, struct request
     else
         return; /* not an object: the upstream will say so */
     facts->forced_usage = true;
-}
-
-/* Elsewhere a client's `stream` is one more member nobody knows. */
-static bool has_streams(enum api api)
-{
-    return api != API_OPENAI_EMBEDDINGS && api != API_ANTHROPIC_COUNT_TOKENS;
 }
 
 static void take_out(const struct request_edit *e, struct splice *s, struct json body,
@@ -260,7 +239,8 @@ enum err request_edit_native(const struct request_edit *e, struct json body, str
     struct splice s;
     splice_init(&s, body.doc->text);
     *facts_out = (struct request_facts){0};
-    if (has_streams(e->api))
+    /* elsewhere a client's `stream` is one more member nobody knows */
+    if (api_info(e->api)->streams)
         (void)json_bool(json_get(body, "stream"), &facts_out->stream);
 
     struct buf model = {0};
@@ -269,7 +249,7 @@ enum err request_edit_native(const struct request_edit *e, struct json body, str
     uint64_t cap = e->output_cap ? cap_of_one(e, body) : 0;
     int digit_count = snprintf(digits, sizeof digits, "%llu", (unsigned long long)cap);
 
-    if (streams_usage(e->api))
+    if (api_streams_chunks(e->api))
         take_out(e, &s, body, facts_out);
     put_model(e, &s, body, buf_span(&model));
     if (e->api == API_OPENAI_CHAT && e->compat->max_tokens_only &&
@@ -278,7 +258,7 @@ enum err request_edit_native(const struct request_edit *e, struct json body, str
     put_defaults(e, &s, body, cap);
     if (cap)
         put_cap(e, &s, body, span_of(digits, (size_t)digit_count), cap);
-    if (streams_usage(e->api) && facts_out->stream && !e->compat->no_stream_options)
+    if (api_streams_chunks(e->api) && facts_out->stream && !e->compat->no_stream_options)
         put_include_usage(&s, body, facts_out);
     enum err err = buf_check(&model);
     if (err == OK && !splice_is_empty(&s))

@@ -31,7 +31,7 @@ static void read_openai_usage(struct scan *s, struct json usage)
     read_count(in, "cached_tokens", &s->usage.cached);
     read_count(in, "cache_write_tokens", &s->usage.cache_write);
     read_count(out, "reasoning_tokens", &s->usage.reasoning);
-    if (s->api == API_OPENAI_EMBEDDINGS && s->usage.input != USAGE_UNKNOWN &&
+    if (!api_info(s->api)->generates && s->usage.input != USAGE_UNKNOWN &&
         s->usage.output == USAGE_UNKNOWN)
         s->usage.output = 0;
 }
@@ -185,7 +185,7 @@ static void scan_anthropic_body(struct scan *s, struct json v, struct scan_resul
     read_anthropic_usage(s, json_get(v, "usage"));
     for (struct json_iter i = json_iter(json_get(v, "content")); json_next(&i);)
         scan_block(s, i.value);
-    if (s->api == API_ANTHROPIC_COUNT_TOKENS) {
+    if (!api_info(s->api)->generates) {
         /* counting is free and makes nothing */
         s->usage.output = 0;
         s->usage.input = 0;
@@ -238,18 +238,14 @@ struct scan_result scan_event(struct scan *s, struct json event, struct span nam
     r.is_error = is_error_object(event) || names_error(name);
     if (r.is_error)
         return r;
-    switch (s->api) {
-    case API_ANTHROPIC_MESSAGES:
-    case API_ANTHROPIC_COUNT_TOKENS:
+    switch (api_info(s->api)->shape) {
+    case API_SHAPE_MESSAGE:
         scan_anthropic_event(s, event, name, &r);
         break;
-    case API_OPENAI_RESPONSES:
+    case API_SHAPE_RESPONSE:
         scan_responses_event(s, event, name, &r);
         break;
-    case API_OPENAI_CHAT:
-    case API_OPENAI_COMPLETIONS:
-    case API_OPENAI_EMBEDDINGS:
-    case API_COUNT:
+    case API_SHAPE_CHAT:
         scan_chat(s, event, &r);
         break;
     }
@@ -261,22 +257,18 @@ struct scan_result scan_body(struct scan *s, struct json body)
 {
     struct scan_result r = {.id = json_get(body, "id"), .model = json_get(body, "model")};
     /* a stored response that failed is an answer, and carries its error as a member */
-    bool stored = s->api == API_OPENAI_RESPONSES && json_is(json_get(body, "object"), "response");
+    bool stored = api_info(s->api)->stored && json_is(json_get(body, "object"), "response");
     r.is_error = !stored && is_error_object(body);
     if (r.is_error)
         return r;
-    switch (s->api) {
-    case API_ANTHROPIC_MESSAGES:
-    case API_ANTHROPIC_COUNT_TOKENS:
+    switch (api_info(s->api)->shape) {
+    case API_SHAPE_MESSAGE:
         scan_anthropic_body(s, body, &r);
         break;
-    case API_OPENAI_RESPONSES:
+    case API_SHAPE_RESPONSE:
         scan_response_object(s, body, &r);
         break;
-    case API_OPENAI_CHAT:
-    case API_OPENAI_COMPLETIONS:
-    case API_OPENAI_EMBEDDINGS:
-    case API_COUNT:
+    case API_SHAPE_CHAT:
         scan_chat(s, body, &r);
         break;
     }

@@ -183,8 +183,9 @@ static const char *terminal_name(struct json response)
     return json_is(status, "failed") ? "response.failed" : "response.completed";
 }
 
-static enum err synthesize_response(struct json_writer *w, struct json body)
+static enum err synthesize_response(struct json_writer *w, struct json body, bool with_usage)
 {
+    (void)with_usage;
     if (!json_is(json_get(body, "object"), "response"))
         return ERR_INVALID;
     const char *const names[] = {"response.created", terminal_name(body)};
@@ -346,8 +347,9 @@ static void put_message_end(struct json_writer *w, struct json body)
     buf_append_str(w->out, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
 }
 
-static enum err synthesize_message(struct json_writer *w, struct json body)
+static enum err synthesize_message(struct json_writer *w, struct json body, bool with_usage)
 {
+    (void)with_usage;
     struct json content = json_get(body, "content");
     if (json_type(content) != JSON_ARRAY)
         return ERR_INVALID;
@@ -359,22 +361,18 @@ static enum err synthesize_message(struct json_writer *w, struct json body)
     return OK;
 }
 
+typedef enum err (*synthesize_fn)(struct json_writer *w, struct json body, bool with_usage);
+
+static const synthesize_fn functions[API_COUNT] = {
+    [API_OPENAI_CHAT] = synthesize_chat,
+    [API_OPENAI_COMPLETIONS] = synthesize_completion,
+    [API_OPENAI_RESPONSES] = synthesize_response,
+    [API_ANTHROPIC_MESSAGES] = synthesize_message,
+};
+
 enum err synthesize_stream(enum api api, struct json body, bool with_usage, struct buf *out)
 {
     struct json_writer w = {.out = out};
-    switch (api) {
-    case API_OPENAI_CHAT:
-        return synthesize_chat(&w, body, with_usage);
-    case API_OPENAI_COMPLETIONS:
-        return synthesize_completion(&w, body, with_usage);
-    case API_OPENAI_RESPONSES:
-        return synthesize_response(&w, body);
-    case API_ANTHROPIC_MESSAGES:
-        return synthesize_message(&w, body);
-    case API_OPENAI_EMBEDDINGS:
-    case API_ANTHROPIC_COUNT_TOKENS:
-    case API_COUNT:
-        break;
-    }
-    return ERR_INVALID;
+    return (unsigned)api < API_COUNT && functions[api] ? functions[api](&w, body, with_usage)
+                                                       : ERR_INVALID;
 }
