@@ -41,7 +41,7 @@ static enum err make_target(const struct config_provider *p, struct workers *wor
         .pool = workers_pool(workers, span_str(p->name), now_us),
         .weight = 1,
         .endpoints = at_least_one(p->endpoints.count) * at_least_one(keys),
-        .paid = strcmp(p->type, "replicate") == 0,
+        .paid = protocol_info(p->protocol)->paid_at_once,
     };
     return out->pool ? OK : ERR_NOMEM;
 }
@@ -79,7 +79,7 @@ static void add_candidates(struct model_route *to, const struct model_route *of,
             (struct candidate){&of->targets[i], of->name, name, timeout_ms, tier};
 }
 
-/* Only OpenAI-type providers keep responses. A tier each: searched in turn. */
+/* The providers that keep responses. A tier each: searched in turn. */
 static enum err make_stored_route(struct router *r, const struct config *config,
                                   struct workers *workers, uint64_t now_us)
 {
@@ -92,7 +92,7 @@ static enum err make_stored_route(struct router *r, const struct config *config,
     for (size_t i = 0; i < config->provider_count; i++) {
         const struct config_provider *p = &config->providers[i];
         uint32_t n = route->candidate_count;
-        if (strcmp(p->type, "openai") != 0 || n == ROUTE_MAX_CANDIDATES)
+        if (!protocol_info(p->protocol)->keeps_responses || n == ROUTE_MAX_CANDIDATES)
             continue;
         enum err e = make_target(p, workers, now_us, &route->targets[n]);
         if (e)

@@ -160,6 +160,15 @@ static void print_example(const struct up *u, const char *url)
            url, example_model(u->config));
 }
 
+static void print_simulated(const struct up *u)
+{
+    printf("simulated: %u of %d providers (set ", u->simulated, PROTOCOL_COUNT);
+    for (unsigned i = 0; i < PROTOCOL_COUNT; i++)
+        printf("%s%s", i ? ", " : "",
+               provider_info_find(protocol_info((enum protocol)i)->name)->key_variable);
+    printf(" for the real ones)\n");
+}
+
 static void print_up(const struct up *u, const char *url, const char *key)
 {
     printf("listening: %s\n", url);
@@ -168,9 +177,7 @@ static void print_up(const struct up *u, const char *url, const char *key)
     if (key)
         printf("key: %s\n", key);
     if (u->simulated)
-        printf("simulated: %u of 3 providers (set OPENAI_API_KEY, ANTHROPIC_API_KEY, "
-               "REPLICATE_API_TOKEN for the real ones)\n",
-               u->simulated);
+        print_simulated(u);
     printf("\n");
     if (key)
         printf("  export TOLLGATE_KEY=%s\n\n", key);

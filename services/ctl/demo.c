@@ -4,11 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const struct {
-    const char *name, *variable;
-} providers[] = {{"openai", "OPENAI_API_KEY"},
-                 {"anthropic", "ANTHROPIC_API_KEY"},
-                 {"replicate", "REPLICATE_API_TOKEN"}};
+#include "proto/provider_info.h"
 
 static const char models[] =
     "models:\n"
@@ -33,18 +29,19 @@ unsigned demo_config(const struct demo_ports *ports, char *(*getenv_fn)(const ch
     unsigned simulated = 0;
     buf_append_str(out, "# Made by `tollgate up --demo`; made anew at every start.\n"
                         "default_model: gpt-4o-mini\nproviders:\n");
-    for (size_t i = 0; i < sizeof providers / sizeof providers[0]; i++) {
-        const char *key = getenv_fn(providers[i].variable);
+    for (unsigned i = 0; i < PROTOCOL_COUNT; i++) {
+        const char *name = protocol_info((enum protocol)i)->name;
+        const char *variable = provider_info_find(name)->key_variable;
+        const char *key = getenv_fn(variable);
         if (key && *key) {
-            buf_printf(out, "  %s: { api_keys: [\"${%s}\"] }\n", providers[i].name,
-                       providers[i].variable);
+            buf_printf(out, "  %s: { api_keys: [\"${%s}\"] }\n", name, variable);
             continue;
         }
         simulated++;
         buf_printf(out,
                    "  %s: { api_keys: [simulated], endpoints: [\"http://127.0.0.1:%u/%s/v1\"], "
                    "private: true }\n",
-                   providers[i].name, ports->simulator, providers[i].name);
+                   name, ports->simulator, name);
     }
     buf_append_str(out, models);
     buf_printf(out, "edge: { address: 127.0.0.1, port: %u }\nmetrics: { port: %u }\n", ports->edge,

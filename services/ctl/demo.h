@@ -1,5 +1,5 @@
-/* The configuration of `tollgate up --demo`: every provider whose API key is in the environment is
- * the real one, the others are the simulator. */
+/* The configuration of `tollgate up --demo`, with a provider for each protocol: everyone whose API
+ * key is in the environment is the real one, the others are the simulator. */
 #ifndef SERVICES_CTL_DEMO_H
 #define SERVICES_CTL_DEMO_H
 

@@ -13,12 +13,8 @@ static enum err find_provider(struct setup *s, const char *name)
                   LSTR("why", "the configuration's providers have none of that name"));
         return ERR_NOT_FOUND;
     }
-    s->provider = provider_find(s->provider_config->type);
-    if (s->provider)
-        return OK;
-    log_error("unknown_provider_type", LSTR("provider", name),
-              LSTR("type", s->provider_config->type));
-    return ERR_UNSUPPORTED;
+    s->provider = provider_all[s->provider_config->protocol];
+    return OK;
 }
 
 enum { MAX_HEADERS = 32 };

@@ -17,7 +17,7 @@ struct setup {
 };
 
 /* The caller holds the first reference. ERR_NOT_FOUND: no such provider in the file;
- * ERR_UNSUPPORTED: its type is unknown; ERR_INVALID: the file or an endpoint's URL is bad. Each has
+ * ERR_INVALID: the file or an endpoint's URL is bad. Each has
  * been logged. */
 enum err setup_create(struct setup **out, const char *path, const struct config_paths *paths,
                       const char *provider_name) NODISCARD;

@@ -74,7 +74,7 @@ static enum err open_schemas(struct worker *w, const char *table_path)
     struct buf folder = {0};
     const char *slash = strrchr(table_path, '/');
     buf_append(&folder, span_of(table_path, slash ? (size_t)(slash + 1 - table_path) : 0));
-    buf_append_str(&folder, "replicate");
+    buf_append_str(&folder, protocol_info(PROTOCOL_REPLICATE)->name);
     buf_append_char(&folder, '\0');
     w->schemas = buf_check(&folder) == OK ? schema_cache_create(folder.data) : NULL;
     buf_free(&folder);

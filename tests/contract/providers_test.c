@@ -35,26 +35,28 @@ static unsigned status_of(const char *provider, const char *kind, size_t n)
 static void load(struct scenario *s, const struct provider *provider, const char *kind)
 {
     *s = (struct scenario){.provider = provider};
-    struct span model = file_read(FIXTURES "/%s/model", provider->name);
+    struct span model = file_read(FIXTURES "/%s/model", provider_protocol(provider));
     if (!model.data)
-        fail_msg("provider %s has no fixtures in tests/fixtures/providers/%s", provider->name,
-                 provider->name);
+        fail_msg("provider %s has no fixtures in tests/fixtures/providers/%s",
+                 provider_protocol(provider), provider_protocol(provider));
     (void)snprintf(s->model, sizeof s->model, "%.*s", SPAN_ARG(span_trim(model)));
     file_free(model);
     while (s->count < MAX_STEPS) {
         struct step *step = &s->steps[s->count];
-        step->body = file_read(FIXTURES "/%s/%s.%zu.json", provider->name, kind, s->count);
+        step->body =
+            file_read(FIXTURES "/%s/%s.%zu.json", provider_protocol(provider), kind, s->count);
         if (!step->body.data) {
-            step->body = file_read(FIXTURES "/%s/%s.%zu.sse", provider->name, kind, s->count);
+            step->body =
+                file_read(FIXTURES "/%s/%s.%zu.sse", provider_protocol(provider), kind, s->count);
             step->events = true;
         }
         if (!step->body.data)
             break;
-        step->status = status_of(provider->name, kind, s->count);
+        step->status = status_of(provider_protocol(provider), kind, s->count);
         s->count++;
     }
     if (s->count == 0)
-        fail_msg("provider %s has no %s.0 fixture", provider->name, kind);
+        fail_msg("provider %s has no %s.0 fixture", provider_protocol(provider), kind);
 }
 
 static void unload(struct scenario *s)
@@ -112,7 +114,7 @@ static void play(struct driver *d, const struct scenario *s, struct cut cut)
 {
     for (size_t i = 0; i < s->count; i++) {
         if (!answer(d, s, i, s->steps[i].body, cut))
-            fail_msg("%s did not ask for exchange %zu", s->provider->name, i);
+            fail_msg("%s did not ask for exchange %zu", provider_protocol(s->provider), i);
     }
 }
 
@@ -167,12 +169,12 @@ static void expect_whole(struct driver *d, const struct scenario *s, enum api ap
 {
     struct span out = contract_output(d);
     if (pipeline_state(d->pipeline) != PIPELINE_DONE)
-        fail_msg("%s: %.*s", s->provider->name, SPAN_ARG(out));
+        fail_msg("%s: %.*s", provider_protocol(s->provider), SPAN_ARG(out));
     if (!has_full_text(d, api, stream))
-        fail_msg("%s answers %.*s", s->provider->name, SPAN_ARG(out));
+        fail_msg("%s answers %.*s", provider_protocol(s->provider), SPAN_ARG(out));
     if (stream)
         assert_true(has_end_mark(d, api));
-    struct span usage = file_read(FIXTURES "/%s/usage", s->provider->name);
+    struct span usage = file_read(FIXTURES "/%s/usage", provider_protocol(s->provider));
     assert_non_null(usage.data);
     struct span rest = span_trim(usage);
     uint64_t input = 0, output = 0;
@@ -191,12 +193,13 @@ static void expect_whole(struct driver *d, const struct scenario *s, enum api ap
 static void is_whole(void **state)
 {
     const struct provider *p = *state;
-    assert_true(p->name && *p->name);
-    assert_true(span_starts(span_str(p->base_url), "https://") &&
-                span_ends(span_str(p->base_url), "/v1"));
+    assert_true(*provider_protocol(p));
+    const char *base_url = provider_info_find(provider_protocol(p))->base_url;
+    assert_true(span_starts(span_str(base_url), "https://") &&
+                span_ends(span_str(base_url), "/v1"));
     assert_true(p->build_request && p->parse_response && p->parse_event && p->parse_end &&
                 p->map_error);
-    assert_ptr_equal(provider_find(p->name), p);
+    assert_ptr_equal(provider_all[p->protocol], p);
 }
 
 static void answers_whole(void **state)
@@ -289,7 +292,7 @@ static void never_takes_half_for_whole(void **state)
             assert_true(
                 answer(&d, &s, last, span_first(s.steps[last].body, n), (struct cut){CUT_NONE, 0}));
             if (pipeline_state(d.pipeline) == PIPELINE_DONE && !has_full_text(&d, api, k == 1))
-                fail_msg("%s cut at %zu is done with %.*s", s.provider->name, n,
+                fail_msg("%s cut at %zu is done with %.*s", provider_protocol(s.provider), n,
                          SPAN_ARG(buf_span(&d.output)));
             if (pipeline_state(d.pipeline) != PIPELINE_DONE && k == 1)
                 assert_false(has_end_mark(&d, api));
@@ -359,9 +362,9 @@ static void expect_mapped(const struct scenario *s, enum api api, size_t which, 
     const struct fault *f = pipeline_fault(d.pipeline);
     unsigned expected = api_is_anthropic(api) ? statuses[which].anthropic : statuses[which].openai;
     if (pipeline_result(d.pipeline)->status != expected)
-        fail_msg("%s maps %u with %s to %u (%s), not %u", s->provider->name, statuses[which].status,
-                 body, pipeline_result(d.pipeline)->status, error_info(f->error_class)->name,
-                 expected);
+        fail_msg("%s maps %u with %s to %u (%s), not %u", provider_protocol(s->provider),
+                 statuses[which].status, body, pipeline_result(d.pipeline)->status,
+                 error_info(f->error_class)->name, expected);
     assert_true(f->message.len > 0 && f->message.len <= 1024);
     assert_int_equal(span_find(f->message, '<'), f->message.len);
     assert_int_equal(f->upstream_status, statuses[which].status);
@@ -413,8 +416,8 @@ static void takes_no_nonsense(void **state)
             contract_answer(&d, post, 200, span_str(bodies[i]));
             /* what passes through is only looked at */
             if (pipeline_state(d.pipeline) == PIPELINE_DONE && !native)
-                fail_msg("%s takes %s for an answer: %.*s", s.provider->name, bodies[i],
-                         SPAN_ARG(buf_span(&d.output)));
+                fail_msg("%s takes %s for an answer: %.*s", provider_protocol(s.provider),
+                         bodies[i], SPAN_ARG(buf_span(&d.output)));
             driver_done(&d);
         }
     }
@@ -494,7 +497,7 @@ int main(void)
     size_t n = 0;
     for (size_t p = 0; provider_all[p] && p < MAX_PROVIDERS; p++) {
         for (size_t i = 0; i < SUITE; i++, n++) {
-            (void)snprintf(names[n], sizeof names[n], "%s %s", provider_all[p]->name,
+            (void)snprintf(names[n], sizeof names[n], "%s %s", provider_protocol(provider_all[p]),
                            suite[i].name);
             tests[n] = (struct CMUnitTest){names[n], suite[i].run, NULL, NULL,
                                            (void *)(uintptr_t)provider_all[p]};

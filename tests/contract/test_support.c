@@ -592,7 +592,7 @@ void contract_init(struct driver *d, enum api api, const struct provider *provid
         [API_ANTHROPIC_COUNT_TOKENS] = "/messages/count_tokens",
     };
     driver_init(d, provider, api, paths[api]);
-    d->spec.base_url = span_str(provider->base_url);
+    d->spec.base_url = span_str(provider_info_find(provider_protocol(provider))->base_url);
     d->spec.model = d->spec.target_model = span_str(model);
     d->spec.table = test_models();
     d->spec.request_id = SPAN("req_x");

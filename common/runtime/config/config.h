@@ -5,6 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/span.h"
+#include "proto/provider_info.h"
 
 #define OPTION_CTYPE_BOOL bool
 #define OPTION_CTYPE_U32 uint32_t
@@ -45,7 +46,9 @@ struct config_header {
 
 struct config_provider {
     const char *name;
-    const char *type;            /* "openai", "anthropic", "replicate" */
+    const char *type; /* the protocol's name */
+    enum protocol protocol;
+    const struct provider_info *info; /* the defaults of its name; never NULL once read */
     struct config_list api_keys; /* as written, "${OPENAI_API_KEY}"; only its worker expands them */
     struct config_list api_key_files; /* alternative: 0400 files */
     struct config_list endpoints;     /* base URLs with /v1; empty = the provider's own */

@@ -26,6 +26,10 @@
             __VA_ARGS__, NULL                                                                      \
         }                                                                                          \
     }
+#define LISTED(array)                                                                              \
+    {                                                                                              \
+        .words = (array)                                                                           \
+    }
 #define CHECKED(name)                                                                              \
     {                                                                                              \
         .check = &option_check_##name                                                              \

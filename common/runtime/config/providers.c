@@ -40,23 +40,38 @@ static void read_headers(struct config_reader *r, const struct yaml *node, const
     }
 }
 
-/* A provider named as a type is of that type. */
-static void find_type(struct config_reader *r, const struct yaml *node, const char *where,
-                      struct config_provider *p)
+/* `type`, else what the row of its name says. */
+static void find_protocol(struct config_reader *r, const struct yaml *node, const char *where,
+                          struct config_provider *p)
 {
-    const char *const *types = row_of("provider", "type")->limits.words;
-    for (size_t i = 0; !p->type && types[i]; i++) {
-        if (strcmp(types[i], p->name) == 0)
-            p->type = types[i];
-    }
-    if (!p->type) {
+    const struct provider_info *row = provider_info_find(p->name);
+    if (p->type) {
+        (void)protocol_find(p->type, &p->protocol); /* another word has been complained of */
+    } else if (row) {
+        p->protocol = row->protocol;
+    } else {
         struct buf all = {0};
         option_put_limits(row_of("provider", "type"), &all);
         yaml_complain(&r->yaml, node->key_line, where, "needs a type: one of %.*s",
                       SPAN_ARG(buf_span(&all)));
         buf_free(&all);
-        p->type = types[0];
     }
+    p->type = protocol_info(p->protocol)->name;
+    p->info = provider_info(p->name, p->protocol);
+}
+
+/* A known provider's key is in the variable that everybody knows; but never for other endpoints. */
+static void add_known_key(struct config_reader *r, struct config_provider *p)
+{
+    if (p->info != provider_info_find(p->name) || p->api_keys.count || p->api_key_files.count ||
+        p->endpoints.count)
+        return;
+    struct span text = arena_printf(r->yaml.arena, "${%s}%c", p->info->key_variable, 0);
+    p->api_keys.items = ARENA_ARRAY(r->yaml.arena, const char *, 1);
+    if (!text.data || !p->api_keys.items)
+        return;
+    p->api_keys.items[0] = text.data;
+    p->api_keys.count = 1;
 }
 
 static void check_endpoints(struct config_reader *r, const struct yaml *node, const char *where,
@@ -83,7 +98,8 @@ static void read_provider(struct config_reader *r, const struct yaml *node,
     p->line = node->key_line;
     reader_set_defaults(r, "provider", p);
     reader_read_group(r, node, "provider", where, p);
-    find_type(r, node, where, p);
+    find_protocol(r, node, where, p);
+    add_known_key(r, p);
     check_endpoints(r, node, where, p);
     read_headers(r, yaml_member(node, "headers"), reader_place(r, where, "headers"), p);
     if (yaml_member(node, "compat") && yaml_member(node, "quirks"))

@@ -40,7 +40,9 @@ static void add_key(struct endpoints *e, struct secret *key)
 
 static struct span key_prefix(const struct provider *provider)
 {
-    return provider->auth == AUTH_X_API_KEY ? SPAN("x-api-key: ") : SPAN("Authorization: Bearer ");
+    return protocol_info(provider->protocol)->auth == AUTH_X_API_KEY
+               ? SPAN("x-api-key: ")
+               : SPAN("Authorization: Bearer ");
 }
 
 static void key_from_text(struct endpoints *e, const char *text, const struct provider *provider)
@@ -108,10 +110,10 @@ static enum err make_endpoints(struct endpoints *e, const struct config_provider
     e->endpoints = calloc(urls * keys, sizeof *e->endpoints);
     if (!e->endpoints)
         return ERR_NOMEM;
+    const char *own = provider_info(config->name, provider->protocol)->base_url;
     for (size_t i = 0; i < urls * keys; i++) {
         struct endpoint *endpoint = &e->endpoints[i];
-        const char *url =
-            config->endpoints.count ? config->endpoints.items[i / keys] : provider->base_url;
+        const char *url = config->endpoints.count ? config->endpoints.items[i / keys] : own;
         endpoint->index = (unsigned)i;
         endpoint->url_index = (unsigned)(i / keys);
         endpoint->key_index = (unsigned)(i % keys);

@@ -1,12 +1,12 @@
 #include "services/worker/neutral/compat.h"
 
-static bool has_mark(const struct config_provider *config, const char *name)
+/* Of its row, and of the configuration's list. */
+static uint32_t marks_of(const struct config_provider *config)
 {
-    for (size_t i = 0; config && i < config->compat.count; i++) {
-        if (strcmp(config->compat.items[i], name) == 0)
-            return true;
-    }
-    return false;
+    uint32_t marks = config && config->info ? config->info->compat : 0;
+    for (size_t i = 0; config && i < config->compat.count; i++)
+        marks |= compat_bit(config->compat.items[i]);
+    return marks;
 }
 
 static bool is_openai_address(struct span url)
@@ -21,15 +21,14 @@ static bool is_openai_address(struct span url)
 
 struct compat compat_describe(const struct config_provider *config, struct span base_url)
 {
-    return (struct compat){
-        .is_openai = is_openai_address(base_url) || has_mark(config, "openai"),
-        .max_tokens_only = has_mark(config, "max_tokens"),
-        .no_stream_options = has_mark(config, "no_stream_options"),
-        .echo_reasoning = has_mark(config, "echo_reasoning"),
-        .top_k = has_mark(config, "top_k"),
-        .many_stops = has_mark(config, "many_stops"),
-        .no_parallel_tool_calls = has_mark(config, "no_parallel_tool_calls"),
+    uint32_t marks = marks_of(config);
+    struct compat compat = {
         .private_network = config && config->private_network,
         .base_url = base_url,
     };
+#define COMPAT(NAME, member, word, help) compat.member = marks & COMPAT_BIT(NAME);
+#include "proto/compat.def"
+#undef COMPAT
+    compat.is_openai |= is_openai_address(base_url);
+    return compat;
 }

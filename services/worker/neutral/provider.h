@@ -6,10 +6,9 @@
 #include "common/base/buf.h"
 #include "common/base/sse.h"
 #include "common/fetch/headers.h"
+#include "proto/provider_info.h"
 #include "services/worker/neutral/model_table.h"
 #include "services/worker/neutral/neutral.h"
-
-enum auth_style { AUTH_BEARER, AUTH_X_API_KEY };
 
 /* One HTTP request to the upstream, as data. All spans live in the pipeline's arena (or the
  * client's body). */
@@ -27,15 +26,13 @@ struct transfer {
     unsigned index;      /* set by the pipeline: which of its transfers */
 };
 
-/* What a kind of server can't do or does otherwise: the configuration's `quirks`. */
+/* clang-format off */
+/* What a compatible server does otherwise: the marks of compat.def, where each is explained. */
 struct compat {
-    bool is_openai;       /* api.openai.com itself, not a compatible server */
-    bool max_tokens_only; /* "max_tokens": knows max_tokens, not max_completion_tokens */
-    bool no_stream_options;
-    bool echo_reasoning; /* send thinking back as reasoning_content */
-    bool top_k;
-    bool many_stops; /* more than four stop sequences */
-    bool no_parallel_tool_calls;
+#define COMPAT(NAME, member, word, help) bool member;
+#include "proto/compat.def"
+#undef COMPAT
+    /* clang-format on */
     bool private_network; /* plain http and private addresses are fine */
     struct span base_url; /* of the endpoint in use */
 };
@@ -64,13 +61,10 @@ struct conversion {
 };
 
 struct provider {
-    const char *name;     /* configuration's `type` */
-    const char *base_url; /* with /v1 */
-    enum auth_style auth;
+    enum protocol protocol;
     const char *fixed_headers; /* "anthropic-version: 2023-06-01\n" on every transfer that does not
                                   carry one */
     uint32_t native_apis;      /* bit 1u << api: passed through by splicing, never translated */
-    bool create_is_paid;       /* an ambiguous failure must never be repeated (Replicate) */
 
     /* request → pc->next. ERR_INVALID with fault_out set when it cannot be said to this upstream
      * (400). */
@@ -98,13 +92,21 @@ struct provider {
     void (*cancel)(struct conversion *pc);
 };
 
-extern const struct provider provider_openai;
-extern const struct provider provider_anthropic;
-extern const struct provider provider_replicate;
+/* clang-format off */
+#define PROTOCOL(NAME, name, ...) extern const struct provider provider_##name;
+#define PROVIDER(...)
+#include "proto/providers.def"
+#undef PROTOCOL
+#undef PROVIDER
+/* clang-format on */
 
-/* By configuration type; NULL when unknown. */
-const struct provider *provider_find(const char *type);
-/* All of them, ends with NULL. */
+/* By protocol; ends with NULL. */
 extern const struct provider *const provider_all[];
+
+/* Of its protocol: "openai". */
+static inline const char *provider_protocol(const struct provider *provider)
+{
+    return protocol_info(provider->protocol)->name;
+}
 
 #endif

@@ -341,7 +341,7 @@ enum err count_tokens_start(struct pipeline *c, struct json body, struct fault *
         return e;
     c->kind = &kind;
     c->kind_state = t;
-    if (!c->compat.is_openai || strcmp(c->spec.provider->name, "openai") != 0) {
+    if (!c->compat.is_openai || c->spec.provider->protocol != PROTOCOL_OPENAI) {
         answer_estimate(c);
         return OK;
     }

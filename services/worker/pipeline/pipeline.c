@@ -40,8 +40,8 @@ static void look_up(struct pipeline *c)
     c->compat = compat_describe(s->provider_config, s->base_url);
     c->row = &unknown_row;
     if (s->table)
-        c->row = model_table_find(s->table, s->provider->name, s->target_model, s->model_config,
-                                  &c->row_scratch);
+        c->row = model_table_find(s->table, provider_protocol(s->provider), s->target_model,
+                                  s->model_config, &c->row_scratch);
 }
 
 /* Legacy completions go native only to models that still speak them. */

@@ -1,14 +1,12 @@
-/* The providers there are. */
+/* The providers there are: one per protocol. */
 #include "services/worker/neutral/provider.h"
 
-const struct provider *const provider_all[] = {&provider_openai, &provider_anthropic,
-                                               &provider_replicate, NULL};
-
-const struct provider *provider_find(const char *type)
-{
-    for (size_t i = 0; type && provider_all[i]; i++) {
-        if (strcmp(provider_all[i]->name, type) == 0)
-            return provider_all[i];
-    }
-    return NULL;
-}
+/* clang-format off */
+const struct provider *const provider_all[] = {
+#define PROTOCOL(NAME, name, ...) [PROTOCOL_##NAME] = &provider_##name,
+#define PROVIDER(...)
+#include "proto/providers.def"
+#undef PROTOCOL
+#undef PROVIDER
+    [PROTOCOL_COUNT] = NULL,
+};

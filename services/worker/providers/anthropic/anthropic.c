@@ -4,12 +4,9 @@
 #include "services/worker/providers/error_map.h"
 
 const struct provider provider_anthropic = {
-    .name = "anthropic",
-    .base_url = "https://api.anthropic.com/v1",
-    .auth = AUTH_X_API_KEY,
+    .protocol = PROTOCOL_ANTHROPIC,
     .fixed_headers = "anthropic-version: 2023-06-01\n",
     .native_apis = 1u << API_ANTHROPIC_MESSAGES | 1u << API_ANTHROPIC_COUNT_TOKENS,
-    .create_is_paid = false,
     .build_request = anthropic_build_request,
     .parse_response = anthropic_parse_response,
     .parse_event = anthropic_parse_event,

@@ -3,13 +3,10 @@
 #include "services/worker/providers/openai/openai.h"
 
 const struct provider provider_openai = {
-    .name = "openai",
-    .base_url = "https://api.openai.com/v1",
-    .auth = AUTH_BEARER,
+    .protocol = PROTOCOL_OPENAI,
     .fixed_headers = "",
     .native_apis = 1u << API_OPENAI_CHAT | 1u << API_OPENAI_COMPLETIONS |
                    1u << API_OPENAI_EMBEDDINGS | 1u << API_OPENAI_RESPONSES,
-    .create_is_paid = false,
     .build_request = openai_build_request,
     .parse_response = openai_parse_response,
     .parse_event = openai_parse_event,

@@ -193,12 +193,9 @@ static void cancel(struct conversion *pc)
 }
 
 const struct provider provider_replicate = {
-    .name = "replicate",
-    .base_url = "https://api.replicate.com/v1",
-    .auth = AUTH_BEARER,
+    .protocol = PROTOCOL_REPLICATE,
     .fixed_headers = "",
     .native_apis = 0,
-    .create_is_paid = true,
     .build_request = build_request,
     .parse_response = parse_response,
     .parse_event = replicate_parse_event,

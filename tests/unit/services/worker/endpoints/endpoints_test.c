@@ -10,10 +10,8 @@
 
 static const struct breaker_rules breaker = {
     .failures = 2, .open_us = 10000000, .max_us = 60000000};
-static const struct provider bearer = {
-    .name = "openai", .base_url = "https://api.openai.com/v1", .auth = AUTH_BEARER};
-static const struct provider x_api_key = {
-    .name = "anthropic", .base_url = "https://api.anthropic.com/v1", .auth = AUTH_X_API_KEY};
+static const struct provider bearer = {.protocol = PROTOCOL_OPENAI};
+static const struct provider x_api_key = {.protocol = PROTOCOL_ANTHROPIC};
 
 static struct config_list list_of(const char **items, size_t n)
 {

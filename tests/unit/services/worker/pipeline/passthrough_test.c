@@ -25,10 +25,8 @@ static void map_error(struct conversion *pc, unsigned status,
         fault_out->retry_after_ms = seconds * 1000;
 }
 
-static const struct provider fake = {.name = "openai",
-                                     .base_url = "http://upstream.test/v1",
-                                     .native_apis = ~0u,
-                                     .map_error = map_error};
+static const struct provider fake = {
+    .protocol = PROTOCOL_OPENAI, .native_apis = ~0u, .map_error = map_error};
 
 static struct config_model native_completions = {.completions = "native"};
 

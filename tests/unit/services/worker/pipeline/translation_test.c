@@ -159,7 +159,7 @@ static void cancel(struct conversion *pc)
     pc->next->detached = true;
 }
 
-static const struct provider fake = {.name = "fake",
+static const struct provider fake = {.protocol = PROTOCOL_REPLICATE,
                                      .build_request = build_request,
                                      .parse_response = parse_response,
                                      .parse_event = parse_event,
@@ -653,7 +653,7 @@ static void tokens_are_counted_by_estimate_and_say_so(void **state)
 static void openai_counts_for_itself(void **state)
 {
     (void)state;
-    static const struct provider openai = {.name = "openai", .map_error = map_error};
+    static const struct provider openai = {.protocol = PROTOCOL_OPENAI, .map_error = map_error};
     static const char body[] = "{\"model\":\"m\",\"system\":[{\"type\":\"text\",\"text\":\"a\"},{"
                                "\"type\":\"text\",\"text\":\"b\"}],\"messages\":["
                                "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
@@ -699,7 +699,7 @@ static void openai_counts_for_itself(void **state)
 static void a_count_openai_cannot_give_is_an_error(void **state)
 {
     (void)state;
-    static const struct provider openai = {.name = "openai", .map_error = map_error};
+    static const struct provider openai = {.protocol = PROTOCOL_OPENAI, .map_error = map_error};
     static const struct {
         unsigned status;
         const char *headers, *body;
@@ -736,7 +736,7 @@ static void a_count_openai_cannot_give_is_an_error(void **state)
 static void a_count_request_holds_every_kind_of_part(void **state)
 {
     (void)state;
-    static const struct provider openai = {.name = "openai", .map_error = map_error};
+    static const struct provider openai = {.protocol = PROTOCOL_OPENAI, .map_error = map_error};
     struct driver d;
     driver_init(&d, &openai, API_ANTHROPIC_COUNT_TOKENS, "/messages/count_tokens");
     d.spec.base_url = SPAN("https://api.openai.com/v1");
@@ -1118,7 +1118,8 @@ static void a_client_that_leaves_at_once_costs_nothing(void **state)
     init(&d, API_OPENAI_CHAT);
     buf_append_str(&d.body, "{" MESSAGES "}");
     d.spec.body = buf_span(&d.body);
-    d.spec.provider = &(const struct provider){.name = "fake", .build_request = build_request};
+    d.spec.provider =
+        &(const struct provider){.protocol = PROTOCOL_REPLICATE, .build_request = build_request};
     assert_int_equal(pipeline_create(&d.pipeline, &d.spec, &d.arena, &d.fault), OK);
     pipeline_cancel(d.pipeline);
     assert_null(pipeline_next(d.pipeline));
@@ -1139,7 +1140,7 @@ static void a_protocol_nobody_speaks_is_refused(void **state)
 static void a_count_has_its_bounds(void **state)
 {
     (void)state;
-    static const struct provider openai = {.name = "openai", .map_error = map_error};
+    static const struct provider openai = {.protocol = PROTOCOL_OPENAI, .map_error = map_error};
     static const struct {
         const char *base_url;
         uint64_t max_response;

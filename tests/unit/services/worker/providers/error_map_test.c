@@ -237,11 +237,10 @@ static void every_status_with_every_truncation_maps(void **state)
 static void providers_are_found_by_their_type(void **state)
 {
     (void)state;
-    assert_ptr_equal(provider_find("openai"), &provider_openai);
-    assert_ptr_equal(provider_find("anthropic"), &provider_anthropic);
-    assert_ptr_equal(provider_find("replicate"), &provider_replicate);
-    assert_null(provider_find("other"));
-    assert_null(provider_find(NULL));
+    assert_ptr_equal(provider_all[PROTOCOL_OPENAI], &provider_openai);
+    assert_ptr_equal(provider_all[PROTOCOL_ANTHROPIC], &provider_anthropic);
+    assert_ptr_equal(provider_all[PROTOCOL_REPLICATE], &provider_replicate);
+    assert_null(provider_all[PROTOCOL_COUNT]);
 }
 
 static int leave(void **state)
