@@ -4,6 +4,7 @@
 
 #include <curl/curl.h>
 
+#include "common/base/span.h"
 #include "proto/error_class.h"
 
 struct fetch_failure {

@@ -241,7 +241,7 @@ static void check_error(struct driver *d, const char *name, const char *client)
     int64_t status;
     assert_true(json_i64(json_get(root, "status"), &status));
     assert_int_equal(pipeline_result(d->pipeline)->status, status);
-    const struct fault *f = pipeline_fault(d->pipeline);
+    const struct api_error *f = pipeline_fault(d->pipeline);
     uint64_t seconds;
     if (span_to_u64(json_text(json_get(headers, "retry-after")), &seconds))
         assert_int_equal((f->retry_after_ms + 999) / 1000, seconds);

@@ -359,7 +359,7 @@ static void expect_mapped(const struct scenario *s, enum api api, size_t which, 
         assert_true(answer(&d, s, post, s->steps[post].body, (struct cut){CUT_NONE, 0}));
     driver_answer(&d, post, statuses[which].status, "content-type: application/json\n", body);
     assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
-    const struct fault *f = pipeline_fault(d.pipeline);
+    const struct api_error *f = pipeline_fault(d.pipeline);
     unsigned expected = api_is_anthropic(api) ? statuses[which].anthropic : statuses[which].openai;
     if (pipeline_result(d.pipeline)->status != expected)
         fail_msg("%s maps %u with %s to %u (%s), not %u", provider_protocol(s->provider),

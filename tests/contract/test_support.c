@@ -625,17 +625,11 @@ void contract_feed(struct driver *d, size_t sent, struct span bytes, struct cut 
 /* What the edge does with a stream that failed after its commit. */
 static void add_in_band_error(struct driver *d)
 {
-    const struct fault *f = pipeline_fault(d->pipeline);
-    struct error_report report = {.error_class = f->error_class,
-                                  .message = f->message,
-                                  .code = f->code,
-                                  .param = f->param,
-                                  .request_id = d->spec.request_id,
-                                  .details_json = f->details_json};
+    const struct api_error *f = pipeline_fault(d->pipeline);
     if (pipeline_committed(d->pipeline))
-        error_write_event(&d->output, d->spec.api, &report);
+        api_error_write_event(&d->output, d->spec.api, f, d->spec.request_id);
     else
-        error_write_body(&d->output, d->spec.api, &report);
+        api_error_write_body(&d->output, d->spec.api, f, d->spec.request_id);
 }
 
 void contract_stream(struct driver *d, size_t sent, struct span bytes, struct cut cut)

@@ -89,7 +89,7 @@ static struct neutral_event next_event(struct input *in, struct buf *text, struc
     e.stop = (enum stop_reason)(e.slot * 2);
     if (e.kind == EVENT_USAGE)
         e.usage.output = e.slot;
-    e.fault = (struct fault){.error_class = ERROR_UPSTREAM_CLOSED, .message = e.text};
+    e.fault = (struct api_error){.error_class = ERROR_UPSTREAM_CLOSED, .message = e.text};
     return e;
 }
 

@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct arena arena;
     struct neutral_request request;
-    struct fault fault = {0};
+    struct api_error fault = {0};
     arena_init(&arena, 16 * size + 4096);
     enum err e = apis[data[0] % 3]->read_request(json_root(&doc), &arena, &request, &fault);
     if (e)

@@ -86,18 +86,8 @@ void answer_json(const struct client *c, unsigned status, struct span body)
     answer_body(c, status, SPAN("application/json"), body);
 }
 
-static struct error_report report(const struct client *c, const struct failure *f)
-{
-    return (struct error_report){.error_class = f->error_class,
-                                 .message = f->message,
-                                 .code = f->code,
-                                 .param = f->param,
-                                 .request_id = id_span(c),
-                                 .details_json = f->details_json};
-}
-
 /* 429 and "overloaded" say when to come back; a budget that is used up does not. */
-static uint64_t retry_after_ms(const struct failure *f, unsigned status)
+static uint64_t retry_after_ms(const struct api_error *f, unsigned status)
 {
     if (f->retry_after_ms > 0)
         return f->retry_after_ms;
@@ -105,7 +95,7 @@ static uint64_t retry_after_ms(const struct failure *f, unsigned status)
     return waits && !f->final && error_should_retry(f->error_class) ? RETRY_AFTER_DEFAULT_MS : 0;
 }
 
-void answer_error(const struct client *c, const struct failure *f)
+void answer_error(const struct client *c, const struct api_error *f)
 {
     struct field_text text;
     unsigned status = error_status(f->error_class, c->api);
@@ -116,17 +106,15 @@ void answer_error(const struct client *c, const struct failure *f)
     }
     bool again = error_should_retry(f->error_class) && !f->final;
     http_add_header(c->x, "x-should-retry", again ? SPAN("true") : SPAN("false"));
-    struct error_report r = report(c, f);
     struct buf *out = &c->edge->scratch;
     buf_clear(out);
-    error_write_body(out, c->api, &r);
+    api_error_write_body(out, c->api, f, id_span(c));
     answer_json(c, status, buf_span(out));
 }
 
-void answer_error_event(const struct client *c, const struct failure *f, struct buf *out)
+void answer_error_event(const struct client *c, const struct api_error *f, struct buf *out)
 {
-    struct error_report r = report(c, f);
-    error_write_event(out, c->api, &r);
+    api_error_write_event(out, c->api, f, id_span(c));
 }
 
 void answer_options(const struct client *c, unsigned methods, const struct request_head *h)

@@ -3,7 +3,7 @@
 #ifndef SERVICES_EDGE_REQUEST_ANSWER_H
 #define SERVICES_EDGE_REQUEST_ANSWER_H
 
-#include "proto/error_class.h"
+#include "proto/api_error.h"
 #include "services/edge/context.h"
 #include "services/edge/http/headers.h"
 #include "services/edge/leases/leases.h"
@@ -21,25 +21,15 @@ struct client {
 void answer_init(struct client *c, struct edge *e, struct http_exchange *x, enum api api,
                  const struct request_head *h, const struct request_id *id);
 
-/* One failure: what error_report says, and when the client may come again. */
-struct failure {
-    unsigned error_class;
-    struct span message;
-    struct span code, param;  /* empty = the class's own, none */
-    uint64_t retry_after_ms;  /* 0 = the class's own */
-    bool final;               /* no retry can help, whatever the class */
-    struct span details_json; /* error.details of an Anthropic answer */
-};
-
 /* Request ids and CORS. */
 void answer_fields(const struct client *c);
 void answer_limits(const struct client *c, const struct limit_headers *l);
 /* `type` must outlive the call only. */
 void answer_body(const struct client *c, unsigned status, struct span type, struct span body);
 void answer_json(const struct client *c, unsigned status, struct span body);
-void answer_error(const struct client *c, const struct failure *f);
+void answer_error(const struct client *c, const struct api_error *f);
 /* The failure as an event inside a stream, appended to out. */
-void answer_error_event(const struct client *c, const struct failure *f, struct buf *out);
+void answer_error_event(const struct client *c, const struct api_error *f, struct buf *out);
 /* CORS preflight, and plain OPTIONS: `methods` as route_match has them. */
 void answer_options(const struct client *c, unsigned methods, const struct request_head *h);
 

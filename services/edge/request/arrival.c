@@ -38,7 +38,7 @@ static void count_refusal(const struct arrival *a, unsigned error_class)
 void arrival_refuse(const struct arrival *a, unsigned error_class, const char *message)
 {
     struct client c = arrival_client(a);
-    struct failure f = {.error_class = error_class, .message = span_str(message)};
+    struct api_error f = {.error_class = error_class, .message = span_str(message)};
     count_refusal(a, error_class);
     answer_error(&c, &f);
 }

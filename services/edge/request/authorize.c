@@ -119,13 +119,9 @@ void authorize_on_deny(struct edge *e, const struct bus_message *m)
         leases_forget(e->leases, r->key);
     else
         leases_close(e->leases, r->key, r->asked_model);
-    struct failure f = {
-        .error_class = d->error_class,
-        .message = d->message.len ? d->message : SPAN("The request is not allowed."),
-        .code = d->code,
-        .param = d->param,
-        .retry_after_ms = d->retry_after_ms,
-    };
+    struct api_error f = api_error_of_deny(d);
+    if (!f.message.len)
+        f.message = SPAN("The request is not allowed.");
     request_fail(r, &f, NULL);
 }
 

@@ -1,7 +1,5 @@
 #include "services/edge/request/body.h"
 
-#include "proto/error_class.h"
-
 /* A picture in the text counts as so many tokens, whatever its bytes. */
 enum { PICTURE_TOKENS = 1500, LONG_TEXT_BYTES = 4096, TOKEN_BYTES = 4 };
 
@@ -43,15 +41,15 @@ static const struct member_info {
                               "previous_response_id must be a string"},
 };
 
-static enum err refuse(struct body_fault *fault, unsigned error_class, const char *message,
+static enum err refuse(struct api_error *fault, unsigned error_class, const char *message,
                        const char *param)
 {
-    *fault = (struct body_fault){error_class, message, param};
+    api_error_set(fault, error_class, message, param);
     return ERR_INVALID;
 }
 
 static enum err read_model(struct json value, struct arena *arena, struct body *out,
-                           struct body_fault *fault)
+                           struct api_error *fault)
 {
     if (json_type(value) != JSON_STRING)
         return refuse(fault, ERROR_INVALID_VALUE, infos[MODEL].wrong, "model");
@@ -115,7 +113,7 @@ static enum body_member member_of(struct json key)
 }
 
 static enum err read_members(enum api api, struct json root, struct arena *arena, struct body *out,
-                             struct body_fault *fault)
+                             struct api_error *fault)
 {
     bool seen[MEMBERS] = {false};
     for (struct json_iter i = json_iter(root); json_next(&i);) {
@@ -172,7 +170,7 @@ static bool is_blank(struct span text)
 }
 
 enum err body_check(enum api api, struct span text, struct json_doc *doc, struct arena *arena,
-                    struct body *out, struct body_fault *fault)
+                    struct body *out, struct api_error *fault)
 {
     *out = (struct body){.choices = 1};
     if (is_blank(text))

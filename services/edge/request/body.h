@@ -5,7 +5,7 @@
 #define SERVICES_EDGE_REQUEST_BODY_H
 
 #include "common/base/json.h"
-#include "proto/api.h"
+#include "proto/api_error.h"
 
 enum { MODEL_MAX_BYTES = 256, RESPONSE_ID_MAX_BYTES = 512, CHOICES_MAX = 128 };
 
@@ -20,16 +20,9 @@ struct body {
     uint64_t input_tokens; /* estimate: content bytes / 4 */
 };
 
-/* Why a body is refused; strings are literals. */
-struct body_fault {
-    unsigned error_class; /* ERROR_INVALID_JSON or ERROR_INVALID_VALUE */
-    const char *message;
-    const char *param; /* NULL = none */
-};
-
 /* `doc` is parsed into and its memory kept; the model is a view of `text` or lives in `arena`.
- * ERR_INVALID fills *fault. */
+ * ERR_INVALID fills *fault, with ERROR_INVALID_JSON or ERROR_INVALID_VALUE. */
 enum err body_check(enum api api, struct span text, struct json_doc *doc, struct arena *arena,
-                    struct body *out, struct body_fault *fault) NODISCARD;
+                    struct body *out, struct api_error *fault) NODISCARD;
 
 #endif

@@ -104,7 +104,7 @@ void relay_on_broker_up(struct edge *e)
 /* Whether it ran, and what it used, only its worker knows: nothing is repeated here. */
 void relay_on_broker_down(struct edge *e, struct bus_peer *broker)
 {
-    static const struct failure lost = {
+    static const struct api_error lost = {
         .error_class = ERROR_WORKER_LOST,
         .message = {"The broker of this request was lost.",
                     sizeof "The broker of this request was lost." - 1},
@@ -183,8 +183,8 @@ static struct edge_request *find_running(struct edge *e, const struct bus_peer *
 static void fail_protocol(struct edge_request *r, const char *what)
 {
     struct request_outcome o = {.settles = true, .cancel = true};
-    struct failure f = {.error_class = ERROR_INTERNAL,
-                        .message = SPAN("The answer was damaged inside the gateway.")};
+    struct api_error f = {.error_class = ERROR_INTERNAL,
+                          .message = SPAN("The answer was damaged inside the gateway.")};
     log_error("bad_frame", LSTR("id", r->to.id), LSTR("what", what));
     request_fail(r, &f, &o);
 }
@@ -329,15 +329,9 @@ void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_messa
         .output_tokens = fail->output_tokens,
         .cost_nano = fail->cost_nano,
     };
-    struct failure f = {
-        .error_class = fail->error_class,
-        .message = fail->message.len ? fail->message : SPAN("The request failed."),
-        .code = fail->code,
-        .param = fail->param,
-        .retry_after_ms = fail->retry_after_ms,
-        .final = fail->final,
-        .details_json = fail->details,
-    };
+    struct api_error f = api_error_of_fail(fail);
+    if (!f.message.len)
+        f.message = SPAN("The request failed.");
     if (fail->provider.len)
         r->provider = arena_copy(&r->arena, fail->provider);
     if (r->state == REQUEST_SENT)

@@ -83,8 +83,8 @@ static void on_deadline(struct edge_request *r)
         return;
     }
     struct request_outcome o = {.settles = r->broker != NULL, .cancel = true};
-    struct failure f = {.error_class = ERROR_DEADLINE,
-                        .message = SPAN("The request took longer than its deadline.")};
+    struct api_error f = {.error_class = ERROR_DEADLINE,
+                          .message = SPAN("The request took longer than its deadline.")};
     request_fail(r, &f, &o);
 }
 
@@ -296,7 +296,7 @@ void request_end(struct edge_request *r, const struct request_outcome *o)
 }
 
 /* The event that ends a stream which cannot go on; never [DONE], never message_stop. */
-static void break_stream(const struct edge_request *r, const struct failure *f)
+static void break_stream(const struct edge_request *r, const struct api_error *f)
 {
     struct http_exchange *x = r->to.x;
     if (!r->is_events) {
@@ -312,7 +312,8 @@ static void break_stream(const struct edge_request *r, const struct failure *f)
         http_stream_end(x);
 }
 
-void request_fail(struct edge_request *r, const struct failure *f, const struct request_outcome *o)
+void request_fail(struct edge_request *r, const struct api_error *f,
+                  const struct request_outcome *o)
 {
     struct request_outcome end = o ? *o : (struct request_outcome){0};
     end.error_class = f->error_class;
@@ -334,13 +335,13 @@ void request_fail(struct edge_request *r, const struct failure *f, const struct 
 
 void request_fail_class(struct edge_request *r, unsigned error_class, const char *message)
 {
-    struct failure f = {.error_class = error_class, .message = span_str(message)};
+    struct api_error f = {.error_class = error_class, .message = span_str(message)};
     request_fail(r, &f, NULL);
 }
 
 void request_fail_model(struct edge_request *r)
 {
-    struct failure f = {
+    struct api_error f = {
         .error_class = ERROR_MODEL_NOT_FOUND,
         .message = arena_printf(&r->arena,
                                 "The model `%.*s` does not exist or you do not have access to it.",

@@ -98,7 +98,8 @@ void request_add_fields(const struct edge_request *r);
 
 /* Says the failure to the client, as a status or inside its stream, and ends the request. `o` may
  * be NULL (nothing used). */
-void request_fail(struct edge_request *r, const struct failure *f, const struct request_outcome *o);
+void request_fail(struct edge_request *r, const struct api_error *f,
+                  const struct request_outcome *o);
 /* With a literal message. */
 void request_fail_class(struct edge_request *r, unsigned error_class, const char *message);
 /* 404 about r->model, in words that do not tell an unknown model from a forbidden one. */

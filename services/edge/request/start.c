@@ -47,30 +47,20 @@ static void apply_patience(struct edge_request *r, const struct request_head *h)
         r->deadline_ms = until;
 }
 
-static void refuse_body(struct edge_request *r, const struct body_fault *fault)
-{
-    struct failure f = {
-        .error_class = fault->error_class,
-        .message = span_str(fault->message),
-        .param = span_str(fault->param),
-    };
-    request_fail(r, &f, NULL);
-}
-
 static void start_with_body(const struct arrival *a, struct edge_request *r, struct span key)
 {
     struct body body;
-    struct body_fault fault;
+    struct api_error fault;
     struct edge *e = r->edge;
     if (body_check(r->to.api, http_body(r->to.x), &e->doc, &r->arena, &body, &fault) != OK) {
-        refuse_body(r, &fault);
+        request_fail(r, &fault, NULL);
         return;
     }
     if (!body.model.len)
         body.model = span_str(e->d->config->default_model);
     if (!body.model.len) {
-        fault = (struct body_fault){ERROR_INVALID_VALUE, "You must provide a model.", "model"};
-        refuse_body(r, &fault);
+        api_error_set(&fault, ERROR_INVALID_VALUE, "You must provide a model.", "model");
+        request_fail(r, &fault, NULL);
         return;
     }
     r->stream = body.stream;

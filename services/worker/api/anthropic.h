@@ -21,7 +21,7 @@ enum err anthropic_read_content(struct reader *r, const struct where *at, struct
                                 struct part_list *parts, bool *plain);
 
 enum err anthropic_messages_read(struct json body, struct arena *arena, struct neutral_request *out,
-                                 struct fault *fault_out);
+                                 struct api_error *fault_out);
 struct answer_writer *anthropic_messages_writer_create(const struct answer_options *options);
 void anthropic_messages_write(struct answer_writer *w, const struct neutral_event *e);
 

@@ -135,11 +135,11 @@ static const struct member members[] = {
 static const struct shape messages_shape = SHAPE(NULL, members);
 
 enum err anthropic_messages_read(struct json body, struct arena *arena, struct neutral_request *out,
-                                 struct fault *fault_out)
+                                 struct api_error *fault_out)
 {
     static const char *const never_twice[] = {"model", "stream", "max_tokens", NULL};
     *out = (struct neutral_request){.api = API_ANTHROPIC_MESSAGES, .arena = arena, .n = 1};
-    *fault_out = (struct fault){0};
+    *fault_out = (struct api_error){0};
     struct reader r = {.out = out, .arena = arena, .fault = fault_out};
     enum err e = read_refuse_doubled(&r, body, never_twice);
     return e ? e : read_object(&r, NULL, body, &messages_shape, out);

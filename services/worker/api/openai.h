@@ -31,12 +31,12 @@ enum err openai_read_file_part(struct reader *r, const struct where *at, struct 
 extern const char *const openai_never_twice[];
 
 enum err openai_chat_read(struct json body, struct arena *arena, struct neutral_request *out,
-                          struct fault *fault_out);
+                          struct api_error *fault_out);
 struct answer_writer *openai_chat_writer_create(const struct answer_options *options);
 void openai_chat_write(struct answer_writer *w, const struct neutral_event *e);
 
 enum err openai_completions_read(struct json body, struct arena *arena, struct neutral_request *out,
-                                 struct fault *fault_out);
+                                 struct api_error *fault_out);
 struct answer_writer *openai_completions_writer_create(const struct answer_options *options);
 void openai_completions_write(struct answer_writer *w, const struct neutral_event *e);
 

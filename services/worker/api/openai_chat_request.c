@@ -168,10 +168,10 @@ static const struct member members[] = {
 static const struct shape chat_shape = SHAPE(NULL, members);
 
 enum err openai_chat_read(struct json body, struct arena *arena, struct neutral_request *out,
-                          struct fault *fault_out)
+                          struct api_error *fault_out)
 {
     *out = (struct neutral_request){.api = API_OPENAI_CHAT, .arena = arena, .n = 1};
-    *fault_out = (struct fault){0};
+    *fault_out = (struct api_error){0};
     struct reader r = {.out = out, .arena = arena, .fault = fault_out};
     enum err e = read_refuse_doubled(&r, body, openai_never_twice);
     return e ? e : read_object(&r, NULL, body, &chat_shape, out);

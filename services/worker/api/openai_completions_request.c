@@ -123,10 +123,10 @@ static enum err add_turn(struct reader *r)
 }
 
 enum err openai_completions_read(struct json body, struct arena *arena, struct neutral_request *out,
-                                 struct fault *fault_out)
+                                 struct api_error *fault_out)
 {
     struct legacy legacy = {.request = {.api = API_OPENAI_COMPLETIONS, .arena = arena, .n = 1}};
-    *fault_out = (struct fault){0};
+    *fault_out = (struct api_error){0};
     struct reader r = {.out = &legacy.request, .arena = arena, .fault = fault_out};
     enum err e = read_refuse_doubled(&r, body, openai_never_twice);
     if (!e)

@@ -35,7 +35,7 @@ enum err read_fault(struct reader *r, const struct where *at, unsigned error_cla
     int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
     size_t len = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
-    *r->fault = (struct fault){
+    *r->fault = (struct api_error){
         .error_class = error_class,
         .message = arena_copy(r->arena, span_of(text, len)),
         .param = render(r->arena, at),
@@ -45,9 +45,9 @@ enum err read_fault(struct reader *r, const struct where *at, unsigned error_cla
 
 enum err read_too_large(struct reader *r)
 {
-    *r->fault =
-        (struct fault){.error_class = ERROR_REQUEST_TOO_LARGE,
-                       .message = SPAN("the request needs more memory than one request may use")};
+    *r->fault = (struct api_error){
+        .error_class = ERROR_REQUEST_TOO_LARGE,
+        .message = SPAN("the request needs more memory than one request may use")};
     return ERR_INVALID;
 }
 

@@ -10,7 +10,7 @@
 struct reader {
     struct neutral_request *out;
     struct arena *arena;
-    struct fault *fault;
+    struct api_error *fault;
     size_t turn_cap;
 };
 

@@ -117,19 +117,12 @@ struct span writer_made_id(struct answer_writer *w, const char *prefix, size_t n
     return checked(w, arena_printf(w->options.arena, "%s%s", prefix, hex));
 }
 
-void writer_error(struct answer_writer *w, const struct fault *fault)
+void writer_error(struct answer_writer *w, const struct api_error *fault)
 {
     w->done = true;
     if (!w->stream)
         return;
-    struct error_report report = {
-        .error_class = fault->error_class,
-        .message = fault->message,
-        .code = fault->code,
-        .param = fault->param,
-        .request_id = w->options.request_id,
-    };
-    error_write_event(w->options.out, w->options.request->api, &report);
+    api_error_write_event(w->options.out, w->options.request->api, fault, w->options.request_id);
 }
 
 struct usage writer_usage(const struct answer_writer *w)

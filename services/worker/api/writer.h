@@ -34,7 +34,7 @@ void writer_settle_id(struct answer_writer *w, const char *const *prefixes);
 /* "call_" + 24 hex digits, always the same for the same request and number: writers are pure. */
 struct span writer_made_id(struct answer_writer *w, const char *prefix, size_t number);
 /* The in-band error of a stream; nothing in a unary answer. Ends the writer. */
-void writer_error(struct answer_writer *w, const struct fault *fault);
+void writer_error(struct answer_writer *w, const struct api_error *fault);
 
 /* Usage with every gap filled: estimates for input and output, zero for the rest. */
 struct usage writer_usage(const struct answer_writer *w);

@@ -45,7 +45,7 @@ static void end_well(struct attempt *attempt, const struct pipeline_result *r)
     attempt_over(attempt, ENDPOINT_WELL, 0, KEEP_MS);
 }
 
-static void log_failure(const struct attempt *attempt, const struct fault *fault)
+static void log_failure(const struct attempt *attempt, const struct api_error *fault)
 {
     bool ours = fault->error_class == ERROR_UPSTREAM_AUTH ||
                 fault->error_class == ERROR_UPSTREAM_QUOTA ||
@@ -60,7 +60,7 @@ static void log_failure(const struct attempt *attempt, const struct fault *fault
               LU64("sent", attempt->sent), LOG_END_);
 }
 
-static void end_failed(struct attempt *attempt, const struct fault *fault)
+static void end_failed(struct attempt *attempt, const struct api_error *fault)
 {
     if (attempt->carries)
         attempt->env->batching->failed(attempt, fault);
@@ -180,8 +180,8 @@ static void stop_pipeline(struct attempt *attempt)
 static void on_deadline(void *ctx)
 {
     struct attempt *attempt = ctx;
-    struct fault fault = {.error_class = ERROR_DEADLINE,
-                          .message = SPAN("The request's deadline has passed.")};
+    struct api_error fault = {.error_class = ERROR_DEADLINE,
+                              .message = SPAN("The request's deadline has passed.")};
     stop_pipeline(attempt);
     attempt_send_fail(attempt, &fault,
                       attempt->pipeline ? pipeline_result(attempt->pipeline) : NULL);
@@ -190,7 +190,7 @@ static void on_deadline(void *ctx)
     attempt_over(attempt, ENDPOINT_UNKNOWN, 0, DETACHED_MS);
 }
 
-static enum err make_pipeline(struct attempt *attempt, struct fault *fault_out)
+static enum err make_pipeline(struct attempt *attempt, struct api_error *fault_out)
 {
     struct setup *s = attempt->setup;
     request_id_text(&attempt->head.id, attempt->id_text);
@@ -228,12 +228,12 @@ static bool has_endpoint(struct attempt *attempt)
 
 void attempt_go(struct attempt *attempt)
 {
-    struct fault fault = {0};
+    struct api_error fault = {0};
     enum err err = has_endpoint(attempt) ? make_pipeline(attempt, &fault) : ERR_NOMEM;
     if (err != OK) {
         if (fault.error_class == ERROR_NONE)
-            fault =
-                (struct fault){.error_class = ERROR_INTERNAL, .message = SPAN("Out of memory.")};
+            fault = (struct api_error){.error_class = ERROR_INTERNAL,
+                                       .message = SPAN("Out of memory.")};
         if (attempt->carries)
             attempt->env->batching->failed(attempt, &fault);
         attempt_send_fail(attempt, &fault, NULL);

@@ -31,7 +31,7 @@ struct attempt_batching {
     void (*leave)(struct attempt *attempt);
     /* The carrier's pipeline is done, or has failed: so are, or go on alone, the members. */
     void (*answered)(struct attempt *carrier);
-    void (*failed)(struct attempt *carrier, const struct fault *fault);
+    void (*failed)(struct attempt *carrier, const struct api_error *fault);
     /* At shutdown. */
     void (*free)(struct attempt_env *env);
 };

@@ -78,7 +78,7 @@ uint32_t attempt_ms_since(const struct attempt *attempt, uint64_t then_us);
 void attempt_settle(struct attempt *attempt, const struct pipeline_result *r, unsigned status,
                     bool whole);
 /* FAIL, and a settlement when something was billed or delivered. r may be NULL. */
-void attempt_send_fail(struct attempt *attempt, const struct fault *fault,
+void attempt_send_fail(struct attempt *attempt, const struct api_error *fault,
                        const struct pipeline_result *r);
 enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result *r);
 /* As much of the pipeline's output as the credit allows. */

@@ -102,22 +102,15 @@ static bool is_cut(unsigned error_class)
            error_class == ERROR_UPSTREAM_TIMEOUT || error_class == ERROR_DEADLINE;
 }
 
-void attempt_send_fail(struct attempt *attempt, const struct fault *fault,
+void attempt_send_fail(struct attempt *attempt, const struct api_error *fault,
                        const struct pipeline_result *r)
 {
     bool billed = r && attempt->sent && !r->estimated;
-    struct fail m = {.error_class = fault->error_class,
-                     .message = span_first(fault->message, 1024),
-                     .code = fault->code,
-                     .param = fault->param,
-                     .upstream_status = fault->upstream_status,
-                     .retry_after_ms = fault->retry_after_ms,
-                     .endpoint = attempt->endpoint ? attempt->endpoint->index : 0,
+    struct fail m = {.endpoint = attempt->endpoint ? attempt->endpoint->index : 0,
                      .sent = attempt->sent,
-                     .final = fault->final,
-                     .details = fault->details_json,
                      .provider = provider_name(attempt),
                      .upstream_model = r ? r->upstream_model : attempt->d.target_model};
+    api_error_to_fail(fault, &m);
     if (billed) {
         m.input_tokens = known(attempt, r->usage.input);
         m.output_tokens = known(attempt, r->usage.output);

@@ -137,7 +137,7 @@ static void answered(struct attempt *carrier)
 
 /* Is it the request that is wrong, so that others of the batch may be right? What concerns all of
  * them alike (the key, the quota, the model) is better said once. */
-static bool may_be_one_member_s(const struct fault *f)
+static bool may_be_one_member_s(const struct api_error *f)
 {
     unsigned status = f->upstream_status ? f->upstream_status
                                          : error_status(f->error_class, API_OPENAI_EMBEDDINGS);
@@ -145,7 +145,7 @@ static bool may_be_one_member_s(const struct fault *f)
            status != 429;
 }
 
-static void failed(struct attempt *carrier, const struct fault *fault)
+static void failed(struct attempt *carrier, const struct api_error *fault)
 {
     struct batch *b = carrier->carries;
     uint32_t at = 0;

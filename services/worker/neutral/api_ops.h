@@ -22,7 +22,7 @@ struct api_ops {
     /* The body has been parsed as JSON already (an object). ERR_INVALID with fault_out (class,
      * message, param). */
     enum err (*read_request)(struct json body, struct arena *arena, struct neutral_request *out,
-                             struct fault *fault_out);
+                             struct api_error *fault_out);
     struct answer_writer *(*writer_create)(const struct answer_options *options);
     /* Streams: appends SSE events to out. Unary: accumulates, and appends the whole body at
      * EVENT_END. EVENT_ERROR: a stream gets the in-band error event; a unary answer nothing (the

@@ -15,19 +15,7 @@
 #include "common/base/arena.h"
 #include "common/base/json.h"
 #include "proto/api.h"
-#include "proto/error_class.h"
-
-/* ---- failure of a request, before it has a protocol ---- */
-struct fault {
-    unsigned error_class;     /* enum error_class; ERROR_NONE = none */
-    struct span message;      /* bytes, ≤ 1 kB, secrets masked */
-    struct span code;         /* an upstream's own OpenAI code worth keeping; else empty */
-    struct span param;        /* "messages[2].content[0]" */
-    unsigned upstream_status; /* 0 = none */
-    uint64_t retry_after_ms;  /* 0 = none */
-    struct span details_json; /* an Anthropic error's details, for Anthropic clients; else empty */
-    bool final; /* no retry can help, whatever the class says (spend cap, x-should-retry: false) */
-};
+#include "proto/api_error.h"
 
 /* ---- request ---- */
 enum part_kind {
@@ -210,7 +198,7 @@ struct neutral_event {
     struct span stop_sequence_text;
     enum stop_reason stop;
     struct usage usage;
-    struct fault fault;
+    struct api_error fault;
 };
 
 /* Takes one event; its spans are valid only until it returns. */

@@ -68,7 +68,7 @@ struct provider {
 
     /* request → pc->next. ERR_INVALID with fault_out set when it cannot be said to this upstream
      * (400). */
-    enum err (*build_request)(struct conversion *pc, struct fault *fault_out);
+    enum err (*build_request)(struct conversion *pc, struct api_error *fault_out);
     /* A whole 2xx JSON body: emits START … END (or ERROR), or asks for another transfer or a wait.
      * ERR_INVALID: not what the protocol says (502 upstream_protocol_error). */
     enum err (*parse_response)(struct conversion *pc, const struct transfer *x, struct span body);
@@ -84,7 +84,7 @@ struct provider {
      * nothing. */
     void (*map_error)(struct conversion *pc, unsigned status,
                       const struct upstream_headers *headers, struct span body,
-                      struct fault *fault_out);
+                      struct api_error *fault_out);
     /* NULL unless it polls. */
     enum err (*on_timer)(struct conversion *pc);
     /* The client has left: pc->next may become a detached cancel. NULL: closing the connection is

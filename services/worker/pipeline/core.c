@@ -1,5 +1,4 @@
 /* What every kind of pipeline asks for: transfers, timers, its outcome. */
-#include "services/worker/neutral/fault.h"
 #include "services/worker/pipeline/pipeline_internal.h"
 
 void pipeline_send(struct pipeline *c, struct transfer *x)
@@ -29,11 +28,11 @@ static void forget_queue(struct pipeline *c)
     c->poll_ms = c->commit_ms = 0;
 }
 
-void pipeline_fail(struct pipeline *c, const struct fault *fault)
+void pipeline_fail(struct pipeline *c, const struct api_error *fault)
 {
     if (c->state != PIPELINE_RUNNING)
         return;
-    c->fault = fault_copy(fault, &c->arena);
+    c->fault = api_error_copy(fault, &c->arena);
     if (c->fault.error_class == ERROR_NONE)
         c->fault.error_class = ERROR_UPSTREAM_ERROR;
     if (!c->committed)
@@ -44,8 +43,8 @@ void pipeline_fail(struct pipeline *c, const struct fault *fault)
 
 void pipeline_fail_class(struct pipeline *c, unsigned error_class, const char *message)
 {
-    struct fault fault;
-    fault_set(&fault, error_class, message, NULL);
+    struct api_error fault;
+    api_error_set(&fault, error_class, message, NULL);
     pipeline_fail(c, &fault);
 }
 
@@ -93,7 +92,7 @@ void pipeline_note_answer(struct pipeline *c, struct json id, struct json model)
 }
 
 void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstream_headers *headers,
-                        struct span body, struct fault *fault_out)
+                        struct span body, struct api_error *fault_out)
 {
     struct neutral_request request = {.api = c->spec.api, .arena = &c->arena};
     struct conversion pc = {.provider = c->spec.provider,
@@ -104,7 +103,7 @@ void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstre
                             .arena = &c->arena,
                             .doc = &c->doc,
                             .now_s = c->spec.now_s};
-    *fault_out = (struct fault){0};
+    *fault_out = (struct api_error){0};
     c->spec.provider->map_error(&pc, status, headers, body, fault_out);
     fault_out->upstream_status = status;
 }

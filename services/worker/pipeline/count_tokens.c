@@ -4,7 +4,6 @@
 #include "services/worker/neutral/api_ops.h"
 #include "services/worker/pipeline/pipeline_internal.h"
 #include "services/worker/neutral/estimate.h"
-#include "services/worker/neutral/fault.h"
 #include "services/worker/pipeline/upstream_answer.h"
 
 struct count_tokens {
@@ -252,7 +251,7 @@ static void end_error(struct pipeline *c)
 {
     struct count_tokens *t = state_of(c);
     struct upstream_headers headers = upstream_answer_headers(&t->answer);
-    struct fault fault;
+    struct api_error fault;
     /* a model or an account without this endpoint still gets an answer */
     if (t->answer.status == 404 || t->answer.status == 405) {
         answer_estimate(c);
@@ -297,7 +296,7 @@ static void on_end(struct pipeline *c, const struct transfer *x)
     }
 }
 
-static void on_failure(struct pipeline *c, const struct transfer *x, const struct fault *fault)
+static void on_failure(struct pipeline *c, const struct transfer *x, const struct api_error *fault)
 {
     (void)x;
     pipeline_fail(c, fault);
@@ -330,7 +329,7 @@ static struct json with_cap(struct pipeline *c, struct json body)
                                                                            : body;
 }
 
-enum err count_tokens_start(struct pipeline *c, struct json body, struct fault *fault_out)
+enum err count_tokens_start(struct pipeline *c, struct json body, struct api_error *fault_out)
 {
     struct count_tokens *t = ARENA_NEW(&c->arena, struct count_tokens);
     if (!t)

@@ -2,7 +2,6 @@
  * the upstream's bytes come back, and only what must change is spliced (docs/wire.md,
  * Pass-through). Streams go event by event. */
 #include "services/worker/pipeline/pipeline_internal.h"
-#include "services/worker/neutral/fault.h"
 #include "services/worker/pipeline/request_edit.h"
 #include "services/worker/pipeline/scan.h"
 #include "services/worker/neutral/splice.h"
@@ -63,7 +62,7 @@ static bool has_query_flag(struct span path, const char *flag)
 }
 
 static enum err edit_body(struct pipeline *c, struct passthrough *p, struct json body,
-                          struct fault *fault_out)
+                          struct api_error *fault_out)
 {
     struct request_edit edit = {.api = c->spec.api,
                                 .target_model = c->spec.target_model,
@@ -73,7 +72,7 @@ static enum err edit_body(struct pipeline *c, struct passthrough *p, struct json
     buf_init(&p->edited, c->spec.body.len + (1u << 20));
     enum err e = request_edit_native(&edit, body, &p->edited, &p->facts);
     if (e)
-        fault_set(fault_out, ERROR_INTERNAL, "the request could not be edited", NULL);
+        api_error_set(fault_out, ERROR_INTERNAL, "the request could not be edited", NULL);
     if (p->facts.dropped_stream_options)
         c->dropped = "stream_options";
     return e;
@@ -142,7 +141,7 @@ static void fail_by_event(struct pipeline *c, struct json event, bool in_respons
 {
     const struct upstream_answer none = {0};
     struct upstream_headers headers = upstream_answer_headers(&none);
-    struct fault fault;
+    struct api_error fault;
     struct buf body = {0};
     if (in_response) {
         /* response.failed carries its error one level down */
@@ -224,7 +223,7 @@ static enum err on_event(void *ctx, const struct sse_event *e)
 }
 
 /* EOF: only a stream that had come to its stop is whole; its missing end mark is ours to write. */
-static void end_stream(struct pipeline *c, const struct fault *otherwise)
+static void end_stream(struct pipeline *c, const struct api_error *otherwise)
 {
     struct passthrough *p = state_of(c);
     if (p->done || c->state != PIPELINE_RUNNING)
@@ -328,8 +327,8 @@ static void on_end(struct pipeline *c, const struct transfer *x)
 {
     (void)x;
     struct passthrough *p = state_of(c);
-    struct fault fault;
-    fault_set(&fault, ERROR_UPSTREAM_CLOSED, "upstream closed the stream", NULL);
+    struct api_error fault;
+    api_error_set(&fault, ERROR_UPSTREAM_CLOSED, "upstream closed the stream", NULL);
     switch (p->answer.mode) {
     case ANSWER_ERROR: {
         struct upstream_headers headers = upstream_answer_headers(&p->answer);
@@ -353,7 +352,7 @@ static void on_end(struct pipeline *c, const struct transfer *x)
 }
 
 /* A connection lost behind the last word has cost nothing. */
-static void on_failure(struct pipeline *c, const struct transfer *x, const struct fault *fault)
+static void on_failure(struct pipeline *c, const struct transfer *x, const struct api_error *fault)
 {
     (void)x;
     struct passthrough *p = state_of(c);
@@ -369,7 +368,7 @@ static const struct pipeline_kind kind = {.on_head = on_head,
                                           .on_failure = on_failure,
                                           .destroy = on_destroy};
 
-enum err passthrough_start(struct pipeline *c, struct json body, struct fault *fault_out)
+enum err passthrough_start(struct pipeline *c, struct json body, struct api_error *fault_out)
 {
     struct passthrough *p = ARENA_NEW(&c->arena, struct passthrough);
     if (!p)

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "services/worker/pipeline/pipeline_internal.h"
-#include "services/worker/neutral/fault.h"
 #include "services/worker/neutral/compat.h"
 
 enum { KEPT_NODES = 256 }; /* of a request's JSON, for its answer */
@@ -58,7 +57,7 @@ static bool is_native(const struct pipeline *c)
 
 /* What an API becomes at a provider that does not speak it: something else, or a refusal. */
 static const struct foreign {
-    enum err (*start)(struct pipeline *c, struct json body, struct fault *fault_out);
+    enum err (*start)(struct pipeline *c, struct json body, struct api_error *fault_out);
     enum error_class refused;
     const char *message;
 } foreign[API_COUNT] = {
@@ -73,25 +72,25 @@ static const struct foreign {
                                          "use /v1/chat/completions for this model"},
 };
 
-static enum err start_foreign(struct pipeline *c, struct json body, struct fault *fault_out)
+static enum err start_foreign(struct pipeline *c, struct json body, struct api_error *fault_out)
 {
     const struct foreign *f = &foreign[(unsigned)c->spec.api < API_COUNT ? c->spec.api : 0];
     if (f->start)
         return f->start(c, body, fault_out);
     if (f->message)
-        fault_set(fault_out, f->refused, f->message, "model");
+        api_error_set(fault_out, f->refused, f->message, "model");
     else
-        fault_set(fault_out, ERROR_NOT_FOUND, "unknown protocol", NULL);
+        api_error_set(fault_out, ERROR_NOT_FOUND, "unknown protocol", NULL);
     return ERR_INVALID;
 }
 
-static enum err start(struct pipeline *c, struct fault *fault_out)
+static enum err start(struct pipeline *c, struct api_error *fault_out)
 {
     struct json body = JSON_NOTHING;
     bool optional = api_info(c->spec.api)->stored; /* GET, DELETE and cancel have none */
     if (c->spec.body.len || !optional) {
         if (json_parse(&c->doc, c->spec.body, JSON_DEPTH_CLIENT)) {
-            fault_set(fault_out, ERROR_INVALID_JSON, c->doc.error, NULL);
+            api_error_set(fault_out, ERROR_INVALID_JSON, c->doc.error, NULL);
             return ERR_INVALID;
         }
         body = json_root(&c->doc);
@@ -103,13 +102,13 @@ static enum err start(struct pipeline *c, struct fault *fault_out)
 }
 
 enum err pipeline_create(struct pipeline **out, const struct pipeline_spec *spec,
-                         struct arena *fault_arena, struct fault *fault_out)
+                         struct arena *fault_arena, struct api_error *fault_out)
 {
     *out = NULL;
-    *fault_out = (struct fault){0};
+    *fault_out = (struct api_error){0};
     struct pipeline *c = calloc(1, sizeof *c);
     if (!c) {
-        fault_set(fault_out, ERROR_INTERNAL, "out of memory", NULL);
+        api_error_set(fault_out, ERROR_INTERNAL, "out of memory", NULL);
         return ERR_NOMEM;
     }
     c->spec = *spec;
@@ -126,8 +125,8 @@ enum err pipeline_create(struct pipeline **out, const struct pipeline_spec *spec
         json_doc_free(&c->doc);
     if (e) {
         if (fault_out->error_class == ERROR_NONE)
-            fault_set(fault_out, ERROR_INTERNAL, "the request could not be prepared", NULL);
-        *fault_out = fault_copy(fault_out, fault_arena);
+            api_error_set(fault_out, ERROR_INTERNAL, "the request could not be prepared", NULL);
+        *fault_out = api_error_copy(fault_out, fault_arena);
         pipeline_destroy(&c);
         return ERR_INVALID;
     }
@@ -214,7 +213,7 @@ void pipeline_on_failure(struct pipeline *c, const struct transfer *x, unsigned 
 {
     if (!listens(c, x))
         return;
-    struct fault fault = {.error_class = error_class, .message = message};
+    struct api_error fault = {.error_class = error_class, .message = message};
     c->kind->on_failure(c, x, &fault);
 }
 
@@ -246,8 +245,8 @@ void pipeline_cancel(struct pipeline *c)
     c->cancelled = true;
     if (c->kind->cancel)
         c->kind->cancel(c);
-    struct fault gone;
-    fault_set(&gone, ERROR_CLIENT_GONE, "the client has left", NULL);
+    struct api_error gone;
+    api_error_set(&gone, ERROR_CLIENT_GONE, "the client has left", NULL);
     pipeline_fail(c, &gone);
 }
 
@@ -273,7 +272,7 @@ struct buf *pipeline_output(struct pipeline *c)
     return &c->out;
 }
 
-const struct fault *pipeline_fault(const struct pipeline *c)
+const struct api_error *pipeline_fault(const struct pipeline *c)
 {
     return &c->fault;
 }

@@ -36,7 +36,7 @@ struct pipeline_spec {
 /* ERR_INVALID: the request can't be served; *fault_out says why (strings live in static memory or
  * in `arena`). */
 enum err pipeline_create(struct pipeline **out, const struct pipeline_spec *spec,
-                         struct arena *fault_arena, struct fault *fault_out) NODISCARD;
+                         struct arena *fault_arena, struct api_error *fault_out) NODISCARD;
 void pipeline_destroy(struct pipeline **pipeline);
 
 /* After pipeline_create and after every pipeline_on_…: start every transfer this returns until it
@@ -74,7 +74,7 @@ bool pipeline_committed(const struct pipeline *pipeline);
 bool pipeline_is_stream(const struct pipeline *pipeline); /* the client gets SSE */
 /* Client bytes so far; the caller takes them by buf_consume or buf_clear. */
 struct buf *pipeline_output(struct pipeline *pipeline);
-const struct fault *pipeline_fault(const struct pipeline *pipeline);
+const struct api_error *pipeline_fault(const struct pipeline *pipeline);
 
 struct pipeline_result {
     unsigned status; /* for the client */

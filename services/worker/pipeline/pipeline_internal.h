@@ -18,7 +18,7 @@ struct pipeline_kind {
                     const struct upstream_headers *headers);
     void (*on_bytes)(struct pipeline *c, const struct transfer *x, struct span bytes);
     void (*on_end)(struct pipeline *c, const struct transfer *x);
-    void (*on_failure)(struct pipeline *c, const struct transfer *x, const struct fault *fault);
+    void (*on_failure)(struct pipeline *c, const struct transfer *x, const struct api_error *fault);
     /* While a poll is awaited, at every timer: elapsed_ms since the last one, waited_ms since the
      * pipeline began. */
     void (*on_timer)(struct pipeline *c, uint64_t elapsed_ms, uint64_t waited_ms);
@@ -44,7 +44,7 @@ struct pipeline {
     bool stream;
     bool cancelled;
     struct buf out;
-    struct fault fault;
+    struct api_error fault;
 
     struct transfer
         *queue[PIPELINE_MAX_TRANSFERS]; /* asked for, not yet taken by pipeline_next: a ring */
@@ -68,16 +68,18 @@ struct pipeline {
 
 /* Each starts its kind; ERR_INVALID with *fault_out. `body` is parsed into c->doc, JSON_NOTHING
  * when there is none. */
-enum err passthrough_start(struct pipeline *c, struct json body, struct fault *fault_out) NODISCARD;
-enum err translation_start(struct pipeline *c, struct json body, struct fault *fault_out) NODISCARD;
+enum err passthrough_start(struct pipeline *c, struct json body,
+                           struct api_error *fault_out) NODISCARD;
+enum err translation_start(struct pipeline *c, struct json body,
+                           struct api_error *fault_out) NODISCARD;
 enum err count_tokens_start(struct pipeline *c, struct json body,
-                            struct fault *fault_out) NODISCARD;
+                            struct api_error *fault_out) NODISCARD;
 
 /* Queues it; sets its index. */
 void pipeline_send(struct pipeline *c, struct transfer *x);
 /* The state's only changes. Before the commit a failure forgets the output, after it the output
  * stands. */
-void pipeline_fail(struct pipeline *c, const struct fault *fault);
+void pipeline_fail(struct pipeline *c, const struct api_error *fault);
 void pipeline_fail_class(struct pipeline *c, unsigned error_class, const char *message);
 void pipeline_finish(struct pipeline *c);
 /* First content. */
@@ -91,6 +93,6 @@ void pipeline_note_answer(struct pipeline *c, struct json id, struct json model)
 
 /* What a kind without a neutral request of its own gives to provider->map_error. */
 void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstream_headers *headers,
-                        struct span body, struct fault *fault_out);
+                        struct span body, struct api_error *fault_out);
 
 #endif

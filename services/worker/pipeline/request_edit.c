@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "services/worker/neutral/fault.h"
 #include "services/worker/neutral/splice.h"
 
 /* ---- checks ---- */
@@ -51,21 +50,21 @@ static bool has_type(struct json v, enum member_type type)
     return false;
 }
 
-enum err request_check(struct json body, enum api api, struct fault *fault_out)
+enum err request_check(struct json body, enum api api, struct api_error *fault_out)
 {
     if (json_type(body) != JSON_OBJECT) {
-        fault_set(fault_out, ERROR_INVALID_JSON, "the body must be a JSON object", NULL);
+        api_error_set(fault_out, ERROR_INVALID_JSON, "the body must be a JSON object", NULL);
         return ERR_INVALID;
     }
     for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
         const struct member *m = &members[i];
         if (!m->may_double && json_count_named(body, m->name) > 1) {
-            fault_set(fault_out, ERROR_INVALID_VALUE, m->doubled, m->name);
+            api_error_set(fault_out, ERROR_INVALID_VALUE, m->doubled, m->name);
             return ERR_INVALID;
         }
         struct json v = json_get(body, m->name);
         if ((m->apis & 1u << api) && !json_absent(v) && !has_type(v, m->type)) {
-            fault_set(fault_out, ERROR_INVALID_VALUE, m->wrong, m->name);
+            api_error_set(fault_out, ERROR_INVALID_VALUE, m->wrong, m->name);
             return ERR_INVALID;
         }
     }

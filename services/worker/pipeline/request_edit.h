@@ -24,7 +24,7 @@ struct request_facts {
 
 /* An object; no doubled model, stream, n or cap; those of the right type.
  * ERR_INVALID with *fault_out set otherwise. */
-enum err request_check(struct json body, enum api api, struct fault *fault_out) NODISCARD;
+enum err request_check(struct json body, enum api api, struct api_error *fault_out) NODISCARD;
 
 /* Same protocol: appends the body to send to `out`, or nothing at all when it may go as it is. */
 enum err request_edit_native(const struct request_edit *e, struct json body, struct buf *out,

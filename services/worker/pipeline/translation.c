@@ -4,8 +4,6 @@
 
 #include <assert.h>
 
-#include "services/worker/neutral/fault.h"
-
 enum { REPEAT_AFTER_MS = 1000 };
 
 static struct translation *state_of(struct pipeline *c)
@@ -53,7 +51,7 @@ static void check_parsed(struct prompt_part *part, enum err e)
     take_wishes(part);
 }
 
-static enum err start_part(struct prompt_part *part, struct fault *fault_out)
+static enum err start_part(struct prompt_part *part, struct api_error *fault_out)
 {
     enum err e = part->pc.provider->build_request(&part->pc, fault_out);
     if (e)
@@ -65,7 +63,7 @@ static enum err start_part(struct prompt_part *part, struct fault *fault_out)
 }
 
 /* Lets parts begin, a few at a time. */
-static enum err start_parts(struct translation *t, struct fault *fault_out)
+static enum err start_parts(struct translation *t, struct api_error *fault_out)
 {
     while (t->started_count < t->part_count &&
            t->started_count - t->ended_count < TRANSLATION_MAX_PARALLEL) {
@@ -98,7 +96,7 @@ static enum answer_mode mode_of(const struct prompt_part *part)
 /* A part that has ended makes room for one that waits. */
 static void go_on(struct pipeline *c)
 {
-    struct fault fault = {0};
+    struct api_error fault = {0};
     if (c->state == PIPELINE_RUNNING && start_parts(state_of(c), &fault))
         pipeline_fail(c, &fault);
 }
@@ -179,7 +177,7 @@ static void end_error(struct prompt_part *part)
 {
     struct pipeline *c = part->owner->pipeline;
     struct upstream_headers headers = upstream_answer_headers(&part->answer);
-    struct fault fault = {0};
+    struct api_error fault = {0};
     part->pc.provider->map_error(&part->pc, part->answer.status, &headers,
                                  buf_span(&part->answer.body), &fault);
     fault.upstream_status = part->answer.status;
@@ -246,7 +244,7 @@ static void on_end(struct pipeline *c, const struct transfer *x)
 
 /* A connection lost behind the stop reason has cost nothing; a stream that can be read again
  * elsewhere (Replicate's) is the provider's to finish. What is left of a cut event is no event. */
-static void on_failure(struct pipeline *c, const struct transfer *x, const struct fault *fault)
+static void on_failure(struct pipeline *c, const struct transfer *x, const struct api_error *fault)
 {
     struct prompt_part *part = find_part(c, x);
     if (!part || part->ended)
@@ -329,7 +327,7 @@ static bool is_cache_warming(const struct neutral_request *r)
     return r->api == API_ANTHROPIC_MESSAGES && r->has_max_out && r->max_out == 0;
 }
 
-enum err translation_start(struct pipeline *c, struct json body, struct fault *fault_out)
+enum err translation_start(struct pipeline *c, struct json body, struct api_error *fault_out)
 {
     struct translation *t = ARENA_NEW(&c->arena, struct translation);
     if (!t)

@@ -41,11 +41,11 @@ struct translation {
 
 /* The client's body, with the configured defaults it leaves out, into t->request. */
 enum err translation_read(struct translation *t, struct json body,
-                          struct fault *fault_out) NODISCARD;
+                          struct api_error *fault_out) NODISCARD;
 /* A hard budget's cap, and the legacy protocol's default one. */
 void translation_apply_caps(struct translation *t);
 /* One part per prompt. */
-enum err translation_make_parts(struct translation *t, struct fault *fault_out) NODISCARD;
+enum err translation_make_parts(struct translation *t, struct api_error *fault_out) NODISCARD;
 /* Makes the writer; NULL when the arena is full. */
 struct answer_writer *translation_make_writer(struct translation *t);
 /* neutral_sink; ctx is the part. */

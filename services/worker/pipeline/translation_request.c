@@ -1,5 +1,4 @@
 /* The client's request as the parts will send it: read, capped, one per prompt. */
-#include "services/worker/neutral/fault.h"
 #include "services/worker/pipeline/request_edit.h"
 #include "services/worker/pipeline/translation.h"
 
@@ -7,17 +6,17 @@ enum { COMPLETIONS_DEFAULT_MAX_OUT = 1000 };
 
 /* Anthropic's SDK keeps conversations on the server where it can, and goes back to whole ones when
  * it is told exactly this; dropping the member would lose the conversation's beginning. */
-static enum err refuse_thread(struct fault *fault_out)
+static enum err refuse_thread(struct api_error *fault_out)
 {
-    fault_set(fault_out, ERROR_UNSUPPORTED_PARAMETER,
-              "thread is not supported for this model: send all messages", "thread");
+    api_error_set(fault_out, ERROR_UNSUPPORTED_PARAMETER,
+                  "thread is not supported for this model: send all messages", "thread");
     fault_out->details_json =
         SPAN("{\"error_code\":\"thread_unsupported_request\",\"unsupported\":[\"thread\"]}");
     return ERR_INVALID;
 }
 
 /* Configured defaults are put into the client's own words before they are read. */
-enum err translation_read(struct translation *t, struct json body, struct fault *fault_out)
+enum err translation_read(struct translation *t, struct json body, struct api_error *fault_out)
 {
     struct pipeline *c = t->pipeline;
     if (api_is_anthropic(c->spec.api) && !json_absent(json_get(body, "thread")))
@@ -89,12 +88,12 @@ static enum err init_part(struct translation *t, uint32_t index)
     return t->part_count > 1 ? set_prompt(part, &t->request.prompts_text[index]) : OK;
 }
 
-enum err translation_make_parts(struct translation *t, struct fault *fault_out)
+enum err translation_make_parts(struct translation *t, struct api_error *fault_out)
 {
     size_t count = t->request.prompt_count > 1 ? t->request.prompt_count : 1;
     if (count > TRANSLATION_MAX_PROMPTS) {
-        fault_set(fault_out, ERROR_INVALID_VALUE, "too many prompts for this model: 128 at most",
-                  "prompt");
+        api_error_set(fault_out, ERROR_INVALID_VALUE,
+                      "too many prompts for this model: 128 at most", "prompt");
         return ERR_INVALID;
     }
     t->prompt_parts = ARENA_ARRAY(&t->pipeline->arena, struct prompt_part, count);

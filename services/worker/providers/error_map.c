@@ -242,13 +242,13 @@ static struct span message_for(struct conversion *pc, unsigned status, unsigned 
 }
 
 void error_map(struct conversion *pc, unsigned status, const struct upstream_headers *headers,
-               struct span body, struct fault *fault_out)
+               struct span body, struct api_error *fault_out)
 {
     struct upstream_error e;
     read_error(pc, body, &e);
     unsigned error_class = classify(status, &e);
     uint64_t now_s = pc->now_s + pc->waited_ms / 1000;
-    *fault_out = (struct fault){
+    *fault_out = (struct api_error){
         .error_class = error_class,
         .message = message_for(pc, status, error_class, &e),
         .upstream_status = status,

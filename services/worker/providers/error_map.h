@@ -7,6 +7,6 @@
 
 /* provider.map_error for all of them. */
 void error_map(struct conversion *pc, unsigned status, const struct upstream_headers *headers,
-               struct span body, struct fault *fault_out);
+               struct span body, struct api_error *fault_out);
 
 #endif

@@ -1,7 +1,5 @@
 #include "services/worker/providers/out.h"
 
-#include "services/worker/neutral/fault.h"
-
 void out_event(struct conversion *pc, struct out *o, const struct neutral_event *e)
 {
     if (!out_is_open(o))
@@ -56,7 +54,7 @@ static struct span no_header(const void *ctx, const char *name)
 
 void out_error_body(struct conversion *pc, struct out *o, struct span body)
 {
-    struct fault fault = {0};
+    struct api_error fault = {0};
     struct upstream_headers none = {no_header, NULL};
     pc->provider->map_error(pc, 200, &none, body, &fault);
     out_fault(pc, o, &fault);
@@ -94,7 +92,7 @@ void out_finish(struct conversion *pc, struct out *o, const struct usage *usage,
     out_event(pc, o, &(struct neutral_event){.kind = EVENT_END});
 }
 
-void out_fault(struct conversion *pc, struct out *o, const struct fault *fault)
+void out_fault(struct conversion *pc, struct out *o, const struct api_error *fault)
 {
     out_event(pc, o, &(struct neutral_event){.kind = EVENT_ERROR, .fault = *fault});
 }
@@ -102,8 +100,8 @@ void out_fault(struct conversion *pc, struct out *o, const struct fault *fault)
 void out_fault_class(struct conversion *pc, struct out *o, unsigned error_class,
                      const char *message)
 {
-    struct fault fault;
-    fault_set(&fault, error_class, message, NULL);
+    struct api_error fault;
+    api_error_set(&fault, error_class, message, NULL);
     out_fault(pc, o, &fault);
 }
 

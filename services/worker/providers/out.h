@@ -36,7 +36,7 @@ void out_tool_end(struct conversion *pc, struct out *o, uint32_t slot);
 /* USAGE, STOP, END. */
 void out_finish(struct conversion *pc, struct out *o, const struct usage *usage,
                 enum stop_reason stop, struct span stop_sequence_text);
-void out_fault(struct conversion *pc, struct out *o, const struct fault *fault);
+void out_fault(struct conversion *pc, struct out *o, const struct api_error *fault);
 /* A fault of a class with fixed words. */
 void out_fault_class(struct conversion *pc, struct out *o, unsigned error_class,
                      const char *message);

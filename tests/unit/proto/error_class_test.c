@@ -32,43 +32,11 @@ static void every_class_speaks_both_protocols(void **state)
         assert_true(info->openai_status >= 400 && info->openai_status < 600);
         assert_true(info->anthropic_status >= 400 && info->anthropic_status < 600);
         assert_true(*info->openai_type);
-        assert_true(*info->openai_code || c == ERROR_UPSTREAM_UNPROCESSABLE); /* WIRE 20: null */
+        assert_true(*info->openai_code || c == ERROR_UPSTREAM_UNPROCESSABLE);
         if (!is_anthropic_word(info->anthropic_type))
             fail_msg("%s says %s", info->name, info->anthropic_type);
     }
     assert_string_equal(error_info(9999)->name, "INTERNAL");
-}
-
-static void bodies_have_the_protocols_shape(void **state)
-{
-    (void)state;
-    struct error_report r = {.error_class = ERROR_MODEL_NOT_FOUND,
-                             .message = SPAN("no \"x\""),
-                             .param = SPAN("model"),
-                             .request_id = SPAN("req_1")};
-    struct buf out = {0};
-    error_write_body(&out, API_OPENAI_CHAT, &r);
-    assert_true(
-        span_is(buf_span(&out),
-                "{\"error\":{\"message\":\"no \\\"x\\\"\",\"type\":\"invalid_request_error\","
-                "\"param\":\"model\",\"code\":\"model_not_found\"}}"));
-    buf_clear(&out);
-    error_write_body(&out, API_ANTHROPIC_MESSAGES, &r);
-    assert_true(span_is(buf_span(&out),
-                        "{\"type\":\"error\",\"error\":{\"type\":\"not_found_error\","
-                        "\"message\":\"no \\\"x\\\"\"},\"request_id\":\"req_1\"}"));
-    buf_clear(&out);
-    r.code = SPAN("upstreams_own");
-    r.param = SPAN_NONE;
-    error_write_event(&out, API_OPENAI_CHAT, &r);
-    assert_true(
-        span_is(buf_span(&out),
-                "data: {\"error\":{\"message\":\"no \\\"x\\\"\",\"type\":\"invalid_request_error\","
-                "\"param\":null,\"code\":\"upstreams_own\"}}\n\n"));
-    buf_clear(&out);
-    error_write_event(&out, API_ANTHROPIC_MESSAGES, &r);
-    assert_true(span_starts(buf_span(&out), "event: error\ndata: {\"type\":\"error\""));
-    buf_free(&out);
 }
 
 static void every_metric_is_named_as_prometheus_wants(void **state)
@@ -105,7 +73,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_class_speaks_both_protocols),
-        cmocka_unit_test(bodies_have_the_protocols_shape),
         cmocka_unit_test(every_metric_is_named_as_prometheus_wants),
         cmocka_unit_test(observations_fall_into_their_bucket),
     };

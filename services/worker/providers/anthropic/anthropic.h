@@ -57,7 +57,7 @@ struct conversation {
 /* Neutral turns → alternating turns with repaired ids, every call answered. ERR_INVALID
  * with the fault. */
 enum err anthropic_arrange(struct conversion *pc, struct conversation *out,
-                           struct fault *fault_out) NODISCARD;
+                           struct api_error *fault_out) NODISCARD;
 
 /* Cache marks: four at most go out. */
 struct marks {
@@ -68,7 +68,7 @@ void anthropic_write_mark(struct json_writer *w, struct marks *marks, struct spa
 /* The value of "messages". */
 enum err anthropic_write_messages(struct conversion *pc, const struct conversation *c,
                                   struct json_writer *w, struct marks *marks,
-                                  struct fault *fault_out) NODISCARD;
+                                  struct api_error *fault_out) NODISCARD;
 
 /* What thinking and sampling become for this model. */
 struct thinking_plan {
@@ -78,7 +78,7 @@ struct thinking_plan {
 };
 enum err anthropic_plan_thinking(struct conversion *pc, const struct conversation *c,
                                  int64_t max_tokens, bool forced_tool, struct thinking_plan *out,
-                                 struct fault *fault_out) NODISCARD;
+                                 struct api_error *fault_out) NODISCARD;
 
 /* A request being written. */
 struct anthropic_builder {
@@ -87,7 +87,7 @@ struct anthropic_builder {
     const struct model_row *row;
     struct anthropic_state *state;
     struct json_writer w;
-    struct fault *fault;
+    struct api_error *fault;
     struct conversation conversation;
     struct marks marks;
     struct thinking_plan plan;
@@ -103,7 +103,7 @@ bool anthropic_by_json_tool(const struct anthropic_builder *b);
 /* The choice lets the model do nothing but call a tool. */
 bool anthropic_is_forced(const struct anthropic_builder *b);
 
-enum err anthropic_build_request(struct conversion *pc, struct fault *fault_out);
+enum err anthropic_build_request(struct conversion *pc, struct api_error *fault_out);
 
 /* ---- answer ---- */
 

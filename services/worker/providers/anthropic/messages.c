@@ -1,15 +1,13 @@
 /* Arranged turns → Anthropic's messages (docs/wire.md, Messages). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
-#include "services/worker/neutral/fault.h"
-
 enum { MAX_MARKS = 4 };
 
 struct message_writer {
     struct conversion *pc;
     struct json_writer *w;
     struct marks *marks;
-    struct fault *fault;
+    struct api_error *fault;
 };
 
 void anthropic_write_mark(struct json_writer *w, struct marks *marks, struct span cache_json)
@@ -105,7 +103,7 @@ static bool is_image_type(struct span type)
 static enum err refuse_part(struct message_writer *m, const struct message *message,
                             unsigned error_class, const char *what)
 {
-    fault_set(m->fault, error_class, what, NULL);
+    api_error_set(m->fault, error_class, what, NULL);
     m->fault->param = arena_printf(m->pc->arena, "messages[%u].content", message->index);
     return ERR_INVALID;
 }
@@ -328,7 +326,7 @@ static enum err write_block(struct message_writer *m, const struct message *mess
 
 enum err anthropic_write_messages(struct conversion *pc, const struct conversation *c,
                                   struct json_writer *w, struct marks *marks,
-                                  struct fault *fault_out)
+                                  struct api_error *fault_out)
 {
     struct message_writer m = {.pc = pc, .w = w, .marks = marks, .fault = fault_out};
     enum err e = OK;

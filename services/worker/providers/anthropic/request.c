@@ -2,7 +2,6 @@
 #include "services/worker/providers/anthropic/anthropic.h"
 
 #include "common/base/crypto.h"
-#include "services/worker/neutral/fault.h"
 
 enum {
     UNKNOWN_MAX_OUT = 8192,
@@ -13,7 +12,7 @@ enum {
 static enum err refuse(struct anthropic_builder *b, unsigned error_class, const char *message,
                        const char *param)
 {
-    fault_set(b->fault, error_class, message, param);
+    api_error_set(b->fault, error_class, message, param);
     return ERR_INVALID;
 }
 
@@ -322,7 +321,7 @@ static enum err prepare(struct anthropic_builder *b)
                                    &b->plan, b->fault);
 }
 
-enum err anthropic_build_request(struct conversion *pc, struct fault *fault_out)
+enum err anthropic_build_request(struct conversion *pc, struct api_error *fault_out)
 {
     struct buf body = {0};
     struct anthropic_builder b = {.pc = pc,

@@ -2,8 +2,6 @@
  * Reasoning). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
-#include "services/worker/neutral/fault.h"
-
 enum { MIN_BUDGET = 1024 };
 
 static const struct effort {
@@ -76,7 +74,7 @@ static void plan_adaptive(const struct model_row *row, const struct effort *effo
 
 enum err anthropic_plan_thinking(struct conversion *pc, const struct conversation *c,
                                  int64_t max_tokens, bool forced_tool, struct thinking_plan *out,
-                                 struct fault *fault_out)
+                                 struct api_error *fault_out)
 {
     *out = (struct thinking_plan){.kind = PLAN_NOTHING};
     struct span word = pc->request->effort_text;
@@ -84,9 +82,9 @@ enum err anthropic_plan_thinking(struct conversion *pc, const struct conversatio
         return OK;
     const struct effort *effort = find_effort(word);
     if (!effort) {
-        fault_set(fault_out, ERROR_INVALID_VALUE,
-                  "'reasoning_effort' must be none, minimal, low, medium, high, xhigh or max.",
-                  "reasoning_effort");
+        api_error_set(fault_out, ERROR_INVALID_VALUE,
+                      "'reasoning_effort' must be none, minimal, low, medium, high, xhigh or max.",
+                      "reasoning_effort");
         return ERR_INVALID;
     }
     switch (pc->row->thinking) {

@@ -3,8 +3,6 @@
  * come once. */
 #include "services/worker/providers/anthropic/anthropic.h"
 
-#include "services/worker/neutral/fault.h"
-
 /* ---- ids that were used ---- */
 
 struct id_set {
@@ -60,7 +58,7 @@ struct arranger {
     struct conversion *pc;
     struct arena *arena;
     struct conversation *out;
-    struct fault *fault;
+    struct api_error *fault;
     struct id_set used;
     struct open_call *open; /* calls of the last assistant turn */
     size_t open_count;
@@ -69,7 +67,8 @@ struct arranger {
 
 static enum err too_large(struct arranger *a)
 {
-    fault_set(a->fault, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.", NULL);
+    api_error_set(a->fault, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.",
+                  NULL);
     return ERR_INVALID;
 }
 
@@ -231,7 +230,7 @@ static enum err add_result(struct arranger *a, const struct turn *turn, const st
     struct open_call *call = find_open(a, p);
     if (!call) {
         struct span id = span_first(p->id_text, 200);
-        *a->fault = (struct fault){
+        *a->fault = (struct api_error){
             .error_class = ERROR_INVALID_VALUE,
             .message = arena_printf(a->arena,
                                     "No tool call with id '%.*s' precedes this tool message, or it "
@@ -332,20 +331,21 @@ static enum err check_end(struct arranger *a)
 {
     struct conversation *c = a->out;
     if (c->count == 0) {
-        fault_set(a->fault, ERROR_INVALID_VALUE,
-                  "The messages hold no user or assistant turn with content.", "messages");
+        api_error_set(a->fault, ERROR_INVALID_VALUE,
+                      "The messages hold no user or assistant turn with content.", "messages");
         return ERR_INVALID;
     }
     if (c->messages[c->count - 1].assistant && !a->pc->row->prefill) {
-        fault_set(a->fault, ERROR_INVALID_VALUE,
-                  "This model does not continue an assistant message: end with a user's.",
-                  "messages");
+        api_error_set(a->fault, ERROR_INVALID_VALUE,
+                      "This model does not continue an assistant message: end with a user's.",
+                      "messages");
         return ERR_INVALID;
     }
     return OK;
 }
 
-enum err anthropic_arrange(struct conversion *pc, struct conversation *out, struct fault *fault_out)
+enum err anthropic_arrange(struct conversion *pc, struct conversation *out,
+                           struct api_error *fault_out)
 {
     const struct neutral_request *r = pc->request;
     struct arranger a = {.pc = pc, .arena = pc->arena, .out = out, .fault = fault_out};

@@ -2,7 +2,6 @@
 #include "services/worker/providers/openai/openai.h"
 
 #include "common/base/crypto.h"
-#include "services/worker/neutral/fault.h"
 
 enum { MAX_TOOL_ID = 40 };
 
@@ -302,7 +301,7 @@ static void write_assistant(struct openai_writer *m, const struct turn *turn)
 }
 
 enum err openai_write_messages(struct conversion *pc, struct json_writer *w,
-                               struct fault *fault_out)
+                               struct api_error *fault_out)
 {
     struct openai_writer m = {.pc = pc, .w = w, .fault = fault_out, .marks = knows_cache_marks(pc)};
     const struct neutral_request *r = pc->request;

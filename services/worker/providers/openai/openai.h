@@ -26,12 +26,12 @@ struct openai_state {
 };
 
 /* Neutral request → /chat/completions. */
-enum err openai_build_request(struct conversion *pc, struct fault *fault_out);
+enum err openai_build_request(struct conversion *pc, struct api_error *fault_out);
 /* The parts of a user's message. */
 struct openai_writer {
     struct conversion *pc;
     struct json_writer *w;
-    struct fault *fault;
+    struct api_error *fault;
     bool marks; /* the server knows prompt_cache_breakpoint */
 };
 /* ERR_INVALID with the fault set; turn may be NULL. */
@@ -48,7 +48,7 @@ enum err openai_write_user_part(struct openai_writer *m, const struct turn *turn
 
 /* The messages array, into w. */
 enum err openai_write_messages(struct conversion *pc, struct json_writer *w,
-                               struct fault *fault_out);
+                               struct api_error *fault_out);
 
 /* ---- what a body and a chunk have in common ---- */
 

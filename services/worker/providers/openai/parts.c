@@ -1,11 +1,9 @@
 /* The parts of a user's message, as OpenAI takes them (docs/wire.md, Media). */
 #include "services/worker/providers/openai/openai.h"
 
-#include "services/worker/neutral/fault.h"
-
 enum err openai_unsupported(struct openai_writer *m, const struct turn *turn, const char *what)
 {
-    fault_set(m->fault, ERROR_UNSUPPORTED_PARAMETER, what, NULL);
+    api_error_set(m->fault, ERROR_UNSUPPORTED_PARAMETER, what, NULL);
     if (turn)
         m->fault->param = arena_printf(m->pc->arena, "messages[%u].content", turn->index);
     return ERR_INVALID;

@@ -2,7 +2,6 @@
 #include "services/worker/providers/openai/openai.h"
 
 #include "common/base/crypto.h"
-#include "services/worker/neutral/fault.h"
 #include "services/worker/providers/effort.h"
 
 enum { MAX_STOPS = 4, MAX_USER_ID = 64 };
@@ -11,13 +10,13 @@ struct builder {
     struct conversion *pc;
     struct neutral_request *r;
     struct json_writer w;
-    struct fault *fault;
+    struct api_error *fault;
 };
 
 static enum err refuse(struct builder *b, unsigned error_class, const char *message,
                        const char *param)
 {
-    fault_set(b->fault, error_class, message, param);
+    api_error_set(b->fault, error_class, message, param);
     return ERR_INVALID;
 }
 
@@ -357,7 +356,7 @@ static enum err out_of_memory(struct builder *b)
     return refuse(b, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.", NULL);
 }
 
-enum err openai_build_request(struct conversion *pc, struct fault *fault_out)
+enum err openai_build_request(struct conversion *pc, struct api_error *fault_out)
 {
     struct buf body = {0};
     struct builder b = {.pc = pc, .r = pc->request, .w = {.out = &body}, .fault = fault_out};

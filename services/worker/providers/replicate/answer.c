@@ -1,7 +1,6 @@
 /* Predictions and their streams → neutral events (docs/wire.md, Replicate). */
 #include "services/worker/providers/replicate/replicate.h"
 
-#include "services/worker/neutral/fault.h"
 #include "services/worker/providers/mask.h"
 
 enum { FIRST_WAIT_MS = 250, MAX_WAIT_MS = 2000 };
@@ -38,9 +37,9 @@ static unsigned class_of(struct span message)
     return speaks_of(message, input) ? ERROR_UPSTREAM_BAD_REQUEST : ERROR_PREDICTION_FAILED;
 }
 
-static void fault_of(struct conversion *pc, struct span message, struct fault *fault_out)
+static void fault_of(struct conversion *pc, struct span message, struct api_error *fault_out)
 {
-    *fault_out = (struct fault){
+    *fault_out = (struct api_error){
         .error_class = class_of(message),
         .message = message.len ? mask_message(message, pc->arena) : SPAN("The prediction failed."),
     };
@@ -48,7 +47,7 @@ static void fault_of(struct conversion *pc, struct span message, struct fault *f
 
 static void say_failed(struct conversion *pc, struct replicate_state *s, struct span message)
 {
-    struct fault fault;
+    struct api_error fault;
     fault_of(pc, message, &fault);
     s->over = true;
     out_fault(pc, &s->out, &fault);
@@ -56,15 +55,15 @@ static void say_failed(struct conversion *pc, struct replicate_state *s, struct 
 
 static void say_canceled(struct conversion *pc, struct replicate_state *s, bool aborted)
 {
-    struct fault fault;
+    struct api_error fault;
     s->over = true;
     if (aborted) {
-        fault_set(&fault, ERROR_UPSTREAM_TIMEOUT, "The prediction was aborted: it ran too long.",
-                  NULL);
+        api_error_set(&fault, ERROR_UPSTREAM_TIMEOUT,
+                      "The prediction was aborted: it ran too long.", NULL);
         fault.code = SPAN("prediction_canceled");
         fault.final = true;
     } else {
-        fault_set(&fault, ERROR_PREDICTION_CANCELED, "The prediction was canceled.", NULL);
+        api_error_set(&fault, ERROR_PREDICTION_CANCELED, "The prediction was canceled.", NULL);
     }
     out_fault(pc, &s->out, &fault);
 }

@@ -2,8 +2,6 @@
  * markers, as data. */
 #include "services/worker/providers/replicate/replicate.h"
 
-#include "services/worker/neutral/fault.h"
-
 enum { MAX_TOKENS = 10, MAX_NAMES = 4 };
 
 static const struct family {
@@ -209,12 +207,12 @@ void replicate_write_prompt(struct conversion *pc, const struct replicate_talk *
 struct reading {
     struct conversion *pc;
     struct replicate_talk *talk;
-    struct fault *fault;
+    struct api_error *fault;
 };
 
 static enum err not_text(struct reading *r, const struct turn *turn, const char *what, bool tools)
 {
-    fault_set(r->fault, ERROR_UNSUPPORTED_PARAMETER, what, tools ? "tools" : NULL);
+    api_error_set(r->fault, ERROR_UNSUPPORTED_PARAMETER, what, tools ? "tools" : NULL);
     if (!tools)
         r->fault->param = arena_printf(r->pc->arena, "messages[%u].content", turn->index);
     return ERR_INVALID;
@@ -304,7 +302,7 @@ static size_t count_images(const struct neutral_request *r)
 }
 
 enum err replicate_read_talk(struct conversion *pc, struct replicate_talk *out,
-                             struct fault *fault_out)
+                             struct api_error *fault_out)
 {
     const struct neutral_request *req = pc->request;
     struct reading r = {.pc = pc, .talk = out, .fault = fault_out};
@@ -316,13 +314,13 @@ enum err replicate_read_talk(struct conversion *pc, struct replicate_talk *out,
     for (size_t i = 0; !e && i < req->turn_count; i++)
         e = read_turn(&r, &req->turns[i], i + 1 == req->turn_count);
     if (e == ERR_NOMEM)
-        fault_set(fault_out, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.",
-                  NULL);
+        api_error_set(fault_out, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.",
+                      NULL);
     if (e)
         return ERR_INVALID;
     if (out->count == 0) {
-        fault_set(fault_out, ERROR_INVALID_VALUE, "The messages hold no text for the model.",
-                  "messages");
+        api_error_set(fault_out, ERROR_INVALID_VALUE, "The messages hold no text for the model.",
+                      "messages");
         return ERR_INVALID;
     }
     return OK;

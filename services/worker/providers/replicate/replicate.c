@@ -2,7 +2,6 @@
  * then its stream or its polls. */
 #include "services/worker/providers/replicate/replicate.h"
 
-#include "services/worker/neutral/fault.h"
 #include "services/worker/providers/error_map.h"
 #include "services/worker/providers/replicate/schema_cache.h"
 
@@ -58,7 +57,8 @@ static struct span create_path(struct conversion *pc, const struct replicate_sta
                           "/predictions");
 }
 
-static enum err create(struct conversion *pc, struct replicate_state *s, struct fault *fault_out)
+static enum err create(struct conversion *pc, struct replicate_state *s,
+                       struct api_error *fault_out)
 {
     struct buf body = {0};
     enum err e = replicate_write_body(pc, s, &body, fault_out);
@@ -69,8 +69,8 @@ static enum err create(struct conversion *pc, struct replicate_state *s, struct 
         s->create = x;
     }
     if (!e && (!x || buf_check(&body) || !x->body.data)) {
-        fault_set(fault_out, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.",
-                  NULL);
+        api_error_set(fault_out, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.",
+                      NULL);
         pc->next = NULL;
         e = ERR_INVALID;
     }
@@ -119,7 +119,7 @@ static enum err take_lookup(struct conversion *pc, struct replicate_state *s, st
 {
     struct json release = json_get(root, "current_release");
     struct json schemas = schemas_in(root);
-    struct fault fault = {0};
+    struct api_error fault = {0};
     s->lookup = NULL;
     if (json_type(release) == JSON_OBJECT) {
         enum err e = look_up_release(pc, s, release);
@@ -140,16 +140,17 @@ static enum err take_lookup(struct conversion *pc, struct replicate_state *s, st
 
 /* ---- the vtable ---- */
 
-static enum err build_request(struct conversion *pc, struct fault *fault_out)
+static enum err build_request(struct conversion *pc, struct api_error *fault_out)
 {
     struct replicate_state *s = ARENA_NEW(pc->arena, struct replicate_state);
     pc->state = s;
     if (!s || !read_model(s, pc->target_model)) {
-        fault_set(fault_out, s ? ERROR_UPSTREAM_NOT_FOUND : ERROR_REQUEST_TOO_LARGE,
-                  s ? "Replicate models are named owner/name, owner/name:version, a version, or "
-                      "deployments/owner/name."
-                    : "The request is too large to translate.",
-                  s ? "model" : NULL);
+        api_error_set(
+            fault_out, s ? ERROR_UPSTREAM_NOT_FOUND : ERROR_REQUEST_TOO_LARGE,
+            s ? "Replicate models are named owner/name, owner/name:version, a version, or "
+                "deployments/owner/name."
+              : "The request is too large to translate.",
+            s ? "model" : NULL);
         return ERR_INVALID;
     }
     s->schemas = schema_cache_get(pc->schemas, schema_name(pc), pc->now_s, pc->arena);
@@ -159,7 +160,8 @@ static enum err build_request(struct conversion *pc, struct fault *fault_out)
         return create(pc, s, fault_out);
     if (look_up(pc, s) == OK)
         return OK;
-    fault_set(fault_out, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.", NULL);
+    api_error_set(fault_out, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.",
+                  NULL);
     return ERR_INVALID;
 }
 

@@ -36,7 +36,7 @@ struct replicate_talk {
 };
 /* ERR_INVALID with the fault: something in it is no text. */
 enum err replicate_read_talk(struct conversion *pc, struct replicate_talk *out,
-                             struct fault *fault_out) NODISCARD;
+                             struct api_error *fault_out) NODISCARD;
 
 /* An input being written. */
 struct replicate_builder {
@@ -45,7 +45,7 @@ struct replicate_builder {
     struct replicate_state *s;
     struct json schemas, properties;
     struct json_writer w;
-    struct fault *fault;
+    struct api_error *fault;
     struct replicate_talk talk;
 };
 enum err replicate_refuse(struct replicate_builder *b, unsigned error_class, const char *message,
@@ -65,7 +65,7 @@ enum err replicate_write_stop(struct replicate_builder *b);
 
 /* {"input":…} for the model, as its schema allows. */
 enum err replicate_write_body(struct conversion *pc, struct replicate_state *s, struct buf *out,
-                              struct fault *fault_out) NODISCARD;
+                              struct api_error *fault_out) NODISCARD;
 
 struct replicate_prompt {
     struct buf prompt;  /* bytes */

@@ -2,8 +2,6 @@
  * Replicate). */
 #include "services/worker/providers/replicate/replicate.h"
 
-#include "services/worker/neutral/fault.h"
-
 enum { MAX_DATA_URL = 256 << 10 };
 
 /* ---- images ---- */
@@ -240,7 +238,7 @@ static enum err write_input(struct replicate_builder *b)
 }
 
 enum err replicate_write_body(struct conversion *pc, struct replicate_state *s, struct buf *out,
-                              struct fault *fault_out)
+                              struct api_error *fault_out)
 {
     struct json_doc doc = {0};
     struct replicate_builder b = {

@@ -1,11 +1,10 @@
 /* The members that a model's input has, by its schema. */
-#include "services/worker/neutral/fault.h"
 #include "services/worker/providers/replicate/replicate.h"
 
 enum err replicate_refuse(struct replicate_builder *b, unsigned error_class, const char *message,
                           const char *param)
 {
-    fault_set(b->fault, error_class, message, param);
+    api_error_set(b->fault, error_class, message, param);
     return ERR_INVALID;
 }
 

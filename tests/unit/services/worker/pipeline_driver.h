@@ -14,7 +14,7 @@ struct driver {
     struct pipeline_spec spec;
     struct pipeline *pipeline;
     struct arena arena;
-    struct fault fault; /* of pipeline_create */
+    struct api_error fault; /* of pipeline_create */
     const struct transfer *sent[DRIVER_MAX_SENT];
     size_t sent_count;
     uint64_t wait_ms;

@@ -12,7 +12,7 @@ struct fixture {
     struct json_doc doc;
     struct arena arena;
     struct body body;
-    struct body_fault fault;
+    struct api_error fault;
 };
 
 static int setup(void **state)
@@ -98,11 +98,11 @@ static void malformed_requests_are_refused_with_class_and_parameter(void **state
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(check_str(f, cases[i].api, cases[i].text), ERR_INVALID);
         assert_int_equal(f->fault.error_class, cases[i].error_class);
-        assert_non_null(f->fault.message);
+        assert_non_null(f->fault.message.data);
         if (cases[i].param)
-            assert_string_equal(f->fault.param, cases[i].param);
+            assert_string_equal(f->fault.param.data, cases[i].param);
         else
-            assert_null(f->fault.param);
+            assert_null(f->fault.param.data);
     }
 }
 
@@ -136,7 +136,7 @@ static void deep_nesting_is_refused_at_its_bound(void **state)
         assert_int_equal(check(f, API_OPENAI_CHAT, span_of(text, (size_t)n)),
                          levels == 127 ? OK : ERR_INVALID);
     }
-    assert_string_equal(f->fault.message, "The request body is nested too deeply.");
+    assert_string_equal(f->fault.message.data, "The request body is nested too deeply.");
 }
 
 static void the_few_facts_are_read(void **state)
@@ -184,7 +184,7 @@ static void a_long_model_name_is_refused(void **state)
         assert_int_equal(check(f, API_OPENAI_CHAT, span_of(text, (size_t)len)),
                          n == MODEL_MAX_BYTES ? OK : ERR_INVALID);
     }
-    assert_string_equal(f->fault.param, "model");
+    assert_string_equal(f->fault.param.data, "model");
 }
 
 static void input_is_estimated_from_text_tokens_and_pictures(void **state)

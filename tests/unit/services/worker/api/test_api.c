@@ -167,7 +167,7 @@ static char *read_with(const struct api_ops *api, struct span body, bool message
     struct arena arena;
     struct json_doc doc = {0};
     struct neutral_request request;
-    struct fault fault = {0};
+    struct api_error fault = {0};
     struct buf out = {0};
     arena_init(&arena, 0);
     enum err e = json_parse(&doc, body, JSON_DEPTH_CLIENT);
@@ -195,7 +195,7 @@ void test_read_bounded(const struct api_ops *api, const char *body)
     for (size_t bytes = 8; e; bytes += 8) {
         struct arena arena;
         struct neutral_request request;
-        struct fault fault = {0};
+        struct api_error fault = {0};
         arena_init(&arena, bytes);
         e = api->read_request(json_root(&doc), &arena, &request, &fault);
         assert_int_equal(e, e ? ERR_INVALID : OK);

@@ -10,7 +10,7 @@
 /* A provider that speaks everything, and maps an error by its own `class` member or its status. */
 static void map_error(struct conversion *pc, unsigned status,
                       const struct upstream_headers *headers, struct span body,
-                      struct fault *fault_out)
+                      struct api_error *fault_out)
 {
     int64_t error_class = 0;
     struct json error = JSON_NOTHING;
@@ -446,7 +446,7 @@ static void errors_keep_status_and_retry_after(void **state)
     init(&d, API_OPENAI_CHAT);
     assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"stream\":true}"), OK);
     driver_answer(&d, 0, 429, "retry-after: 7\n", "{\"error\":{\"message\":\"slow\"}}");
-    const struct fault *f = pipeline_fault(d.pipeline);
+    const struct api_error *f = pipeline_fault(d.pipeline);
     assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
     assert_int_equal(f->error_class, ERROR_UPSTREAM_RATE_LIMITED);
     assert_int_equal(f->retry_after_ms, 7000);

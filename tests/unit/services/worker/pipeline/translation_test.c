@@ -15,7 +15,7 @@ static struct transfer *new_transfer(struct conversion *pc, const char *method, 
     return x;
 }
 
-static enum err build_request(struct conversion *pc, struct fault *fault_out)
+static enum err build_request(struct conversion *pc, struct api_error *fault_out)
 {
     const struct neutral_request *r = pc->request;
     if (r->seed_json.len)
@@ -132,7 +132,7 @@ static enum err parse_end(struct conversion *pc, const struct transfer *x)
 
 static void map_error(struct conversion *pc, unsigned status,
                       const struct upstream_headers *headers, struct span body,
-                      struct fault *fault_out)
+                      struct api_error *fault_out)
 {
     (void)pc;
     (void)headers;

@@ -11,7 +11,7 @@ struct rig {
     struct json_doc body_doc, doc;
     struct neutral_request request;
     struct conversion pc;
-    struct fault fault;
+    struct api_error fault;
     struct buf log; /* one event a line */
     unsigned ends;  /* END and ERROR events */
     struct model_row row;
