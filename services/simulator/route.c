@@ -31,7 +31,7 @@ static void handle_own(struct ask *ask)
 
 /* ---- protocols ---- */
 
-struct protocol {
+struct played_protocol {
     const char *prefix;
     const char *route;
     bool (*check)(struct ask *ask); /* the key; false: refused */
@@ -112,7 +112,7 @@ static void replicate_bad_json(struct ask *ask)
     replicate_error(ask, 400, "The request body is not valid JSON (simulated)");
 }
 
-static const struct protocol protocols[] = {
+static const struct played_protocol protocols[] = {
     {"/openai/v1", "openai", openai_key, openai_handle, openai_bad_json},
     {"/anthropic/v1", "anthropic", anthropic_key, anthropic_handle, anthropic_bad_json},
     {"/replicate/v1", "replicate", replicate_key, replicate_handle, replicate_bad_json},
@@ -129,7 +129,7 @@ static bool read_body(struct ask *ask)
     return json_type(ask->body) == JSON_OBJECT;
 }
 
-static void run(struct ask *ask, const struct protocol *p)
+static void run(struct ask *ask, const struct played_protocol *p)
 {
     char id[32];
     int n = snprintf(id, sizeof id, "req_sim_%llu", (unsigned long long)ask->id);

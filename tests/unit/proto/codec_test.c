@@ -166,7 +166,7 @@ static void hostile_payloads_are_refused(void **state)
     (void)state;
     const struct span payloads[] = {
         SPAN(""),
-        SPAN("\xdd\x0f\xff\xff\xff"), /* 268 million elements: RELIABILITY fact 11 */
+        SPAN("\xdd\x0f\xff\xff\xff"), /* 268 million elements, in five bytes */
         SPAN("\xdc\xff\xff"),
         SPAN("\x91\xdb\xff\xff\xff\xff"),
         SPAN("\x91\xc6\x7f\xff\xff\xff"),

@@ -23,7 +23,7 @@ static bool is_anthropic_word(const char *type)
     return false;
 }
 
-/* Anthropic clients switch on the type: it is always one of theirs (WIRE 20 b). */
+/* Anthropic clients switch on the type: it is always one of theirs. */
 static void every_class_speaks_both_protocols(void **state)
 {
     (void)state;

@@ -445,6 +445,41 @@ static void every_quirk_the_worker_knows_is_taken(void **state)
     buf_free(&errors);
 }
 
+static void a_known_name_gives_protocol_and_key(void **state)
+{
+    (void)state;
+    static const char text[] = "providers:\n"
+                               "  groq: {}\n"
+                               "  mistral: { endpoints: [https://mine.example/v1] }\n"
+                               "  xai: { type: anthropic }\n"
+                               "  anthropic: { api_key_files: [/k] }\n";
+    static const struct {
+        const char *name;
+        enum protocol protocol;
+        const char *key, *defaults_of;
+    } cases[] = {
+        {"groq", PROTOCOL_OPENAI, "${GROQ_API_KEY}", "groq"},
+        {"mistral", PROTOCOL_OPENAI, NULL, "mistral"},
+        {"xai", PROTOCOL_ANTHROPIC, NULL, "anthropic"},
+        {"anthropic", PROTOCOL_ANTHROPIC, NULL, "anthropic"},
+    };
+    struct config *c;
+    struct buf errors = {0};
+    if (load(text, &c, &errors) != OK)
+        fail_msg("%.*s", SPAN_ARG(buf_span(&errors)));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct config_provider *p = config_find_provider(c, cases[i].name);
+        assert_int_equal(p->protocol, cases[i].protocol);
+        assert_string_equal(p->type, protocol_info(p->protocol)->name);
+        assert_string_equal(p->info->name, cases[i].defaults_of);
+        assert_int_equal(p->api_keys.count, cases[i].key != NULL);
+        if (cases[i].key)
+            assert_string_equal(p->api_keys.items[0], cases[i].key);
+    }
+    config_destroy(&c);
+    buf_free(&errors);
+}
+
 static void prices_are_nano_dollars_per_token(void **state)
 {
     (void)state;
@@ -479,6 +514,7 @@ int main(void)
         cmocka_unit_test(work_may_keep_the_configuration_it_began_with),
         cmocka_unit_test(the_printed_defaults_are_themselves_a_valid_file),
         cmocka_unit_test(every_quirk_the_worker_knows_is_taken),
+        cmocka_unit_test(a_known_name_gives_protocol_and_key),
         cmocka_unit_test(prices_are_nano_dollars_per_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
