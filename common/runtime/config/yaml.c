@@ -8,6 +8,9 @@
 /* ---- complaints ---- */
 
 static void put_line(struct buf *out, const struct yaml_reader *r, unsigned line, const char *where,
+                     const char *format, va_list args) __attribute__((format(printf, 5, 0)));
+
+static void put_line(struct buf *out, const struct yaml_reader *r, unsigned line, const char *where,
                      const char *format, va_list args)
 {
     char text[512];
