@@ -27,8 +27,8 @@ static const char *const chats[] = {
 static const char *const completions[] = {
     "{\"model\":\"m\",\"prompt\":\"hi\"}",
     "{\"model\":\"m\",\"prompt\":\"hi\",\"stream\":true,\"echo\":true}",
-    "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"],\"stream\":true,\"stream_options\":{\"include_"
-    "usage\":true}}",
+    ("{\"model\":\"m\",\"prompt\":[\"a\",\"b\"],\"stream\":true,\"stream_options\":{\"include_"
+     "usage\":true}}"),
     "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}",
 };
 static const char *const messages[] = {

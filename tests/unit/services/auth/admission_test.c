@@ -311,7 +311,7 @@ static void a_decision_takes_about_a_microsecond(void **state)
         assert_true(ask_new(f, "other-model", 1));
     (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
     double us = ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) /
-                1e3 / ROUNDS;
+                1e3 / (double)ROUNDS;
     print_message("%.2f us a decision in this build\n",
                   us); /* said, not judged: builds and machines differ */
 }

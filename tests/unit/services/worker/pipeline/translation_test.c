@@ -767,8 +767,8 @@ static void a_count_request_holds_every_kind_of_part(void **state)
         "\"filename\":\"document.pdf\"",
         "{\"role\":\"developer\",\"content\":[{\"type\":\"input_text\",\"text\":\"s\"}]}",
         "{\"type\":\"input_file\",\"file_url\":\"https://x.test/a.pdf\"}",
-        "{\"type\":\"input_file\",\"filename\":\"t.pdf\",\"file_data\":\"data:application/"
-        "pdf;base64,JVBERi0=\"}",
+        ("{\"type\":\"input_file\",\"filename\":\"t.pdf\","
+         "\"file_data\":\"data:application/pdf;base64,JVBERi0=\"}"),
         "\"tools\":[{\"type\":\"function\",\"name\":\"f\",\"parameters\":{}}]",
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {

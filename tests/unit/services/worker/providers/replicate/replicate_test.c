@@ -461,7 +461,7 @@ static void every_way_to_name_a_model_is_addressed(void **state)
         rig_free(&r);
     }
     static const char *const bad[] = {
-        "",   "llama", "a/b/c", "a/b:latest", "/", "deployments/x", "deployments/a/b:" HEX,
+        "",   "llama", "a/b/c", "a/b:latest", "/", "deployments/x", ("deployments/a/b:" HEX),
         "/b", "a/"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct rig r;
