@@ -117,7 +117,7 @@ void attempt_send_fail(struct attempt *attempt, const struct api_error *fault,
         m.cost_nano = cost(attempt, r);
     }
     (void)send_to_broker(attempt, MESSAGE_FAIL, HEADER_LAST, &m);
-    if (attempt->head_sent || m.input_tokens || m.output_tokens)
+    if (r && (attempt->head_sent || m.input_tokens || m.output_tokens))
         attempt_settle(attempt, r, error_status(fault->error_class, (enum api)attempt->d.api),
                        !is_cut(fault->error_class));
 }
