@@ -129,7 +129,7 @@ void requests_on_fail(struct requests *rs, struct broker_worker *from, const str
     unsigned error_class = m->body->fail.error_class;
     bool committed = request->state == REQUEST_COMMITTED;
     judge_target(rs, request, error_class, now_us);
-    /* It has less room than we thought: nothing more until it has said or done something. */
+    /* It has less room than it offered: send nothing more until a frame of it comes. */
     from->stuck = error_class == ERROR_WORKER_REFUSED;
     request->last_worker = from->serial;
     struct pool *pool = from->pool;

@@ -81,7 +81,7 @@ static bool dispatch(struct requests *rs, struct broker_request *request, int in
     while ((w = workers_pick(target->pool, request->last_worker))) {
         if (send_dispatch(rs, request, w, now_us) == OK)
             break;
-        w->stuck = true; /* until it says something or requests_unstick */
+        w->stuck = true; /* until a frame of it comes, or requests_unstick */
     }
     if (!w)
         return false;
@@ -271,7 +271,7 @@ static uint64_t wait_us(struct requests *rs, const struct broker_request *reques
 {
     uint64_t wait = retry_backoff_us(&rs->rules.retry, request->attempt, rs->ops->chance(rs->ctx));
     bool same = eligible == (uint64_t)1 << request->candidate;
-    /* Retry-After binds the endpoint that said it, nobody else. */
+    /* A Retry-After concerns the endpoint that sent it and no other. */
     if (!same || has_spare_endpoint(request, request_candidate(request)->target) ||
         f->retry_after_ms * 1000 <= wait)
         return wait;

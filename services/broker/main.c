@@ -89,13 +89,13 @@ static void on_peer_down(void *self, struct bus_peer *peer)
 
 /* ---- messages: those of a peer in the wrong role go nowhere ---- */
 
-#define FROM(role, name, call)                                                                     \
+#define FROM(role, name, action)                                                                   \
     static void on_##name(void *self, struct bus_peer *peer, const struct bus_message *m)          \
     {                                                                                              \
         struct broker *b = self;                                                                   \
         struct broker_##role *from = peer_##role(peer);                                            \
         if (from)                                                                                  \
-            call;                                                                                  \
+            action;                                                                                \
     }
 
 FROM(edge, request, requests_on_request(b->requests, from, m, now_us(b)))

@@ -10,7 +10,7 @@
 
 struct key_line;
 
-/* One place in one queue; lives inside its owner. {0} is one that does not wait. */
+/* A wait in one queue; lives inside its owner. {0} is one that does not wait. */
 struct queue_entry {
     void *owner;
     struct queue *queue; /* NULL = not queued */

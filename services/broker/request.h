@@ -1,5 +1,5 @@
 /* One request, and the table of all: private to request.c (one request), requests.c (the table,
- * edges, time), dispatch.c (where requests go) and answers.c (what workers say). */
+ * edges, time), dispatch.c (where requests go) and answers.c (what workers answer). */
 #ifndef SERVICES_BROKER_REQUEST_H
 #define SERVICES_BROKER_REQUEST_H
 

@@ -48,7 +48,7 @@ struct retry_decision retry_decide(const struct retry_rules *rules, const struct
 uint64_t retry_backoff_us(const struct retry_rules *rules, unsigned attempts, uint32_t chance);
 /* Does this class speak against the target itself (for its breaker)? */
 bool retry_blames_target(unsigned error_class);
-/* Does it say nothing about the target? */
+/* Is it no evidence for or against the target? */
 bool retry_is_neutral(unsigned error_class);
 
 #endif

@@ -72,8 +72,8 @@ struct broker_worker *workers_pick(const struct pool *pool, uint64_t avoid);
 void workers_take(struct broker_worker *w);
 void workers_give_back(struct broker_worker *w);
 
-/* Every worker here says that it can't serve at all (no key), and there is one. *why_out names the
- * reason. */
+/* There is a worker here, and every one reports that it can't serve at all (no key). *why_out names
+ * the reason. */
 bool pool_is_unable(const struct pool *pool, const char **why_out);
 
 #endif
