@@ -2,136 +2,99 @@
 
 #include <stdlib.h>
 
+#include "common/base/outbox.h"
 #include "proto/message_copy.h"
 
-#define HASH_FUNCTION(key, len, hash_out)                                                          \
-    ((hash_out) = (unsigned)request_id_hash((const struct request_id *)(const void *)(key)))
-#include <uthash.h>
-
-struct pending_release {
-    UT_hash_handle hh;
-    struct request_id id;
-    struct release release; /* strings behind it, in the same block */
-    uint64_t sent_ms;       /* 0 = due at once */
-    char strings[];
-};
-
-/* uthash keeps insertion order, and a re-sent one goes to the end: the first is always the longest
- * unsent. */
 struct releases {
-    struct pending_release *by_id;
-    size_t max_pending;
+    struct outbox *outbox;
     release_send send;
     void *ctx;
-    uint64_t dropped;
 };
+
+static struct outbox_key key_of(const struct request_id *id)
+{
+    struct outbox_key key = {.attempt = 0};
+    memcpy(key.id, id->bytes, sizeof key.id);
+    return key;
+}
+
+static enum err send_item(void *ctx, const struct outbox_key *key, const void *payload)
+{
+    const struct releases *l = ctx;
+    struct request_id id;
+    memcpy(id.bytes, key->id, sizeof id.bytes);
+    return l->send(l->ctx, &id, payload);
+}
 
 enum err releases_create(struct releases **out, size_t max_pending, release_send send, void *ctx)
 {
-    *out = calloc(1, sizeof **out);
-    if (!*out)
+    *out = NULL;
+    struct releases *l = calloc(1, sizeof *l);
+    if (!l)
         return ERR_NOMEM;
-    **out = (struct releases){.max_pending = max_pending, .send = send, .ctx = ctx};
+    *l = (struct releases){.send = send, .ctx = ctx};
+    struct outbox_spec spec = {.max = max_pending,
+                               .drops_oldest = true,
+                               .waits_for_sender = true,
+                               .resend_ms = RELEASE_RESEND_MS,
+                               .batch = RELEASE_BATCH,
+                               .send = send_item,
+                               .ctx = l};
+    enum err e = outbox_create(&l->outbox, &spec);
+    if (e) {
+        free(l);
+        return e;
+    }
+    *out = l;
     return OK;
-}
-
-static void drop(struct releases *l, struct pending_release *p)
-{
-    HASH_DEL(l->by_id, p);
-    free(p);
 }
 
 void releases_destroy(struct releases **releases)
 {
-    struct releases *l = *releases;
-    if (!l)
+    if (!*releases)
         return;
-    struct pending_release *p, *next;
-    HASH_ITER(hh, l->by_id, p, next)
-    {
-        drop(l, p);
-    }
-    free(l);
+    outbox_destroy(&(*releases)->outbox);
+    free(*releases);
     *releases = NULL;
-}
-
-static struct pending_release *find(struct releases *l, const struct request_id *id)
-{
-    struct pending_release *p = NULL;
-    HASH_FIND(hh, l->by_id, id->bytes, sizeof id->bytes, p);
-    return p;
-}
-
-static struct pending_release *make(const struct request_id *id, const struct release *r)
-{
-    struct pending_release *p = malloc(sizeof *p + message_text_bytes(MESSAGE_RELEASE, r));
-    if (!p)
-        return NULL;
-    p->id = *id;
-    p->release = *r;
-    p->sent_ms = 0;
-    (void)message_own_text(MESSAGE_RELEASE, &p->release, p->strings);
-    return p;
-}
-
-static void send_one(struct releases *l, struct pending_release *p, uint64_t now_ms)
-{
-    if (l->send(l->ctx, &p->id, &p->release) == OK)
-        p->sent_ms = now_ms;
 }
 
 void releases_add(struct releases *l, const struct request_id *id, const struct release *r,
                   uint64_t now_ms)
 {
-    if (HASH_COUNT(l->by_id) >= l->max_pending) {
-        drop(l, l->by_id);
-        l->dropped++;
+    struct outbox_key key = key_of(id);
+    struct outbox_item *item =
+        outbox_item_create(sizeof *r + message_text_bytes(MESSAGE_RELEASE, r));
+    if (item) {
+        struct release *copy = outbox_item_payload(item);
+        *copy = *r;
+        (void)message_own_text(MESSAGE_RELEASE, copy, (char *)(copy + 1));
     }
-    struct pending_release *p = make(id, r);
-    if (!p) {
-        l->dropped++;
-        return;
-    }
-    HASH_ADD(hh, l->by_id, id.bytes, sizeof p->id.bytes, p);
-    send_one(l, p, now_ms);
+    enum err ignored = outbox_add(l->outbox, &key, item, now_ms); /* counted as dropped */
+    (void)ignored;
 }
 
 void releases_ack(struct releases *l, const struct request_id *id)
 {
-    struct pending_release *p = find(l, id);
-    if (p)
-        drop(l, p);
+    struct outbox_key key = key_of(id);
+    (void)outbox_acknowledge(l->outbox, &key);
 }
 
 void releases_tick(struct releases *l, uint64_t now_ms)
 {
-    for (int i = 0; i < RELEASE_BATCH && l->by_id; i++) {
-        struct pending_release *p = l->by_id;
-        if (p->sent_ms != 0 && now_ms - p->sent_ms < RELEASE_RESEND_MS)
-            return;
-        if (l->send(l->ctx, &p->id, &p->release) != OK)
-            return;
-        p->sent_ms = now_ms;
-        HASH_DEL(l->by_id, p);
-        HASH_ADD(hh, l->by_id, id.bytes, sizeof p->id.bytes, p);
-    }
+    outbox_tick(l->outbox, now_ms);
 }
 
 void releases_due_now(struct releases *l)
 {
-    struct pending_release *p, *next;
-    HASH_ITER(hh, l->by_id, p, next)
-    {
-        p->sent_ms = 0;
-    }
+    outbox_due_now(l->outbox);
 }
 
 size_t releases_pending(const struct releases *l)
 {
-    return HASH_COUNT(l->by_id);
+    return outbox_pending(l->outbox);
 }
 
 uint64_t releases_dropped(const struct releases *l)
 {
-    return l->dropped;
+    return outbox_dropped(l->outbox);
 }

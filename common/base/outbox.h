@@ -1,0 +1,54 @@
+/* Messages that are sent again until they are acknowledged: bounded in number, each known by a
+ * request's id and an attempt. Knows no bus and no clock: a function sends, the time is passed in.
+ */
+#ifndef COMMON_BASE_OUTBOX_H
+#define COMMON_BASE_OUTBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+
+struct outbox;
+struct outbox_item;
+
+struct outbox_key {
+    uint8_t id[16];
+    uint8_t attempt;
+};
+
+struct outbox_spec {
+    size_t max;
+    bool drops_oldest;     /* at `max`: the oldest is given up; else a new one is refused */
+    bool waits_for_sender; /* one that send() refuses stays due and ends the tick; else it counts as
+                              sent, for only an acknowledgement proves anything */
+    uint32_t resend_ms;
+    unsigned batch; /* sent again in one tick, at most */
+    enum err (*send)(void *ctx, const struct outbox_key *key, const void *payload);
+    void *ctx;
+};
+
+enum err outbox_create(struct outbox **out, const struct outbox_spec *spec) NODISCARD;
+/* Takes NULL, nulls. What is pending is lost. */
+void outbox_destroy(struct outbox **outbox);
+
+/* An item with room for a payload, aligned for any type, to be filled and added. NULL: no memory.
+ */
+struct outbox_item *outbox_item_create(size_t payload_bytes);
+void *outbox_item_payload(struct outbox_item *item);
+
+/* Owns `item` from here on, whatever it returns, and sends it once. A key that is pending already
+ * stays as it is: OK. NULL is ERR_NOMEM; ERR_TOO_BIG at the bound. What is lost is counted. */
+enum err outbox_add(struct outbox *o, const struct outbox_key *key, struct outbox_item *item,
+                    uint64_t now_ms) NODISCARD;
+/* It is acknowledged. false when it was not pending. */
+bool outbox_acknowledge(struct outbox *o, const struct outbox_key *key);
+/* Sends again what was sent resend_ms ago or is due. */
+void outbox_tick(struct outbox *o, uint64_t now_ms);
+/* The receiver is there again: everything is due at the next tick. */
+void outbox_due_now(struct outbox *o);
+size_t outbox_pending(const struct outbox *o);
+uint64_t outbox_dropped(const struct outbox *o);
+
+#endif
