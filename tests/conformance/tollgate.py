@@ -16,14 +16,14 @@ OPTIONS = {"broker": {"breaker_failures": 0, "retry_base": "1ms", "retry_max_wai
            "worker": {"breaker_failures": 1000000}}
 
 
-def provider(kind, upstream, name=None, quirks=()):
+def provider(kind, upstream, name=None, compat=()):
     return {"type": kind, "api_keys": ["${SIM_KEY}"], "endpoints": [f"{upstream.url}/{name or kind}/v1"], "private": True,
-            **({"quirks": list(quirks)} if quirks else {})}
+            **({"compat": list(compat)} if compat else {})}
 
 
 def tollgate(upstream, folder=None):
     """A Suite, to be entered."""
-    providers = {"openai": provider("openai", upstream, quirks=["many_stops"]),
+    providers = {"openai": provider("openai", upstream, compat=["many_stops"]),
                  "openai-itself": provider("openai", upstream, "openai-itself", ["openai"]),
                  "anthropic": provider("anthropic", upstream), "replicate": provider("replicate", upstream)}
     models = {name: {"targets": [{"provider": p}]} for name, p in TARGETS.items()}

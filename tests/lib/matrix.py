@@ -1301,7 +1301,7 @@ SUITE = {
                 "worker": {"breaker_failures": 1000000}},
     # the simulator as OpenAI itself, not as a compatible server
     "providers": {"openai": {"type": "openai", "api_keys": ["${SIM_KEY}"], "endpoints": ["{sim}/openai/v1"],
-                             "private": True, "quirks": ["openai"]}},
+                             "private": True, "compat": ["openai"]}},
     "models": {**MODELS, "acme/*": {"targets": [{"provider": "replicate"}]}},
 }
 
