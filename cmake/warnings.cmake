@@ -26,3 +26,7 @@ if(TOLLGATE_COVERAGE)
     target_compile_options(tollgate_flags INTERFACE --coverage -O0)
     target_link_options(tollgate_flags INTERFACE --coverage)
 endif()
+if(TOLLGATE_FUZZ)
+    # on the libraries, not only on the targets: or the fuzzer sees no path through them
+    target_compile_options(tollgate_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()

@@ -1,0 +1,81 @@
+/* Any METRIC messages from daemons that come and go: the bound holds, and what is shown is JSON and
+ * UTF-8 lines whatever labels were sent.
+ *
+ * Input: records of a byte (what happens, by whom), a byte (metric), a byte (label bytes), labels,
+ * a byte (bucket bytes), buckets. */
+#include <stdio.h>
+
+#include "common/base/json.h"
+#include "common/base/utf8.h"
+#include "fuzz/fuzz.h"
+#include "services/metrics/aggregate.h"
+
+enum { MAX_SERIES = 40 };
+
+static uint8_t take(struct span *rest)
+{
+    uint8_t byte = rest->len ? (uint8_t)rest->data[0] : 0;
+    *rest = span_skip(*rest, rest->len ? 1 : 0);
+    return byte;
+}
+
+static struct span take_bytes(struct span *rest)
+{
+    size_t n = take(rest);
+    struct span out = span_first(*rest, n < rest->len ? n : rest->len);
+    *rest = span_skip(*rest, out.len);
+    return out;
+}
+
+static void step(struct aggregate *a, struct clock_fake *clock, struct span *rest)
+{
+    static const char *const names[] = {"edge-1", "edge-2", "broker-1", "worker-1"};
+    uint8_t what = take(rest);
+    const char *name = names[what >> 3 & 3];
+    struct daemon_seen who = {.role = "edge", .version = "1", .epoch = what >> 6};
+    struct source from = {SPAN("edge"), span_str(name)};
+    (void)snprintf(who.name, sizeof who.name, "%s", name);
+    switch (what & 7) {
+    case 0:
+        aggregate_up(a, &who);
+        break;
+    case 1:
+        aggregate_down(a, span_str(name));
+        break;
+    case 2:
+        clock_fake_advance_ms(clock, (uint64_t)take(rest) * 10000);
+        aggregate_purge(a);
+        break;
+    default: {
+        unsigned id = take(rest);
+        struct span labels = take_bytes(rest), buckets = take_bytes(rest);
+        int64_t value = (int8_t)(what ^ 0x55);
+        enum err e = store_apply(a->store, &from, id, labels, value, buckets);
+        (void)e; /* refused ones are counted */
+        break;
+    }
+    }
+    REQUIRE(store_count(a->store) <= MAX_SERIES + METRIC_ID_COUNT);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct span rest = span_of(data, size);
+    struct aggregate a;
+    struct clock_fake clock;
+    struct buf out = {0};
+    struct json_doc doc = {0};
+    clock_fake_init(&clock, 1000000, 1000);
+    REQUIRE(aggregate_init(&a, &clock.clock, MAX_SERIES) == OK);
+    while (rest.len)
+        step(&a, &clock, &rest);
+    REQUIRE(aggregate_document(&a, SPAN("metrics"), &out));
+    REQUIRE(utf8_valid(buf_span(&out)) && (!out.len || out.data[out.len - 1] == '\n'));
+    buf_clear(&out);
+    REQUIRE(aggregate_document(&a, SPAN("status"), &out));
+    REQUIRE(json_parse(&doc, buf_span(&out), JSON_DEPTH_CLIENT) == OK);
+    json_doc_free(&doc);
+    buf_free(&out);
+    aggregate_reset(&a);
+    return 0;
+}
