@@ -72,22 +72,29 @@ static struct plan read_plan(const uint8_t *data, size_t size)
 
 /* ---- what must hold ---- */
 
+/* A stream's end, in the words of the client's protocol: only `[DONE]` ends OpenAI's, only
+ * message_stop Anthropic's, whatever else an upstream puts in. */
+struct stream_check {
+    bool anthropic, ended;
+};
+
 static enum err check_event(void *ctx, const struct sse_event *e)
 {
     struct span data = span_trim(e->data);
-    bool *ended = ctx;
+    struct stream_check *c = ctx;
     if (!e->has_data)
         return OK;
-    REQUIRE(!*ended);
-    if (span_is(data, "[DONE]") || span_starts(data, "[DONE]")) {
-        *ended = true;
+    REQUIRE(!c->ended);
+    if (span_starts(data, "[DONE]")) {
+        c->ended = !c->anthropic;
         return OK;
     }
     REQUIRE(json_parse(&doc, e->data, JSON_DEPTH_UPSTREAM) == OK);
     /* what passes through may have its type in the event's name only */
     struct json type = json_get(json_root(&doc), "type");
-    *ended = json_type(type) == JSON_STRING ? json_is(type, "message_stop")
-                                            : span_is(e->name, "message_stop");
+    bool stops = json_type(type) == JSON_STRING ? json_is(type, "message_stop")
+                                                : span_is(e->name, "message_stop");
+    c->ended = c->anthropic && stops;
     return OK;
 }
 
@@ -101,13 +108,13 @@ static void check_output(const struct driver *d)
             REQUIRE(out.len == 0);
         return;
     }
-    bool ended = false;
+    struct stream_check c = {.anthropic = api_is_anthropic(d->spec.api)};
     struct sse_reader reader = {0};
-    REQUIRE(sse_feed(&reader, out, check_event, &ended) == OK &&
-            sse_finish(&reader, check_event, &ended) == OK);
+    REQUIRE(sse_feed(&reader, out, check_event, &c) == OK &&
+            sse_finish(&reader, check_event, &c) == OK);
     sse_reader_free(&reader);
     if (d->spec.api != API_OPENAI_RESPONSES)
-        REQUIRE(ended == (pipeline_state(d->pipeline) == PIPELINE_DONE));
+        REQUIRE(c.ended == (pipeline_state(d->pipeline) == PIPELINE_DONE));
     if (!pipeline_committed(d->pipeline))
         REQUIRE(out.len == 0);
 }

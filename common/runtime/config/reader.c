@@ -135,9 +135,9 @@ static struct config_list split_default(struct config_reader *r, const char *tex
 void reader_set_defaults(struct config_reader *r, const char *group, void *into)
 {
     for (const struct option_row *row = option_first(group); row; row = option_next(row)) {
-        void *at = (char *)into + row->offset;
         if (row->offset == OPTION_UNSTORED || !row->def || *row->def == '=')
             continue;
+        void *at = (char *)into + row->offset;
         if (row->type == OPTION_LIST)
             *(struct config_list *)at = split_default(r, row->def);
         else
