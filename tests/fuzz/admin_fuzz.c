@@ -1,5 +1,7 @@
 /* Lines of any bytes on auth's admin socket: each gets one line of JSON with "ok", no key's text is
  * in an answer but that of key.create, and what is submitted has what the store needs. */
+#include <ctype.h>
+
 #include "fuzz/fuzz.h"
 #include "services/auth/admin/admin.h"
 #include "services/auth/keys/pepper.h"
@@ -35,6 +37,20 @@ static void on_revoked(void *ctx, struct key *key)
     (void)key;
 }
 
+/* Is a key's whole text in there? Its beginning may stand anywhere: a pattern may be "sk-*". */
+static bool holds_secret(struct span text)
+{
+    for (size_t at; (at = span_find_span(text, SPAN("sk-"))) < text.len;) {
+        size_t n = 0;
+        text = span_skip(text, at + 3);
+        while (n < text.len && isxdigit((unsigned char)text.data[n]))
+            n++;
+        if (n >= 64)
+            return true;
+    }
+    return false;
+}
+
 static void run(struct host *h, const struct admin_host *host, struct span line)
 {
     struct buf answer = {0};
@@ -48,7 +64,7 @@ static void run(struct host *h, const struct admin_host *host, struct span line)
     REQUIRE(json_bool(json_get(json_root(&doc), "ok"), &ok));
     REQUIRE(span_find(buf_span(&answer), '\n') == answer.len);
     if (json_type(json_get(json_root(&doc), "secret")) == JSON_NONE)
-        REQUIRE(span_find_span(buf_span(&answer), SPAN("\"sk-")) == answer.len);
+        REQUIRE(!holds_secret(buf_span(&answer)));
     json_doc_free(&doc);
     buf_free(&answer);
 }
