@@ -10,7 +10,7 @@
 #include "fuzz/fuzz.h"
 #include "services/metrics/aggregate.h"
 
-enum { MAX_SERIES = 40 };
+enum { MAX_SERIES = 20 };
 
 static uint8_t take(struct span *rest)
 {
