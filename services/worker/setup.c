@@ -26,14 +26,14 @@ struct header_list {
     size_t count;
 };
 
-static enum err add_line(struct header_list *list, const char *name, struct span value)
+static enum err add_line(struct header_list *list, struct span name, struct span value)
 {
     for (size_t i = 0; i < value.len; i++)
         if ((unsigned char)value.data[i] < 0x20 || value.data[i] == 0x7f)
             return ERR_INVALID;
     if (list->count == MAX_HEADERS)
         return ERR_TOO_BIG;
-    struct span line = arena_printf(&list->arena, "%s: %.*s", name, SPAN_ARG(value));
+    struct span line = arena_printf(&list->arena, "%.*s: %.*s", SPAN_ARG(name), SPAN_ARG(value));
     if (!line.data)
         return ERR_NOMEM;
     list->lines[list->count++] = line;
@@ -46,7 +46,7 @@ static enum err add_configured(struct header_list *list, const struct config_hea
     struct span missing = SPAN_NONE;
     enum err err = config_expand(h->value, &value, &missing);
     if (err == OK)
-        err = add_line(list, h->name, buf_span(&value));
+        err = add_line(list, span_str(h->name), buf_span(&value));
     if (err != OK)
         log_error("bad_header", LSTR("header", h->name), LSTR("why", err_name(err)),
                   LSPAN("missing", missing));
@@ -63,13 +63,18 @@ static enum err gather_headers(const struct setup *s, struct header_list *list)
     enum err err = OK;
     for (size_t i = 0; err == OK && i < s->provider_config->header_count; i++)
         err = add_configured(list, &s->provider_config->headers[i]);
-    while (err == OK && fixed.len && list->count < MAX_HEADERS) {
-        struct span line = arena_copy(&list->arena, span_trim(span_cut(&fixed, '\n')));
-        if (line.len)
-            list->lines[list->count++] = line;
+    while (err == OK && fixed.len) {
+        struct span line = span_trim(span_cut(&fixed, '\n'));
+        struct span name = span_trim(span_cut(&line, ':'));
+        if (name.len)
+            err = add_line(list, name, span_trim(line));
     }
     if (err == OK && s->provider_config->organization && *s->provider_config->organization)
-        err = add_line(list, "OpenAI-Organization", span_str(s->provider_config->organization));
+        err =
+            add_line(list, SPAN("OpenAI-Organization"), span_str(s->provider_config->organization));
+    if (err == ERR_TOO_BIG)
+        log_error("too_many_headers", LSTR("provider", s->provider_config->name),
+                  LU64("most", MAX_HEADERS));
     return err;
 }
 

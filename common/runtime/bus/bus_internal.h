@@ -57,7 +57,7 @@ struct wire {
 enum { BUNDLE_MARK = 0xb0, BUNDLE_HEAD_BYTES = 1, LENGTH_BYTES = 4 };
 
 /* Frames of one peer and channel waiting for the end of the turn. */
-struct outbox {
+struct bus_outbox {
     zmq_msg_t parts[BATCH_FRAMES];
     unsigned part_count;
     struct buf bundle; /* open: becomes the last part */
@@ -83,7 +83,7 @@ struct bus_peer {
     void *user;
     char id[ID_BYTES]; /* routing id at our ROUTERs */
     size_t id_len;
-    struct outbox out[2];
+    struct bus_outbox out[2];
     bool dirty, urgent; /* something waits; some of it for the end of this turn only */
     struct bus_peer *next_dirty;
     UT_hash_handle hh;     /* clients, by id */

@@ -15,7 +15,7 @@ void bus_mark_dirty(struct bus_peer *peer)
 
 void bus_drop_outbox(struct bus_peer *peer, enum channel channel)
 {
-    struct outbox *out = &peer->out[channel];
+    struct bus_outbox *out = &peer->out[channel];
     for (unsigned i = 0; i < out->part_count; i++)
         (void)zmq_msg_close(&out->parts[i]);
     peer->bus->dropped += out->count;
@@ -25,7 +25,7 @@ void bus_drop_outbox(struct bus_peer *peer, enum channel channel)
 }
 
 /* Makes a part of the open bundle; a bundle of one is that frame itself. */
-static enum err close_bundle(struct outbox *out)
+static enum err close_bundle(struct bus_outbox *out)
 {
     struct span content = buf_span(&out->bundle);
     if (out->bundled == 0)
@@ -54,7 +54,7 @@ static enum err send_id(struct wire *wire, const char *id, size_t len)
 
 static enum err flush_outbox(struct bus_peer *peer, enum channel channel)
 {
-    struct outbox *out = &peer->out[channel];
+    struct bus_outbox *out = &peer->out[channel];
     struct wire *wire = peer->wires[channel];
     if (out->count == 0)
         return OK;
@@ -102,7 +102,7 @@ bool bus_flush_channel(struct bus_peer *peer, enum channel channel, bool *again)
 /* Makes room for one more frame by flushing a full batch. An error: it can't be sent. */
 static enum err make_room(struct bus_peer *to, enum channel channel, size_t bytes)
 {
-    struct outbox *out = &to->out[channel];
+    struct bus_outbox *out = &to->out[channel];
     bus_mark_dirty(
         to); /* a closed one is found out at the turn's end, not under its caller's feet */
     if (out->count == 0 || (out->count < BATCH_FRAMES && out->bytes + bytes <= BATCH_BYTES))
@@ -115,7 +115,7 @@ static enum err make_room(struct bus_peer *to, enum channel channel, size_t byte
  * NULL when it can't be sent. */
 static char *outbox_frame(struct bus_peer *to, enum channel channel, size_t bytes, enum err *e_out)
 {
-    struct outbox *out = &to->out[channel];
+    struct bus_outbox *out = &to->out[channel];
     char *at = NULL;
     *e_out = make_room(to, channel, bytes);
     to->urgent = true;
@@ -195,7 +195,7 @@ static enum err forward_copy(struct bus_peer *to, enum channel channel, const st
 static enum err forward_part(struct bus_peer *to, enum channel channel, const struct header *h,
                              zmq_msg_t *msg)
 {
-    struct outbox *out = &to->out[channel];
+    struct bus_outbox *out = &to->out[channel];
     size_t bytes = zmq_msg_size(msg);
     enum err e = make_room(to, channel, bytes);
     to->urgent = true;
