@@ -1,5 +1,5 @@
 """docker compose: the image built from this checkout, every provider answers, worker-openai scaled 1 → 4 → 1 under load
-without an error, a killed worker comes back; RELIABILITY 1's facts against the image's libraries."""
+without an error, a killed worker comes back; what tests/facts shows, against the image's libraries."""
 import json
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""RELIABILITY 5: T21 (clock jumps), T28 (a limit probed at four edges), T29 (auth killed again and again)."""
+"""T21 (clock jumps), T28 (a limit probed at four edges), T29 (auth killed again and again)."""
 import glob
 import http.client
 import json

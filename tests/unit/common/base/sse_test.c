@@ -1,5 +1,5 @@
-/* The SSE reader and writer: WIRE 1.1, 1.2, HARD_CASES H001 to H020. Every input is read whole,
- * byte by byte and cut in two at every offset; the events must be the same each time. */
+/* The SSE reader and writer: docs/wire.md, Streams; hard cases H001 to H020. Every input is read
+ * whole, byte by byte and cut in two at every offset; the events must be the same each time. */
 #include "common/base/sse.h"
 
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /* T15: requests that two parsers could read differently. Each variant is followed on its connection
  * by a second request; nothing of either may reach a handler, the answer is 400, and the connection
- * ends. Not here, because libmicrohttpd hides them from us (RELIABILITY fact 5): bare LF as a line
+ * ends. Not here, because libmicrohttpd hides them from us: bare LF as a line
  * end, and more than one space in the request line. */
 #include <setjmp.h>
 #include <stdarg.h>
