@@ -99,7 +99,8 @@ static void take_client(struct http_server *s, int fd, const struct sockaddr_sto
     address_text(&key, address);
     if (s->stats.connections >= s->config.max_connections) {
         s->stats.refused_limit++;
-        turn_away(s, fd, address, "too many connections");
+        turn_away(s, fd, address,
+                  "The service is at capacity: too many connections. Try again shortly.");
         return;
     }
     struct http_peer *peer = peer_take(s, &key);
@@ -110,7 +111,7 @@ static void take_client(struct http_server *s, int fd, const struct sockaddr_sto
     if (peer->connections > s->config.max_connections_per_address) {
         peer_release(s, peer);
         s->stats.refused_address++;
-        turn_away(s, fd, address, "too many connections from this address");
+        turn_away(s, fd, address, "Too many connections from this address.");
         return;
     }
     hand_over(s, fd, from, from_len, peer, address);
@@ -145,7 +146,7 @@ static void out_of_descriptors(struct http_server *s)
             struct http_exchange *x = s->tls_cert ? NULL : exchange_create(s, NULL, "");
             if (x) {
                 x->bare_fd = fd;
-                refuse_raw(x, 503, "out of file descriptors");
+                refuse_raw(x, 503, "The service is at capacity. Try again shortly.");
                 exchange_end(x, false);
             }
             (void)close(fd);

@@ -32,8 +32,8 @@ static void on_deadline(struct http_conn *c)
     case CONN_BODY:
         if (x && x->state == X_READING)
             refuse_raw(x, 408,
-                       c->phase == CONN_HEAD ? "request head took too long"
-                                             : "request body took too long");
+                       c->phase == CONN_HEAD ? "The request headers took too long to arrive."
+                                             : "The request body took too long to arrive.");
         close_now(c);
         return;
     case CONN_WORK:

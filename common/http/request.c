@@ -70,13 +70,13 @@ static bool refuse_head(struct http_exchange *x)
         refuse(x, 400, f->fault);
     } else if (head_is_too_big(x)) {
         x->close_after = true;
-        refuse(x, 431, "request head is too big");
+        refuse(x, 431, "The request headers are too large.");
     } else if (f->encoded) {
-        refuse(x, 415, "Content-Encoding is not supported");
+        refuse(x, 415, "Encoded request bodies are not supported.");
     } else if (f->has_length && f->length > config->max_body_bytes) {
-        refuse(x, 413, "request body is too big");
+        refuse(x, 413, "The request body is too large.");
     } else if (x->server->stats.body_bytes + f->length > config->max_body_memory_bytes) {
-        refuse(x, 503, "too many bytes in flight");
+        refuse(x, 503, "The service is at capacity. Try again shortly.");
     } else {
         return false;
     }
@@ -172,9 +172,9 @@ static enum MHD_Result take_body(struct http_exchange *x, const char *data, size
     if (x->state != X_READING) {
         swallow(x, n); /* answered, or refused, already */
     } else if (x->body_len + n > x->server->config.max_body_bytes) {
-        refuse_body(x, 413, "request body is too big");
+        refuse_body(x, 413, "The request body is too large.");
     } else if (x->body_len + n > x->body_cap && !grow_body(x, x->body_len + n)) {
-        refuse_body(x, 503, "too many bytes in flight");
+        refuse_body(x, 503, "The service is at capacity. Try again shortly.");
     } else {
         memcpy(x->body + x->body_len, data, n);
         x->body_len += n;

@@ -1,5 +1,7 @@
 #include "services/edge/handlers.h"
 
+#include <stdio.h>
+
 #include "services/edge/request/start.h"
 #include "services/edge/request/relay.h"
 #include "services/edge/status/status.h"
@@ -7,15 +9,37 @@
 /* Bodies up to this size are read before a refusal: that keeps the connection, and costs less than
  * it. */
 enum { SMALL_BODY_BYTES = 65536, QUERY_MAX_BYTES = 2048 };
+/* Of a URL that is refused, this much is repeated to the client. */
+enum { METHOD_SHOWN_BYTES = 32, PATH_SHOWN_BYTES = 256, URL_MESSAGE_BYTES = 512 };
 
 /* ---- checks before the body ---- */
 
+/* "BEFORE POST BETWEEN /v1/path AFTER" */
+static void refuse_url(const struct arrival *a, unsigned error_class, const char *const words[3])
+{
+    char text[URL_MESSAGE_BYTES];
+    struct span method = span_first(http_method(a->x), METHOD_SHOWN_BYTES);
+    struct span path = span_first(http_path(a->x), PATH_SHOWN_BYTES);
+    (void)snprintf(text, sizeof text, "%s%.*s%s%.*s%s", words[0], SPAN_ARG(method), words[1],
+                   SPAN_ARG(path), words[2]);
+    arrival_refuse(a, error_class, text);
+}
+
+static void refuse_path(const struct arrival *a)
+{
+    static const char *const words[3] = {"Unknown request URL: ", " ",
+                                         ". Please check the URL for typos."};
+    refuse_url(a, ERROR_NOT_FOUND, words);
+}
+
 static void refuse_method(const struct arrival *a)
 {
+    static const char *const words[3] = {"Not allowed to ", " on ",
+                                         ". Perhaps you meant to use a different HTTP method?"};
     char allow[ROUTE_METHODS_TEXT];
     size_t n = route_methods_text(a->match.methods, allow);
     http_add_header(a->x, "allow", span_of(allow, n));
-    arrival_refuse(a, ERROR_METHOD_NOT_ALLOWED, "This method is not allowed for this path.");
+    refuse_url(a, ERROR_METHOD_NOT_ALLOWED, words);
 }
 
 static bool query_is_sane(struct span query)
@@ -33,13 +57,13 @@ static bool refused_by_head(const struct arrival *a)
     unsigned error_class;
     const char *why;
     if (a->match.found == ROUTE_NO_PATH) {
-        arrival_refuse(a, ERROR_NOT_FOUND, "There is nothing at this path.");
+        refuse_path(a);
     } else if (a->match.found == ROUTE_NO_METHOD) {
         refuse_method(a);
     } else if (a->match.found == ROUTE_OPTIONS || a->match.route->open) {
         return false;
     } else if (a->edge->d->draining) {
-        arrival_refuse(a, ERROR_UNAVAILABLE, "This gateway is stopping; try again.");
+        arrival_refuse(a, ERROR_UNAVAILABLE, "The service is restarting. Try again shortly.");
     } else if ((why = arrival_key(a, &key, &error_class))) {
         arrival_refuse(a, error_class, why);
     } else if (a->match.route->body && !head_is_identity(&a->head)) {

@@ -64,7 +64,8 @@ struct edge_request *arrival_begin(const struct arrival *a)
 {
     struct edge_request *r = request_begin(a->edge, a->x, a->match.route, a->api, &a->head);
     if (!r)
-        arrival_refuse(a, ERROR_INTERNAL, "The gateway is out of memory.");
+        arrival_refuse(a, ERROR_INTERNAL,
+                       "The server had an error while processing your request. Try again shortly.");
     else
         r->rest = a->match.rest;
     return r;

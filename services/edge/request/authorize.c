@@ -20,7 +20,9 @@ static void go_on(struct edge_request *r, struct span key_id, struct span key_na
     if (copy_names(r, key_id, key_name, models))
         r->on_authorized(r);
     else
-        request_fail_class(r, ERROR_INTERNAL, "The gateway is out of memory.");
+        request_fail_class(
+            r, ERROR_INTERNAL,
+            "The server had an error while processing your request. Try again shortly.");
 }
 
 static bool try_lease(struct edge_request *r)

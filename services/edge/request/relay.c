@@ -104,10 +104,10 @@ void relay_on_broker_up(struct edge *e)
 /* Whether it ran, and what it used, only its worker knows: nothing is repeated here. */
 void relay_on_broker_down(struct edge *e, struct bus_peer *broker)
 {
+    static const char lost_text[] = "The request was interrupted by a failure of the service.";
     static const struct api_error lost = {
         .error_class = ERROR_WORKER_LOST,
-        .message = {"The broker of this request was lost.",
-                    sizeof "The broker of this request was lost." - 1},
+        .message = {lost_text, sizeof lost_text - 1},
     };
     struct request_outcome o = {.settles = true};
     struct edge_request *r, *next;
@@ -184,7 +184,7 @@ static void fail_protocol(struct edge_request *r, const char *what)
 {
     struct request_outcome o = {.settles = true, .cancel = true};
     struct api_error f = {.error_class = ERROR_INTERNAL,
-                          .message = SPAN("The answer was damaged inside the gateway.")};
+                          .message = SPAN("The response was damaged by a failure of the service.")};
     log_error("bad_frame", LSTR("id", r->to.id), LSTR("what", what));
     request_fail(r, &f, &o);
 }
@@ -309,7 +309,7 @@ static void hand_over(struct edge_request *r)
     if (r->state == REQUEST_SENT)
         wait_for_a_broker(r);
     else
-        request_fail_class(r, ERROR_OVERLOADED, "No broker is available at the moment.");
+        request_fail_class(r, ERROR_OVERLOADED, "The service is at capacity. Try again shortly.");
 }
 
 void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_message *m)

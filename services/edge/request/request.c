@@ -103,11 +103,10 @@ static void on_timer(void *ctx)
     switch (r->state) {
     case REQUEST_AUTHORIZING:
         request_fail_class(r, ERROR_UNAVAILABLE,
-                           "The service cannot check API keys at the moment. Please try again.");
+                           "API keys cannot be checked at the moment. Try again shortly.");
         return;
     case REQUEST_WAITING:
-        request_fail_class(r, ERROR_OVERLOADED,
-                           "The service is unavailable at the moment. Please try again.");
+        request_fail_class(r, ERROR_OVERLOADED, "The service is at capacity. Try again shortly.");
         return;
     case REQUEST_QUERYING:
         r->on_overdue(r);
