@@ -80,8 +80,8 @@ static void hand_over(struct http_server *s, int fd, const struct sockaddr_stora
     conn_phase(c, CONN_HEAD);
     if (MHD_add_connection(shard->mhd, fd, (const struct sockaddr *)from, from_len) == MHD_YES)
         return;
-    /* libmicrohttpd has closed it; if it had come as far as telling us, it has told us of the end
-     * too, and c is gone */
+    /* libmicrohttpd has closed it. If it had reported the connection to us, it has reported the end
+     * too, and c is freed. */
     if (is_starting(s, fd)) {
         s->stats.connections--;
         shard->connections--;
@@ -134,8 +134,8 @@ static void on_accept_timer(void *ctx)
         loop_timer_start(s->loop, &s->accept_timer, RETRY_MS, on_accept_timer, s);
 }
 
-/* Out of descriptors: the reserve one lets a client in just to be told, then accepting rests so as
- * not to spin. */
+/* Out of descriptors: closing the reserve one lets a client in to be refused; then accepting pauses
+ * so as not to spin. */
 static void out_of_descriptors(struct http_server *s)
 {
     if (s->reserve_fd >= 0) {

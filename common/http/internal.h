@@ -122,8 +122,7 @@ struct http_exchange {
     bool owes_done; /* the handler has seen it: on_done is owed */
     bool gone_reported;
     bool suspended;
-    bool queued;    /* the answer was given to libmicrohttpd */
-    bool in_reader; /* inside libmicrohttpd's content reader */
+    bool queued; /* the answer was given to libmicrohttpd */
     bool close_after;
     bool fields_sound; /* fields may be asked for */
     bool raw_reply;    /* http_respond writes past libmicrohttpd */
@@ -175,7 +174,7 @@ struct http_server {
     struct http_stats stats;
     LIST_HEAD(, http_shard) all_shards;
     LIST_HEAD(, http_conn) conns;
-    LIST_HEAD(, http_conn) starting; /* handed to libmicrohttpd, which has not told of them yet */
+    LIST_HEAD(, http_conn) starting; /* handed to libmicrohttpd, which has not reported them yet */
     LIST_HEAD(, http_linger) lingers;
     STAILQ_HEAD(, http_shard) dirty_shards;
     TAILQ_HEAD(, http_exchange) dirty;
@@ -193,7 +192,8 @@ void shard_mark(struct http_shard *shard);
 void stream_mark(struct http_exchange *x);
 
 /* ---- linger.c ---- */
-/* Keeps the socket open behind libmicrohttpd's back for a second, reading little. Takes the fd. */
+/* Keeps a duplicate of the socket open for a second after libmicrohttpd has closed its own, and
+ * drops what comes. Takes the fd. */
 void linger_start(struct http_server *s, int fd);
 void linger_end(struct http_linger *l);
 

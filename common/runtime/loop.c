@@ -117,11 +117,6 @@ void loop_watch_remove(struct loop_watch **watch)
     w->loop->dead = w;
 }
 
-int loop_watch_fd(const struct loop_watch *watch)
-{
-    return watch->fd;
-}
-
 /* ---- timers ---- */
 
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer)

@@ -52,7 +52,6 @@ enum err loop_watch_add(struct loop *loop, int fd, uint32_t events, loop_fd_fn f
 enum err loop_watch_set(struct loop_watch *watch, uint32_t events) NODISCARD;
 /* Before the fd is closed. Takes NULL, nulls. */
 void loop_watch_remove(struct loop_watch **watch);
-int loop_watch_fd(const struct loop_watch *watch);
 
 /* Once, after `delay_ms`; starting a running timer moves it. A repeating one starts itself again in
  * fn. */

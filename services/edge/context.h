@@ -29,8 +29,8 @@ struct edge {
     struct edge_request *spare;
     uint32_t request_count, spare_count;
 
-    /* Since when there has been no auth, or no broker, to ask; 0 = there is one. Monotonic ms, so
-     * that who has just lost them is waited for and who has been away for long is not. */
+    /* Since when there has been no auth, or no broker, to ask; 0 = there is one. Monotonic ms: a
+     * request waits for one that has just gone, and does not wait for one long gone. */
     uint64_t auth_down_ms, brokers_down_ms;
     bool was_ready; /* auth and a broker have been there once */
 

@@ -107,7 +107,7 @@ enum err edge_start(struct edge *e, struct daemon *d)
     if (error == OK)
         on_tick(e);
     else
-        edge_stop(e); /* nobody else calls it then */
+        edge_stop(e); /* the daemon stops only what has started */
     return error;
 }
 
@@ -124,7 +124,7 @@ void edge_drain(struct edge *e)
     http_server_drain(e->http);
 }
 
-/* Releases are waited for as long as there is an auth to take them. */
+/* Waits for releases to be acknowledged as long as auth is there. */
 bool edge_drained(struct edge *e)
 {
     bool all_released = releases_pending(e->releases) == 0 || !bus_peer_up(e->d->auth);

@@ -124,11 +124,6 @@ uint32_t bus_peer_queued(const struct bus_peer *peer)
     return peer->queued;
 }
 
-const char *bus_peer_address(const struct bus_peer *peer)
-{
-    return peer->address;
-}
-
 void *bus_peer_user(const struct bus_peer *peer)
 {
     return peer->user;

@@ -63,8 +63,9 @@ enum err bus_connect(struct bus *bus, const char *role, const char *address,
  * the peer is down; ERR_AGAIN at the high-water mark (a dead peer or a bug). */
 enum err bus_send(struct bus_peer *to, struct header h, enum message_type type,
                   const void *message);
-/* The same for what nobody waits for: it may be held back for a few milliseconds, so that the other
- * end wakes once for many. It never changes places with what is sent to that peer after it. */
+/* The same for messages that nobody waits for: they may be held back for a few milliseconds, so
+ * that the other end wakes once for many. It never changes places with what is sent to that peer
+ * after it. */
 enum err bus_send_soon(struct bus_peer *to, struct header h, enum message_type type,
                        const void *message);
 /* The same message to another peer without copying or encoding; `h` replaces its header (type
@@ -79,8 +80,7 @@ const char *bus_peer_name(const struct bus_peer *peer);
 const char *bus_peer_provider(const struct bus_peer *peer); /* "" unless a worker */
 const char *bus_peer_version(const struct bus_peer *peer);
 uint64_t bus_peer_epoch(const struct bus_peer *peer);
-uint32_t bus_peer_queued(const struct bus_peer *peer);     /* from its last PONG */
-const char *bus_peer_address(const struct bus_peer *peer); /* "" for clients of ours */
+uint32_t bus_peer_queued(const struct bus_peer *peer); /* from its last PONG */
 /* A pointer of the daemon's own, NULL at first (and again after on_peer_down). */
 void *bus_peer_user(const struct bus_peer *peer);
 void bus_peer_set_user(struct bus_peer *peer, void *user);

@@ -27,7 +27,7 @@ enum {
     TICK_MS = 100,
     PING_US = 250 * 1000,
     PEER_TIMEOUT_MS = 1200,
-    STALL_US = 1000 * 1000, /* our own loop stood still: judge nobody by it */
+    STALL_US = 1000 * 1000, /* our own loop stood still: no peer is called silent for it */
     SOON_MS = 4,
     RETRY_MS = 5, /* a batch that met the high-water mark */
     HWM_BATCHES = 10000,

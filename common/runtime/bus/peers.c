@@ -52,7 +52,7 @@ void bus_peer_lost(struct bus_peer *peer, const char *why)
         return;
     }
     peer->session++;
-    peer->suspect_us = 0; /* what waits is read now, and is nobody's */
+    peer->suspect_us = 0; /* what waits is read now, and dropped */
     peer->wires[CHANNEL_DATA]->touched = true;
 }
 

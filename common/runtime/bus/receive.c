@@ -89,7 +89,7 @@ static void on_frame(struct wire *wire, struct span id, struct span frame, zmq_m
     }
     const struct message_info *info = message_info(m.header.type);
     if (!info)
-        return; /* a newer neighbour's */
+        return; /* a type that only a newer neighbour knows */
     if (codec_decode(m.header.type, span_skip(m.frame, HEADER_BYTES), &body) != OK) {
         wire->bus->dropped++;
         log_warn("bad_message", LSTR("type", info->name), LU64("bytes", m.frame.len));
@@ -121,7 +121,7 @@ static unsigned on_bundle(struct wire *wire, struct span id, struct span rest)
     return frames;
 }
 
-/* Says how many frames it was. */
+/* Returns the number of frames. */
 static unsigned on_part(struct wire *wire, struct span id, zmq_msg_t *msg)
 {
     struct span part = span_of(zmq_msg_data(msg), zmq_msg_size(msg));

@@ -93,7 +93,7 @@ bool bus_flush_channel(struct bus_peer *peer, enum channel channel, bool *again)
         uint64_t dropped = peer->bus->dropped;
         bus_drop_outbox(peer, channel);
         if (!peer->up)
-            peer->bus->dropped = dropped; /* a HELLO to nobody is no loss */
+            peer->bus->dropped = dropped; /* a HELLO that nobody was there to read is no loss */
         return false;
     }
     return true;

@@ -6,10 +6,9 @@
 #include "common/base/span.h"
 #include "proto/api.h"
 
-/* What serves a route; the front has a function for each. */
+/* What serves a route; services/edge/handlers.c has a function for each. */
 enum route_kind {
-    ROUTE_API,    /* goes to a broker: POST with a JSON body, or GET and DELETE of a stored response
-                   */
+    ROUTE_API,    /* goes to a broker: POST with a JSON body; GET and DELETE of a stored response */
     ROUTE_MODELS, /* the models a key may use */
     ROUTE_MODEL,  /* one of them */
     ROUTE_HEALTH, /* for people */

@@ -9,11 +9,11 @@ struct key_lease {
     bool tokens_limited;
     uint64_t tokens; /* left */
     struct lease_use used;
-    bool unlimited;      /* no limit stands behind it: only auth being there bounds it */
+    bool unlimited;      /* the key has no limit: only the absence of auth ends it */
     bool reported;       /* auth has been told of the use, and may take back the rest */
     uint64_t expires_ms; /* of the lease */
     uint64_t known_until_ms;
-    uint64_t limits_ms; /* when the limits were told */
+    uint64_t limits_ms; /* when auth sent the limits */
     struct limit_headers limits;
     struct span key_id, key_name, models; /* behind `name`, in the same block */
     size_t name_bytes;

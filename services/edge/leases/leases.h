@@ -1,6 +1,6 @@
 /* What the edge may decide without asking auth: per key × model, how many
- * further requests it admits by itself, and for how long a known key goes on while auth is away.
- * Bounded. Pure: time is passed in. */
+ * further requests it authorizes by itself, and for how long a known key goes on while auth is
+ * away. Bounded. Pure: time is passed in. */
 #ifndef SERVICES_EDGE_LEASES_LEASES_H
 #define SERVICES_EDGE_LEASES_LEASES_H
 
@@ -26,7 +26,7 @@ struct lease_grant {
     struct limit_headers limits;
 };
 
-/* What an authorized request is told; spans are views until the next call. */
+/* What an authorized request gets to know; spans are views until the next call. */
 struct lease_view {
     struct span key_id, key_name, models;
     struct limit_headers limits;
@@ -44,9 +44,9 @@ void leases_destroy(struct key_leases **leases);
 
 void leases_put(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
                 const struct lease_grant *g, uint64_t now_ms);
-/* Admits one request of so many tokens. ERR_NOT_FOUND: the key is not known; ERR_AGAIN: known, but
- * its lease is used up or expired: ask auth. `auth_up` false: an expired lease holds on until the
- * key's known time is over, and one with no limit behind it is never used up. */
+/* Authorizes one request of so many tokens. ERR_NOT_FOUND: the key is not known; ERR_AGAIN: known,
+ * but its lease is used up or expired: ask auth. `auth_up` false: an expired lease holds on until
+ * the key's known time is over, and one with no limit behind it is never used up. */
 enum err leases_take(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
                      uint64_t tokens, bool auth_up, uint64_t now_ms,
                      struct lease_view *out) NODISCARD;

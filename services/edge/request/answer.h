@@ -1,5 +1,5 @@
-/* Answers as the edge says them: the fields that every one carries, and errors in the client's own
- * protocol. */
+/* Answers of the edge: the fields that every one carries, and errors in the client's own protocol.
+ */
 #ifndef SERVICES_EDGE_REQUEST_ANSWER_H
 #define SERVICES_EDGE_REQUEST_ANSWER_H
 

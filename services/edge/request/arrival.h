@@ -1,5 +1,5 @@
-/* A request as it comes in, before there is a edge_request: its head, its route, its key; and how
- * it is turned away. */
+/* A request as it comes in, before there is a struct edge_request: its head, its route, its key;
+ * and how it is turned away. */
 #ifndef SERVICES_EDGE_REQUEST_ARRIVAL_H
 #define SERVICES_EDGE_REQUEST_ARRIVAL_H
 
@@ -16,16 +16,16 @@ struct arrival {
 struct arrival arrive(struct edge *e, struct http_exchange *x);
 /* Whom to answer, under a fresh id. */
 struct client arrival_client(const struct arrival *a);
-/* Says the failure, and counts it. */
+/* Answers with the failure, and counts it. */
 void arrival_refuse(const struct arrival *a, unsigned error_class, const char *message);
 
 /* NULL when a key was found, else what to say, and its class. */
 const char *arrival_key(const struct arrival *a, struct span *key_out, unsigned *class_out);
 /* The edge_request of this arrival; NULL when it had to be refused. */
 struct edge_request *arrival_begin(const struct arrival *a);
-/* Starts its way through auth, and then to `then`. */
+/* Asks auth whether it may run, and calls `then` when it may. */
 void arrival_ask(struct edge_request *r, struct span key, request_fn then);
-/* All three, for what needs a key and nothing else. */
+/* Key, request and question to auth in one, for routes that need a key and nothing else. */
 void arrival_ask_plainly(const struct arrival *a, request_fn then);
 
 #endif

@@ -66,7 +66,7 @@ static bool send_authorize(struct edge_request *r)
 void authorize_ask(struct edge_request *r)
 {
     struct edge *e = r->edge;
-    /* Whose a stored response is, auth knows best. */
+    /* Only auth knows who owns a stored response: a lease cannot answer that. */
     bool ask_first = r->response_id.len && bus_peer_up(e->d->auth);
     if (!ask_first && try_lease(r))
         return;

@@ -33,8 +33,8 @@ static struct bus_peer *send_to_a_broker(struct edge_request *r, const struct re
     return NULL;
 }
 
-/* None would let nothing through, and several too large ones would not fit what the server holds of
- * one stream. */
+/* A window of 0 would let nothing through; a very large one would not fit what the HTTP server
+ * holds of one stream. */
 static uint32_t stream_window(const struct edge *e)
 {
     enum { LEAST = 16 << 10, MOST = 2 << 20 };
@@ -101,7 +101,7 @@ void relay_on_broker_up(struct edge *e)
     }
 }
 
-/* Whether it ran, and what it used, only its worker knows: nothing is repeated here. */
+/* Only the worker knows whether a request ran and what it used, so none is repeated here. */
 void relay_on_broker_down(struct edge *e, struct bus_peer *broker)
 {
     static const char lost_text[] = "The request was interrupted by a failure of the service.";
@@ -155,7 +155,7 @@ static void begin_stream(struct edge_request *r, unsigned status, struct span ty
     http_stream_begin(x, status);
 }
 
-/* Whatever it returns: on_gone tells of a client that has left. */
+/* A failure needs nothing more: on_gone reports a client that has left. */
 static void write_bytes(struct edge_request *r, struct span bytes)
 {
     enum err e = http_stream_write(r->to.x, bytes);
@@ -178,8 +178,8 @@ static struct edge_request *find_running(struct edge *e, const struct bus_peer *
     return r && r->broker == from ? r : NULL;
 }
 
-/* A frame that cannot be: ours or a neighbour's bug. The client must not take what it has for the
- * whole. */
+/* A frame that breaks the protocol: a bug of ours or of a neighbour. The client must not take what
+ * it has for the whole answer. */
 static void fail_protocol(struct edge_request *r, const char *what)
 {
     struct request_outcome o = {.settles = true, .cancel = true};

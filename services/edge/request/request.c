@@ -54,7 +54,8 @@ static uint64_t next_due_ms(const struct edge_request *r)
 
 static void on_timer(void *ctx);
 
-/* Only ever moves the timer forward in time when it fires: most requests start and stop it once. */
+/* Restarts a running timer only for an earlier time; a later one is set when it fires. So most
+ * requests start and stop it once. */
 static void arm(struct edge_request *r)
 {
     uint64_t now = edge_now_ms(r->edge);
@@ -294,7 +295,8 @@ void request_end(struct edge_request *r, const struct request_outcome *o)
     give_back(e, r);
 }
 
-/* The event that ends a stream which cannot go on; never [DONE], never message_stop. */
+/* Ends a stream that cannot go on with an error event; never with [DONE] or message_stop, which
+ * would call the answer whole. */
 static void break_stream(const struct edge_request *r, const struct api_error *f)
 {
     struct http_exchange *x = r->to.x;

@@ -96,7 +96,7 @@ struct header request_header(const struct edge_request *r);
 /* Limits, model and provider, beside what every answer carries. */
 void request_add_fields(const struct edge_request *r);
 
-/* Says the failure to the client, as a status or inside its stream, and ends the request. `o` may
+/* Sends the failure to the client, as a status or inside its stream, and ends the request. `o` may
  * be NULL (nothing used). */
 void request_fail(struct edge_request *r, const struct api_error *f,
                   const struct request_outcome *o);

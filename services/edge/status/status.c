@@ -68,7 +68,7 @@ void status_health_plain(const struct client *c)
     answer_health(c, JSON_NOTHING);
 }
 
-/* ---- the aggregator ---- */
+/* ---- the metrics daemon ---- */
 
 static void finish(struct edge_request *r, unsigned status)
 {
@@ -77,15 +77,26 @@ static void finish(struct edge_request *r, unsigned status)
     request_end(r, &o);
 }
 
+/* The metrics daemon is away or too slow: what can be said without it. */
+static void on_no_answer(struct edge_request *r)
+{
+    if (r->route->kind == ROUTE_HEALTH) {
+        answer_health(&r->to, JSON_NOTHING);
+        finish(r, 200);
+    } else {
+        request_fail_class(r, ERROR_UNAVAILABLE, "Metrics are unavailable at the moment.");
+    }
+}
+
 static void query(struct edge_request *r, const char *what)
 {
     struct edge *e = r->edge;
     struct query q = {.what = span_str(what)};
     r->wait_until_ms = edge_now_ms(e) + QUERY_TIMEOUT_MS;
-    r->on_overdue = status_no_answer;
+    r->on_overdue = on_no_answer;
     request_set_state(r, REQUEST_QUERYING);
     if (bus_send(e->d->metrics_peer, request_header(r), MESSAGE_QUERY, &q) != OK)
-        status_no_answer(r);
+        on_no_answer(r);
 }
 
 void status_health(struct edge_request *r)
@@ -96,16 +107,6 @@ void status_health(struct edge_request *r)
 void status_metrics(struct edge_request *r)
 {
     query(r, "metrics");
-}
-
-void status_no_answer(struct edge_request *r)
-{
-    if (r->route->kind == ROUTE_HEALTH) {
-        answer_health(&r->to, JSON_NOTHING);
-        finish(r, 200);
-    } else {
-        request_fail_class(r, ERROR_UNAVAILABLE, "Metrics are unavailable at the moment.");
-    }
 }
 
 static struct json parse_suite(struct edge *e, struct span body)
@@ -134,7 +135,7 @@ void status_on_metrics_down(struct edge *e)
     HASH_ITER(hh, e->requests, r, next)
     {
         if (r->state == REQUEST_QUERYING)
-            status_no_answer(r);
+            on_no_answer(r);
     }
 }
 

@@ -10,13 +10,11 @@ void status_readiness(const struct client *c);
 /* /health without a line per daemon. */
 void status_health_plain(const struct client *c);
 
-/* on_authorized: asks the aggregator, with a deadline. */
+/* on_authorized: asks the metrics daemon, with a deadline. */
 void status_health(struct edge_request *r);
 void status_metrics(struct edge_request *r);
 void status_on_answer(struct edge *e, const struct bus_message *m);
-/* The aggregator is away or too slow: what can be said without it. */
-void status_no_answer(struct edge_request *r);
-/* It is gone: nobody waits for it. */
+/* The metrics daemon is gone: those who wait are answered without it. */
 void status_on_metrics_down(struct edge *e);
 
 /* on_authorized: what the key may use. */

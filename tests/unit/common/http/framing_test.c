@@ -1,7 +1,7 @@
-/* T15: requests that two parsers could read differently. Each variant is followed on its connection
+/* Requests that two parsers could read differently. Each variant is followed on its connection
  * by a second request; nothing of either may reach a handler, the answer is 400, and the connection
- * ends. Not here, because libmicrohttpd hides them from us: bare LF as a line
- * end, and more than one space in the request line. */
+ * ends. Not here, because libmicrohttpd hides them from us (docs/reliability.md, Library facts):
+ * bare LF as a line end, and more than one space in the request line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
