@@ -49,25 +49,19 @@ void anthropic_write_stop(const struct anthropic_writer *w, struct json_writer *
         jw_null(jw);
 }
 
-static void write_count(struct json_writer *jw, const char *name, uint64_t count)
-{
-    jw_key(jw, name);
-    jw_u64(jw, count);
-}
-
 void anthropic_write_usage(const struct anthropic_writer *w, struct json_writer *jw)
 {
     struct usage u = writer_usage(&w->base);
     uint64_t other = u.cached + u.cache_write;
     jw_object(jw);
-    write_count(jw, "input_tokens", u.input > other ? u.input - other : 0);
-    write_count(jw, "cache_creation_input_tokens", u.cache_write);
-    write_count(jw, "cache_read_input_tokens", u.cached);
-    write_count(jw, "output_tokens", u.output);
+    writer_count(jw, "input_tokens", u.input > other ? u.input - other : 0);
+    writer_count(jw, "cache_creation_input_tokens", u.cache_write);
+    writer_count(jw, "cache_read_input_tokens", u.cached);
+    writer_count(jw, "output_tokens", u.output);
     if (u.reasoning) {
         jw_key(jw, "output_tokens_details");
         jw_object(jw);
-        write_count(jw, "thinking_tokens", u.reasoning);
+        writer_count(jw, "thinking_tokens", u.reasoning);
         jw_object_end(jw);
     }
     jw_object_end(jw);

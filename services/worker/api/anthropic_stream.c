@@ -289,16 +289,12 @@ static void write_early_usage(struct anthropic_writer *w, struct json_writer *jw
     uint64_t other = u.cached + u.cache_write;
     jw_key(jw, "usage");
     jw_object(jw);
-    jw_key(jw, "input_tokens");
-    jw_u64(jw, u.input > other ? u.input - other : 0);
+    writer_count(jw, "input_tokens", u.input > other ? u.input - other : 0);
     if (other) {
-        jw_key(jw, "cache_creation_input_tokens");
-        jw_u64(jw, u.cache_write);
-        jw_key(jw, "cache_read_input_tokens");
-        jw_u64(jw, u.cached);
+        writer_count(jw, "cache_creation_input_tokens", u.cache_write);
+        writer_count(jw, "cache_read_input_tokens", u.cached);
     }
-    jw_key(jw, "output_tokens");
-    jw_u64(jw, 0);
+    writer_count(jw, "output_tokens", 0);
     jw_object_end(jw);
 }
 

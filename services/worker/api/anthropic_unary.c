@@ -111,9 +111,7 @@ static void write_input(struct json_writer *jw, struct span args_text, enum stop
 static void write_text_member(struct json_writer *jw, const char *name, const struct rope *rope)
 {
     jw_key(jw, name);
-    jw_string_begin(jw);
-    rope_write(rope, jw->out);
-    jw_string_end(jw);
+    rope_write_string(rope, jw);
 }
 
 static void write_tool(struct anthropic_writer *w, struct json_writer *jw,

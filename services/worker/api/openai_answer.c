@@ -1,11 +1,5 @@
 #include "services/worker/api/openai_answer.h"
 
-static void write_count(struct json_writer *jw, const char *name, uint64_t count)
-{
-    jw_key(jw, name);
-    jw_u64(jw, count);
-}
-
 void openai_write_head(const struct answer_writer *w, struct json_writer *jw, const char *object)
 {
     jw_object(jw);
@@ -13,7 +7,7 @@ void openai_write_head(const struct answer_writer *w, struct json_writer *jw, co
     jw_text(jw, w->id_text);
     jw_key(jw, "object");
     jw_str(jw, object);
-    write_count(jw, "created", w->options.created_s);
+    writer_count(jw, "created", w->options.created_s);
     jw_key(jw, "model");
     jw_text(jw, w->model_text);
 }
@@ -21,17 +15,17 @@ void openai_write_head(const struct answer_writer *w, struct json_writer *jw, co
 void openai_write_usage(struct json_writer *jw, const struct usage *u)
 {
     jw_object(jw);
-    write_count(jw, "prompt_tokens", u->input);
-    write_count(jw, "completion_tokens", u->output);
-    write_count(jw, "total_tokens", u->input + u->output);
+    writer_count(jw, "prompt_tokens", u->input);
+    writer_count(jw, "completion_tokens", u->output);
+    writer_count(jw, "total_tokens", u->input + u->output);
     jw_key(jw, "prompt_tokens_details");
     jw_object(jw);
-    write_count(jw, "cached_tokens", u->cached);
-    write_count(jw, "cache_write_tokens", u->cache_write);
+    writer_count(jw, "cached_tokens", u->cached);
+    writer_count(jw, "cache_write_tokens", u->cache_write);
     jw_object_end(jw);
     jw_key(jw, "completion_tokens_details");
     jw_object(jw);
-    write_count(jw, "reasoning_tokens", u->reasoning);
+    writer_count(jw, "reasoning_tokens", u->reasoning);
     jw_object_end(jw);
     jw_object_end(jw);
 }

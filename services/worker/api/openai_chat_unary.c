@@ -18,17 +18,10 @@ static void write_content(struct chat_writer *w, struct json_writer *jw)
         jw_text(jw, text);
 }
 
-static void write_rope(struct json_writer *jw, const struct rope *rope)
-{
-    jw_string_begin(jw);
-    rope_write(rope, jw->out);
-    jw_string_end(jw);
-}
-
 static void write_args(struct json_writer *jw, const struct answer_tool *tool)
 {
     if (tool->args_seen)
-        write_rope(jw, &tool->args);
+        rope_write_string(&tool->args, jw);
     else
         jw_str(jw, "{}");
 }
@@ -54,7 +47,7 @@ static void write_thinking(struct chat_writer *w, struct json_writer *jw)
 {
     if (w->reasoning.len) {
         jw_key(jw, "reasoning_content");
-        write_rope(jw, &w->reasoning);
+        rope_write_string(&w->reasoning, jw);
     }
     if (w->blocks.len) {
         jw_key(jw, "thinking_blocks");
@@ -73,7 +66,7 @@ static void write_message(struct chat_writer *w, struct json_writer *jw)
     write_content(w, jw);
     jw_key(jw, "refusal");
     if (w->refusal.len)
-        write_rope(jw, &w->refusal);
+        rope_write_string(&w->refusal, jw);
     else
         jw_null(jw);
     write_thinking(w, jw);

@@ -50,9 +50,7 @@ static void on_signature(struct chat_writer *w, struct span signature)
     jw_key(&jw, "type");
     jw_str(&jw, "thinking");
     jw_key(&jw, "thinking");
-    jw_string_begin(&jw);
-    rope_write(&w->thought, &json);
-    jw_string_end(&jw);
+    rope_write_string(&w->thought, &jw);
     jw_key(&jw, "signature");
     jw_text(&jw, signature);
     jw_object_end(&jw);

@@ -93,9 +93,7 @@ static void unary_end(struct completions_writer *w)
     for (size_t i = 0; i < w->choice_count; i++) {
         jw_object(&jw);
         jw_key(&jw, "text");
-        jw_string_begin(&jw);
-        rope_write(&w->choices[i].text, jw.out);
-        jw_string_end(&jw);
+        rope_write_string(&w->choices[i].text, &jw);
         end_choice(&jw, i, finish_word(w->choices[i].stop));
     }
     jw_array_end(&jw);

@@ -52,6 +52,13 @@ void rope_write(const struct rope *rope, struct buf *out)
         out->failed = true;
 }
 
+void rope_write_string(const struct rope *rope, struct json_writer *jw)
+{
+    jw_string_begin(jw);
+    rope_write(rope, jw->out);
+    jw_string_end(jw);
+}
+
 struct span rope_join(const struct rope *rope, struct arena *arena)
 {
     if (rope->failed)

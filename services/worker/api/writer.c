@@ -125,6 +125,12 @@ void writer_error(struct answer_writer *w, const struct api_error *fault)
     api_error_write_event(w->options.out, w->options.request->api, fault, w->options.request_id);
 }
 
+void writer_count(struct json_writer *jw, const char *name, uint64_t count)
+{
+    jw_key(jw, name);
+    jw_u64(jw, count);
+}
+
 struct usage writer_usage(const struct answer_writer *w)
 {
     struct usage u = w->usage;

@@ -36,6 +36,8 @@ struct span writer_made_id(struct answer_writer *w, const char *prefix, size_t n
 /* The in-band error of a stream; nothing in a unary answer. Ends the writer. */
 void writer_error(struct answer_writer *w, const struct api_error *fault);
 
+/* A member that is a count. */
+void writer_count(struct json_writer *jw, const char *name, uint64_t count);
 /* Usage with every gap filled: estimates for input and output, zero for the rest. */
 struct usage writer_usage(const struct answer_writer *w);
 

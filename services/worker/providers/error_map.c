@@ -170,7 +170,7 @@ static unsigned class_of_status(unsigned status)
     return status >= 400 && status < 500 ? ERROR_UPSTREAM_BAD_REQUEST : ERROR_UPSTREAM_ERROR;
 }
 
-static bool speaks_of(struct span message, const char *const *phrases)
+bool error_message_has(struct span message, const char *const *phrases)
 {
     for (; *phrases; phrases++) {
         size_t n = strlen(*phrases);
@@ -188,7 +188,7 @@ static bool is_about_context(struct span message)
     static const char *const phrases[] = {
         "context length",          "context window",        "prompt is too long", "maximum context",
         "context_length_exceeded", "too many input tokens", "input is too long",  NULL};
-    return speaks_of(message, phrases);
+    return error_message_has(message, phrases);
 }
 
 static bool is_about_money(struct span message)
@@ -200,7 +200,7 @@ static bool is_about_money(struct span message)
                                           "exceeded your current quota",
                                           "insufficient credit",
                                           NULL};
-    return speaks_of(message, phrases);
+    return error_message_has(message, phrases);
 }
 
 /* The class for a status (200: the words decide) and what the body says. */

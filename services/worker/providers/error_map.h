@@ -5,6 +5,8 @@
 
 #include "services/worker/neutral/provider.h"
 
+/* Whether a message has one of the phrases (ends with NULL), in whatever case. */
+bool error_message_has(struct span message, const char *const *phrases);
 /* provider.map_error for all of them. */
 void error_map(struct conversion *pc, unsigned status, const struct upstream_headers *headers,
                struct span body, struct api_error *fault_out);

@@ -1,23 +1,12 @@
 /* Predictions and their streams → neutral events (docs/wire.md, Replicate). */
 #include "services/worker/providers/replicate/replicate.h"
 
+#include "services/worker/providers/error_map.h"
 #include "services/worker/providers/mask.h"
 
 enum { FIRST_WAIT_MS = 250, MAX_WAIT_MS = 2000 };
 
 /* ---- failures ---- */
-
-static bool speaks_of(struct span message, const char *const *phrases)
-{
-    for (; *phrases; phrases++) {
-        size_t n = strlen(*phrases);
-        for (size_t at = 0; at + n <= message.len; at++) {
-            if (strncasecmp(message.data + at, *phrases, n) == 0)
-                return true;
-        }
-    }
-    return false;
-}
 
 static unsigned class_of(struct span message)
 {
@@ -28,13 +17,13 @@ static unsigned class_of(struct span message)
     static const char *const input[] = {"input",  "validation", "invalid",        "content policy",
                                         "nsfw",   "sensitive",  "maximum length", "too long",
                                         "length", NULL};
-    if (speaks_of(message, memory))
+    if (error_message_has(message, memory))
         return ERROR_PREDICTION_OUT_OF_MEMORY;
-    if (speaks_of(message, interrupted))
+    if (error_message_has(message, interrupted))
         return ERROR_PREDICTION_INTERRUPTED;
-    if (speaks_of(message, context))
+    if (error_message_has(message, context))
         return ERROR_UPSTREAM_CONTEXT_LENGTH;
-    return speaks_of(message, input) ? ERROR_UPSTREAM_BAD_REQUEST : ERROR_PREDICTION_FAILED;
+    return error_message_has(message, input) ? ERROR_UPSTREAM_BAD_REQUEST : ERROR_PREDICTION_FAILED;
 }
 
 static void fault_of(struct conversion *pc, struct span message, struct api_error *fault_out)
