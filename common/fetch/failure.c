@@ -79,7 +79,8 @@ struct fetch_failure fetch_failure_of(CURLcode code, bool sent, bool headed, lon
     case GARBAGE:
         return FAILURE(UPSTREAM_PROTOCOL, "The upstream's answer was not valid HTTP.");
     case OURS:
-        return FAILURE(UPSTREAM_UNREACHABLE, "The gateway could not make the upstream request.");
+        return FAILURE(UPSTREAM_UNREACHABLE,
+                       "The service could not make the request to the provider.");
     }
     return FAILURE(UPSTREAM_ERROR, "The upstream request failed.");
 }

@@ -233,7 +233,8 @@ static void add_to_multi(struct fetch_transfer *r)
 {
     if (curl_multi_add_handle(r->shard->multi, r->easy) == CURLM_OK)
         return;
-    fail(r, ERROR_UPSTREAM_UNREACHABLE, SPAN("The gateway could not make the upstream request."));
+    fail(r, ERROR_UPSTREAM_UNREACHABLE,
+         SPAN("The service could not make the request to the provider."));
 }
 
 static void resume_now(struct fetch_transfer *r)

@@ -54,7 +54,7 @@ static struct http_shard *choose_shard(struct http_server *s)
 static bool is_starting(const struct http_server *s, int fd)
 {
     const struct http_conn *c;
-    LIST_FOREACH(c, &s->starting, link)
+    DL_FOREACH(s->starting, c)
     {
         if (c->fd == fd)
             return true;

@@ -114,7 +114,7 @@ struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int
         free(c);
         return NULL;
     }
-    LIST_INSERT_HEAD(&s->starting, c, link);
+    DL_PREPEND(s->starting, c);
     return c;
 }
 
@@ -122,6 +122,9 @@ void conn_free(struct http_conn *c)
 {
     loop_watch_remove(&c->watch);
     loop_timer_stop(c->server->loop, &c->timer);
-    LIST_REMOVE(c, link);
+    if (c->started)
+        DL_DELETE(c->server->conns, c);
+    else
+        DL_DELETE(c->server->starting, c);
     free(c);
 }

@@ -57,7 +57,7 @@ void exchange_end(struct http_exchange *x, bool sent)
         s->handler.on_done(s->handler.ctx, x, sent);
     }
     if (x->dirty)
-        TAILQ_REMOVE(&s->dirty, x, next_dirty);
+        DL_DELETE2(s->dirty, x, dirty_prev, dirty_next);
     if (x->response)
         MHD_destroy_response(x->response);
     exchange_drop_body(x);

@@ -19,8 +19,8 @@
 
 #include <microhttpd.h>
 #include <netinet/in.h>
-#include <sys/queue.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "common/base/buf.h"
 #include "common/http/framing.h"
@@ -52,8 +52,8 @@ struct http_shard {
     struct loop_timer spin_timer; /* TLS: instead of spinning on a handshake that waits */
     bool dirty;                   /* stands in server->dirty_shards */
     bool retired; /* has the TLS files of before: takes no new connections, ends with its last */
-    STAILQ_ENTRY(http_shard) next_dirty;
-    LIST_ENTRY(http_shard) link;
+    struct http_shard *dirty_prev, *dirty_next;
+    struct http_shard *prev, *next;
 };
 
 enum conn_phase {
@@ -94,7 +94,8 @@ struct http_conn {
     bool linger; /* close only after a while: unread bytes would reset our answer away */
     bool used;   /* a request has been read before */
     char address[INET6_ADDRSTRLEN];
-    LIST_ENTRY(http_conn) link;
+    bool started; /* libmicrohttpd has reported it: in server->conns, else in server->starting */
+    struct http_conn *prev, *next;
 };
 
 enum x_state {
@@ -142,7 +143,7 @@ struct http_exchange {
     struct buf out;    /* a stream's bytes, framed */
     size_t out_sent;   /* of out */
     size_t out_high;   /* most that was unsent since the last on_drain */
-    TAILQ_ENTRY(http_exchange) next_dirty;
+    struct http_exchange *dirty_prev, *dirty_next;
     char uri[];
 };
 
@@ -152,7 +153,7 @@ struct http_linger {
     size_t bytes;
     struct loop_watch *watch;
     struct loop_timer timer;
-    LIST_ENTRY(http_linger) link;
+    struct http_linger *prev, *next;
 };
 
 struct http_server {
@@ -172,12 +173,12 @@ struct http_server {
     bool draining, stopping;
     bool worked; /* handlers ran in the turn hook: what they sent waits for another turn */
     struct http_stats stats;
-    LIST_HEAD(, http_shard) all_shards;
-    LIST_HEAD(, http_conn) conns;
-    LIST_HEAD(, http_conn) starting; /* handed to libmicrohttpd, which has not reported them yet */
-    LIST_HEAD(, http_linger) lingers;
-    STAILQ_HEAD(, http_shard) dirty_shards;
-    TAILQ_HEAD(, http_exchange) dirty;
+    struct http_shard *all_shards;
+    struct http_conn *conns;
+    struct http_conn *starting; /* handed to libmicrohttpd, which has not reported them yet */
+    struct http_linger *lingers;
+    struct http_shard *dirty_shards;
+    struct http_exchange *dirty;
 };
 
 static inline size_t http_pool_bytes(const struct http_server *s)

@@ -15,7 +15,7 @@ void linger_end(struct http_linger *l)
     loop_timer_stop(l->server->loop, &l->timer);
     (void)close(l->fd);
     l->server->lingering--;
-    LIST_REMOVE(l, link);
+    DL_DELETE(l->server->lingers, l);
     free(l);
 }
 
@@ -56,7 +56,7 @@ void linger_start(struct http_server *s, int fd)
     l->server = s;
     l->fd = fd;
     s->lingering++;
-    LIST_INSERT_HEAD(&s->lingers, l, link);
+    DL_PREPEND(s->lingers, l);
     (void)shutdown(fd, SHUT_WR);
     loop_timer_start(s->loop, &l->timer, HTTP_LINGER_MS, on_linger_timeout, l);
 }

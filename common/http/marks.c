@@ -6,7 +6,7 @@ void stream_mark(struct http_exchange *x)
     if (x->dirty)
         return;
     x->dirty = true;
-    TAILQ_INSERT_TAIL(&x->server->dirty, x, next_dirty);
+    DL_APPEND2(x->server->dirty, x, dirty_prev, dirty_next);
 }
 
 void shard_mark(struct http_shard *shard)
@@ -14,5 +14,5 @@ void shard_mark(struct http_shard *shard)
     if (shard->dirty)
         return;
     shard->dirty = true;
-    STAILQ_INSERT_TAIL(&shard->server->dirty_shards, shard, next_dirty);
+    DL_APPEND2(shard->server->dirty_shards, shard, dirty_prev, dirty_next);
 }

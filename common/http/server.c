@@ -20,25 +20,25 @@ static void on_turn_end(void *ctx)
     for (int i = 0; i < HOOK_ROUNDS; i++) {
         struct http_exchange *x;
         struct http_shard *shard;
-        while ((x = TAILQ_FIRST(&s->dirty)) != NULL) {
-            TAILQ_REMOVE(&s->dirty, x, next_dirty);
+        while ((x = s->dirty) != NULL) {
+            DL_DELETE2(s->dirty, x, dirty_prev, dirty_next);
             x->dirty = false;
             stream_flush(x);
         }
-        if (STAILQ_EMPTY(&s->dirty_shards))
+        if (!s->dirty_shards)
             break;
         /* those marked meanwhile are for the next round */
-        STAILQ_HEAD(, http_shard) now = STAILQ_HEAD_INITIALIZER(now);
-        STAILQ_CONCAT(&now, &s->dirty_shards);
-        while ((shard = STAILQ_FIRST(&now)) != NULL) {
-            STAILQ_REMOVE_HEAD(&now, next_dirty);
+        struct http_shard *now = s->dirty_shards;
+        s->dirty_shards = NULL;
+        while ((shard = now) != NULL) {
+            DL_DELETE2(now, shard, dirty_prev, dirty_next);
             shard->dirty = false;
             shard_run(shard);
             end_retired(shard);
         }
     }
     /* Hooks before this one may have to send what its handlers made. */
-    if (s->worked || !TAILQ_EMPTY(&s->dirty) || !STAILQ_EMPTY(&s->dirty_shards))
+    if (s->worked || s->dirty || s->dirty_shards)
         loop_again(s->loop);
 }
 
@@ -64,12 +64,6 @@ enum err http_server_create(struct http_server **out, struct loop *loop,
     s->shard_count = config->shards < 1                 ? 1
                      : config->shards > HTTP_MAX_SHARDS ? HTTP_MAX_SHARDS
                                                         : config->shards;
-    LIST_INIT(&s->all_shards);
-    LIST_INIT(&s->conns);
-    LIST_INIT(&s->starting);
-    LIST_INIT(&s->lingers);
-    STAILQ_INIT(&s->dirty_shards);
-    TAILQ_INIT(&s->dirty);
     s->hook = (struct loop_hook){.fn = on_turn_end, .ctx = s};
     loop_hook_turn_end(loop, &s->hook);
     enum err e = !s->tls_cert != !s->tls_key ? ERR_INVALID : OK;
@@ -89,13 +83,13 @@ enum err http_server_create(struct http_server **out, struct loop *loop,
 static void cut_all(struct http_server *s)
 {
     struct http_conn *c;
-    LIST_FOREACH(c, &s->conns, link)
+    DL_FOREACH(s->conns, c)
     {
         if (c->x)
             exchange_cut(c->x);
     }
     struct http_shard *shard;
-    LIST_FOREACH(shard, &s->all_shards, link)
+    DL_FOREACH(s->all_shards, shard)
     shard_run(shard);
 }
 
@@ -108,15 +102,15 @@ void http_server_destroy(struct http_server **server)
     s->stopping = true;
     accept_stop(s);
     cut_all(s);
-    while (!LIST_EMPTY(&s->all_shards))
-        shard_destroy(LIST_FIRST(&s->all_shards));
-    while (!LIST_EMPTY(&s->starting)) {
-        struct http_conn *c = LIST_FIRST(&s->starting);
+    while (s->all_shards)
+        shard_destroy(s->all_shards);
+    while (s->starting) {
+        struct http_conn *c = s->starting;
         peer_release(s, c->peer);
         conn_free(c);
     }
-    while (!LIST_EMPTY(&s->lingers))
-        linger_end(LIST_FIRST(&s->lingers));
+    while (s->lingers)
+        linger_end(s->lingers);
     loop_hook_remove(s->loop, &s->hook);
     if (s->reserve_fd >= 0)
         (void)close(s->reserve_fd);

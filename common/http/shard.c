@@ -127,11 +127,12 @@ static struct http_conn *conn_started(struct http_server *s, struct MHD_Connecti
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct http_conn *c;
-    LIST_FOREACH(c, &s->starting, link)
+    DL_FOREACH(s->starting, c)
     {
         if (info && c->fd == info->connect_fd) {
-            LIST_REMOVE(c, link);
-            LIST_INSERT_HEAD(&s->conns, c, link);
+            DL_DELETE(s->starting, c);
+            DL_PREPEND(s->conns, c);
+            c->started = true;
             return c;
         }
     }
@@ -237,8 +238,8 @@ void shard_destroy(struct http_shard *shard)
     if (shard->mhd)
         MHD_stop_daemon(shard->mhd);
     if (shard->dirty)
-        STAILQ_REMOVE(&s->dirty_shards, shard, http_shard, next_dirty);
-    LIST_REMOVE(shard, link);
+        DL_DELETE2(s->dirty_shards, shard, dirty_prev, dirty_next);
+    DL_DELETE(s->all_shards, shard);
     free(shard);
 }
 
@@ -248,7 +249,7 @@ static struct http_shard *shard_create(struct http_server *s, const struct tls_t
     if (!shard)
         return NULL;
     shard->server = s;
-    LIST_INSERT_HEAD(&s->all_shards, shard, link);
+    DL_PREPEND(s->all_shards, shard);
     shard->mhd = start_mhd(shard, tls);
     const union MHD_DaemonInfo *info =
         shard->mhd ? MHD_get_daemon_info(shard->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;

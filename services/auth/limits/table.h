@@ -1,5 +1,6 @@
 /* A hash table of nodes that live inside their owners. The caller brings the hash and compares the
- * keys. */
+ * keys. Elsewhere tables are uthash's; this one also visits a bounded run of its slots at a time,
+ * for sweeps that must not hold the loop, and survives a growth that finds no memory. */
 #ifndef SERVICES_AUTH_LIMITS_TABLE_H
 #define SERVICES_AUTH_LIMITS_TABLE_H
 

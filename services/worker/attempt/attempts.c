@@ -15,6 +15,8 @@ struct attempts {
     enum err (*send)(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
                      const void *message);
     void *send_ctx;
+    /* By id. Not uthash's table: that one is allocated anew for the first request after every idle
+     * moment, and a table that finds no memory would lose an attempt. */
     struct attempt *buckets[BUCKETS];
     struct attempt *list;
     uint32_t running;

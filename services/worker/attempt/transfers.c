@@ -104,7 +104,7 @@ void attempt_launch(struct attempt *attempt, const struct transfer *x,
         log_warn("upstream_not_started", LSTR("why", err_name(err)));
         if (!x->detached)
             pipeline_on_failure(attempt->pipeline, x, ERROR_UPSTREAM_UNREACHABLE,
-                                SPAN("The gateway could not make the upstream request."));
+                                SPAN("The service could not make the request to the provider."));
         return;
     }
     attempt->transfers_running++;
