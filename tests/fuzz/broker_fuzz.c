@@ -1,11 +1,13 @@
 /* Any order of events on the broker's table of requests: requests, answers, failures, slots, peers
  * that come and go, time. Invariants after each: no worker has more than it ever offered, the sums
- * of a pool are those of its workers, what is counted as queued is queued; and in the end every
+ * of a pool are those of its workers, what is counted as queued is queued, a breaker that waits for
+ * its probe has one; and in the end every
  * request has heard exactly one end, and no slot is leaked.
  *
  * Input: two bytes for each event: what, and who. */
 #include "fuzz/fuzz.h"
 #include "proto/error_class.h"
+#include "services/broker/request.h"
 #include "unit/services/broker/test_world.h"
 
 enum { WORKERS = 3, EDGES = 2, REQUESTS = 48, FIRST_EDGE = 10, MOST_EVENTS = 400 };
@@ -26,7 +28,8 @@ static const char yaml[] =
     "  b: {type: anthropic, api_keys: [x]}\n"
     "models:\n  m: {targets: [{provider: a}, {provider: b}], fallbacks: [n]}\n"
     "  n: {targets: [{provider: b}]}\n"
-    "broker: {queue_size: 8, queue_timeout: 2s, worker_grace: 1s}\n";
+    "broker: {breaker_failures: 2, breaker_open: 1s, queue_size: 8, queue_timeout: 2s, "
+    "worker_grace: 1s}\n";
 
 static unsigned id_of(const struct sent *s)
 {
@@ -48,8 +51,29 @@ static void listen(struct run *r)
     r->w.sent_count = r->w.read = 0;
 }
 
+/* A breaker that waits for its probe has one running: else its target would stay shut for ever. */
+static void check_breaker(const struct run *r, const struct target *target)
+{
+    const struct broker_request *request;
+    unsigned probes = 0;
+    for (request = r->w.requests->by_id; request; request = request->hh.next)
+        probes += request->probe && request->worker && request_candidate(request)->target == target;
+    REQUIRE(target->breaker.state != BREAKER_PROBING || probes > 0);
+}
+
+static void check_breakers(const struct run *r)
+{
+    static const char *const models[] = {"m", "n"};
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        const struct model_route *route = router_find(r->w.router, span_str(models[i]));
+        for (size_t k = 0; k < route->target_count; k++)
+            check_breaker(r, &route->targets[k]);
+    }
+}
+
 static void check(struct run *r)
 {
+    check_breakers(r);
     uint32_t queued = 0;
     for (struct pool *p = workers_first_pool(r->w.workers); p; p = p->next) {
         uint32_t offered = 0, in_flight = 0;
