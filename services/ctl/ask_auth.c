@@ -114,12 +114,12 @@ static int explain(enum err e, const char *path)
     return failure("%s: %s", path, err_name(e));
 }
 
-int ask_auth(struct place *p, struct span line, struct answer *out)
+int ask_auth(struct suite_paths *p, struct span line, struct answer *out)
 {
     struct config *config = NULL;
-    if (place_resolve(p))
+    if (paths_resolve(p))
         return failure("the run or state directory's path is too long");
-    int code = place_load(p, &config);
+    int code = paths_load(p, &config);
     if (code >= 0)
         return code;
     enum err e = ask_socket(config->options.auth_admin_socket, line, ASK_TIMEOUT_MS, out);

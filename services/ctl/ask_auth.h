@@ -20,6 +20,6 @@ void answer_free(struct answer *a);
 
 /* The same for a command: finds the socket by the place's configuration, prints what went wrong,
  * also when auth says no. Returns −1 and the answer, or the exit code. */
-int ask_auth(struct place *p, struct span line, struct answer *out);
+int ask_auth(struct suite_paths *p, struct span line, struct answer *out);
 
 #endif

@@ -50,7 +50,7 @@ static int print_defaults(bool markdown)
 
 static int check(const struct command *self, int argc, char **argv)
 {
-    struct place place = {0};
+    struct suite_paths paths = {0};
     bool defaults = false, markdown = false, quiet = false;
     struct positionals rest;
     const struct arg args[] = {
@@ -65,11 +65,11 @@ static int check(const struct command *self, int argc, char **argv)
         return print_defaults(markdown);
     if (defaults || markdown || rest.count != 1)
         return usage_error(self, "either a FILE or --defaults is needed");
-    place.config_path = rest.items[0];
-    if (place_resolve(&place))
+    paths.config_path = rest.items[0];
+    if (paths_resolve(&paths))
         return failure("the run or state directory's path is too long");
     struct config *config = NULL;
-    code = place_load(&place, &config);
+    code = paths_load(&paths, &config);
     if (code >= 0)
         return code;
     print_warnings(config);

@@ -88,18 +88,18 @@ static int check(const struct config *c, const struct command *self, const char 
 
 static int run(const struct command *self, int argc, char **argv)
 {
-    struct place place = {0};
+    struct suite_paths paths = {0};
     struct config *config = NULL;
     struct positionals rest;
-    const struct arg args[] = {PLACE_ARGS(place), {0}};
+    const struct arg args[] = {PATHS_ARGS(paths), {0}};
     int code = args_parse(self, args, argc, argv, &rest);
     if (code >= 0)
         return code;
     if (rest.count < 1 || rest.count > 2)
         return usage_error(self, "name one daemon");
-    if (place_resolve(&place))
+    if (paths_resolve(&paths))
         return failure("the run or state directory's path is too long");
-    code = place_load(&place, &config);
+    code = paths_load(&paths, &config);
     if (code >= 0)
         return code;
     log_setup(LEVEL_ERROR, LINES_TEXT, "tollgate", "health");

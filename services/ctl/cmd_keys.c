@@ -83,7 +83,7 @@ static void print_created(const struct answer *a, const struct create_options *o
 
 static int create(const struct command *self, int argc, char **argv)
 {
-    struct place place = {0};
+    struct suite_paths paths = {0};
     struct create_options o = {0};
     struct positionals rest;
     const struct arg args[] = {
@@ -100,7 +100,7 @@ static int create(const struct command *self, int argc, char **argv)
          &o.model_limits, NULL},
         {"quiet", NULL, "print the key and nothing else", NULL, &o.quiet},
         {"json", NULL, "print JSON", NULL, &o.json},
-        PLACE_ARGS(place),
+        PATHS_ARGS(paths),
         {0}};
     int code = args_parse(self, args, argc, argv, &rest);
     if (code >= 0)
@@ -115,7 +115,7 @@ static int create(const struct command *self, int argc, char **argv)
     struct answer a;
     code = write_create(self, &o, &line);
     if (code < 0)
-        code = ask_auth(&place, buf_span(&line), &a);
+        code = ask_auth(&paths, buf_span(&line), &a);
     buf_free(&line);
     if (code >= 0)
         return code;
@@ -217,17 +217,17 @@ static int print_list(struct json keys)
 
 static int list(const struct command *self, int argc, char **argv)
 {
-    struct place place = {0};
+    struct suite_paths paths = {0};
     bool json = false;
     struct positionals rest;
-    const struct arg args[] = {{"json", NULL, "print JSON", NULL, &json}, PLACE_ARGS(place), {0}};
+    const struct arg args[] = {{"json", NULL, "print JSON", NULL, &json}, PATHS_ARGS(paths), {0}};
     int code = args_parse(self, args, argc, argv, &rest);
     if (code >= 0)
         return code;
     if (rest.count)
         return usage_error(self, "unexpected argument '%s'", rest.items[0]);
     struct answer a;
-    code = ask_auth(&place, SPAN("{\"command\":\"key.list\"}"), &a);
+    code = ask_auth(&paths, SPAN("{\"command\":\"key.list\"}"), &a);
     if (code >= 0)
         return code;
     if (json)
@@ -241,10 +241,10 @@ static int list(const struct command *self, int argc, char **argv)
 /* show and revoke: one key, by id or name. */
 static int about_one(const struct command *self, const char *command, int argc, char **argv)
 {
-    struct place place = {0};
+    struct suite_paths paths = {0};
     bool json = false;
     struct positionals rest;
-    const struct arg args[] = {{"json", NULL, "print JSON", NULL, &json}, PLACE_ARGS(place), {0}};
+    const struct arg args[] = {{"json", NULL, "print JSON", NULL, &json}, PATHS_ARGS(paths), {0}};
     int code = args_parse(self, args, argc, argv, &rest);
     if (code >= 0)
         return code;
@@ -255,7 +255,7 @@ static int about_one(const struct command *self, const char *command, int argc, 
     put_text(&w, "key", rest.items[0]);
     jw_object_end(&w);
     struct answer a;
-    code = ask_auth(&place, buf_span(&line), &a);
+    code = ask_auth(&paths, buf_span(&line), &a);
     buf_free(&line);
     if (code >= 0)
         return code;

@@ -181,23 +181,23 @@ static void load_table(struct model_file *table)
 
 static int models(const struct command *self, int argc, char **argv)
 {
-    struct place place = {0};
+    struct suite_paths paths = {0};
     bool json = false;
     struct positionals rest;
-    const struct arg args[] = {{"json", NULL, "print JSON", NULL, &json}, PLACE_ARGS(place), {0}};
+    const struct arg args[] = {{"json", NULL, "print JSON", NULL, &json}, PATHS_ARGS(paths), {0}};
     int code = args_parse(self, args, argc, argv, &rest);
     if (code >= 0)
         return code;
-    if (rest.count == 1 && !place.config_path)
-        place.config_path = rest.items[0];
+    if (rest.count == 1 && !paths.config_path)
+        paths.config_path = rest.items[0];
     else if (rest.count)
         return usage_error(self, "unexpected argument '%s'", rest.items[0]);
-    if (place_resolve(&place))
+    if (paths_resolve(&paths))
         return failure("the run or state directory's path is too long");
-    if (!place.config_path)
+    if (!paths.config_path)
         return usage_error(self, "which configuration? Give a FILE, --config or $TOLLGATE_CONFIG");
     struct config *config = NULL;
-    code = place_load(&place, &config);
+    code = paths_load(&paths, &config);
     if (code >= 0)
         return code;
     struct model_file table;

@@ -128,19 +128,19 @@ static int ask(const char *address, bool json)
 
 static int status(const struct command *self, int argc, char **argv)
 {
-    struct place place = {0};
+    struct suite_paths paths = {0};
     bool json = false;
     struct positionals rest;
-    const struct arg args[] = {{"json", NULL, "print JSON", NULL, &json}, PLACE_ARGS(place), {0}};
+    const struct arg args[] = {{"json", NULL, "print JSON", NULL, &json}, PATHS_ARGS(paths), {0}};
     int code = args_parse(self, args, argc, argv, &rest);
     if (code >= 0)
         return code;
     if (rest.count)
         return usage_error(self, "unexpected argument '%s'", rest.items[0]);
-    if (place_resolve(&place))
+    if (paths_resolve(&paths))
         return failure("the run or state directory's path is too long");
     struct config *config = NULL;
-    code = place_load(&place, &config);
+    code = paths_load(&paths, &config);
     if (code >= 0)
         return code;
     log_setup(LEVEL_ERROR, LINES_TEXT, "tollgate", "");

@@ -16,13 +16,13 @@
 enum { DEFAULT_PORT = 4000, METRICS_PORT = 9464, ASK_MS = 5000, DRAIN_SLACK_MS = 3000 };
 
 struct up {
-    struct place place;
+    struct suite_paths paths;
     struct suite_options options;
     const char *port;
     bool demo;
     struct demo_ports ports;
     unsigned simulated;
-    char config_path[PLACE_BYTES + 16];
+    char config_path[PATHS_BYTES + 16];
     struct config *config;
     struct suite_secrets secrets;
     struct supervisor *supervisor;
@@ -35,7 +35,7 @@ struct up {
 /* Like mkdir -p. */
 static bool make_dirs(const char *path, mode_t mode)
 {
-    char part[PLACE_BYTES];
+    char part[PATHS_BYTES];
     (void)snprintf(part, sizeof part, "%s", path);
     for (char *at = part + 1; *at; at++) {
         if (*at != '/')
@@ -50,19 +50,19 @@ static bool make_dirs(const char *path, mode_t mode)
 
 static int prepare_dirs(struct up *u)
 {
-    if (place_resolve(&u->place))
+    if (paths_resolve(&u->paths))
         return failure("the run or state directory's path is too long");
-    size_t n = strlen(u->place.state_dir);
-    if (u->demo && !u->place.state_option) { /* a demo's keys don't mix with others */
-        if (n + 6 >= sizeof u->place.state_dir)
+    size_t n = strlen(u->paths.state_dir);
+    if (u->demo && !u->paths.state_option) { /* a demo's keys don't mix with others */
+        if (n + 6 >= sizeof u->paths.state_dir)
             return failure("the state directory's path is too long");
-        memcpy(u->place.state_dir + n, "/demo", 6);
+        memcpy(u->paths.state_dir + n, "/demo", 6);
     }
-    if (!make_dirs(u->place.run_dir, 0750))
-        return failure("cannot make %s: %s (--run-dir chooses another)", u->place.run_dir,
+    if (!make_dirs(u->paths.run_dir, 0750))
+        return failure("cannot make %s: %s (--run-dir chooses another)", u->paths.run_dir,
                        strerror(errno));
-    if (!make_dirs(u->place.state_dir, 0700))
-        return failure("cannot make %s: %s (--state-dir chooses another)", u->place.state_dir,
+    if (!make_dirs(u->paths.state_dir, 0700))
+        return failure("cannot make %s: %s (--state-dir chooses another)", u->paths.state_dir,
                        strerror(errno));
     return -1;
 }
@@ -89,13 +89,13 @@ static int write_demo_config(const struct command *self, struct up *u)
     if (code >= 0)
         return code;
     u->simulated = demo_config(&u->ports, getenv, &text);
-    (void)snprintf(u->config_path, sizeof u->config_path, "%s/demo.yaml", u->place.run_dir);
+    (void)snprintf(u->config_path, sizeof u->config_path, "%s/demo.yaml", u->paths.run_dir);
     FILE *f = fopen(u->config_path, "we");
     bool ok = f && fwrite(text.data, 1, text.len, f) == text.len;
     if (f && fclose(f) != 0)
         ok = false;
     buf_free(&text);
-    u->place.config_path = u->config_path;
+    u->paths.config_path = u->config_path;
     return ok ? -1 : failure("cannot write %s: %s", u->config_path, strerror(errno));
 }
 
@@ -226,18 +226,18 @@ static enum err add_simulator(struct up *u)
 static int supervise(struct up *u)
 {
     const struct supervisor_spec spec = {
-        .run_dir = u->place.run_dir,
+        .run_dir = u->paths.run_dir,
         .secrets = (const char *const *)u->secrets.names,
         .stop_timeout_ms = (unsigned)u->config->options.runtime_drain_timeout + DRAIN_SLACK_MS,
         .on_ready = on_ready,
         .ctx = u};
     enum err e = supervisor_create(&u->supervisor, &spec);
     if (e)
-        return failure("cannot supervise in %s: %s", u->place.run_dir, err_name(e));
+        return failure("cannot supervise in %s: %s", u->paths.run_dir, err_name(e));
     if (u->simulated)
         e = add_simulator(u);
     if (!e)
-        e = suite_add(u->supervisor, u->config, &u->place, &u->options);
+        e = suite_add(u->supervisor, u->config, &u->paths, &u->options);
     if (!e)
         e = supervisor_run(u->supervisor);
     supervisor_destroy(&u->supervisor);
@@ -250,7 +250,7 @@ static int supervise(struct up *u)
 
 static int load_and_supervise(struct up *u)
 {
-    int code = place_load(&u->place, &u->config);
+    int code = paths_load(&u->paths, &u->config);
     if (code >= 0)
         return code;
     enum err e = suite_find_secrets(u->config, &u->secrets);
@@ -272,14 +272,14 @@ static int up(const struct command *self, int argc, char **argv)
          "error, warn, info or debug (default: as configured; with --demo: warn)",
          &u.options.log_level, NULL},
         {"log-format", "FORM", "text or json", &u.options.log_format, NULL},
-        PLACE_ARGS(u.place),
+        PATHS_ARGS(u.paths),
         {0}};
     int code = args_parse(self, args, argc, argv, &rest);
     if (code >= 0)
         return code;
     if (rest.count)
         return usage_error(self, "unexpected argument '%s'", rest.items[0]);
-    if (u.demo && u.place.config_path)
+    if (u.demo && u.paths.config_path)
         return usage_error(self, "--demo makes its own configuration; leave --config out");
     if (!u.demo && u.port)
         return usage_error(self,
@@ -287,7 +287,7 @@ static int up(const struct command *self, int argc, char **argv)
     code = prepare_dirs(&u);
     if (code >= 0)
         return code;
-    if (!u.demo && !u.place.config_path)
+    if (!u.demo && !u.paths.config_path)
         return usage_error(self, "either --config FILE or --demo is needed");
     if (u.demo && !u.options.log_level)
         u.options.log_level = "warn";

@@ -202,7 +202,7 @@ static int print(const struct usage_options *o, struct json rows)
 
 static int usage(const struct command *self, int argc, char **argv)
 {
-    struct place place = {0};
+    struct suite_paths paths = {0};
     struct usage_options o = {.by = "key,model"};
     struct positionals rest;
     const struct arg args[] = {
@@ -214,7 +214,7 @@ static int usage(const struct command *self, int argc, char **argv)
         {"requests", NULL, "single requests, newest first, instead of sums", NULL, &o.requests},
         {"limit", "N", "rows at most (default: 50 requests)", &o.limit, NULL},
         {"json", NULL, "print JSON; costs are whole nano-dollars", NULL, &o.json},
-        PLACE_ARGS(place),
+        PATHS_ARGS(paths),
         {0}};
     int code = args_parse(self, args, argc, argv, &rest);
     if (code >= 0)
@@ -225,7 +225,7 @@ static int usage(const struct command *self, int argc, char **argv)
     struct answer a;
     code = write_query(self, &o, &line);
     if (code < 0)
-        code = ask_auth(&place, buf_span(&line), &a);
+        code = ask_auth(&paths, buf_span(&line), &a);
     buf_free(&line);
     if (code >= 0)
         return code;

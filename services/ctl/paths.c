@@ -5,23 +5,23 @@
 #include <unistd.h>
 
 /* First of: the option, the environment, under `base` (when set and not empty), the last resort. */
-static enum err pick(char out[PLACE_BYTES], const char *option, const char *variable,
+static enum err pick(char out[PATHS_BYTES], const char *option, const char *variable,
                      const char *base, const char *under, const char *last)
 {
     const char *from_env = getenv(variable);
     int n;
     if (option)
-        n = snprintf(out, PLACE_BYTES, "%s", option);
+        n = snprintf(out, PATHS_BYTES, "%s", option);
     else if (from_env && *from_env)
-        n = snprintf(out, PLACE_BYTES, "%s", from_env);
+        n = snprintf(out, PATHS_BYTES, "%s", from_env);
     else if (base && *base)
-        n = snprintf(out, PLACE_BYTES, "%s/%s", base, under);
+        n = snprintf(out, PATHS_BYTES, "%s/%s", base, under);
     else
-        n = snprintf(out, PLACE_BYTES, "%s", last);
-    return n > 0 && n < PLACE_BYTES ? OK : ERR_TOO_BIG;
+        n = snprintf(out, PATHS_BYTES, "%s", last);
+    return n > 0 && n < PATHS_BYTES ? OK : ERR_TOO_BIG;
 }
 
-enum err place_resolve(struct place *p)
+enum err paths_resolve(struct suite_paths *p)
 {
     const char *config = getenv("TOLLGATE_CONFIG"), *home = getenv("HOME"),
                *state = getenv("XDG_STATE_HOME");
@@ -44,7 +44,7 @@ enum err place_resolve(struct place *p)
                 by_state ? "tollgate" : ".local/state/tollgate", tmp);
 }
 
-int place_load(const struct place *p, struct config **out)
+int paths_load(const struct suite_paths *p, struct config **out)
 {
     struct buf errors = {0};
     const struct config_paths paths = {p->run_dir, p->state_dir};

@@ -76,7 +76,7 @@ void suite_secrets_free(struct suite_secrets *s)
 
 struct suite {
     struct supervisor *supervisor;
-    const struct place *place;
+    const struct suite_paths *paths;
     const struct suite_options *options;
 };
 
@@ -96,11 +96,11 @@ static enum err add(const struct suite *s, const char *name, const char *program
         *out = c;
     enum err e = add_option(c, "--name", name);
     if (!e)
-        e = add_option(c, "--config", s->place->config_path);
+        e = add_option(c, "--config", s->paths->config_path);
     if (!e)
-        e = add_option(c, "--run-dir", s->place->run_dir);
+        e = add_option(c, "--run-dir", s->paths->run_dir);
     if (!e)
-        e = add_option(c, "--state-dir", s->place->state_dir);
+        e = add_option(c, "--state-dir", s->paths->state_dir);
     if (!e)
         e = add_option(c, "--log-level", s->options->log_level);
     if (!e)
@@ -138,9 +138,9 @@ static enum err add_worker(const struct suite *s, const struct config_provider *
 }
 
 enum err suite_add(struct supervisor *supervisor, const struct config *config,
-                   const struct place *place, const struct suite_options *options)
+                   const struct suite_paths *paths, const struct suite_options *options)
 {
-    const struct suite s = {supervisor, place, options};
+    const struct suite s = {supervisor, paths, options};
     const struct config_list *brokers = &config->options.bus_brokers;
     enum err e = add(&s, "metrics", "tollgate-metrics", STAGE_METRICS, NULL);
     if (!e)

@@ -22,8 +22,8 @@ enum err suite_find_secrets(const struct config *config, struct suite_secrets *o
 void suite_secrets_free(struct suite_secrets *s);
 
 /* metrics, auth, one broker per address, one worker per provider, one edge. */
-enum err suite_add(struct supervisor *s, const struct config *config, const struct place *place,
-                   const struct suite_options *options) NODISCARD;
+enum err suite_add(struct supervisor *s, const struct config *config,
+                   const struct suite_paths *paths, const struct suite_options *options) NODISCARD;
 
 /* "http://127.0.0.1:4000": where the edge of this configuration answers on this host. */
 void suite_url(const struct config *config, struct buf *out);

@@ -84,10 +84,11 @@ static void every_daemon_is_there_with_its_arguments(void **state)
     struct config *c = load(two_of_each);
     struct supervisor *s = NULL;
     const struct supervisor_spec spec = {.run_dir = folder, .on_ready = on_ready};
-    struct place place = {.config_path = "c.yaml", .run_dir = "/run/t", .state_dir = "/state"};
+    struct suite_paths paths = {
+        .config_path = "c.yaml", .run_dir = "/run/t", .state_dir = "/state"};
     const struct suite_options options = {.log_level = "debug"};
     assert_int_equal(supervisor_create(&s, &spec), OK);
-    assert_int_equal(suite_add(s, c, &place, &options), OK);
+    assert_int_equal(suite_add(s, c, &paths, &options), OK);
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         const struct child *child = supervisor_child(s, i);
         assert_non_null(child);
