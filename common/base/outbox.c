@@ -102,14 +102,14 @@ enum err outbox_add(struct outbox *o, const struct outbox_key *key, struct outbo
         free(item);
         return OK;
     }
+    if (!item) /* before anything is given up for it */
+        return lose(o, item, ERR_NOMEM);
     if (HASH_COUNT(o->by_key) >= o->spec.max) {
         if (!o->spec.drops_oldest || !o->oldest)
             return lose(o, item, ERR_TOO_BIG);
         drop(o, o->oldest);
         o->dropped++;
     }
-    if (!item)
-        return lose(o, item, ERR_NOMEM);
     item->key = *key;
     HASH_ADD(hh, o->by_key, key, sizeof item->key, item);
     if (!item->hh.tbl)

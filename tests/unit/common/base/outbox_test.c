@@ -108,6 +108,24 @@ static void no_memory_for_an_item_is_counted(void **state)
     outbox_destroy(&o);
 }
 
+static void no_memory_at_the_bound_costs_one_not_two(void **state)
+{
+    (void)state;
+    struct sink sink = {0};
+    struct outbox *o = make(&sink, true, true);
+    struct outbox_key key = {.id = {9}};
+    while (outbox_dropped(o) == 0) { /* until it is full */
+        key.id[1]++;
+        assert_int_equal(outbox_add(o, &key, outbox_item_create(sizeof(uint64_t)), 0), OK);
+    }
+    size_t pending = outbox_pending(o);
+    key.id[1]++;
+    assert_int_equal(outbox_add(o, &key, NULL, 0), ERR_NOMEM);
+    assert_int_equal(outbox_dropped(o), 2);
+    assert_int_equal(outbox_pending(o), pending);
+    outbox_destroy(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +133,7 @@ int main(void)
         cmocka_unit_test(at_the_bound_the_new_or_the_oldest_is_lost_and_counted),
         cmocka_unit_test(an_outbox_may_wait_for_its_sender),
         cmocka_unit_test(no_memory_for_an_item_is_counted),
+        cmocka_unit_test(no_memory_at_the_bound_costs_one_not_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
