@@ -71,11 +71,11 @@ bool grant_token_is_signed(struct span token, const uint8_t key[GRANT_KEY_BYTES]
 void grant_report_write(const struct grant_report *r, uint8_t out[GRANT_REPORT_BYTES])
 {
     uint8_t *at = put(out, r->number, 8);
-    at = put(at, r->started, 4);
-    at = put(at, r->committed, 4);
-    at = put(at, r->ok, 4);
-    at = put(at, r->failed, 4);
-    at = put(at, r->canceled, 4);
+    at = put(at, r->started, 8);
+    at = put(at, r->committed, 8);
+    at = put(at, r->ok, 8);
+    at = put(at, r->failed, 8);
+    at = put(at, r->canceled, 8);
     (void)put(at, r->closed ? CLOSED : 0, 1);
 }
 
@@ -85,13 +85,15 @@ enum err grant_report_next(struct span *entries, struct grant_report *out)
         return ERR_TRUNCATED;
     const uint8_t *at = (const uint8_t *)entries->data;
     out->number = take(&at, 8);
-    out->started = (uint32_t)take(&at, 4);
-    out->committed = (uint32_t)take(&at, 4);
-    out->ok = (uint32_t)take(&at, 4);
-    out->failed = (uint32_t)take(&at, 4);
-    out->canceled = (uint32_t)take(&at, 4);
+    out->started = take(&at, 8);
+    out->committed = take(&at, 8);
+    out->ok = take(&at, 8);
+    out->failed = take(&at, 8);
+    out->canceled = take(&at, 8);
     out->closed = take(&at, 1) & CLOSED;
     *entries = span_skip(*entries, GRANT_REPORT_BYTES);
-    uint64_t ended = (uint64_t)out->ok + out->failed + out->canceled;
-    return ended > out->started || out->committed > out->started ? ERR_INVALID : OK;
+    uint64_t left = out->started;
+    bool sound = out->committed <= left && out->ok <= left;
+    sound = sound && out->failed <= (left -= out->ok) && out->canceled <= left - out->failed;
+    return sound ? OK : ERR_INVALID;
 }

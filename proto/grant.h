@@ -35,13 +35,13 @@ bool grant_token_is_signed(struct span token, const uint8_t key[GRANT_KEY_BYTES]
  * earlier one. Running are started - ok - failed - canceled. */
 struct grant_report {
     uint64_t number;
-    uint32_t started;   /* dispatched */
-    uint32_t committed; /* the head of an answer came (ok ones included) */
-    uint32_t ok, failed, canceled;
+    uint64_t started;   /* dispatched */
+    uint64_t committed; /* the head of an answer came (ok ones included) */
+    uint64_t ok, failed, canceled;
     bool closed; /* nothing more is started under it */
 };
 
-enum { GRANT_REPORT_BYTES = 29 };
+enum { GRANT_REPORT_BYTES = 49 };
 
 void grant_report_write(const struct grant_report *r, uint8_t out[GRANT_REPORT_BYTES]);
 /* Takes the first entry off `entries`. ERR_TRUNCATED when there is less than a whole one;

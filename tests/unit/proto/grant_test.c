@@ -82,7 +82,7 @@ static void test_a_report_that_contradicts_itself_is_refused(void **state)
     (void)state;
     uint8_t bytes[GRANT_REPORT_BYTES];
     struct grant_report bad[] = {
-        {1, 1, 0, 1, 1, 0, false}, {1, 0, 1, 0, 0, 0, false}, {1, 5, 0, UINT32_MAX, 1, 1, false}};
+        {1, 1, 0, 1, 1, 0, false}, {1, 0, 1, 0, 0, 0, false}, {1, 5, 0, UINT64_MAX, 1, 1, false}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         grant_report_write(&bad[i], bytes);
         struct span entries = span_of((const char *)bytes, sizeof bytes);
