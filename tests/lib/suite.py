@@ -94,8 +94,9 @@ class Daemon:
 
 class Suite:
     def __init__(self, folder=None, *, models=None, providers=None, options=None, workers=None, brokers=1, edges=1,
-                 simulator_args=(), env=None):
+                 simulator_args=(), env=None, bin_dir=None):
         self._own = None
+        self.bin = BIN if bin_dir is None else pathlib.Path(bin_dir).resolve()
         if folder is None:
             self._own = tempfile.TemporaryDirectory(prefix="tollgate-")
             folder = self._own.name
@@ -151,7 +152,7 @@ class Suite:
         return env
 
     def add(self, name, program, *args):
-        d = Daemon(name, [str(BIN / program), *map(str, args)], self.environment(), self.folder)
+        d = Daemon(name, [str(self.bin / program), *map(str, args)], self.environment(), self.folder)
         self.daemons[name] = d
         d.start()
         return d
@@ -262,7 +263,7 @@ class Suite:
 
     # ---- the command ----
     def ctl(self, *args, check=True):
-        done = subprocess.run([str(BIN / "tollgate"), *map(str, args)], env=self.environment(), capture_output=True,
+        done = subprocess.run([str(self.bin / "tollgate"), *map(str, args)], env=self.environment(), capture_output=True,
                               text=True, timeout=PATIENCE_S)
         if check:
             assert done.returncode == 0, f"tollgate {args}: {done.returncode}\n{done.stdout}{done.stderr}"
