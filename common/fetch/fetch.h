@@ -1,9 +1,11 @@
-/* HTTP to the upstreams: the only user of libcurl. Requests are spread over several multi handles,
- * sockets stay registered in the daemon's epoll between requests, easy handles are reused.
+/* HTTP to the upstreams: the only user of libcurl. HTTP/1.1 is our own, over connections that
+ * libcurl makes (TCP, TLS, proxies); HTTP/2, and http by way of a proxy, libcurl carries whole.
+ * Nobody above notices which it is.
  *
- * One call of fetch_start is one request on the wire: a POST is never sent again by itself,
- * redirects are not followed, no proxy, .netrc or credentials come from the environment, only http
- * and https are spoken, and the address is looked at when the socket is made. */
+ * One call of fetch_start is one request on the wire: a POST is never sent again by itself (nothing
+ * of it has left when it moves from a dead connection to a fresh one), redirects are not followed,
+ * no proxy, .netrc or credentials come from the environment, only http and https are spoken, and
+ * the address is looked at when the socket is made. */
 #ifndef COMMON_FETCH_FETCH_H
 #define COMMON_FETCH_FETCH_H
 
@@ -17,11 +19,10 @@ struct fetch_origin;   /* one base URL with one key */
 struct fetch_transfer; /* one request on its way */
 
 struct fetch_options {
-    uint32_t shards;
-    uint32_t max_connections; /* kept open, over all shards */
+    uint32_t shards;          /* of what libcurl carries */
+    uint32_t max_connections; /* kept open while idle */
     uint64_t connect_timeout_ms;
     uint64_t max_response_bytes; /* of an answer that is no event stream */
-    bool http2;                  /* offer it to https upstreams */
 };
 
 enum err fetch_create(struct fetch **out, struct loop *loop,
@@ -38,6 +39,7 @@ struct fetch_origin_spec {
     size_t default_header_count;
     const char *ca_file, *proxy; /* NULL = the system's, none */
     bool private_network;        /* http and addresses that are not public are fine */
+    bool http2;                  /* offer it to an https upstream */
 };
 
 /* ERR_INVALID: not a URL that can be used; ERR_DENIED: http, and not private. */
@@ -77,7 +79,7 @@ enum err fetch_start(struct fetch *u, const struct fetch_spec *spec,
                      struct fetch_transfer **out) NODISCARD;
 /* Ends it at once; nothing is heard of it again. Takes NULL, nulls. */
 void fetch_cancel(struct fetch_transfer **request);
-/* Stops reading (at most one more read's bytes are kept), and goes on. */
+/* Stops reading (what one read has brought may still be heard, or is kept), and goes on. */
 void fetch_pause(struct fetch_transfer *request);
 void fetch_resume(struct fetch_transfer *request);
 /* Bytes of the request may have reached the upstream. */

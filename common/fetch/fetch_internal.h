@@ -1,66 +1,57 @@
-/* Inside of the HTTP client, shared by its files: what a transfer and a shard are. No file outside
- * this folder includes it. */
+/* Inside of the HTTP client, shared by its files: what a transfer is, and the two ways it may go.
+ * No file outside this folder includes it. */
 #ifndef COMMON_FETCH_FETCH_INTERNAL_H
 #define COMMON_FETCH_FETCH_INTERNAL_H
 
 #include <curl/curl.h>
 
-#include "common/fetch/socket_table.h"
 #include "common/fetch/origin.h"
+#include "common/fetch/response.h"
+#include "common/fetch/socket_table.h"
 #include "proto/error_class.h"
 
 enum {
-    SHARD_FILL = 32,  /* running requests before the next shard: connections stay together */
-    MAX_IDLE = 1024,  /* easy handles kept for reuse */
-    MAX_LINES = 64,   /* header fields of one request */
     KEEP_IDLE_S = 60, /* an idle connection older than this is not used again */
-    SMALL_BODY_BYTES = 16384, /* sent together with the head, from a copy of libcurl's own */
-    KEPT_BODY_BYTES = 2048,   /* of that copy, an idle handle keeps no more */
-    RECEIVE_BYTES = 16384,
-    STREAM_RECEIVE_BYTES = 4096,
-    UPLOAD_BYTES = 16384
-};
-
-struct shard {
-    struct fetch *up;
-    CURLM *multi;
-    uint32_t running;
-    bool due; /* in the list of those to be run at the end of the turn */
-    struct shard *next_due;
-    struct loop_timer timer;
+    RECEIVE_BYTES = 64 * 1024,
+    STREAM_RECEIVE_BYTES = 16 * 1024 /* at least one TLS record */
 };
 
 enum fetch_state { FETCH_IDLE, FETCH_RUNNING, FETCH_DEAD };
 
-/* What must wait until libcurl has returned: it refuses calls from within its callbacks. */
+/* What must wait until handlers and libcurl have returned: libcurl refuses calls from within its
+ * callbacks, and a transfer is not taken away from under who reads for it. */
 enum deferred { DEFER_START = 1, DEFER_CANCEL = 2, DEFER_RESUME = 4 };
+
+/* How a transfer goes over the network. */
+struct fetch_engine {
+    /* Puts it on its way, perhaps within fetch_start: it tells nothing at once, but by
+     * transfer_fail_soon. */
+    void (*start)(struct fetch_transfer *r);
+    /* It has ended, or ends now: nothing more is to come of it. */
+    void (*leave)(struct fetch_transfer *r);
+    /* Not paused any more. */
+    void (*resume)(struct fetch_transfer *r);
+    bool (*sent)(const struct fetch_transfer *r);
+};
 
 struct fetch_transfer {
     struct fetch *up;
-    CURL *easy;
-    struct shard *shard;
+    const struct fetch_engine *engine;
+    struct multi_part *multi;            /* libcurl's side of it; NULL */
+    struct fetch_connection *connection; /* or ours; NULL while there is none */
     enum fetch_state state;
     unsigned deferred;
     struct fetch_transfer *next; /* in the idle or the deferred list */
     struct fetch_transfer *next_running, *prev_running;
     struct fetch_spec spec;
-    size_t body_read;
-    unsigned tries; /* times that libcurl was about to put it on a wire */
     uint64_t received_bytes;
     uint64_t limit_bytes; /* 0 = none */
     uint64_t started_ms, last_ms;
     struct loop_timer timer;
     bool headed, paused, mute;
-    unsigned verdict; /* an error class of our own making; libcurl's failure only carries it out */
+    bool sent, repeated; /* of our own client: bytes have left; a GET is on its second connection */
+    unsigned verdict;    /* an error class of our own making; another failure only carries it out */
     struct span verdict_message;
-    /* kept between requests, so that what has not changed is not set again */
-    struct fetch_origin *origin;
-    uint64_t origin_serial;
-    long buffer_bytes;
-    struct buf url, lines;
-    CURLU *parsed; /* url */
-    struct curl_slist nodes[MAX_LINES];
-    char error[CURL_ERROR_SIZE];
 };
 
 struct fetch {
@@ -68,28 +59,21 @@ struct fetch {
     struct fetch_options options;
     struct socket_table sockets;
     CURLSH *share;
-    struct shard *shards;
-    struct shard *due;
+    struct shard *shards; /* of the transfers that libcurl carries; opened when needed */
+    struct multi_part *idle_parts;
+    struct connector *connector; /* makes connections of our own */
+    struct fetch_pool *pool;     /* keeps them */
+    struct shard *due, *due_now;
     struct fetch_transfer *idle, *deferred, *running_list;
-    uint32_t idle_count, running;
+    uint32_t idle_count, running, idle_part_count;
     uint64_t serials;    /* origins seen */
     char *default_ca;    /* libcurl's own CA file */
+    int kept_fd;         /* a socket that libcurl gives up, and we keep; -1 */
     bool handler_called; /* in this turn */
-    unsigned inside;     /* libcurl is on the stack */
+    unsigned inside;     /* libcurl or a handler is on the stack */
     struct loop_hook hook;
+    struct fetch_head head;       /* of the response that is being read */
+    char received[RECEIVE_BYTES]; /* what is being read */
 };
-
-/* ---- callbacks.c ---- */
-/* All of libcurl's callbacks of one easy handle, and what never changes. */
-void fetch_set_callbacks(struct fetch_transfer *r);
-/* Reads status and head, tells the handler. false: the answer is refused (verdict set) or has been
- * cancelled. */
-bool fetch_take_head(struct fetch_transfer *r);
-
-/* ---- prepare.c ---- */
-/* Puts a spec onto the easy handle. ERR_INVALID, ERR_TOO_BIG. */
-enum err fetch_prepare(struct fetch_transfer *r, const struct fetch_spec *spec) NODISCARD;
-/* Frees what a finished request need not keep. */
-void fetch_trim(struct fetch_transfer *r);
 
 #endif

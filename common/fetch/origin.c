@@ -6,9 +6,7 @@
 
 enum { MAX_URL = 4096 };
 
-/* Scheme, host and port: up to the first '/' behind "://". 0 when it is no such URL, or has user
- * info, a fragment, a blank or a control byte. */
-static size_t authority_length(struct span url)
+size_t origin_authority_length(struct span url)
 {
     size_t scheme = span_starts(url, "https://") ? 8 : span_starts(url, "http://") ? 7 : 0;
     if (!scheme || url.len > MAX_URL)
@@ -30,7 +28,8 @@ static size_t authority_length(struct span url)
 
 bool origin_allows_url(const struct fetch_origin *o, struct span url)
 {
-    return authority_length(url) != 0 && (span_starts(url, "https://") || o->private_network);
+    return origin_authority_length(url) != 0 &&
+           (span_starts(url, "https://") || o->private_network);
 }
 
 /* "https://api.replicate.com" → ".replicate.com"; empty when the host has fewer than three labels.
@@ -46,7 +45,7 @@ static struct span parent_domain(struct span authority)
 
 bool origin_trusts_url(const struct fetch_origin *o, struct span url)
 {
-    size_t n = authority_length(url);
+    size_t n = origin_authority_length(url);
     struct span own = span_first(o->base_url, o->authority_len), its = span_first(url, n);
     if (n == 0)
         return false;
@@ -58,6 +57,16 @@ bool origin_trusts_url(const struct fetch_origin *o, struct span url)
     if (parent.len == 0 || its.len <= parent.len + strlen("https://"))
         return false;
     return strncasecmp(its.data + its.len - parent.len, parent.data, parent.len) == 0;
+}
+
+bool origin_is_line(struct span line)
+{
+    for (size_t i = 0; i < line.len; i++) {
+        unsigned char c = (unsigned char)line.data[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
 }
 
 static bool push(struct fetch_origin *o, struct curl_slist **head, char *line)
@@ -81,6 +90,8 @@ static enum err add_headers(struct fetch_origin *o, const struct fetch_origin_sp
     if (spec->default_header_count > ORIGIN_MAX_DEFAULTS)
         return ERR_TOO_BIG;
     for (size_t i = 0; i < spec->default_header_count; i++) {
+        if (!origin_is_line(spec->default_headers[i]))
+            return ERR_INVALID;
         char *line = arena_strdup(&o->arena, spec->default_headers[i]);
         if (!line)
             return ERR_NOMEM;
@@ -106,13 +117,19 @@ static const char *keep(struct fetch_origin *o, const char *text)
     return text && *text ? arena_strdup(&o->arena, span_str(text)) : NULL;
 }
 
+static struct span describe_way(struct fetch_origin *o)
+{
+    return arena_printf(&o->arena, "\n%s\n%s\n%d", o->proxy ? o->proxy : "",
+                        o->ca_file ? o->ca_file : "", o->private_network);
+}
+
 enum err fetch_origin_create(const struct fetch_origin_spec *spec, struct fetch_origin **out)
 {
     *out = NULL;
     struct span url = spec->base_url;
     while (span_ends(url, "/"))
         url.len--;
-    size_t authority = authority_length(url);
+    size_t authority = origin_authority_length(url);
     if (!authority || span_find(url, '?') < url.len)
         return ERR_INVALID;
     if (!span_starts(url, "https://") && !spec->private_network)
@@ -127,7 +144,10 @@ enum err fetch_origin_create(const struct fetch_origin_spec *spec, struct fetch_
     o->private_network = spec->private_network;
     o->ca_file = keep(o, spec->ca_file);
     o->proxy = keep(o, spec->proxy);
-    enum err err = o->base_url.data ? add_headers(o, spec) : ERR_NOMEM;
+    o->key = spec->key_header;
+    o->http2 = spec->http2;
+    o->way = describe_way(o);
+    enum err err = o->base_url.data && o->way.data ? add_headers(o, spec) : ERR_NOMEM;
     if (err == OK)
         *out = o;
     else

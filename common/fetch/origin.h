@@ -15,7 +15,10 @@ struct fetch_origin {
     struct span base_url; /* NUL-terminated, no slash at its end */
     size_t authority_len; /* of base_url: scheme://host:port */
     const char *ca_file, *proxy;
-    bool https, private_network;
+    const struct secret *key; /* borrowed; NULL = none */
+    struct span way; /* proxy, authorities, trust: with an authority in front, connections that may
+                        be shared */
+    bool https, private_network, http2;
     uint64_t serial; /* given at its first use: addresses are used again, serials are not */
     struct curl_slist *common;   /* on every request */
     struct curl_slist *with_key; /* the key in front of them */
@@ -23,8 +26,13 @@ struct fetch_origin {
     size_t default_count;
 };
 
+/* Scheme, host and port: up to the first '/' or '?' behind "://". 0 when it is no such URL, or has
+ * user info, a fragment, a blank or a control byte. */
+size_t origin_authority_length(struct span url);
 /* May this URL be asked at all, and may it carry the key? */
 bool origin_allows_url(const struct fetch_origin *o, struct span url);
 bool origin_trusts_url(const struct fetch_origin *o, struct span url);
+/* Nothing in it could end a line of a head, or hide in one. */
+bool origin_is_line(struct span line);
 
 #endif

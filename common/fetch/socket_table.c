@@ -7,8 +7,7 @@
 enum { MAX_DESCRIPTORS = 1 << 20 };
 
 struct socket_slot {
-    struct socket_table *table;
-    void *owner;
+    struct socket_owner *owner;
     struct loop_watch *watch; /* NULL = not in epoll */
     uint32_t registered;      /* what epoll watches for */
     uint32_t wanted;
@@ -16,10 +15,9 @@ struct socket_slot {
     bool ours;
 };
 
-void socket_table_init(struct socket_table *t, struct loop *loop,
-                       void (*on_ready)(void *owner, int fd, uint32_t events))
+void socket_table_init(struct socket_table *t, struct loop *loop)
 {
-    *t = (struct socket_table){.loop = loop, .on_ready = on_ready};
+    *t = (struct socket_table){.loop = loop};
 }
 
 void socket_table_free(struct socket_table *t)
@@ -58,7 +56,6 @@ static struct socket_slot *slot_of(struct socket_table *t, int fd)
         slot = calloc(1, sizeof *slot);
         if (!slot)
             return NULL;
-        slot->table = t;
         slot->fd = fd;
         t->slots[fd] = slot;
     }
@@ -88,7 +85,7 @@ static void on_events(void *ctx, uint32_t events)
             slot->registered = slot->wanted;
     }
     if (ready)
-        slot->table->on_ready(slot->owner, slot->fd, ready);
+        slot->owner->on_ready(slot->owner, slot->fd, ready);
 }
 
 enum err socket_table_opened(struct socket_table *t, int fd)
@@ -103,7 +100,8 @@ enum err socket_table_opened(struct socket_table *t, int fd)
     return OK;
 }
 
-enum err socket_table_want(struct socket_table *t, int fd, uint32_t events, void *owner)
+enum err socket_table_want(struct socket_table *t, int fd, uint32_t events,
+                           struct socket_owner *owner)
 {
     struct socket_slot *slot = slot_of(t, fd);
     if (!slot)

@@ -90,6 +90,12 @@ static void wipe_headers(struct header_list *list)
     arena_free(&list->arena);
 }
 
+static bool offers_http2(const struct setup *s)
+{
+    const char *own = s->provider_config->http2;
+    return own && *own ? strcmp(own, "true") == 0 : s->config->options.worker_http2;
+}
+
 static enum err make_origins(struct setup *s)
 {
     struct header_list headers = {0};
@@ -102,7 +108,8 @@ static enum err make_origins(struct setup *s)
                                          .default_header_count = headers.count,
                                          .ca_file = s->provider_config->ca_file,
                                          .proxy = s->provider_config->proxy,
-                                         .private_network = s->provider_config->private_network};
+                                         .private_network = s->provider_config->private_network,
+                                         .http2 = offers_http2(s)};
         err = fetch_origin_create(&spec, &endpoint->origin);
         if (err != OK)
             log_error(

@@ -113,7 +113,7 @@ static enum err open_parts(struct worker *w)
 {
     const struct config_options *o = &w->d->config->options;
     struct fetch_options up = {o->worker_shards, o->worker_max_connections,
-                               o->worker_connect_timeout, o->worker_max_response, o->worker_http2};
+                               o->worker_connect_timeout, o->worker_max_response};
     enum err err = load_table(w);
     if (err == OK)
         err = load_setup(w, &w->setup);

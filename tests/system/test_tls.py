@@ -1,4 +1,4 @@
-"""TLS from clients, renewed without a cut connection; HTTP/2 to an upstream that offers it (nginx before the simulator)."""
+"""TLS from clients, renewed without a cut connection; HTTP/1.1 and HTTP/2 to an upstream under TLS (nginx before the simulator)."""
 import shutil
 import signal
 import ssl
@@ -85,10 +85,11 @@ http {{
         p.wait()
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-def test_http2_is_spoken_to_an_upstream_that_offers_it(tmp_path, http2_front, trusted):
+@pytest.mark.parametrize("trusted,http2", [(True, True), (True, False), (False, True), (False, False)])
+def test_an_upstream_under_tls_is_spoken_to_with_http2_only_when_asked_to(tmp_path, http2_front, trusted, http2):
     port, folder, start = http2_front
-    provider = {"type": "openai", "api_keys": ["${SIM_KEY}"], "endpoints": [f"https://127.0.0.1:{port}/openai/v1"], "private": True}
+    provider = {"type": "openai", "api_keys": ["${SIM_KEY}"], "endpoints": [f"https://127.0.0.1:{port}/openai/v1"], "private": True,
+                "http2": http2}
     if trusted:
         provider["ca_file"] = str(folder / "cert.pem")
     with Suite(tmp_path / "suite", providers={"openai": provider}, workers={"openai": 1}) as suite:
@@ -108,4 +109,5 @@ def test_http2_is_spoken_to_an_upstream_that_offers_it(tmp_path, http2_front, tr
         streamed = chat(stream=True)
         assert streamed.text.rstrip().endswith("data: [DONE]")
         log = wait_for(lambda: (folder / "access").exists() and (folder / "access").read_text(), "nginx's log")
-        assert "HTTP/2.0 200" in log and "HTTP/1.1" not in log
+        spoken, other = ("HTTP/2.0", "HTTP/1.1") if http2 else ("HTTP/1.1", "HTTP/2.0")
+        assert f"{spoken} 200" in log and other not in log

@@ -57,6 +57,7 @@ struct config_provider {
     const char *organization;
     const char *ca_file;
     const char *proxy;
+    const char *http2;    /* "true", "false"; NULL = as worker.http2 says */
     bool private_network; /* `private: true`: addresses in private ranges and plain http are fine */
     struct config_list compat; /* what a compatible server does differently: "max_tokens" … */
     unsigned line;

@@ -1,7 +1,7 @@
 /* Real libcurl against a socket server that the test itself plays, turn by turn, on a clock it
  * turns itself. */
 #include "proto/error_class.h"
-#include "unit/common/fetch/test_upstream.h"
+#include "unit/common/fetch/test_world.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,176 +9,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/fetch/fetch.h"
-
-enum { MAX_RESPONSE = 4096 };
-
-struct heard {
-    unsigned heads, ends, failures;
-    unsigned status, error_class;
-    bool sent;
-    struct buf body;
-    char type[64];
-    struct span message;
-    struct fetch_transfer *request;
-    /* what to do from within */
-    bool cancel_in_bytes, cancel_in_head, pause_in_bytes;
-    struct world *start_another;
-};
-
-struct world {
-    struct clock_fake clock;
-    struct loop *loop;
-    struct fetch *up;
-    struct fetch_origin *origin;
-    struct secret *key;
-    struct test_server server;
-    struct heard heard, second;
-};
-
-/* ---- the worker's side ---- */
-
-static const struct fetch_handler handler;
-
-static struct fetch_spec post(struct world *w, struct heard *h, const char *body)
-{
-    struct fetch_spec s = {.origin = w->origin,
-                           .method = "POST",
-                           .path = SPAN("/chat/completions"),
-                           .headers = SPAN("x-extra: 1\n"),
-                           .body = span_str(body),
-                           .first_byte_ms = 1000,
-                           .idle_ms = 500,
-                           .handler = &handler,
-                           .ctx = h};
-    return s;
-}
-
-static void start(struct world *w, struct heard *h, struct fetch_spec spec)
-{
-    spec.ctx = h;
-    assert_int_equal(fetch_start(w->up, &spec, &h->request), OK);
-}
-
-static void on_head(void *ctx, unsigned status, const struct upstream_headers *headers)
-{
-    struct heard *h = ctx;
-    h->heads++;
-    h->status = status;
-    struct span type = headers->get(headers->ctx, "Content-Type");
-    (void)snprintf(h->type, sizeof h->type, "%.*s", SPAN_ARG(type));
-    if (h->cancel_in_head)
-        fetch_cancel(&h->request);
-}
-
-static void on_bytes(void *ctx, struct span bytes)
-{
-    struct heard *h = ctx;
-    buf_append(&h->body, bytes);
-    if (h->cancel_in_bytes)
-        fetch_cancel(&h->request);
-    if (h->pause_in_bytes) {
-        fetch_pause(h->request);
-        fetch_resume(h->request);
-    }
-}
-
-static void on_end(void *ctx)
-{
-    struct heard *h = ctx;
-    h->ends++;
-    h->request = NULL;
-    if (h->start_another) {
-        struct world *w = h->start_another;
-        start(w, &w->second, post(w, &w->second, "{}"));
-    }
-}
-
-static void on_failure(void *ctx, unsigned error_class, struct span message, bool sent)
-{
-    struct heard *h = ctx;
-    h->failures++;
-    h->error_class = error_class;
-    h->message = message;
-    h->sent = sent;
-    h->request = NULL;
-}
-
-static const struct fetch_handler handler = {on_head, on_bytes, on_end, on_failure};
-
-static void until_over(struct world *w, const struct heard *h)
-{
-    for (int i = 0; i < TEST_PATIENCE && h->ends + h->failures == 0; i++)
-        test_turn(&w->server);
-    assert_int_equal(h->ends + h->failures, 1);
-}
-
-static void until_body(struct world *w, const struct heard *h, size_t bytes)
-{
-    for (int i = 0; i < TEST_PATIENCE && h->body.len < bytes; i++)
-        test_turn(&w->server);
-    assert_int_equal(h->body.len, bytes);
-}
-
-static void assert_failed(const struct heard *h, unsigned error_class, bool sent)
-{
-    assert_int_equal(h->failures, 1);
-    assert_string_equal(error_info(h->error_class)->name, error_info(error_class)->name);
-    assert_int_equal(h->sent, sent);
-    assert_true(h->message.len > 0);
-}
-
-static struct fetch_origin *make_origin(const struct world *w, const char *base,
-                                        bool private_network)
-{
-    struct span defaults[] = {SPAN("x-version: 7"), SPAN("x-extra: default")};
-    struct fetch_origin_spec spec = {.base_url = span_str(base),
-                                     .key_header = w->key,
-                                     .default_headers = defaults,
-                                     .default_header_count = 2,
-                                     .private_network = private_network};
-    struct fetch_origin *o = NULL;
-    assert_int_equal(fetch_origin_create(&spec, &o), OK);
-    return o;
-}
-
-static int set_up(void **state)
-{
-    struct world *w = calloc(1, sizeof *w);
-    clock_fake_init(&w->clock, 1000000, 1700000000000);
-    assert_int_equal(loop_create(&w->loop, &w->clock.clock), OK);
-    struct fetch_options options = {4, 64, 2000, MAX_RESPONSE, true};
-    assert_int_equal(fetch_create(&w->up, w->loop, &options), OK);
-    assert_int_equal(secret_create(SPAN("Authorization: Bearer "), SPAN("sk-test"), &w->key), OK);
-    test_server_open(&w->server, w->loop);
-    char base[64];
-    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1/", w->server.port);
-    w->origin = make_origin(w, base, true);
-    *state = w;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct world *w = *state;
-    fetch_destroy(&w->up);
-    fetch_origin_destroy(&w->origin);
-    secret_destroy(&w->key);
-    loop_destroy(&w->loop);
-    test_server_close(&w->server);
-    buf_free(&w->heard.body);
-    buf_free(&w->second.body);
-    free(w);
-    return 0;
-}
-
 /* ---- tests ---- */
 
 static void a_post_arrives_whole_and_its_answer_comes_back(void **state)
 {
     struct world *w = *state;
     struct buf seen = {0};
-    start(w, &w->heard, post(w, &w->heard, "{\"model\":\"m\"}"));
+    world_start(w, &w->heard, world_post(w, &w->heard, "{\"model\":\"m\"}"));
     assert_int_equal(fetch_running(w->up), 1);
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{\"model\":\"m\"}");
@@ -194,7 +31,7 @@ static void a_post_arrives_whole_and_its_answer_comes_back(void **state)
     assert_int_equal(span_find_span(buf_span(&seen), SPAN("x-extra: default")), seen.len);
     assert_int_equal(span_find_span(buf_span(&seen), SPAN("Expect")), seen.len);
     test_answer(fd, TEST_OK_JSON);
-    until_over(w, &w->heard);
+    world_until_over(w, &w->heard);
     assert_int_equal(w->heard.status, 200);
     assert_int_equal(w->heard.heads, 1);
     assert_string_equal(w->heard.type, "application/json");
@@ -208,40 +45,26 @@ static void an_answer_without_a_body_still_has_a_head(void **state)
 {
     struct world *w = *state;
     struct buf seen = {0};
-    start(w, &w->heard, post(w, &w->heard, "{}"));
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
     test_answer(fd, "HTTP/1.1 204 No Content\r\n\r\n");
-    until_over(w, &w->heard);
+    world_until_over(w, &w->heard);
     assert_int_equal(w->heard.ends, 1);
     assert_int_equal(w->heard.status, 204);
     buf_free(&seen);
     (void)close(fd);
 }
 
-/* One request and its answer over a connection that stays open; returns the connection. */
-static int warm_up(struct world *w)
-{
-    struct buf seen = {0};
-    start(w, &w->heard, post(w, &w->heard, "{\"warm\":1}"));
-    int fd = test_accept(&w->server);
-    test_read_until(&w->server, fd, &seen, "{\"warm\":1}");
-    test_answer(fd, TEST_OK_JSON);
-    until_over(w, &w->heard);
-    assert_int_equal(w->heard.ends, 1);
-    buf_free(&seen);
-    return fd;
-}
-
 static void a_connection_is_used_again(void **state)
 {
     struct world *w = *state;
     struct buf seen = {0};
-    int fd = warm_up(w);
-    start(w, &w->second, post(w, &w->second, "{\"again\":1}"));
+    int fd = world_warm_up(w);
+    world_start(w, &w->second, world_post(w, &w->second, "{\"again\":1}"));
     test_read_until(&w->server, fd, &seen, "{\"again\":1}");
     test_answer(fd, TEST_OK_JSON);
-    until_over(w, &w->second);
+    world_until_over(w, &w->second);
     assert_int_equal(w->second.ends, 1);
     assert_true(test_nobody_asks(&w->server));
     buf_free(&seen);
@@ -254,12 +77,12 @@ static void dies_after(struct world *w, const char *body)
     struct heard h = {0};
     buf_clear(&w->heard.body);
     w->heard.ends = w->heard.heads = 0;
-    int fd = warm_up(w);
-    start(w, &h, post(w, &h, body));
+    int fd = world_warm_up(w);
+    world_start(w, &h, world_post(w, &h, body));
     test_read_until(&w->server, fd, &seen, "\"pay\":1}");
     (void)close(fd);
-    until_over(w, &h);
-    assert_failed(&h, ERROR_UPSTREAM_RESET, true);
+    world_until_over(w, &h);
+    world_assert_failed(&h, ERROR_UPSTREAM_RESET, true);
     assert_true(test_nobody_asks(&w->server));
     buf_free(&seen);
 }
@@ -281,13 +104,13 @@ static void a_post_whose_idle_connection_was_closed_goes_out_on_a_fresh_one(void
 {
     struct world *w = *state;
     struct buf seen = {0};
-    (void)close(warm_up(w));
+    (void)close(world_warm_up(w));
     test_turn(&w->server);
-    start(w, &w->second, post(w, &w->second, "{\"pay\":1}"));
+    world_start(w, &w->second, world_post(w, &w->second, "{\"pay\":1}"));
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{\"pay\":1}");
     test_answer(fd, TEST_OK_JSON);
-    until_over(w, &w->second);
+    world_until_over(w, &w->second);
     assert_int_equal(w->second.ends, 1);
     buf_free(&seen);
     (void)close(fd);
@@ -297,7 +120,7 @@ static void silence_before_the_first_byte_is_a_timeout(void **state)
 {
     struct world *w = *state;
     struct buf seen = {0};
-    start(w, &w->heard, post(w, &w->heard, "{}"));
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
     clock_fake_advance_ms(&w->clock, 999);
@@ -306,7 +129,7 @@ static void silence_before_the_first_byte_is_a_timeout(void **state)
     clock_fake_advance_ms(&w->clock, 2);
     test_turn(&w->server);
     test_turn(&w->server);
-    assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
+    world_assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
     assert_true(test_hung_up(&w->server, fd));
     buf_free(&seen);
     (void)close(fd);
@@ -318,8 +141,8 @@ static void a_request_may_time_out_when_enough_are_kept_for_reuse(void **state)
     enum { ENOUGH = 1024 };
     struct world *w = *state;
     struct fetch_transfer **others = calloc(ENOUGH, sizeof *others);
-    struct fetch_spec spec = post(w, &w->second, "{}");
-    start(w, &w->heard, post(w, &w->heard, "{}"));
+    struct fetch_spec spec = world_post(w, &w->second, "{}");
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
     for (int i = 0; i < ENOUGH; i++)
         assert_int_equal(fetch_start(w->up, &spec, &others[i]), OK);
     for (int i = 0; i < ENOUGH; i++)
@@ -327,7 +150,7 @@ static void a_request_may_time_out_when_enough_are_kept_for_reuse(void **state)
     free(others);
     assert_int_equal(fetch_running(w->up), 1);
     clock_fake_advance_ms(&w->clock, 1001);
-    until_over(w, &w->heard);
+    world_until_over(w, &w->heard);
     assert_int_equal(w->heard.failures, 1);
     assert_int_equal(fetch_running(w->up), 0);
 }
@@ -336,22 +159,22 @@ static void a_stall_after_the_first_byte_is_a_timeout_but_a_drip_is_not(void **s
 {
     struct world *w = *state;
     struct buf seen = {0};
-    start(w, &w->heard, post(w, &w->heard, "{}"));
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
     test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n.");
     for (size_t i = 1; i <= 10; i++) {
-        until_body(w, &w->heard, i);
+        world_until_body(w, &w->heard, i);
         clock_fake_advance_ms(&w->clock, 450);
         test_turn(&w->server);
         test_answer(fd, ".");
     }
-    until_body(w, &w->heard, 11);
+    world_until_body(w, &w->heard, 11);
     assert_int_equal(w->heard.failures, 0);
     clock_fake_advance_ms(&w->clock, 501);
     test_turn(&w->server);
     test_turn(&w->server);
-    assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
+    world_assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
     buf_free(&seen);
     (void)close(fd);
 }
@@ -377,13 +200,13 @@ static void broken_answers_are_told_apart(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct buf seen = {0};
         struct heard h = {0};
-        start(w, &h, post(w, &h, "{}"));
+        world_start(w, &h, world_post(w, &h, "{}"));
         int fd = test_accept(&w->server);
         test_read_until(&w->server, fd, &seen, "{}");
         test_answer(fd, cases[i].answer);
         (void)close(fd);
-        until_over(w, &h);
-        assert_failed(&h, cases[i].error_class, true);
+        world_until_over(w, &h);
+        world_assert_failed(&h, cases[i].error_class, true);
         assert_int_equal(h.body.len, cases[i].body_bytes);
         buf_free(&seen);
         buf_free(&h.body);
@@ -394,11 +217,11 @@ static void a_compressed_error_keeps_its_status(void **state)
 {
     struct world *w = *state;
     struct buf seen = {0};
-    start(w, &w->heard, post(w, &w->heard, "{}"));
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
     test_answer(fd, "HTTP/1.1 503 No\r\nContent-Length: 4\r\nContent-Encoding: gzip\r\n\r\nabcd");
-    until_over(w, &w->heard);
+    world_until_over(w, &w->heard);
     assert_int_equal(w->heard.ends, 1);
     assert_int_equal(w->heard.status, 503);
     assert_int_equal(w->heard.body.len, 0);
@@ -422,26 +245,26 @@ static void an_answer_past_the_bound_is_cut_but_a_stream_is_not(void **state)
 {
     struct world *w = *state;
     struct buf seen = {0};
-    start(w, &w->heard, post(w, &w->heard, "{}"));
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
     answer_many(fd, w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n",
-                2 * MAX_RESPONSE);
-    until_over(w, &w->heard);
-    assert_failed(&w->heard, ERROR_UPSTREAM_PROTOCOL, true);
-    assert_true(w->heard.body.len <= MAX_RESPONSE);
+                2 * WORLD_MAX_RESPONSE);
+    world_until_over(w, &w->heard);
+    world_assert_failed(&w->heard, ERROR_UPSTREAM_PROTOCOL, true);
+    assert_true(w->heard.body.len <= WORLD_MAX_RESPONSE);
     (void)close(fd);
     buf_clear(&seen);
 
-    start(w, &w->second, post(w, &w->second, "{}"));
+    world_start(w, &w->second, world_post(w, &w->second, "{}"));
     fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
     answer_many(fd, w, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n",
-                2 * MAX_RESPONSE);
+                2 * WORLD_MAX_RESPONSE);
     (void)close(fd);
-    until_over(w, &w->second);
+    world_until_over(w, &w->second);
     assert_int_equal(w->second.ends, 1);
-    assert_int_equal(w->second.body.len, 2 * MAX_RESPONSE);
+    assert_int_equal(w->second.body.len, 2 * WORLD_MAX_RESPONSE);
     buf_free(&seen);
 }
 
@@ -449,7 +272,7 @@ static void a_cancelled_request_closes_its_connection_and_is_silent(void **state
 {
     struct world *w = *state;
     struct buf seen = {0};
-    start(w, &w->heard, post(w, &w->heard, "{}"));
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
     assert_true(fetch_sent(w->heard.request));
@@ -468,7 +291,7 @@ static void handlers_may_cancel_their_own_request(void **state)
     for (int in_head = 0; in_head < 2; in_head++) {
         struct heard h = {.cancel_in_head = in_head, .cancel_in_bytes = !in_head};
         struct buf seen = {0};
-        start(w, &h, post(w, &h, "{}"));
+        world_start(w, &h, world_post(w, &h, "{}"));
         int fd = test_accept(&w->server);
         test_read_until(&w->server, fd, &seen, "{}");
         test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
@@ -487,10 +310,10 @@ static void a_handler_may_start_the_next_request(void **state)
     struct world *w = *state;
     struct buf seen = {0};
     w->heard.start_another = w;
-    int fd = warm_up(w);
+    int fd = world_warm_up(w);
     test_read_until(&w->server, fd, &seen, "{}");
     test_answer(fd, TEST_OK_JSON);
-    until_over(w, &w->second);
+    world_until_over(w, &w->second);
     assert_int_equal(w->second.ends, 1);
     buf_free(&seen);
     (void)close(fd);
@@ -500,11 +323,11 @@ static void a_paused_request_reads_nothing_until_it_is_resumed(void **state)
 {
     struct world *w = *state;
     struct buf seen = {0};
-    start(w, &w->heard, post(w, &w->heard, "{}"));
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
     test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc");
-    until_body(w, &w->heard, 3);
+    world_until_body(w, &w->heard, 3);
     fetch_pause(w->heard.request);
     test_answer(fd, "def");
     for (int i = 0; i < 10; i++)
@@ -514,7 +337,7 @@ static void a_paused_request_reads_nothing_until_it_is_resumed(void **state)
     test_turn(&w->server);
     assert_int_equal(w->heard.failures, 0);
     fetch_resume(w->heard.request);
-    until_over(w, &w->heard);
+    world_until_over(w, &w->heard);
     assert_int_equal(w->heard.ends, 1);
     assert_true(span_is(buf_span(&w->heard.body), "abcdef"));
     buf_free(&seen);
@@ -527,9 +350,9 @@ static void a_request_may_end_before_it_is_resumed(void **state)
 {
     struct world *w = *state;
     struct fetch_transfer *others[2];
-    struct fetch_spec spec = post(w, &w->second, "{}");
+    struct fetch_spec spec = world_post(w, &w->second, "{}");
     struct buf seen = {0};
-    start(w, &w->heard, post(w, &w->heard, "{}"));
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
     for (int i = 0; i < 2; i++)
         assert_int_equal(fetch_start(w->up, &spec, &others[i]), OK);
     for (int i = 0; i < 2; i++)
@@ -538,7 +361,7 @@ static void a_request_may_end_before_it_is_resumed(void **state)
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
     test_answer(fd, TEST_OK_JSON);
-    until_over(w, &w->heard);
+    world_until_over(w, &w->heard);
     assert_int_equal(w->heard.ends, 1);
     buf_free(&seen);
     (void)close(fd);
@@ -552,12 +375,12 @@ static void nobody_listening_is_unreachable_and_nothing_was_sent(void **state)
     test_server_open(&gone, w->loop);
     test_server_close(&gone);
     (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1", gone.port);
-    struct fetch_origin *o = make_origin(w, base, true);
-    struct fetch_spec spec = post(w, &w->heard, "{}");
+    struct fetch_origin *o = world_make_origin(w, base, true);
+    struct fetch_spec spec = world_post(w, &w->heard, "{}");
     spec.origin = o;
-    start(w, &w->heard, spec);
-    until_over(w, &w->heard);
-    assert_failed(&w->heard, ERROR_UPSTREAM_UNREACHABLE, false);
+    world_start(w, &w->heard, spec);
+    world_until_over(w, &w->heard);
+    world_assert_failed(&w->heard, ERROR_UPSTREAM_UNREACHABLE, false);
     fetch_origin_destroy(&o);
 }
 
@@ -569,12 +392,12 @@ static void a_private_address_is_refused_when_the_socket_is_made(void **state)
         struct heard h = {0};
         char base[64];
         (void)snprintf(base, sizeof base, "https://%s:%u/v1", hosts[i], w->server.port);
-        struct fetch_origin *o = make_origin(w, base, false);
-        struct fetch_spec spec = post(w, &h, "{}");
+        struct fetch_origin *o = world_make_origin(w, base, false);
+        struct fetch_spec spec = world_post(w, &h, "{}");
         spec.origin = o;
-        start(w, &h, spec);
-        until_over(w, &h);
-        assert_failed(&h, ERROR_UPSTREAM_UNREACHABLE, false);
+        world_start(w, &h, spec);
+        world_until_over(w, &h);
+        world_assert_failed(&h, ERROR_UPSTREAM_UNREACHABLE, false);
         assert_true(test_nobody_asks(&w->server));
         fetch_origin_destroy(&o);
     }
@@ -585,7 +408,7 @@ static void a_redirect_is_an_answer_not_a_way_to_go(void **state)
     struct world *w = *state;
     struct buf seen = {0};
     char text[160];
-    start(w, &w->heard, post(w, &w->heard, "{}"));
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
     (void)snprintf(
@@ -593,7 +416,7 @@ static void a_redirect_is_an_answer_not_a_way_to_go(void **state)
         "HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:%u/x\r\nContent-Length: 0\r\n\r\n",
         w->server.port);
     test_answer(fd, text);
-    until_over(w, &w->heard);
+    world_until_over(w, &w->heard);
     assert_int_equal(w->heard.status, 307);
     assert_true(test_nobody_asks(&w->server));
     buf_free(&seen);
@@ -605,7 +428,7 @@ static void the_environments_proxy_is_not_used(void **state)
     struct world *w = *state;
     assert_int_equal(setenv("http_proxy", "http://127.0.0.1:1", 1), 0);
     assert_int_equal(setenv("ALL_PROXY", "http://127.0.0.1:1", 1), 0);
-    (void)close(warm_up(w));
+    (void)close(world_warm_up(w));
     (void)unsetenv("http_proxy");
     (void)unsetenv("ALL_PROXY");
 }
@@ -617,15 +440,15 @@ static void the_key_does_not_go_to_another_host(void **state)
     char base[64], url[64];
     (void)snprintf(base, sizeof base, "http://127.0.0.1:%u/v1", (unsigned)w->server.port ^ 1U);
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/stream?x=1", w->server.port);
-    struct fetch_origin *elsewhere = make_origin(w, base, true);
+    struct fetch_origin *elsewhere = world_make_origin(w, base, true);
     for (int own = 0; own < 2; own++) {
         struct heard h = {0};
-        struct fetch_spec spec = post(w, &h, "");
+        struct fetch_spec spec = world_post(w, &h, "");
         spec.origin = own ? w->origin : elsewhere;
         spec.method = "GET";
         spec.url = span_str(url);
         spec.accept_stream = true;
-        start(w, &h, spec);
+        world_start(w, &h, spec);
         int fd = own ? -1 : test_accept(&w->server);
         static int kept;
         fd = own ? kept : fd;
@@ -636,7 +459,7 @@ static void the_key_does_not_go_to_another_host(void **state)
         assert_true(span_find_span(buf_span(&seen), SPAN("Accept: text/event-stream")) < seen.len);
         assert_int_equal(span_find_span(buf_span(&seen), SPAN("Bearer")) < seen.len, own);
         test_answer(fd, TEST_OK_JSON);
-        until_over(w, &h);
+        world_until_over(w, &h);
         buf_free(&h.body);
         if (own)
             (void)close(fd);
@@ -678,8 +501,8 @@ static void unusable_base_urls_are_refused(void **state)
 static void http_to_a_public_origins_foreign_url_is_not_started(void **state)
 {
     struct world *w = *state;
-    struct fetch_origin *o = make_origin(w, "https://api.replicate.com/v1", false);
-    struct fetch_spec spec = post(w, &w->heard, "");
+    struct fetch_origin *o = world_make_origin(w, "https://api.replicate.com/v1", false);
+    struct fetch_spec spec = world_post(w, &w->heard, "");
     struct fetch_transfer *r = NULL;
     spec.origin = o;
     spec.url = SPAN("http://stream.replicate.com/x");
@@ -697,7 +520,7 @@ static void many_requests_at_once_each_get_their_own_answer(void **state)
     int fds[MANY];
     for (int i = 0; i < MANY; i++) {
         (void)snprintf(bodies[i], sizeof bodies[i], "{\"n\":%d}", i);
-        start(w, &heard[i], post(w, &heard[i], bodies[i]));
+        world_start(w, &heard[i], world_post(w, &heard[i], bodies[i]));
     }
     for (int i = 0; i < MANY; i++)
         fds[i] = test_accept(&w->server);
@@ -712,7 +535,7 @@ static void many_requests_at_once_each_get_their_own_answer(void **state)
         buf_free(&seen);
     }
     for (int i = 0; i < MANY; i++) {
-        until_over(w, &heard[i]);
+        world_until_over(w, &heard[i]);
         assert_true(span_is(buf_span(&heard[i].body), bodies[i]));
         buf_free(&heard[i].body);
         (void)close(fds[i]);
@@ -722,32 +545,33 @@ static void many_requests_at_once_each_get_their_own_answer(void **state)
 
 int main(void)
 {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(a_post_arrives_whole_and_its_answer_comes_back),
-        CASE(an_answer_without_a_body_still_has_a_head),
-        CASE(a_connection_is_used_again),
-        CASE(a_post_on_a_reused_connection_that_dies_is_sent_once),
-        CASE(a_post_whose_idle_connection_was_closed_goes_out_on_a_fresh_one),
-        CASE(silence_before_the_first_byte_is_a_timeout),
-        CASE(a_request_may_time_out_when_enough_are_kept_for_reuse),
-        CASE(a_stall_after_the_first_byte_is_a_timeout_but_a_drip_is_not),
-        CASE(broken_answers_are_told_apart),
-        CASE(a_compressed_error_keeps_its_status),
-        CASE(an_answer_past_the_bound_is_cut_but_a_stream_is_not),
-        CASE(a_cancelled_request_closes_its_connection_and_is_silent),
-        CASE(handlers_may_cancel_their_own_request),
-        CASE(a_handler_may_start_the_next_request),
-        CASE(a_paused_request_reads_nothing_until_it_is_resumed),
-        CASE(a_request_may_end_before_it_is_resumed),
-        CASE(nobody_listening_is_unreachable_and_nothing_was_sent),
-        CASE(a_private_address_is_refused_when_the_socket_is_made),
-        CASE(a_redirect_is_an_answer_not_a_way_to_go),
-        CASE(the_environments_proxy_is_not_used),
-        CASE(the_key_does_not_go_to_another_host),
-        CASE(unusable_base_urls_are_refused),
-        CASE(http_to_a_public_origins_foreign_url_is_not_started),
-        CASE(many_requests_at_once_each_get_their_own_answer),
+        WORLD_CASE(a_post_arrives_whole_and_its_answer_comes_back),
+        WORLD_CASE(an_answer_without_a_body_still_has_a_head),
+        WORLD_CASE(a_connection_is_used_again),
+        WORLD_CASE(a_post_on_a_reused_connection_that_dies_is_sent_once),
+        WORLD_CASE(a_post_whose_idle_connection_was_closed_goes_out_on_a_fresh_one),
+        WORLD_CASE(silence_before_the_first_byte_is_a_timeout),
+        WORLD_CASE(a_request_may_time_out_when_enough_are_kept_for_reuse),
+        WORLD_CASE(a_stall_after_the_first_byte_is_a_timeout_but_a_drip_is_not),
+        WORLD_CASE(broken_answers_are_told_apart),
+        WORLD_CASE(a_compressed_error_keeps_its_status),
+        WORLD_CASE(an_answer_past_the_bound_is_cut_but_a_stream_is_not),
+        WORLD_CASE(a_cancelled_request_closes_its_connection_and_is_silent),
+        WORLD_CASE(handlers_may_cancel_their_own_request),
+        WORLD_CASE(a_handler_may_start_the_next_request),
+        WORLD_CASE(a_paused_request_reads_nothing_until_it_is_resumed),
+        WORLD_CASE(a_request_may_end_before_it_is_resumed),
+        WORLD_CASE(nobody_listening_is_unreachable_and_nothing_was_sent),
+        WORLD_CASE(a_private_address_is_refused_when_the_socket_is_made),
+        WORLD_CASE(a_redirect_is_an_answer_not_a_way_to_go),
+        WORLD_CASE(the_environments_proxy_is_not_used),
+        WORLD_CASE(the_key_does_not_go_to_another_host),
+        WORLD_CASE(unusable_base_urls_are_refused),
+        WORLD_CASE(http_to_a_public_origins_foreign_url_is_not_started),
+        WORLD_CASE(many_requests_at_once_each_get_their_own_answer),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("by our own client", tests, NULL, NULL);
+    world_by_libcurl = true;
+    return failed + cmocka_run_group_tests_name("by libcurl", tests, NULL, NULL);
 }

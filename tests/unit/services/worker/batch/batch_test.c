@@ -192,7 +192,7 @@ static void write_config(struct world *w)
 static int set_up(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
-    struct fetch_options options = {2, 64, 2000, 1 << 20, true};
+    struct fetch_options options = {2, 64, 2000, 1 << 20};
     struct config_paths paths = {"/tmp", "/tmp"};
     struct buf error = {0};
     clock_fake_init(&w->clock, 1000000, 1700000000000);

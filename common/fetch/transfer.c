@@ -1,0 +1,232 @@
+#include "common/fetch/transfer.h"
+
+#include <stdlib.h>
+
+#include "common/base/log.h"
+
+enum { MAX_IDLE = 1024 }; /* transfers kept for reuse */
+
+/* ---- memory and lists ---- */
+
+struct fetch_transfer *transfer_take(struct fetch *up)
+{
+    struct fetch_transfer *r = up->idle;
+    if (r) {
+        up->idle = r->next;
+        up->idle_count--;
+        return r;
+    }
+    r = calloc(1, sizeof *r);
+    if (r)
+        r->up = up;
+    return r;
+}
+
+void transfer_begin(struct fetch_transfer *r, const struct fetch_spec *spec)
+{
+    struct fetch *up = r->up;
+    uint64_t now = loop_now_ms(up->loop);
+    *r = (struct fetch_transfer){.up = up,
+                                 .spec = *spec,
+                                 .limit_bytes = up->options.max_response_bytes,
+                                 .started_ms = now,
+                                 .last_ms = now};
+}
+
+void transfer_park(struct fetch_transfer *r)
+{
+    struct fetch *up = r->up;
+    r->state = FETCH_IDLE;
+    r->spec = (struct fetch_spec){0};
+    if (up->idle_count >= MAX_IDLE) {
+        free(r);
+        return;
+    }
+    r->next = up->idle;
+    up->idle = r;
+    up->idle_count++;
+}
+
+void transfer_free_idle(struct fetch *up)
+{
+    while (up->idle) {
+        struct fetch_transfer *r = up->idle;
+        up->idle = r->next;
+        free(r);
+    }
+}
+
+/* The one timer of a transfer: moved on lazily, not at every read. */
+static void on_silence(void *ctx)
+{
+    struct fetch_transfer *r = ctx;
+    struct fetch *up = r->up; /* outlives r, which is gone once it has failed */
+    uint64_t now = loop_now_ms(up->loop);
+    uint64_t since = r->headed ? r->last_ms : r->started_ms;
+    uint64_t wait = r->headed ? r->spec.idle_ms : r->spec.first_byte_ms;
+    if (r->state != FETCH_RUNNING)
+        return;
+    if (r->paused || now - since < wait) {
+        loop_timer_start(up->loop, &r->timer, r->paused ? wait : wait - (now - since), on_silence,
+                         r);
+        return;
+    }
+    if (r->deferred & DEFER_START)
+        return;
+    transfer_fail(r, fetch_failure_of(CURLE_OPERATION_TIMEDOUT, r->engine->sent(r), r->headed, 0),
+                  NULL);
+    transfer_finish_deferred(up);
+}
+
+void transfer_count_in(struct fetch_transfer *r)
+{
+    struct fetch *up = r->up;
+    r->state = FETCH_RUNNING;
+    up->running++;
+    r->prev_running = NULL;
+    r->next_running = up->running_list;
+    if (up->running_list)
+        up->running_list->prev_running = r;
+    up->running_list = r;
+    loop_timer_start(up->loop, &r->timer, r->spec.first_byte_ms, on_silence, r);
+}
+
+/* `next` is about to hold r in another list. */
+static void forget_deferred(struct fetch_transfer *r)
+{
+    struct fetch_transfer **at = &r->up->deferred;
+    while (*at && *at != r)
+        at = &(*at)->next;
+    if (*at)
+        *at = r->next;
+    r->deferred = 0;
+}
+
+void transfer_take_out(struct fetch_transfer *r)
+{
+    struct fetch *up = r->up;
+    if (r->deferred)
+        forget_deferred(r);
+    r->engine->leave(r);
+    loop_timer_stop(up->loop, &r->timer);
+    up->running--;
+    r->state = FETCH_DEAD;
+    if (r->next_running)
+        r->next_running->prev_running = r->prev_running;
+    if (r->prev_running)
+        r->prev_running->next_running = r->next_running;
+    else
+        up->running_list = r->next_running;
+}
+
+/* ---- its end ---- */
+
+void transfer_done(struct fetch_transfer *r)
+{
+    struct fetch_spec spec = r->spec;
+    transfer_take_out(r);
+    r->up->handler_called = true;
+    spec.handler->on_end(spec.ctx);
+    transfer_park(r);
+}
+
+void transfer_fail(struct fetch_transfer *r, struct fetch_failure failure, const char *detail)
+{
+    struct fetch_spec spec = r->spec;
+    bool sent = r->engine->sent(r);
+    if (failure.error_class != ERROR_UPSTREAM_CLOSED)
+        log_debug("upstream_failed", LSTR("class", error_info(failure.error_class)->name),
+                  LSTR("detail", detail ? detail : ""));
+    transfer_take_out(r);
+    r->up->handler_called = true;
+    spec.handler->on_failure(spec.ctx, failure.error_class, failure.message, sent);
+    transfer_park(r);
+}
+
+static void on_fail_soon(void *ctx)
+{
+    struct fetch_transfer *r = ctx;
+    struct fetch *up = r->up;
+    if (r->state == FETCH_RUNNING)
+        transfer_fail(r, (struct fetch_failure){r->verdict, r->verdict_message}, NULL);
+    transfer_finish_deferred(up);
+}
+
+void transfer_fail_soon(struct fetch_transfer *r, struct fetch_failure failure)
+{
+    transfer_give_up(r, failure.error_class, failure.message);
+    loop_timer_start(r->up->loop, &r->timer, 0, on_fail_soon, r);
+}
+
+void transfer_give_up(struct fetch_transfer *r, unsigned error_class, struct span message)
+{
+    r->verdict = error_class;
+    r->verdict_message = message;
+}
+
+/* ---- its answer ---- */
+
+bool transfer_take_head(struct fetch_transfer *r, unsigned status,
+                        const struct upstream_headers *headers)
+{
+    struct span encoding = headers->get(headers->ctx, "content-encoding");
+    if (encoding.len && !span_is_nocase(encoding, "identity")) {
+        if (status >= 200 && status < 300) {
+            transfer_give_up(r, ERROR_UPSTREAM_PROTOCOL,
+                             SPAN("The upstream's answer is compressed."));
+            return false;
+        }
+        r->mute = true; /* its status is still of use */
+    }
+    struct span type = headers->get(headers->ctx, "content-type");
+    if (type.len >= 17 && strncasecmp(type.data, "text/event-stream", 17) == 0)
+        r->limit_bytes = 0;
+    r->headed = true;
+    r->up->handler_called = true;
+    r->spec.handler->on_head(r->spec.ctx, status, headers);
+    return r->state == FETCH_RUNNING;
+}
+
+bool transfer_take_bytes(struct fetch_transfer *r, struct span bytes)
+{
+    r->last_ms = loop_now_ms(r->up->loop);
+    r->received_bytes += bytes.len;
+    if (r->limit_bytes && r->received_bytes > r->limit_bytes) {
+        transfer_give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is too large."));
+        return false;
+    }
+    r->up->handler_called = true;
+    if (!r->mute)
+        r->spec.handler->on_bytes(r->spec.ctx, bytes);
+    return r->state == FETCH_RUNNING;
+}
+
+/* ---- what must wait ---- */
+
+void transfer_defer(struct fetch_transfer *r, unsigned what)
+{
+    if (r->deferred == 0) {
+        r->next = r->up->deferred;
+        r->up->deferred = r;
+    }
+    r->deferred |= what;
+}
+
+void transfer_finish_deferred(struct fetch *up)
+{
+    while (up->inside == 0 && up->deferred) {
+        struct fetch_transfer *r = up->deferred;
+        unsigned what = r->deferred;
+        up->deferred = r->next;
+        r->deferred = 0;
+        r->next = NULL;
+        if (what & DEFER_CANCEL) {
+            transfer_take_out(r);
+            transfer_park(r);
+        } else if (what & DEFER_START) {
+            r->engine->start(r);
+        } else if (r->state == FETCH_RUNNING) {
+            r->engine->resume(r);
+        }
+    }
+}
