@@ -8,7 +8,7 @@
 
 enum {
     HEADER_BYTES = 40,
-    PROTO_MAJOR = 1, /* other majors are refused at HELLO */
+    PROTO_MAJOR = 2, /* other majors are refused at HELLO */
     PROTO_MINOR = 0
 };
 

@@ -1,6 +1,6 @@
 #include "proto/message.h"
 
-#define MESSAGE(number, NAME, name, channel) static const struct field_info name##_fields[] = {
+#define MESSAGE(number, NAME, name) static const struct field_info name##_fields[] = {
 #define FIELD(name, type, field) {#field, FIELD_##type, offsetof(struct name, field)},
 #define END(name)                                                                                  \
     {                                                                                              \
@@ -14,9 +14,9 @@
 #undef END
 
 static const struct message_info infos[MESSAGE_TYPES] = {
-#define MESSAGE(number, NAME, name, channel)                                                       \
-    [number] = {#NAME, CHANNEL_##channel, sizeof(struct name),                                     \
-                sizeof name##_fields / sizeof name##_fields[0] - 1, name##_fields},
+#define MESSAGE(number, NAME, name)                                                                \
+    [number] = {#NAME, sizeof(struct name), sizeof name##_fields / sizeof name##_fields[0] - 1,    \
+                name##_fields},
 #define FIELD(name, type, field)
 #define END(name)
 #include "proto/messages.def"

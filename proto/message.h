@@ -7,7 +7,6 @@
 #include "proto/header.h"
 
 enum field_type { FIELD_BOOL, FIELD_U32, FIELD_U64, FIELD_I64, FIELD_STR, FIELD_BIN };
-enum channel { CHANNEL_CONTROL, CHANNEL_DATA };
 
 #define FIELD_CTYPE_BOOL bool
 #define FIELD_CTYPE_U32 uint32_t
@@ -17,7 +16,7 @@ enum channel { CHANNEL_CONTROL, CHANNEL_DATA };
 #define FIELD_CTYPE_BIN struct span
 
 enum message_type {
-#define MESSAGE(number, NAME, name, channel) MESSAGE_##NAME = number,
+#define MESSAGE(number, NAME, name) MESSAGE_##NAME = number,
 #define FIELD(name, type, field)
 #define END(name)
 #include "proto/messages.def"
@@ -28,7 +27,7 @@ enum message_type {
 };
 
 /* struct hello { struct span role; …; }; `empty_` keeps a message without fields legal C. */
-#define MESSAGE(number, NAME, name, channel)                                                       \
+#define MESSAGE(number, NAME, name)                                                                \
     struct name {                                                                                  \
         char empty_;
 #define FIELD(name, type, field) FIELD_CTYPE_##type field;
@@ -42,7 +41,7 @@ enum message_type {
 
 /* Room for any one decoded message. */
 union message_body {
-#define MESSAGE(number, NAME, name, channel) struct name name;
+#define MESSAGE(number, NAME, name) struct name name;
 #define FIELD(name, type, field)
 #define END(name)
 #include "proto/messages.def"
@@ -59,8 +58,7 @@ struct field_info {
 
 struct message_info {
     const char *name; /* "AUTHORIZE"; NULL for a number that is no message */
-    enum channel channel;
-    uint16_t size; /* of the struct */
+    uint16_t size;    /* of the struct */
     uint16_t field_count;
     const struct field_info *fields;
 };

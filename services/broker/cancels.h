@@ -1,5 +1,4 @@
-/* Cancellations that came before their request: control and data are two sockets and overtake each
- * other (docs/reliability.md, Control and data). Each is remembered until its deadline; bounded,
+/* Cancellations that came before their request. Each is remembered until its deadline; bounded,
  * the oldest is forgotten first. Pure. */
 #ifndef SERVICES_BROKER_CANCELS_H
 #define SERVICES_BROKER_CANCELS_H

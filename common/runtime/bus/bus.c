@@ -20,6 +20,8 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
     bus->lock_fd = -1;
     bus_copy_name(bus->name, sizeof bus->name, span_str(spec->name));
     bus->spec.name = bus->name;
+    if (!bus->spec.max_message_bytes)
+        bus->spec.max_message_bytes = DEFAULT_MAX_BYTES;
     if (!bus->spec.peer_timeout_ms)
         bus->spec.peer_timeout_ms = PEER_TIMEOUT_MS;
     crypto_random(&bus->epoch, sizeof bus->epoch);
@@ -34,14 +36,28 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
     return OK;
 }
 
-static void send_goodbye(struct bus_peer *peer)
+void bus_send_goodbye(struct bus_peer *peer)
 {
     struct drain drain = {0};
     if (!peer->up)
         return;
-    enum err e = bus_send_on(peer, CHANNEL_CONTROL, (struct header){.flags = HEADER_LAST},
-                             MESSAGE_DRAIN, &drain);
+    enum err e = bus_send_raw(peer, (struct header){.flags = HEADER_LAST}, MESSAGE_DRAIN, &drain);
     (void)e;
+}
+
+/* A connection that is closed takes with it what the other end has not read yet (ZMQ_IMMEDIATE):
+ * wait until everybody has answered, and so has read all before. */
+static void say_goodbye(struct bus *bus)
+{
+    uint64_t until = clock_mono_ms(&clock_real) + GOODBYE_MS;
+    for (struct bus_peer *p = bus_next_peer(bus, NULL); p; p = bus_next_peer(bus, p))
+        bus_send_goodbye(p);
+    bus->spec.on_peer_up = bus->spec.on_peer_down = NULL;
+    bus->closing = true;
+    bus_flush(bus);
+    while (bus_next_peer(bus, NULL) && clock_mono_ms(&clock_real) < until)
+        if (loop_turn(bus->loop, 10) != OK)
+            break;
 }
 
 void bus_destroy(struct bus **pointer)
@@ -50,24 +66,13 @@ void bus_destroy(struct bus **pointer)
     struct bus_peer *peer, *next;
     if (!bus)
         return;
-    for (struct bus_peer *link = bus->links; link; link = link->next)
-        send_goodbye(link);
-    HASH_ITER(hh, bus->clients, peer, next)
-    send_goodbye(peer);
-    bus->spec.on_peer_down = NULL;
-    bus_flush(bus);
+    say_goodbye(bus);
     loop_timer_stop(bus->loop, &bus->tick);
     loop_timer_stop(bus->loop, &bus->retry);
     loop_timer_stop(bus->loop, &bus->soon);
     loop_hook_remove(bus->loop, &bus->flush_hook);
-    while (bus->wires) {
-        struct wire *wire = bus->wires;
-        bus->wires = wire->next;
-        loop_watch_remove(&wire->watch);
-        zsock_set_linger(wire->zsock, GOODBYE_LINGER_MS);
-        zsock_destroy(&wire->zsock);
-        free(wire);
-    }
+    while (bus->wires)
+        bus_close_wire(bus->wires);
     HASH_ITER(hh, bus->clients, peer, next)
     {
         HASH_DEL(bus->clients, peer);
@@ -81,11 +86,33 @@ void bus_destroy(struct bus **pointer)
     while (bus->dead) {
         peer = bus->dead;
         bus->dead = peer->next_dead;
+        peer->disconnected = false; /* its wire is closed */
         bus_free_peer(peer);
     }
     if (bus->lock_fd >= 0)
         (void)close(bus->lock_fd);
     free(bus);
+    *pointer = NULL;
+}
+
+void bus_disconnect(struct bus_peer **pointer)
+{
+    struct bus_peer *link = *pointer;
+    if (!link)
+        return;
+    bool again = false;
+    bus_send_goodbye(link);
+    (void)bus_flush_peer(link, &again);
+    bus_drop_outbox(link);
+    struct bus_peer **at = &link->bus->links;
+    while (*at != link)
+        at = &(*at)->next;
+    *at = link->next; /* link->next stays: the list may be walked through just now */
+    link->up = false;
+    link->epoch = 0;
+    link->disconnected = true;
+    link->next_dead = link->bus->dead;
+    link->bus->dead = link;
     *pointer = NULL;
 }
 
@@ -117,6 +144,16 @@ const char *bus_peer_version(const struct bus_peer *peer)
 uint64_t bus_peer_epoch(const struct bus_peer *peer)
 {
     return peer->epoch;
+}
+
+bool bus_peer_stopped(const struct bus_peer *peer)
+{
+    return peer->stopped;
+}
+
+const char *bus_peer_address(const struct bus_peer *peer)
+{
+    return peer->connecting ? "" : peer->address;
 }
 
 uint32_t bus_peer_queued(const struct bus_peer *peer)

@@ -1,14 +1,13 @@
 /* Messages between daemons: ZeroMQ sockets, HELLO with versions, liveness, batches.
  *
- * A binding daemon (broker, auth, metrics) has two ROUTERs, one for control and one for data; a
- * connecting one has two DEALERs per peer with one routing id (name + boot). Addresses name the
- * data socket: "ipc:///run/tollgate/broker-1" (control at "….ctl") or "tcp://host:5571" (control at
- * the next port).
+ * A binding daemon (broker, auth, metrics, worker) has one ROUTER; a connecting one has one DEALER
+ * per peer, with its name and boot as the routing id. Everything between two daemons is in order, a
+ * goodbye too: "ipc:///run/tollgate/broker-1" or "tcp://host:5571".
  *
  * What is built in: drain to EAGAIN, one message per peer and turn (≤ 64 frames, ≤ 256 KiB; small
  * frames bundled into one part),
- * ROUTER_MANDATORY, IMMEDIATE, LINGER 0, own PING/PONG every 250 ms (a killed peer is noticed by
- * the next ping, a hung one after 1.2 s of silence), flock before an ipc bind, the peer's epoch
+ * ROUTER_MANDATORY, IMMEDIATE, LINGER 0, own PING/PONG every 250 ms (a killed peer is noticed after
+ * half a second, a hung one after 1.2 s of silence), flock before an ipc bind, the peer's epoch
  * checked on every frame. */
 #ifndef COMMON_RUNTIME_BUS_BUS_H
 #define COMMON_RUNTIME_BUS_BUS_H
@@ -42,7 +41,8 @@ struct bus_spec {
         *handlers; /* MESSAGE_TYPES entries by type; NULL ones are counted and ignored */
     void (*on_peer_up)(void *ctx, struct bus_peer *peer);   /* greeted, versions fit */
     void (*on_peer_down)(void *ctx, struct bus_peer *peer); /* silent, refused, gone or reborn */
-    uint64_t peer_timeout_ms; /* silence after which a peer counts as hung; 0 = 1200 */
+    uint64_t peer_timeout_ms;   /* silence after which a peer counts as hung; 0 = 1200 */
+    uint32_t max_message_bytes; /* that are taken from others; 0 = 80 MiB */
     /* brokers: what PONG reports; may be NULL */
     uint32_t (*queued)(void *ctx);
 };
@@ -54,12 +54,21 @@ void bus_destroy(struct bus **bus);
 
 /* ERR_EXISTS when another live process holds the address. */
 enum err bus_bind(struct bus *bus, const char *address) NODISCARD;
-/* Keeps trying for ever; on_peer_up tells. The peer object exists from here on. */
+/* What HELLO says instead of the address that was bound: another one behind NAT. */
+void bus_advertise(struct bus *bus, const char *address);
+/* Keeps trying for ever; on_peer_up tells. At any time, also within a handler. The peer object
+ * exists from here on. */
 enum err bus_connect(struct bus *bus, const char *role, const char *address,
                      struct bus_peer **out) NODISCARD;
 
+/* Ends a link that bus_connect made; on_peer_down is not called. Also within a handler of its own.
+ * Takes NULL, nulls. */
+void bus_disconnect(struct bus_peer **link);
+/* Within on_peer_down: the peer said goodbye, after everything else that it had to say. */
+bool bus_peer_stopped(const struct bus_peer *peer);
+
 /* Encodes and queues for the end of the turn. h: id, attempt, seq, flags, deadline_ms are the
- * caller's; type, epoch and version are set here. The channel is the message's own. ERR_CLOSED when
+ * caller's; type, epoch and version are set here. ERR_CLOSED when
  * the peer is down; ERR_AGAIN at the high-water mark (a dead peer or a bug). */
 enum err bus_send(struct bus_peer *to, struct header h, enum message_type type,
                   const void *message);
@@ -79,6 +88,8 @@ const char *bus_peer_role(const struct bus_peer *peer); /* from HELLO / WELCOME;
 const char *bus_peer_name(const struct bus_peer *peer);
 const char *bus_peer_provider(const struct bus_peer *peer); /* "" unless a worker */
 const char *bus_peer_version(const struct bus_peer *peer);
+/* Where it can be connected to, as it said: "ipc:///…" or "tcp://" and numbers; "" = nowhere. */
+const char *bus_peer_address(const struct bus_peer *peer);
 uint64_t bus_peer_epoch(const struct bus_peer *peer);
 uint32_t bus_peer_queued(const struct bus_peer *peer); /* from its last PONG */
 /* A pointer of the daemon's own, NULL at first (and again after on_peer_down). */

@@ -11,6 +11,7 @@
 
 #include "common/runtime/bus/bus.h"
 
+#define HASH_NONFATAL_OOM 1
 #include <czmq.h>
 #include <uthash.h>
 #include <zmq.h>
@@ -27,13 +28,16 @@ enum {
     TICK_MS = 100,
     PING_US = 250 * 1000,
     PEER_TIMEOUT_MS = 1200,
-    STALL_US = 1000 * 1000, /* our own loop stood still: no peer is called silent for it */
+    UNREACHABLE_US = 500 * 1000, /* a link that takes nothing and was silent for so long */
+    STALL_US = 1000 * 1000,      /* our own loop stood still: no peer is called silent for it */
     SOON_MS = 4,
     RETRY_MS = 5, /* a batch that met the high-water mark */
     HWM_BATCHES = 10000,
-    MAX_CONTROL_BYTES = 64 * 1024,
-    MAX_DATA_BYTES = 80 * 1024 * 1024,
-    GOODBYE_LINGER_MS = 100,
+    DEFAULT_MAX_BYTES = 80 * 1024 * 1024,
+    MAX_HELD_BYTES = 8 * 1024 * 1024,
+    RECONNECT_MS = 5,
+    RECONNECT_MAX_MS = 200,
+    GOODBYE_MS = 300, /* to be answered */
     NAME_BYTES = 96,
     ID_BYTES = 120
 };
@@ -44,11 +48,10 @@ struct wire {
     struct bus_peer *link; /* a DEALER's peer; NULL for a ROUTER */
     zsock_t *zsock;
     void *handle;
-    enum channel channel;
     struct loop_watch *watch;
     bool touched; /* sent on since it was last drained: its readiness may have been eaten
                      (edge-triggered ZMQ_FD) */
-    struct wire *next;
+    struct wire *prev, *next;
 };
 
 /* A part of a ZeroMQ message is a frame, or a bundle of small ones: this byte, which is no version,
@@ -56,7 +59,7 @@ struct wire {
  * a microsecond over all threads, and it writes parts that come together in pieces of 8 KiB. */
 enum { BUNDLE_MARK = 0xb0, BUNDLE_HEAD_BYTES = 1, LENGTH_BYTES = 4 };
 
-/* Frames of one peer and channel waiting for the end of the turn. */
+/* Frames of one peer waiting for the end of the turn. */
 struct bus_outbox {
     zmq_msg_t parts[BATCH_FRAMES];
     unsigned part_count;
@@ -68,22 +71,24 @@ struct bus_outbox {
 
 struct bus_peer {
     struct bus *bus;
-    struct wire *wires[2]; /* by channel: own DEALERs, or the binding's ROUTERs */
-    bool connecting;       /* we connect to it; else it is a client of our binding */
+    struct wire *wire; /* its own DEALER, or the binding's ROUTER */
+    bool connecting;   /* we connect to it; else it is a client of our binding */
     bool up;
-    bool hello_seen[2]; /* by channel; WELCOME for a connecting one */
+    bool stopped;      /* it said goodbye */
+    bool disconnected; /* by us: freed at the end of the turn */
     char role[32], name[NAME_BYTES], provider[64], version[32], address[256];
     uint64_t epoch;
-    uint32_t session; /* the connecting side counts how often it greets anew; it travels as HELLO's
-                         and WELCOME's seq */
+    bool stale; /* a link that was lost: its socket is made anew, so that what still comes over the
+                   old one reaches nobody */
     uint64_t heard_us, pinged_us;
     uint64_t suspect_us; /* a link, when our loop had stood still: the PING whose PONG must say that
-                          it still knows us; its data waits until then. 0 = not suspect */
+                          it still knows us; what else comes is held until then. 0 = not suspect */
+    struct buf held;     /* as a bundle */
     uint32_t queued;
     void *user;
-    char id[ID_BYTES]; /* routing id at our ROUTERs */
+    char id[ID_BYTES]; /* routing id at our ROUTER */
     size_t id_len;
-    struct bus_outbox out[2];
+    struct bus_outbox out;
     bool dirty, urgent; /* something waits; some of it for the end of this turn only */
     struct bus_peer *next_dirty;
     UT_hash_handle hh;     /* clients, by id */
@@ -98,7 +103,8 @@ struct bus {
     char id[ID_BYTES];
     uint64_t epoch;
     struct wire *wires;
-    struct wire *bound[2];
+    struct wire *bound;
+    char address[256]; /* that others connect to; "" = does not bind */
     int lock_fd;
     struct bus_peer *clients; /* uthash */
     struct bus_peer *links;
@@ -109,19 +115,22 @@ struct bus {
     struct loop_hook flush_hook;
     uint64_t ticked_us;
     uint64_t dropped;
+    uint32_t opened; /* DEALERs so far */
+    bool closing;    /* waits for answers to its goodbyes */
 };
 
 /* From here each file calls only those above it. */
 
 /* send.c */
 void bus_mark_dirty(struct bus_peer *peer);
-void bus_drop_outbox(struct bus_peer *peer, enum channel channel);
+void bus_drop_outbox(struct bus_peer *peer);
 /* false when the peer turned out to be gone; *again = there was no room for all of it. */
-bool bus_flush_channel(struct bus_peer *peer, enum channel channel, bool *again);
-enum err bus_send_on(struct bus_peer *to, enum channel channel, struct header h,
-                     enum message_type type, const void *message);
-void bus_send_hello(struct bus_peer *link, enum channel channel);
-void bus_send_welcome(struct bus_peer *client, enum channel channel);
+bool bus_flush_peer(struct bus_peer *peer, bool *again);
+/* Also to one that has not been greeted yet. */
+enum err bus_send_raw(struct bus_peer *to, struct header h, enum message_type type,
+                      const void *message);
+void bus_send_hello(struct bus_peer *link);
+void bus_send_welcome(struct bus_peer *client);
 /* To an identity that is no peer: one frame, now. */
 void bus_send_unknown(struct wire *wire, struct span id, enum message_type type,
                       const void *message);
@@ -132,22 +141,30 @@ void bus_peer_lost(struct bus_peer *peer, const char *why);
 struct bus_peer *bus_find_client(struct bus *bus, struct span id);
 /* It is freed at the end of the turn. */
 void bus_forget_client(struct bus_peer *peer);
+void bus_send_goodbye(struct bus_peer *peer);
 void bus_free_peer(struct bus_peer *peer);
 void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
                   const struct hello *hello);
-void bus_on_welcome(struct bus_peer *link, enum channel channel, const struct header *h,
-                    const struct welcome *welcome);
+void bus_on_welcome(struct bus_peer *link, const struct header *h, const struct welcome *welcome);
 
 /* liveness.c */
 struct pong bus_make_pong(struct bus *bus, const struct ping *ping, bool greeted);
 void bus_on_ping(struct bus_peer *peer, const struct ping *ping);
-void bus_on_pong(struct bus_peer *peer, const struct pong *pong);
+/* true: it still knows us, and what was held for it may be read. */
+bool bus_on_pong(struct bus_peer *peer, const struct pong *pong);
+/* A link that is not up: HELLO, if there is a connection. */
+void bus_greet(struct bus_peer *link);
 void bus_look_for_stall(struct bus *bus);
 void bus_on_tick(void *ctx);
 
 /* receive.c */
 void bus_drain(struct wire *wire);
 void bus_on_wire(void *ctx, uint32_t events);
+
+/* sockets.c: bus_bind, bus_connect, bus_advertise, and */
+void bus_close_wire(struct wire *wire);
+/* A stale link's. */
+void bus_reopen(struct bus_peer *link);
 
 /* turn.c: bus_flush, and */
 void bus_on_turn_end(void *ctx);

@@ -12,13 +12,13 @@ static void send_ping(struct bus_peer *peer, uint64_t now_us)
 {
     struct ping ping = {.sent_us = now_us};
     peer->pinged_us = now_us;
-    enum err e = bus_send_on(peer, CHANNEL_CONTROL, (struct header){0}, MESSAGE_PING, &ping);
+    enum err e = bus_send_raw(peer, (struct header){0}, MESSAGE_PING, &ping);
     (void)e;
 }
 
 /* When our own loop stood still (a stopped process, a machine without time) nobody is judged by the
  * silence. But peers may have given us up meanwhile, and what they had sent before, others may have
- * done since: a link's data waits until the peer says that it still knows us. */
+ * done since: what a link brings is held until the peer says that it still knows us. */
 void bus_look_for_stall(struct bus *bus)
 {
     uint64_t now = clock_mono_us(loop_clock(bus->loop));
@@ -52,26 +52,28 @@ struct pong bus_make_pong(struct bus *bus, const struct ping *ping, bool greeted
 void bus_on_ping(struct bus_peer *peer, const struct ping *ping)
 {
     struct pong pong = bus_make_pong(peer->bus, ping, peer->up);
-    enum err e = bus_send_on(peer, CHANNEL_CONTROL, (struct header){0}, MESSAGE_PONG, &pong);
+    enum err e = bus_send_raw(peer, (struct header){0}, MESSAGE_PONG, &pong);
     (void)e;
 }
 
-/* Its data is read (again) at the turn's end. */
-static void end_suspicion(struct bus_peer *link)
-{
-    if (!link->suspect_us)
-        return;
-    link->suspect_us = 0;
-    link->wires[CHANNEL_DATA]->touched = true;
-}
-
-void bus_on_pong(struct bus_peer *peer, const struct pong *pong)
+bool bus_on_pong(struct bus_peer *peer, const struct pong *pong)
 {
     peer->queued = pong->queued;
-    if (peer->connecting && peer->up && !pong->greeted)
+    if (peer->connecting && peer->up && !pong->greeted) {
         bus_peer_lost(peer, "forgot us");
-    if (pong->sent_us == peer->suspect_us)
-        end_suspicion(peer);
+        return false;
+    }
+    if (!peer->suspect_us || pong->sent_us != peer->suspect_us)
+        return false;
+    peer->suspect_us = 0;
+    return true;
+}
+
+void bus_greet(struct bus_peer *link)
+{
+    /* A WELCOME makes it up; whatever was queued before is stale. */
+    if (!link->up && !link->stale && !link->out.count)
+        bus_send_hello(link);
 }
 
 static void tick_peer(struct bus_peer *peer, uint64_t now)
@@ -82,12 +84,10 @@ static void tick_peer(struct bus_peer *peer, uint64_t now)
     }
     if (peer->up && us_since(peer->pinged_us, now) >= PING_US) {
         send_ping(peer, now);
-    } else if (!peer->up && peer->connecting) {
-        /* A WELCOME on both sockets makes it up; whatever was queued before is stale. */
-        for (unsigned c = 0; c < 2; c++) {
-            if (!peer->out[c].count)
-                bus_send_hello(peer, (enum channel)c);
-        }
+    } else if (peer->stale) {
+        bus_reopen(peer);
+    } else if (peer->connecting) {
+        bus_greet(peer);
     }
 }
 

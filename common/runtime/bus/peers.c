@@ -17,6 +17,7 @@ void bus_copy_name(char *out, size_t size, struct span s)
 static void peer_up(struct bus_peer *peer)
 {
     peer->up = true;
+    peer->stopped = false;
     log_info("peer_up", LSTR("peer_role", peer->role), LSTR("peer", peer->name),
              LSTR("version", peer->version));
     if (peer->bus->spec.on_peer_up)
@@ -34,7 +35,6 @@ void bus_peer_lost(struct bus_peer *peer, const char *why)
 {
     bool was_up = peer->up;
     peer->up = false;
-    peer->hello_seen[0] = peer->hello_seen[1] = false;
     if (was_up) {
         /* One that says goodbye is no trouble. */
         log_write(strcmp(why, "stopped") == 0 ? LEVEL_INFO : LEVEL_WARN, "peer_down",
@@ -43,17 +43,15 @@ void bus_peer_lost(struct bus_peer *peer, const char *why)
         if (peer->bus->spec.on_peer_down)
             peer->bus->spec.on_peer_down(peer->bus->spec.ctx, peer);
     }
-    bus_drop_outbox(peer, CHANNEL_CONTROL);
-    bus_drop_outbox(peer, CHANNEL_DATA);
+    bus_drop_outbox(peer);
+    buf_clear(&peer->held);
     peer->user = NULL;
     peer->epoch = 0;
-    if (!peer->connecting) {
+    peer->suspect_us = 0;
+    if (peer->connecting)
+        peer->stale = true;
+    else
         bus_forget_client(peer);
-        return;
-    }
-    peer->session++;
-    peer->suspect_us = 0; /* what waits is read now, and dropped */
-    peer->wires[CHANNEL_DATA]->touched = true;
 }
 
 struct bus_peer *bus_find_client(struct bus *bus, struct span id)
@@ -78,11 +76,14 @@ static struct bus_peer *add_client(struct bus *bus, struct span id)
     if (!peer)
         return NULL;
     peer->bus = bus;
-    peer->wires[CHANNEL_CONTROL] = bus->bound[CHANNEL_CONTROL];
-    peer->wires[CHANNEL_DATA] = bus->bound[CHANNEL_DATA];
+    peer->wire = bus->bound;
     memcpy(peer->id, id.data, id.len);
     peer->id_len = id.len;
     HASH_ADD_KEYPTR(hh, bus->clients, peer->id, peer->id_len, peer);
+    if (!peer->hh.tbl) {
+        free(peer);
+        return NULL;
+    }
     return peer;
 }
 
@@ -99,6 +100,22 @@ static void refuse(struct wire *wire, struct span id, const struct hello *hello)
     bus_send_unknown(wire, id, MESSAGE_REFUSE, &message);
 }
 
+/* Where others may be sent: a path of this machine, or numbers. */
+static bool is_address(struct span address)
+{
+    bool tcp = span_starts(address, "tcp://");
+    if (address.len >= sizeof((struct bus_peer *)0)->address ||
+        (!tcp && !span_starts(address, "ipc:///")))
+        return false;
+    for (size_t i = 0; i < address.len; i++)
+        if (address.data[i] <= ' ' || address.data[i] >= 0x7f)
+            return false;
+    for (size_t i = sizeof "tcp://" - 1; tcp && i < address.len; i++)
+        if (!strchr("0123456789abcdefABCDEF.:[]", address.data[i]))
+            return false;
+    return true;
+}
+
 void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
                   const struct hello *hello)
 {
@@ -108,57 +125,47 @@ void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
         return;
     }
     struct bus_peer *peer = bus_find_client(bus, id);
-    if (peer && peer->epoch == h->epoch && h->seq < peer->session)
-        return; /* late: it has greeted anew since, on the other socket */
-    if (peer && (peer->epoch != h->epoch || peer->session != h->seq)) {
-        /* The same boot in a new session had given us up: it has ended what was between us. */
-        bus_peer_lost(peer, peer->epoch != h->epoch ? "reborn" : "gave us up");
-        peer = NULL;
-    }
     if (!peer) {
         struct bus_peer *old = client_by_name(bus, hello->name);
-        if (old)
-            bus_peer_lost(old, "reborn");
+        if (old) /* the same boot had given us up: it has ended what was between us */
+            bus_peer_lost(old, old->epoch != h->epoch ? "reborn" : "gave us up");
         peer = add_client(bus, id);
         if (!peer)
             return;
         peer->epoch = h->epoch;
-        peer->session = h->seq;
         bus_copy_name(peer->role, sizeof peer->role, hello->role);
         bus_copy_name(peer->name, sizeof peer->name, hello->name);
         bus_copy_name(peer->provider, sizeof peer->provider, hello->provider);
         bus_copy_name(peer->version, sizeof peer->version, hello->version);
+        if (is_address(hello->address))
+            bus_copy_name(peer->address, sizeof peer->address, hello->address);
     }
     peer->heard_us = loop_now_us(bus->loop);
-    peer->hello_seen[wire->channel] = true;
-    bus_send_welcome(peer, wire->channel);
-    if (!peer->up && peer->hello_seen[0] && peer->hello_seen[1])
+    bus_send_welcome(peer);
+    if (!peer->up)
         peer_up(peer);
 }
 
-void bus_on_welcome(struct bus_peer *link, enum channel channel, const struct header *h,
-                    const struct welcome *welcome)
+void bus_on_welcome(struct bus_peer *link, const struct header *h, const struct welcome *welcome)
 {
-    if (h->seq != link->session)
-        return; /* of a greeting before this one */
     if (link->epoch && link->epoch != h->epoch) {
         bus_peer_lost(link, "reborn");
-        return; /* it shall welcome the new session */
+        return;
     }
     link->epoch = h->epoch;
-    link->hello_seen[channel] = true;
     bus_copy_name(link->role, sizeof link->role, welcome->role);
     bus_copy_name(link->name, sizeof link->name, welcome->name);
     bus_copy_name(link->version, sizeof link->version, welcome->version);
-    if (!link->up && link->hello_seen[0] && link->hello_seen[1])
+    if (!link->up)
         peer_up(link);
 }
 
 void bus_free_peer(struct bus_peer *peer)
 {
-    bus_drop_outbox(peer, CHANNEL_CONTROL);
-    bus_drop_outbox(peer, CHANNEL_DATA);
-    for (unsigned c = 0; c < 2; c++)
-        buf_free(&peer->out[c].bundle);
+    bus_drop_outbox(peer);
+    buf_free(&peer->out.bundle);
+    buf_free(&peer->held);
+    if (peer->disconnected)
+        bus_close_wire(peer->wire);
     free(peer);
 }

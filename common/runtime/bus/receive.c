@@ -5,6 +5,29 @@
 
 #include "common/base/log.h"
 
+static unsigned on_bundle(struct wire *wire, struct span id, struct span rest);
+
+/* What came while it was suspect. */
+static void read_held(struct bus_peer *link)
+{
+    struct buf held = link->held;
+    link->held = (struct buf){0};
+    (void)on_bundle(link->wire, SPAN_NONE, buf_span(&held));
+    buf_free(&held);
+}
+
+/* Keeps it for read_held; a link that brings too much is as good as lost. */
+static void hold(struct bus_peer *link, struct span frame)
+{
+    char length[LENGTH_BYTES];
+    for (unsigned i = 0; i < LENGTH_BYTES; i++)
+        length[i] = (char)(frame.len >> 8 * i);
+    buf_append(&link->held, span_of(length, sizeof length));
+    buf_append(&link->held, frame);
+    if (link->held.len > MAX_HELD_BYTES || buf_check(&link->held) != OK)
+        bus_peer_lost(link, "brought too much");
+}
+
 static void dispatch(struct bus_peer *peer, struct bus_message *m)
 {
     struct bus *bus = peer->bus;
@@ -14,10 +37,17 @@ static void dispatch(struct bus_peer *peer, struct bus_message *m)
         bus_on_ping(peer, &body->ping);
         return;
     case MESSAGE_PONG:
-        bus_on_pong(peer, &body->pong);
+        if (bus_on_pong(peer, &body->pong))
+            read_held(peer);
         return;
     case MESSAGE_DRAIN:
         if (m->header.flags & HEADER_LAST) {
+            bool again = false;
+            peer->stopped = true;
+            if (!bus->closing) {
+                bus_send_goodbye(peer); /* all of it was read */
+                (void)bus_flush_peer(peer, &again);
+            }
             bus_peer_lost(peer, "stopped");
             return;
         }
@@ -27,7 +57,7 @@ static void dispatch(struct bus_peer *peer, struct bus_message *m)
     }
     bus_handler handler =
         m->header.type < MESSAGE_TYPES ? bus->spec.handlers[m->header.type] : NULL;
-    if (handler && peer->up)
+    if (handler && peer->up && !bus->closing)
         handler(bus->spec.ctx, peer, m);
 }
 
@@ -59,9 +89,11 @@ static void on_client_frame(struct wire *wire, struct span id, struct bus_messag
 static void on_link_frame(struct wire *wire, struct bus_message *m)
 {
     struct bus_peer *link = wire->link;
+    if (link->disconnected || link->stale)
+        return;
     link->heard_us = loop_now_us(wire->bus->loop);
     if (m->header.type == MESSAGE_WELCOME) {
-        bus_on_welcome(link, wire->channel, &m->header, &m->body->welcome);
+        bus_on_welcome(link, &m->header, &m->body->welcome);
     } else if (m->header.type == MESSAGE_REFUSE) {
         log_error("refused_by_peer", LSTR("address", link->address),
                   LSPAN("why", m->body->refuse.reason));
@@ -71,6 +103,8 @@ static void on_link_frame(struct wire *wire, struct bus_message *m)
     } else if (m->header.epoch != link->epoch) {
         wire->bus->dropped++;
         bus_peer_lost(link, "reborn");
+    } else if (link->suspect_us && m->header.type != MESSAGE_PONG) {
+        hold(link, m->frame);
     } else {
         dispatch(link, m);
     }
@@ -140,8 +174,6 @@ void bus_drain(struct wire *wire)
     bool first = true;
     wire->touched = false;
     bus_look_for_stall(wire->bus);
-    if (wire->link && wire->link->suspect_us && wire->channel == CHANNEL_DATA)
-        return;
     unsigned n = 0;
     for (;;) {
         if (n >= DRAIN_FRAMES && first) {
@@ -168,6 +200,9 @@ void bus_drain(struct wire *wire)
 
 void bus_on_wire(void *ctx, uint32_t events)
 {
+    const struct wire *wire = ctx;
     (void)events;
     bus_drain(ctx);
+    if (wire->link && !wire->link->disconnected)
+        bus_greet(wire->link); /* a connection has come up, perhaps */
 }

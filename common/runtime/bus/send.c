@@ -1,4 +1,4 @@
-/* Sending: batches by peer and channel, bundles of small frames. */
+/* Sending: batches by peer, bundles of small frames. */
 #include "common/runtime/bus/bus_internal.h"
 
 #include <errno.h>
@@ -13,9 +13,9 @@ void bus_mark_dirty(struct bus_peer *peer)
     peer->bus->dirty = peer;
 }
 
-void bus_drop_outbox(struct bus_peer *peer, enum channel channel)
+void bus_drop_outbox(struct bus_peer *peer)
 {
-    struct bus_outbox *out = &peer->out[channel];
+    struct bus_outbox *out = &peer->out;
     for (unsigned i = 0; i < out->part_count; i++)
         (void)zmq_msg_close(&out->parts[i]);
     peer->bus->dropped += out->count;
@@ -52,10 +52,19 @@ static enum err send_id(struct wire *wire, const char *id, size_t len)
     return errno == EAGAIN ? ERR_AGAIN : ERR_CLOSED;
 }
 
-static enum err flush_outbox(struct bus_peer *peer, enum channel channel)
+/* A link without a connection and one whose pipe is full look the same (IMMEDIATE): which it is,
+ * silence tells. */
+static enum err not_now(const struct bus_peer *link)
 {
-    struct bus_outbox *out = &peer->out[channel];
-    struct wire *wire = peer->wires[channel];
+    uint64_t now = loop_now_us(link->bus->loop);
+    bool heard = now < link->heard_us + UNREACHABLE_US;
+    return link->up && heard ? ERR_AGAIN : ERR_CLOSED;
+}
+
+static enum err flush_outbox(struct bus_peer *peer)
+{
+    struct bus_outbox *out = &peer->out;
+    struct wire *wire = peer->wire;
     if (out->count == 0)
         return OK;
     if (close_bundle(out))
@@ -70,10 +79,8 @@ static enum err flush_outbox(struct bus_peer *peer, enum channel channel)
         int more = i + 1 < out->part_count ? ZMQ_SNDMORE : 0;
         if (zmq_msg_send(&out->parts[i], wire->handle, more | ZMQ_DONTWAIT) >= 0)
             continue;
-        /* IMMEDIATE: no connection is EAGAIN too, and the only reason on control, which never fills
-         */
         if (i == 0 && peer->connecting && errno == EAGAIN)
-            return peer->up && channel == CHANNEL_DATA ? ERR_AGAIN : ERR_CLOSED;
+            return not_now(peer);
         (void)zmq_msg_close(&out->parts[i]);
         peer->bus->dropped++;
     }
@@ -82,16 +89,16 @@ static enum err flush_outbox(struct bus_peer *peer, enum channel channel)
     return OK;
 }
 
-bool bus_flush_channel(struct bus_peer *peer, enum channel channel, bool *again)
+bool bus_flush_peer(struct bus_peer *peer, bool *again)
 {
-    enum err e = flush_outbox(peer, channel);
+    enum err e = flush_outbox(peer);
     if (e == ERR_AGAIN) {
         *again = true;
         return true;
     }
     if (e == ERR_CLOSED) {
         uint64_t dropped = peer->bus->dropped;
-        bus_drop_outbox(peer, channel);
+        bus_drop_outbox(peer);
         if (!peer->up)
             peer->bus->dropped = dropped; /* a HELLO that nobody was there to read is no loss */
         return false;
@@ -100,24 +107,24 @@ bool bus_flush_channel(struct bus_peer *peer, enum channel channel, bool *again)
 }
 
 /* Makes room for one more frame by flushing a full batch. An error: it can't be sent. */
-static enum err make_room(struct bus_peer *to, enum channel channel, size_t bytes)
+static enum err make_room(struct bus_peer *to, size_t bytes)
 {
-    struct bus_outbox *out = &to->out[channel];
+    struct bus_outbox *out = &to->out;
     bus_mark_dirty(
         to); /* a closed one is found out at the turn's end, not under its caller's feet */
     if (out->count == 0 || (out->count < BATCH_FRAMES && out->bytes + bytes <= BATCH_BYTES))
         return OK;
-    enum err e = flush_outbox(to, channel);
+    enum err e = flush_outbox(to);
     return e == ERR_AGAIN && out->count < BATCH_FRAMES ? OK : e;
 }
 
 /* Room for a frame of that size at the end of the batch: in the bundle, or as a part of its own.
  * NULL when it can't be sent. */
-static char *outbox_frame(struct bus_peer *to, enum channel channel, size_t bytes, enum err *e_out)
+static char *outbox_frame(struct bus_peer *to, size_t bytes, enum err *e_out)
 {
-    struct bus_outbox *out = &to->out[channel];
+    struct bus_outbox *out = &to->out;
     char *at = NULL;
-    *e_out = make_room(to, channel, bytes);
+    *e_out = make_room(to, bytes);
     to->urgent = true;
     if (!*e_out && bytes < SMALL_FRAME_BYTES) {
         char *start = buf_reserve(&out->bundle, BUNDLE_HEAD_BYTES + LENGTH_BYTES + bytes);
@@ -146,11 +153,11 @@ static char *outbox_frame(struct bus_peer *to, enum channel channel, size_t byte
     return at;
 }
 
-enum err bus_send_on(struct bus_peer *to, enum channel channel, struct header h,
-                     enum message_type type, const void *message)
+enum err bus_send_raw(struct bus_peer *to, struct header h, enum message_type type,
+                      const void *message)
 {
     enum err e = OK;
-    char *frame = outbox_frame(to, channel, codec_size(type, message), &e);
+    char *frame = outbox_frame(to, codec_size(type, message), &e);
     if (!frame)
         return e;
     h.version = PROTO_MAJOR;
@@ -166,7 +173,7 @@ enum err bus_send(struct bus_peer *to, struct header h, enum message_type type, 
         to->bus->dropped++;
         return ERR_CLOSED;
     }
-    return bus_send_on(to, message_info(type)->channel, h, type, message);
+    return bus_send_raw(to, h, type, message);
 }
 
 enum err bus_send_soon(struct bus_peer *to, struct header h, enum message_type type,
@@ -178,11 +185,10 @@ enum err bus_send_soon(struct bus_peer *to, struct header h, enum message_type t
     return e;
 }
 
-static enum err forward_copy(struct bus_peer *to, enum channel channel, const struct header *h,
-                             struct span frame)
+static enum err forward_copy(struct bus_peer *to, const struct header *h, struct span frame)
 {
     enum err e = OK;
-    char *copy = outbox_frame(to, channel, frame.len, &e);
+    char *copy = outbox_frame(to, frame.len, &e);
     if (!copy)
         return e;
     memcpy(copy, frame.data, frame.len);
@@ -192,12 +198,11 @@ static enum err forward_copy(struct bus_peer *to, enum channel channel, const st
 
 /* Ours alone since it was received: the header may be written in place. Above 33 bytes the content
  * does not move with the struct, so views of it stay good. */
-static enum err forward_part(struct bus_peer *to, enum channel channel, const struct header *h,
-                             zmq_msg_t *msg)
+static enum err forward_part(struct bus_peer *to, const struct header *h, zmq_msg_t *msg)
 {
-    struct bus_outbox *out = &to->out[channel];
+    struct bus_outbox *out = &to->out;
     size_t bytes = zmq_msg_size(msg);
-    enum err e = make_room(to, channel, bytes);
+    enum err e = make_room(to, bytes);
     to->urgent = true;
     if (!e)
         e = close_bundle(out);
@@ -225,11 +230,11 @@ enum err bus_forward(struct bus_peer *to, struct header h, const struct bus_mess
     h.type = m->header.type;
     h.epoch = to->bus->epoch;
     if (m->frame.len < SMALL_FRAME_BYTES || !m->zmq_msg_)
-        return forward_copy(to, info->channel, &h, m->frame);
-    return forward_part(to, info->channel, &h, m->zmq_msg_);
+        return forward_copy(to, &h, m->frame);
+    return forward_part(to, &h, m->zmq_msg_);
 }
 
-void bus_send_hello(struct bus_peer *link, enum channel channel)
+void bus_send_hello(struct bus_peer *link)
 {
     const struct bus_spec *spec = &link->bus->spec;
     struct hello hello = {.role = span_str(spec->role),
@@ -238,13 +243,13 @@ void bus_send_hello(struct bus_peer *link, enum channel channel)
                           .major = PROTO_MAJOR,
                           .minor = PROTO_MINOR,
                           .provider = span_str(spec->provider),
-                          .pid = (uint32_t)getpid()};
-    enum err e =
-        bus_send_on(link, channel, (struct header){.seq = link->session}, MESSAGE_HELLO, &hello);
+                          .pid = (uint32_t)getpid(),
+                          .address = span_str(link->bus->address)};
+    enum err e = bus_send_raw(link, (struct header){0}, MESSAGE_HELLO, &hello);
     (void)e; /* nobody there yet: the next tick tries again */
 }
 
-void bus_send_welcome(struct bus_peer *client, enum channel channel)
+void bus_send_welcome(struct bus_peer *client)
 {
     const struct bus_spec *spec = &client->bus->spec;
     struct welcome welcome = {.role = span_str(spec->role),
@@ -252,8 +257,7 @@ void bus_send_welcome(struct bus_peer *client, enum channel channel)
                               .version = span_str(TOLLGATE_VERSION),
                               .major = PROTO_MAJOR,
                               .minor = PROTO_MINOR};
-    enum err e = bus_send_on(client, channel, (struct header){.seq = client->session},
-                             MESSAGE_WELCOME, &welcome);
+    enum err e = bus_send_raw(client, (struct header){0}, MESSAGE_WELCOME, &welcome);
     (void)e;
 }
 

@@ -7,16 +7,16 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <utlist.h>
 
 #include "common/base/log.h"
 
-static struct wire *open_wire(struct bus *bus, int type, enum channel channel,
-                              struct bus_peer *link)
+static struct wire *open_wire(struct bus *bus, int type, struct bus_peer *link)
 {
     struct wire *wire = calloc(1, sizeof *wire);
     if (!wire)
         return NULL;
-    *wire = (struct wire){.bus = bus, .link = link, .channel = channel};
+    *wire = (struct wire){.bus = bus, .link = link};
     wire->zsock = zsock_new(type);
     if (!wire->zsock) {
         free(wire);
@@ -25,20 +25,20 @@ static struct wire *open_wire(struct bus *bus, int type, enum channel channel,
     zsock_set_linger(wire->zsock, 0);
     zsock_set_sndhwm(wire->zsock, HWM_BATCHES);
     zsock_set_rcvhwm(wire->zsock, HWM_BATCHES);
-    zsock_set_maxmsgsize(wire->zsock,
-                         channel == CHANNEL_CONTROL ? MAX_CONTROL_BYTES : MAX_DATA_BYTES);
+    zsock_set_maxmsgsize(wire->zsock, (int)bus->spec.max_message_bytes);
     if (type == ZMQ_ROUTER) {
         zsock_set_router_mandatory(wire->zsock, 1);
-        zsock_set_router_handover(wire->zsock, 1);
     } else {
-        zsock_set_identity(wire->zsock, bus->id);
+        /* A ROUTER that still has the connection before would ignore another one of that id. */
+        char id[ID_BYTES + 12];
+        (void)snprintf(id, sizeof id, "%s-%u", bus->id, bus->opened++);
+        zsock_set_identity(wire->zsock, id);
         zsock_set_immediate(wire->zsock, 1);
-        zsock_set_reconnect_ivl(wire->zsock, 50);
-        zsock_set_reconnect_ivl_max(wire->zsock, 2000);
+        zsock_set_reconnect_ivl(wire->zsock, RECONNECT_MS);
+        zsock_set_reconnect_ivl_max(wire->zsock, RECONNECT_MAX_MS);
     }
     wire->handle = zsock_resolve(wire->zsock);
-    wire->next = bus->wires;
-    bus->wires = wire;
+    DL_PREPEND(bus->wires, wire);
     return wire;
 }
 
@@ -49,23 +49,6 @@ static enum err watch_wire(struct wire *wire)
     wire->touched = true; /* drain once before the first wait */
     loop_again(wire->bus->loop);
     return e;
-}
-
-/* "ipc://x" → "ipc://x.ctl", "tcp://h:5571" → "tcp://h:5572". */
-static enum err channel_address(const char *address, enum channel channel, char *out, size_t size)
-{
-    int n;
-    const char *colon = strrchr(address, ':');
-    uint64_t port = 0;
-    if (strncmp(address, "ipc://", 6) == 0)
-        n = snprintf(out, size, "%s%s", address, channel == CHANNEL_CONTROL ? ".ctl" : "");
-    else if (strncmp(address, "tcp://", 6) == 0 && colon &&
-             span_to_u64(span_str(colon + 1), &port) && port < 65535)
-        n = snprintf(out, size, "%.*s:%u", (int)(colon - address), address,
-                     (unsigned)port + (channel == CHANNEL_CONTROL ? 1 : 0));
-    else
-        return ERR_INVALID;
-    return n > 0 && (size_t)n < size ? OK : ERR_INVALID;
 }
 
 /* A second bind on one ipc path succeeds and steals it: hold a lock beside it. */
@@ -81,27 +64,57 @@ static enum err lock_ipc(struct bus *bus, const char *address)
     return flock(bus->lock_fd, LOCK_EX | LOCK_NB) == 0 ? OK : ERR_EXISTS;
 }
 
+void bus_close_wire(struct wire *wire)
+{
+    DL_DELETE(wire->bus->wires, wire);
+    loop_watch_remove(&wire->watch);
+    zsock_destroy(&wire->zsock);
+    free(wire);
+}
+
+/* With the port that was given where the address asks for any. */
+static void note_address(struct bus *bus)
+{
+    size_t size = sizeof bus->address;
+    if (zmq_getsockopt(bus->bound->handle, ZMQ_LAST_ENDPOINT, bus->address, &size) != 0)
+        bus->address[0] = '\0';
+}
+
 enum err bus_bind(struct bus *bus, const char *address)
 {
     enum err e = lock_ipc(bus, address);
     mode_t mask = umask(0007);
-    for (unsigned c = 0; !e && c < 2; c++) {
-        char full[300];
-        e = channel_address(address, (enum channel)c, full, sizeof full);
-        if (e)
-            break;
-        struct wire *wire = open_wire(bus, ZMQ_ROUTER, (enum channel)c, NULL);
-        if (!wire)
-            e = ERR_NOMEM;
-        else if (zmq_bind(wire->handle, full) != 0)
-            e = errno == EADDRINUSE ? ERR_EXISTS : ERR_IO;
-        else
-            e = watch_wire(wire);
-        bus->bound[c] = wire;
-    }
+    bus->bound = e ? NULL : open_wire(bus, ZMQ_ROUTER, NULL);
+    if (!e && !bus->bound)
+        e = errno == EMFILE ? ERR_TOO_BIG : ERR_NOMEM;
+    else if (!e && zmq_bind(bus->bound->handle, address) != 0)
+        e = errno == EADDRINUSE ? ERR_EXISTS : errno == EINVAL ? ERR_INVALID : ERR_IO;
+    if (!e)
+        e = watch_wire(bus->bound);
     (void)umask(mask);
     if (e)
         log_error("bind_failed", LSTR("address", address), LSTR("why", err_name(e)));
+    else
+        note_address(bus);
+    return e;
+}
+
+void bus_advertise(struct bus *bus, const char *address)
+{
+    (void)snprintf(bus->address, sizeof bus->address, "%s", address);
+}
+
+/* Gives it a socket; on failure it has the one before. */
+static enum err open_link(struct bus_peer *link)
+{
+    struct wire *wire = open_wire(link->bus, ZMQ_DEALER, link);
+    if (!wire)
+        return ERR_NOMEM;
+    enum err e = zmq_connect(wire->handle, link->address) != 0 ? ERR_INVALID : watch_wire(wire);
+    if (e)
+        bus_close_wire(wire);
+    else
+        link->wire = wire;
     return e;
 }
 
@@ -115,22 +128,23 @@ enum err bus_connect(struct bus *bus, const char *role, const char *address, str
     link->connecting = true;
     bus_copy_name(link->role, sizeof link->role, span_str(role));
     (void)snprintf(link->address, sizeof link->address, "%s", address);
+    enum err e = open_link(link);
+    if (e) {
+        log_error("connect_failed", LSTR("address", address), LSTR("why", err_name(e)));
+        free(link);
+        return e;
+    }
     link->next = bus->links;
     bus->links = link;
-    for (unsigned c = 0; c < 2; c++) {
-        char full[300];
-        enum err e = channel_address(address, (enum channel)c, full, sizeof full);
-        struct wire *wire = e ? NULL : open_wire(bus, ZMQ_DEALER, (enum channel)c, link);
-        link->wires[c] = wire;
-        if (!e && (!wire || zmq_connect(wire->handle, full) != 0))
-            e = ERR_INVALID;
-        if (!e)
-            e = watch_wire(wire);
-        if (e) {
-            log_error("connect_failed", LSTR("address", address), LSTR("why", err_name(e)));
-            return e;
-        }
-    }
     *out = link;
     return OK;
+}
+
+void bus_reopen(struct bus_peer *link)
+{
+    struct wire *old = link->wire;
+    if (open_link(link) != OK)
+        return; /* the next tick tries again */
+    link->stale = false;
+    bus_close_wire(old);
 }

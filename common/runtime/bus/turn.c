@@ -35,8 +35,7 @@ static void send_all(struct bus *bus, bool all)
         }
         peer->urgent = false;
         bool again = false;
-        bool there = bus_flush_channel(peer, CHANNEL_CONTROL, &again);
-        there = bus_flush_channel(peer, CHANNEL_DATA, &again) && there;
+        bool there = peer->disconnected || bus_flush_peer(peer, &again);
         if (!there && peer->up)
             bus_peer_lost(peer, "unreachable");
         if (again) {

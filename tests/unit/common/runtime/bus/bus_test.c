@@ -19,7 +19,8 @@ struct side {
     unsigned ups, downs, received;
     bool echo;
     uint32_t last_seq;
-    bool in_order;
+    bool in_order, stopped;
+    struct bus_peer *gives_up; /* at the first message */
     char last[64];
     size_t last_len;
 };
@@ -42,8 +43,8 @@ static void on_up(void *ctx, struct bus_peer *peer)
 static void on_down(void *ctx, struct bus_peer *peer)
 {
     struct side *side = ctx;
-    (void)peer;
     side->peer = NULL;
+    side->stopped = bus_peer_stopped(peer);
     side->downs++;
 }
 
@@ -57,6 +58,7 @@ static void on_data(void *ctx, struct bus_peer *from, const struct bus_message *
     side->last_len =
         m->body->data.bytes.len < sizeof side->last ? m->body->data.bytes.len : sizeof side->last;
     memcpy(side->last, m->body->data.bytes.data, side->last_len);
+    bus_disconnect(&side->gives_up);
     if (side->echo)
         assert_int_equal(bus_forward(from, m->header, m), OK);
 }
@@ -303,17 +305,60 @@ static void sending_to_nobody_is_an_error_not_a_queue(void **state)
     assert_int_equal(send_text(link, 0, SPAN("x")), ERR_CLOSED);
 }
 
+/* Nothing overtakes anything: a goodbye comes after all that was sent before it. */
+static void a_goodbye_comes_after_what_was_sent_before_it(void **state)
+{
+    enum { FRAMES = 5000 };
+    struct world *w = *state;
+    open_client(w);
+    AWAIT(w, w->server.peer && w->client.peer);
+    for (uint32_t i = 0; i < FRAMES; i++)
+        assert_int_equal(send_text(w->server.peer, i, SPAN("some of an answer")), OK);
+    bus_destroy(&w->server.bus);
+    AWAIT(w, w->client.downs == 1);
+    assert_int_equal(w->client.received, FRAMES);
+    assert_true(w->client.in_order && w->client.stopped);
+}
+
+static void a_link_that_is_given_up_is_gone_on_both_sides(void **state)
+{
+    struct world *w = *state;
+    struct bus_peer *link;
+    open_side(w, &w->client, "edge", "edge-1");
+    assert_int_equal(bus_connect(w->client.bus, "worker", w->address, &link), OK);
+    AWAIT(w, w->server.peer && w->client.peer);
+    bus_disconnect(&link);
+    assert_null(link);
+    AWAIT(w, w->server.downs == 1);
+    assert_true(w->server.stopped);
+    assert_int_equal(w->client.downs, 0);
+    assert_int_equal(bus_connect(w->client.bus, "worker", w->address, &link), OK);
+    AWAIT(w, w->server.ups == 2 && w->client.ups == 2);
+}
+
+/* The link that a message came over may be given up by its handler. */
+static void a_handler_may_give_up_its_own_link(void **state)
+{
+    struct world *w = *state;
+    open_side(w, &w->client, "edge", "edge-1");
+    assert_int_equal(bus_connect(w->client.bus, "worker", w->address, &w->client.gives_up), OK);
+    AWAIT(w, w->server.peer && w->client.peer);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(send_text(w->server.peer, i, SPAN("x")), OK);
+    AWAIT(w, w->server.downs == 1);
+    assert_int_equal(w->client.received, 1);
+}
+
 /* Another major version is refused with a line that says who and what. */
 static void another_major_version_is_refused_by_name(void **state)
 {
     struct world *w = *state;
-    char control[160], frame[512];
+    char frame[512];
     void *context = zmq_ctx_new(), *dealer = zmq_socket(context, ZMQ_DEALER);
     int zero = 0;
     (void)zmq_setsockopt(dealer, ZMQ_LINGER, &zero, sizeof zero);
     (void)zmq_setsockopt(dealer, ZMQ_IDENTITY, "old-1", 5);
-    (void)snprintf(control, sizeof control, "%s.ctl", w->address);
-    assert_int_equal(zmq_connect(dealer, control), 0);
+    assert_int_equal(zmq_connect(dealer, w->address), 0);
     struct hello hello = {
         .role = SPAN("worker"), .name = SPAN("worker-old"), .version = SPAN("9.9.9"), .major = 9};
     struct header h = {.type = MESSAGE_HELLO, .epoch = 7};
@@ -343,38 +388,32 @@ static void another_major_version_is_refused_by_name(void **state)
 
 /* A client by hand: what a stopped server finds in its sockets when it goes on. */
 struct odd {
-    void *context, *sockets[2];
+    void *context, *socket;
 };
 
-static void odd_open(struct odd *odd, const struct world *w)
+static void odd_open(struct odd *odd, const struct world *w, const char *id)
 {
-    static const char *const suffixes[] = {".ctl", ""};
     int zero = 0;
     odd->context = zmq_ctx_new();
-    for (unsigned i = 0; i < 2; i++) {
-        char address[160];
-        odd->sockets[i] = zmq_socket(odd->context, ZMQ_DEALER);
-        (void)zmq_setsockopt(odd->sockets[i], ZMQ_LINGER, &zero, sizeof zero);
-        (void)zmq_setsockopt(odd->sockets[i], ZMQ_IDENTITY, "odd-1", 5);
-        (void)snprintf(address, sizeof address, "%s%s", w->address, suffixes[i]);
-        assert_int_equal(zmq_connect(odd->sockets[i], address), 0);
-    }
+    odd->socket = zmq_socket(odd->context, ZMQ_DEALER);
+    (void)zmq_setsockopt(odd->socket, ZMQ_LINGER, &zero, sizeof zero);
+    (void)zmq_setsockopt(odd->socket, ZMQ_IDENTITY, id, strlen(id));
+    assert_int_equal(zmq_connect(odd->socket, w->address), 0);
 }
 
-static void odd_greet(const struct odd *odd, unsigned socket, uint32_t session)
+static void odd_greet(const struct odd *odd)
 {
     char frame[256];
     struct hello hello = {
         .role = SPAN("edge"), .name = SPAN("odd"), .version = SPAN("1"), .major = PROTO_MAJOR};
-    struct header h = {.version = PROTO_MAJOR, .type = MESSAGE_HELLO, .epoch = 7, .seq = session};
+    struct header h = {.version = PROTO_MAJOR, .type = MESSAGE_HELLO, .epoch = 7};
     codec_encode(&h, &hello, frame);
-    assert_true(zmq_send(odd->sockets[socket], frame, codec_size(MESSAGE_HELLO, &hello), 0) > 0);
+    assert_true(zmq_send(odd->socket, frame, codec_size(MESSAGE_HELLO, &hello), 0) > 0);
 }
 
 static void odd_close(struct odd *odd)
 {
-    for (unsigned i = 0; i < 2; i++)
-        (void)zmq_close(odd->sockets[i]);
+    (void)zmq_close(odd->socket);
     (void)zmq_ctx_term(odd->context);
 }
 
@@ -382,20 +421,17 @@ static void odd_close(struct odd *odd)
 static void a_client_that_greets_in_a_new_session_has_lost_the_old_one(void **state)
 {
     struct world *w = *state;
-    struct odd odd;
-    odd_open(&odd, w);
-    odd_greet(&odd, 0, 1);
-    odd_greet(&odd, 1, 1);
+    struct odd before, after;
+    odd_open(&before, w, "odd-1-0");
+    odd_greet(&before);
     AWAIT(w, w->server.ups == 1);
-    odd_greet(&odd, 0, 1); /* once more, because the WELCOME was slow */
-    odd_greet(&odd, 0, 2);
-    AWAIT(w, w->server.downs == 1);
-    assert_int_equal(w->server.ups, 1);
-    odd_greet(&odd, 1, 1); /* late */
-    odd_greet(&odd, 1, 2);
+    odd_greet(&before); /* once more, because the WELCOME was slow */
+    odd_open(&after, w, "odd-1-1");
+    odd_greet(&after);
     AWAIT(w, w->server.ups == 2);
     assert_int_equal(w->server.downs, 1);
-    odd_close(&odd);
+    odd_close(&before);
+    odd_close(&after);
 }
 
 /* A side in a loop of its own, whose time only moves when told. */
@@ -514,6 +550,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_second_bind_on_a_held_address_is_refused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(sending_to_nobody_is_an_error_not_a_queue, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_goodbye_comes_after_what_was_sent_before_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_link_that_is_given_up_is_gone_on_both_sides, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_handler_may_give_up_its_own_link, setup, teardown),
         cmocka_unit_test_setup_teardown(another_major_version_is_refused_by_name, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
