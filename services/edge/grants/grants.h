@@ -2,8 +2,9 @@
  * under each, what the brokers must hear of it (docs/grants.md). Pure: no bus, no clock.
  *
  *   grant       is                                             leaves it by
- *   OPEN        usable: attempts start under it                expiry, REVOKE, return, its worker's loss, its one use
- *   CLOSED      what runs under it ends                        nothing runs, and its broker has heard so or is gone: freed
+ *   OPEN        usable: attempts start under it                expiry, REVOKE, return, its worker's
+ * loss, its one use CLOSED      what runs under it ends                        nothing runs, and
+ * its broker has heard so or is gone: freed
  */
 #ifndef SERVICES_EDGE_GRANTS_GRANTS_H
 #define SERVICES_EDGE_GRANTS_GRANTS_H
@@ -45,7 +46,8 @@ uint32_t grants_wanted(const struct model_use *use);
 /* A free slot of a standing grant for this model, in turn among them: an attempt starts under it.
  * NULL when there is none. */
 struct held_grant *grants_take(struct grants *g, struct model_use *use, uint64_t now_ms);
-/* An attempt starts under this one. false when it is closed, expired or full. */
+/* An attempt starts under this one. false when it is closed, expired or full. A grant for one
+ * attempt is closed by it. */
 bool grants_start(struct grants *g, struct held_grant *grant, uint64_t now_ms);
 /* Its answer has begun. */
 void grants_commit(struct grants *g, struct held_grant *grant, uint64_t now_ms);
@@ -79,14 +81,11 @@ bool grants_report(struct grants *g, unsigned broker, uint32_t seq, uint64_t now
                    struct buf *out);
 /* REPORTED */
 void grants_reported(struct grants *g, unsigned broker, uint32_t seq);
-/* The next renewal that is due: the model (a view), which of the brokers, how many slots. Call it
- * until false. */
-bool grants_renewal(struct grants *g, uint64_t now_ms, unsigned *broker_out,
-                    struct span *model_out, uint32_t *wanted_out);
-/* Closes what has expired. */
-void grants_tick(struct grants *g, uint64_t now_ms);
-/* When grants_tick, grants_report or grants_renewal has something to do; UINT64_MAX = not by
- * itself. */
+/* Closes what has expired, and finds the next renewal that is due: the model (a view), which of the
+ * brokers, how many slots. Call it until false. */
+bool grants_renewal(struct grants *g, uint64_t now_ms, unsigned *broker_out, struct span *model_out,
+                    uint32_t *wanted_out);
+/* When grants_report or grants_renewal has something to do; UINT64_MAX = not by itself. */
 uint64_t grants_next_due_ms(const struct grants *g);
 
 struct grants_stats {
