@@ -6,19 +6,33 @@
 #include "common/base/json.h"
 #include "common/http/http.h"
 #include "common/runtime/daemon.h"
+#include "services/edge/grants/grants.h"
+#include "services/edge/grants/links.h"
 #include "services/edge/http/cidr.h"
 #include "services/edge/leases/leases.h"
 #include "services/edge/leases/releases.h"
 
 struct edge_request;
 
-enum { EDGE_PATIENCE_MS = 3000, EDGE_MAX_LEASES = 65536, EDGE_MAX_SPARE = 512, EDGE_ID_STOCK = 64 };
+enum {
+    EDGE_PATIENCE_MS = 3000,
+    EDGE_BROKER_PATIENCE_MS = 10000,
+    EDGE_MAX_LEASES = 65536,
+    EDGE_MAX_SPARE = 512,
+    EDGE_ID_STOCK = 64
+};
 
 struct edge {
     struct daemon *d;
     struct http_server *http;
     struct key_leases *leases;
     struct releases *releases;
+    struct grants *grants;
+    struct worker_links links;
+    uint32_t report_seq; /* of the last REPORT */
+    size_t next_broker;  /* to be asked, among equals */
+    struct loop_timer grants_timer;
+    struct loop_hook grants_hook;
 
     /* From the configuration; made anew on reload. */
     struct cidr_list metrics_allow;

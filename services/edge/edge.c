@@ -3,6 +3,7 @@
 #include "common/base/log.h"
 #include "services/edge/request/authorize.h"
 #include "services/edge/handlers.h"
+#include "services/edge/request/dispatch.h"
 #include "services/edge/request/relay.h"
 #include "services/edge/status/status.h"
 
@@ -89,7 +90,15 @@ static void on_tick(void *ctx)
     report_totals(e, &stats);
     if (bus_peer_up(e->d->auth))
         releases_tick(e->releases, edge_now_ms(e));
+    links_tick(&e->links, edge_now_ms(e));
     loop_timer_start(e->d->loop, &e->gauge_timer, TICK_MS, on_tick, e);
+}
+
+static void on_turn_end(void *ctx)
+{
+    struct edge *e = ctx;
+    if (e->grants)
+        dispatch_report(e);
 }
 
 /* ---- life ---- */
@@ -102,6 +111,10 @@ enum err edge_start(struct edge *e, struct daemon *d)
     enum err error = leases_create(&e->leases, EDGE_MAX_LEASES);
     if (error == OK)
         error = releases_create(&e->releases, RELEASE_MAX_PENDING, send_release, e);
+    if (error == OK)
+        error = grants_create(&e->grants);
+    e->grants_hook = (struct loop_hook){.fn = on_turn_end, .ctx = e};
+    loop_hook_turn_end(d->loop, &e->grants_hook);
     if (error == OK)
         error = open_http(e);
     if (error == OK)
@@ -137,6 +150,10 @@ void edge_stop(struct edge *e)
     if (e->releases && releases_pending(e->releases) > 0)
         log_warn("releases_lost", LU64("count", releases_pending(e->releases)));
     requests_free(e);
+    loop_timer_stop(e->d->loop, &e->grants_timer);
+    loop_hook_remove(e->d->loop, &e->grants_hook);
+    links_close_all(&e->links);
+    grants_destroy(&e->grants);
     http_server_destroy(&e->http);
     releases_destroy(&e->releases);
     leases_destroy(&e->leases);
@@ -163,7 +180,11 @@ void edge_on_peer_up(struct edge *e, struct bus_peer *peer)
         authorize_on_auth_up(e);
     } else if (is_broker(e, peer)) {
         e->brokers_down_ms = 0;
-        relay_on_broker_up(e);
+        dispatch_on_broker_up(e);
+    } else {
+        struct worker_link *link = links_of(&e->links, peer);
+        if (link)
+            dispatch_on_link_up(e, link);
     }
     if (bus_peer_up(e->d->auth) && edge_has_broker(e))
         e->was_ready = true;
@@ -179,7 +200,11 @@ void edge_on_peer_down(struct edge *e, struct bus_peer *peer)
     } else if (is_broker(e, peer)) {
         if (!edge_has_broker(e))
             e->brokers_down_ms = edge_now_ms(e);
-        relay_on_broker_down(e, peer);
+        dispatch_on_broker_down(e, peer, true);
+    } else {
+        struct worker_link *link = links_of(&e->links, peer);
+        if (link)
+            dispatch_on_link_down(e, link, bus_peer_stopped(peer));
     }
 }
 
@@ -187,6 +212,9 @@ void edge_on_peer_down(struct edge *e, struct bus_peer *peer)
 void edge_on_drain(struct edge *e, struct bus_peer *peer)
 {
     bus_peer_set_user(peer, e);
-    if (is_broker(e, peer) && !edge_has_broker(e))
+    if (!is_broker(e, peer))
+        return;
+    if (!edge_has_broker(e))
         e->brokers_down_ms = edge_now_ms(e);
+    dispatch_on_broker_down(e, peer, false);
 }

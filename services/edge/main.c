@@ -1,9 +1,10 @@
 /* tollgate-edge: HTTP in. Owns the clients' connections, TLS, CORS, request ids, deadlines and
- * streams; asks auth who may, hands requests to a broker, gives answers back. Never sees a
- * provider's key, never interprets a prompt. */
+ * streams; asks auth who may and a broker which worker, sends requests there, gives answers back.
+ * Never sees a provider's key, never interprets a prompt. */
 #include "common/runtime/daemon.h"
 #include "services/edge/request/authorize.h"
 #include "services/edge/edge.h"
+#include "services/edge/request/dispatch.h"
 #include "services/edge/request/relay.h"
 #include "services/edge/status/status.h"
 
@@ -73,6 +74,26 @@ static void on_released(void *self, struct bus_peer *from, const struct bus_mess
     releases_ack(e->releases, &m->header.id);
 }
 
+static void on_grant(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    dispatch_on_grant(self, from, m);
+}
+
+static void on_decline(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    dispatch_on_decline(self, from, m);
+}
+
+static void on_revoke(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    dispatch_on_revoke(self, from, m);
+}
+
+static void on_reported(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    dispatch_on_reported(self, from, m);
+}
+
 static void on_head(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     relay_on_head(self, from, m);
@@ -121,6 +142,10 @@ static const struct daemon_spec spec = {
             [MESSAGE_DENY] = on_deny,
             [MESSAGE_REVOKED] = on_revoked,
             [MESSAGE_RELEASED] = on_released,
+            [MESSAGE_GRANT] = on_grant,
+            [MESSAGE_DECLINE] = on_decline,
+            [MESSAGE_REVOKE] = on_revoke,
+            [MESSAGE_REPORTED] = on_reported,
             [MESSAGE_HEAD] = on_head,
             [MESSAGE_DATA] = on_data,
             [MESSAGE_END] = on_end,

@@ -25,7 +25,6 @@ struct model_use;
 struct held_grant {
     struct grant m;
     unsigned broker; /* index */
-    void *user;      /* the caller's: its link to the worker */
 };
 
 enum grant_outcome { GRANT_OK, GRANT_FAILED, GRANT_CANCELED };

@@ -2,120 +2,23 @@
 
 #include "common/base/log.h"
 #include "services/edge/http/fields.h"
+#include "services/edge/request/attempt.h"
+#include "services/edge/request/dispatch.h"
 
 static const char event_stream[] = "text/event-stream; charset=utf-8";
 
 static void on_overdue(struct edge_request *r);
 
-/* ---- to a broker ---- */
-
-/* "/messages?beta=true": behind /v1. */
-static struct span target_of(struct edge_request *r)
-{
-    struct span path = span_skip(r->path, sizeof "/v1" - 1);
-    if (!r->query.len)
-        return path;
-    return arena_printf(&r->arena, "%.*s?%.*s", SPAN_ARG(path), SPAN_ARG(r->query));
-}
-
-/* The broker of this key, or the next one that is up and takes the request; NULL when none does. */
-static struct bus_peer *send_to_a_broker(struct edge_request *r, const struct request *message)
-{
-    struct daemon *d = r->edge->d;
-    uint32_t hash; /* a digest's bytes are as good as any hash of them */
-    memcpy(&hash, r->key, sizeof hash);
-    for (size_t i = 0; i < d->broker_count; i++) {
-        struct bus_peer *broker = d->brokers[(hash + i) % d->broker_count];
-        bool usable = broker != r->refused_by && edge_broker_is_usable(broker);
-        if (usable && bus_send(broker, request_header(r), MESSAGE_REQUEST, message) == OK)
-            return broker;
-    }
-    return NULL;
-}
-
-/* A window of 0 would let nothing through; a very large one would not fit what the HTTP server
- * holds of one stream. */
-static uint32_t stream_window(const struct edge *e)
-{
-    enum { LEAST = 16 << 10, MOST = 2 << 20 };
-    uint64_t bytes = edge_options(e)->edge_stream_window;
-    return bytes < LEAST ? LEAST : bytes > MOST ? MOST : (uint32_t)bytes;
-}
-
-/* The body stays until something of an answer is there: a broker may yet hand the request back. */
-static bool send_request(struct edge_request *r)
-{
-    struct request message = {
-        .api = r->to.api,
-        .model = r->model,
-        .key_id = r->key_id,
-        .key_name = r->key_name,
-        .credit = r->stream ? stream_window(r->edge) : 0,
-        .input_tokens = r->input_tokens,
-        .method = http_method(r->to.x),
-        .path = target_of(r),
-        .headers = r->passed_lines,
-        .body = r->route->body ? http_body(r->to.x) : SPAN_NONE,
-        .response_id = r->response_id,
-    };
-    r->broker = send_to_a_broker(r, &message);
-    if (!r->broker)
-        return false;
-    r->flow = (struct flow){.window_bytes = message.credit};
-    return true;
-}
-
-static void wait_for_a_broker(struct edge_request *r)
-{
-    const struct edge *e = r->edge;
-    r->wait_until_ms =
-        (e->brokers_down_ms ? e->brokers_down_ms : edge_now_ms(e)) + EDGE_PATIENCE_MS;
-    request_set_state(r, REQUEST_WAITING);
-}
-
 void relay_start(struct edge_request *r)
 {
     r->on_overdue = on_overdue;
     r->last_write_ms = edge_now_ms(r->edge);
-    if (send_request(r))
-        request_set_state(r, REQUEST_SENT);
-    else
-        wait_for_a_broker(r);
+    dispatch_start(r);
 }
 
 void relay_unknown_model(struct edge_request *r)
 {
     request_fail_model(r);
-}
-
-void relay_on_broker_up(struct edge *e)
-{
-    struct edge_request *r, *next;
-    HASH_ITER(hh, e->requests, r, next)
-    {
-        if (r->state != REQUEST_WAITING)
-            continue;
-        r->refused_by = NULL;
-        if (send_request(r))
-            request_set_state(r, REQUEST_SENT);
-    }
-}
-
-/* Only the worker knows whether a request ran and what it used, so none is repeated here. */
-void relay_on_broker_down(struct edge *e, struct bus_peer *broker)
-{
-    static const char lost_text[] = "The request was interrupted by a failure of the service.";
-    static const struct api_error lost = {
-        .error_class = ERROR_WORKER_LOST,
-        .message = {lost_text, sizeof lost_text - 1},
-    };
-    struct request_outcome o = {.settles = true};
-    struct edge_request *r, *next;
-    HASH_ITER(hh, e->requests, r, next)
-    {
-        if (r->broker == broker)
-            request_fail(r, &lost, &o);
-    }
 }
 
 /* ---- back to the client ---- */
@@ -167,26 +70,41 @@ static void write_bytes(struct edge_request *r, struct span bytes)
 static void give_credit(struct edge_request *r)
 {
     struct credit credit = {.bytes = flow_credit(&r->flow, http_stream_pending(r->to.x))};
-    if (credit.bytes > 0 && bus_send(r->broker, request_header(r), MESSAGE_CREDIT, &credit) != OK)
+    if (credit.bytes > 0 &&
+        bus_send(r->link->peer, request_header(r), MESSAGE_CREDIT, &credit) != OK)
         log_warn("credit_unsent", LSTR("id", r->to.id));
 }
 
+/* The request whose present attempt this is about; NULL for a stale frame. */
 static struct edge_request *find_running(struct edge *e, const struct bus_peer *from,
                                          const struct bus_message *m)
 {
     struct edge_request *r = request_find(e, &m->header.id);
-    return r && r->broker == from ? r : NULL;
+    bool runs = r && (r->state == REQUEST_DISPATCHED || r->state == REQUEST_STREAMING);
+    return runs && r->link->peer == from && r->attempt == m->header.attempt ? r : NULL;
 }
 
 /* A frame that breaks the protocol: a bug of ours or of a neighbour. The client must not take what
  * it has for the whole answer. */
 static void fail_protocol(struct edge_request *r, const char *what)
 {
-    struct request_outcome o = {.settles = true, .cancel = true};
+    struct request_outcome o = {.settles = true};
     struct api_error f = {.error_class = ERROR_INTERNAL,
                           .message = SPAN("The response was damaged by a failure of the service.")};
     log_error("bad_frame", LSTR("id", r->to.id), LSTR("what", what));
     request_fail(r, &f, &o);
+}
+
+/* A response that may be asked for by its id: every broker must know who made it. */
+static void announce_stored(const struct edge_request *r, struct span id, uint32_t endpoint)
+{
+    const struct daemon *d = r->edge->d;
+    struct stored message = {
+        .response_id = id, .key_id = r->key_id, .provider = r->provider, .endpoint = endpoint};
+    for (size_t i = 0; id.len && i < d->broker_count; i++)
+        if (bus_peer_up(d->brokers[i]) &&
+            bus_send(d->brokers[i], (struct header){0}, MESSAGE_STORED, &message) != OK)
+            log_debug("stored_unsent", LSTR("id", r->to.id));
 }
 
 static void note_first(struct edge_request *r)
@@ -209,10 +127,12 @@ void relay_on_head(struct edge *e, struct bus_peer *from, const struct bus_messa
     }
     r->head_seen = true;
     r->provider = arena_copy(&r->arena, h->provider);
-    if (r->state == REQUEST_SENT) {
-        add_attempts(r, m->header.attempt);
+    attempt_commit(r);
+    if (!r->early_headers) {
+        add_attempts(r, r->attempt);
         begin_stream(r, h->status ? h->status : 200, h->content_type, h->headers);
     }
+    announce_stored(r, h->upstream_id, h->endpoint);
     r->last_write_ms = edge_now_ms(e);
     http_body_release(r->to.x);
     request_set_state(r, REQUEST_STREAMING);
@@ -253,6 +173,7 @@ void relay_on_end(struct edge *e, struct bus_peer *from, const struct bus_messag
         .output_tokens = end->output_tokens,
         .cost_nano = end->cost_nano,
     };
+    attempt_end(r, GRANT_OK);
     http_set_user(r->to.x, NULL);
     http_stream_end(r->to.x);
     request_end(r, &o);
@@ -273,10 +194,12 @@ void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_mess
     struct edge_request *r = find_running(e, from, m);
     if (!r)
         return;
-    if (r->state != REQUEST_SENT) {
+    if (r->state != REQUEST_DISPATCHED || r->early_headers) {
         fail_protocol(r, "REPLY within a stream");
         return;
     }
+    attempt_commit(r);
+    attempt_end(r, GRANT_OK);
     struct request_outcome o = {
         .status = reply->status ? reply->status : 200,
         .settles = true,
@@ -286,10 +209,11 @@ void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_mess
         .cost_nano = reply->cost_nano,
     };
     r->provider = arena_copy(&r->arena, reply->provider);
+    announce_stored(r, reply->upstream_id, reply->endpoint);
     struct http_exchange *x = r->to.x;
     request_add_fields(r);
     add_passed_fields(r, reply->headers);
-    add_attempts(r, m->header.attempt);
+    add_attempts(r, r->attempt);
     add_cost_and_time(r, reply);
     http_add_header(x, "content-type",
                     reply->content_type.len ? reply->content_type : SPAN("application/json"));
@@ -299,17 +223,22 @@ void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_mess
     request_end(r, &o);
 }
 
-/* A broker that shuts down has done nothing with it: another one may. */
-static void hand_over(struct edge_request *r)
+/* What the client is told if no other attempt follows, and what is booked then. */
+static void remember_failure(struct edge_request *r, const struct fail *fail)
 {
-    r->refused_by = r->broker;
-    r->broker = NULL;
-    if (send_request(r))
-        return;
-    if (r->state == REQUEST_SENT)
-        wait_for_a_broker(r);
-    else
-        request_fail_class(r, ERROR_OVERLOADED, "The service is at capacity. Try again shortly.");
+    struct api_error f = api_error_of_fail(fail);
+    if (!f.message.len)
+        f.message = SPAN("The request failed.");
+    r->failure = api_error_copy(&f, &r->arena);
+    if (fail->provider.len)
+        r->provider = arena_copy(&r->arena, fail->provider);
+    bool billed = fail->input_tokens > 0 || fail->output_tokens > 0;
+    r->used = (struct request_outcome){
+        .settles = r->head_seen || billed,
+        .input_tokens = fail->input_tokens,
+        .output_tokens = fail->output_tokens,
+        .cost_nano = fail->cost_nano,
+    };
 }
 
 void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_message *m)
@@ -318,25 +247,17 @@ void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_messa
     struct edge_request *r = find_running(e, from, m);
     if (!r)
         return;
-    if (fail->error_class == ERROR_WORKER_REFUSED && m->header.attempt == 0 && !r->head_seen) {
-        hand_over(r);
+    if (fail->error_class == ERROR_WORKER_REFUSED && !r->head_seen) {
+        dispatch_busy(r, fail->free);
         return;
     }
-    bool billed = fail->input_tokens > 0 || fail->output_tokens > 0;
-    struct request_outcome o = {
-        .settles = r->head_seen || billed,
-        .input_tokens = fail->input_tokens,
-        .output_tokens = fail->output_tokens,
-        .cost_nano = fail->cost_nano,
-    };
-    struct api_error f = api_error_of_fail(fail);
-    if (!f.message.len)
-        f.message = SPAN("The request failed.");
-    if (fail->provider.len)
-        r->provider = arena_copy(&r->arena, fail->provider);
-    if (r->state == REQUEST_SENT)
-        add_attempts(r, m->header.attempt);
-    request_fail(r, &f, &o);
+    remember_failure(r, fail);
+    if (!r->head_seen) {
+        dispatch_again(r, fail);
+        return;
+    }
+    attempt_end(r, GRANT_FAILED);
+    request_fail(r, &r->failure, &r->used);
 }
 
 /* ---- time ---- */
@@ -345,7 +266,7 @@ void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_messa
 static void send_early_headers(struct edge_request *r)
 {
     begin_stream(r, 200, SPAN_NONE, SPAN_NONE);
-    request_set_state(r, REQUEST_EARLY_HEADERS);
+    r->early_headers = true;
     write_bytes(r, SPAN(": ka\n\n"));
 }
 
@@ -364,7 +285,7 @@ static void keep_alive(struct edge_request *r)
 
 static void on_overdue(struct edge_request *r)
 {
-    if (r->state == REQUEST_SENT)
+    if (!r->early_headers && r->state != REQUEST_STREAMING)
         send_early_headers(r);
     else
         keep_alive(r);

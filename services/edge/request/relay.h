@@ -1,11 +1,10 @@
-/* The way of an authorized request: to a broker, and its answer back to the client, byte for byte.
- */
+/* What comes back from the worker that has a request, to the client, byte for byte. */
 #ifndef SERVICES_EDGE_REQUEST_RELAY_H
 #define SERVICES_EDGE_REQUEST_RELAY_H
 
 #include "services/edge/request/request.h"
 
-/* on_authorized of API requests: sends REQUEST to a broker, or waits for one. */
+/* on_authorized of API requests: a worker is found for it (dispatch.h). */
 void relay_start(struct edge_request *r);
 /* on_authorized of API requests whose model nobody knows: 404, now that the key is known to be
  * good. */
@@ -19,10 +18,5 @@ void relay_on_data(struct edge *e, struct bus_peer *from, const struct bus_messa
 void relay_on_end(struct edge *e, struct bus_peer *from, const struct bus_message *m);
 void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_message *m);
 void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_message *m);
-
-/* Requests that waited for a broker go to it. */
-void relay_on_broker_up(struct edge *e);
-/* What it was running is lost. */
-void relay_on_broker_down(struct edge *e, struct bus_peer *broker);
 
 #endif

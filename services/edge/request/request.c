@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "services/edge/request/attempt.h"
 
 enum { STATUS_CLIENT_LEFT = 499 };
 
@@ -13,43 +14,46 @@ enum { STATUS_CLIENT_LEFT = 499 };
 #define BIT(state) (1u << REQUEST_##state)
 
 static const unsigned followers[REQUEST_STATES] = {
-    [REQUEST_NEW] = BIT(AUTHORIZING) | BIT(WAITING) | BIT(SENT) | BIT(QUERYING) | BIT(ENDED),
-    [REQUEST_AUTHORIZING] = BIT(WAITING) | BIT(SENT) | BIT(QUERYING) | BIT(ENDED),
-    [REQUEST_WAITING] = BIT(SENT) | BIT(ENDED),
-    [REQUEST_SENT] = BIT(WAITING) | BIT(EARLY_HEADERS) | BIT(STREAMING) | BIT(ENDED),
-    [REQUEST_EARLY_HEADERS] = BIT(STREAMING) | BIT(ENDED),
+    [REQUEST_NEW] = BIT(AUTHORIZING) | BIT(ASKING) | BIT(LINKING) | BIT(DISPATCHED) |
+                    BIT(QUERYING) | BIT(ENDED),
+    [REQUEST_AUTHORIZING] =
+        BIT(ASKING) | BIT(LINKING) | BIT(DISPATCHED) | BIT(QUERYING) | BIT(ENDED),
+    [REQUEST_ASKING] = BIT(ASKING) | BIT(LINKING) | BIT(DISPATCHED) | BIT(ENDED),
+    [REQUEST_LINKING] = BIT(ASKING) | BIT(DISPATCHED) | BIT(ENDED),
+    [REQUEST_DISPATCHED] = BIT(ASKING) | BIT(STREAMING) | BIT(ENDED),
     [REQUEST_STREAMING] = BIT(ENDED),
     [REQUEST_QUERYING] = BIT(ENDED),
     [REQUEST_ENDED] = 0,
 };
 
+/* Does the machine wait for somebody until wait_until_ms? */
+static bool waits(const struct edge_request *r)
+{
+    return (BIT(AUTHORIZING) | BIT(ASKING) | BIT(LINKING) | BIT(QUERYING)) >> r->state & 1;
+}
+
+/* When a stream's client must see something, monotonic ms; UINT64_MAX = never. */
+static uint64_t write_due_ms(const struct edge_request *r)
+{
+    const struct config_options *o = edge_options(r->edge);
+    bool runs = (BIT(ASKING) | BIT(LINKING) | BIT(DISPATCHED) | BIT(STREAMING)) >> r->state & 1;
+    if (!runs)
+        return UINT64_MAX;
+    if (r->early_headers || r->state == REQUEST_STREAMING)
+        return r->is_events && o->edge_keepalive_interval
+                   ? r->last_write_ms + o->edge_keepalive_interval
+                   : UINT64_MAX;
+    return r->stream ? r->last_write_ms + o->edge_hold_timeout : UINT64_MAX;
+}
+
 /* When the timer has something to do next, monotonic ms. */
 static uint64_t next_due_ms(const struct edge_request *r)
 {
-    const struct config_options *o = edge_options(r->edge);
     uint64_t due = r->deadline_ms;
-    uint64_t early = due;
-    switch (r->state) {
-    case REQUEST_AUTHORIZING:
-    case REQUEST_WAITING:
-    case REQUEST_QUERYING:
-        early = r->wait_until_ms;
-        break;
-    case REQUEST_SENT:
-        if (r->stream)
-            early = r->last_write_ms + o->edge_hold_timeout;
-        break;
-    case REQUEST_EARLY_HEADERS:
-    case REQUEST_STREAMING:
-        if (r->is_events && o->edge_keepalive_interval)
-            early = r->last_write_ms + o->edge_keepalive_interval;
-        break;
-    case REQUEST_NEW:
-    case REQUEST_ENDED:
-    case REQUEST_STATES:
-        break;
-    }
-    return early < due ? early : due;
+    uint64_t write = write_due_ms(r);
+    if (waits(r) && r->wait_until_ms < due)
+        due = r->wait_until_ms;
+    return write < due ? write : due;
 }
 
 static void on_timer(void *ctx);
@@ -77,16 +81,34 @@ void request_set_state(struct edge_request *r, enum request_state state)
         arm(r);
 }
 
+/* May a SETTLE come? */
+static bool runs_or_ran(const struct edge_request *r)
+{
+    return r->state == REQUEST_DISPATCHED || r->state == REQUEST_STREAMING || r->used.settles;
+}
+
 static void on_deadline(struct edge_request *r)
 {
     if (r->state == REQUEST_QUERYING) {
         r->on_overdue(r);
         return;
     }
-    struct request_outcome o = {.settles = r->broker != NULL, .cancel = true};
+    struct request_outcome o = {.settles = runs_or_ran(r)};
     struct api_error f = {.error_class = ERROR_DEADLINE,
                           .message = SPAN("The request took longer than its deadline.")};
     request_fail(r, &f, &o);
+}
+
+/* Whom it waits for has not come. */
+static void on_waited(struct edge_request *r)
+{
+    if (r->state == REQUEST_AUTHORIZING)
+        request_fail_class(r, ERROR_UNAVAILABLE,
+                           "API keys cannot be checked at the moment. Try again shortly.");
+    else if (r->state == REQUEST_QUERYING)
+        r->on_overdue(r);
+    else
+        r->on_waited(r);
 }
 
 static void on_timer(void *ctx)
@@ -97,32 +119,12 @@ static void on_timer(void *ctx)
         on_deadline(r);
         return;
     }
-    if (now < next_due_ms(r)) {
+    if (now >= write_due_ms(r))
+        r->on_overdue(r);
+    if (waits(r) && now >= r->wait_until_ms)
+        on_waited(r);
+    else
         arm(r);
-        return;
-    }
-    switch (r->state) {
-    case REQUEST_AUTHORIZING:
-        request_fail_class(r, ERROR_UNAVAILABLE,
-                           "API keys cannot be checked at the moment. Try again shortly.");
-        return;
-    case REQUEST_WAITING:
-        request_fail_class(r, ERROR_OVERLOADED, "The service is at capacity. Try again shortly.");
-        return;
-    case REQUEST_QUERYING:
-        r->on_overdue(r);
-        return;
-    case REQUEST_SENT:
-    case REQUEST_EARLY_HEADERS:
-    case REQUEST_STREAMING:
-        r->on_overdue(r);
-        break;
-    case REQUEST_NEW:
-    case REQUEST_ENDED:
-    case REQUEST_STATES:
-        break;
-    }
-    arm(r);
 }
 
 /* ---- life ---- */
@@ -180,17 +182,6 @@ struct edge_request *request_find(struct edge *e, const struct request_id *id)
     struct edge_request *r = NULL;
     HASH_FIND(hh, e->requests, id->bytes, sizeof id->bytes, r);
     return r;
-}
-
-struct header request_header(const struct edge_request *r)
-{
-    uint64_t now = edge_now_ms(r->edge);
-    uint64_t left = r->deadline_ms > now ? r->deadline_ms - now : 1;
-    return (struct header){
-        .id = r->id,
-        .flags = r->stream ? HEADER_STREAM : 0,
-        .deadline_ms = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left,
-    };
 }
 
 void request_add_fields(const struct edge_request *r)
@@ -280,12 +271,8 @@ static void log_request(const struct edge_request *r, const struct request_outco
 void request_end(struct edge_request *r, const struct request_outcome *o)
 {
     struct edge *e = r->edge;
-    if (o->cancel && r->broker) {
-        struct cancel cancel = {0};
-        enum err sent = bus_send(r->broker, request_header(r), MESSAGE_CANCEL, &cancel);
-        if (sent != OK)
-            log_debug("cancel_unsent", LSTR("id", r->to.id), LSTR("why", err_name(sent)));
-    }
+    attempt_stop(r);
+    grants_leave(e->grants, &r->use);
     request_set_state(r, REQUEST_ENDED);
     send_release(r, o);
     count(r, o);
@@ -321,7 +308,7 @@ void request_fail(struct edge_request *r, const struct api_error *f,
     end.status = error_status(f->error_class, r->to.api);
     http_set_user(r->to.x, NULL);
     http_body_release(r->to.x);
-    if (r->state == REQUEST_EARLY_HEADERS || r->state == REQUEST_STREAMING) {
+    if (r->early_headers || r->state == REQUEST_STREAMING) {
         break_stream(r, f);
     } else {
         answer_limits(&r->to, &r->limits);
@@ -357,8 +344,7 @@ void request_gone(struct edge_request *r)
     struct request_outcome o = {
         .status = STATUS_CLIENT_LEFT,
         .error_class = ERROR_CLIENT_GONE,
-        .settles = r->broker != NULL,
-        .cancel = true,
+        .settles = runs_or_ran(r),
     };
     http_set_user(r->to.x, NULL);
     request_end(r, &o);
@@ -370,6 +356,8 @@ void requests_free(struct edge *e)
     HASH_ITER(hh, e->requests, r, next)
     {
         loop_timer_stop(e->d->loop, &r->timer);
+        attempt_end(r, GRANT_CANCELED);
+        grants_leave(e->grants, &r->use);
         http_set_user(r->to.x, NULL);
         HASH_DEL(e->requests, r);
         arena_free(&r->arena);

@@ -4,26 +4,35 @@
 #ifndef SERVICES_EDGE_REQUEST_REQUEST_H
 #define SERVICES_EDGE_REQUEST_REQUEST_H
 
+#define HASH_NONFATAL_OOM 1
 #define HASH_FUNCTION(key, len, hash_out)                                                          \
     ((hash_out) = (unsigned)request_id_hash((const struct request_id *)(const void *)(key)))
 #include <uthash.h>
 
 #include "common/base/arena.h"
 #include "services/edge/request/answer.h"
+#include "services/edge/grants/grants.h"
 #include "services/edge/request/flow.h"
 #include "services/edge/http/routes.h"
 
 enum request_state {
     REQUEST_NEW,
-    REQUEST_AUTHORIZING,   /* auth is asked, or waited for */
-    REQUEST_WAITING,       /* it may run; no broker is up */
-    REQUEST_SENT,          /* a broker has it; nothing said to the client yet */
-    REQUEST_EARLY_HEADERS, /* a stream whose first content is late: its 200 is out, with keep-alives
-                            */
-    REQUEST_STREAMING,     /* HEAD came */
-    REQUEST_QUERYING,      /* metrics is asked */
+    REQUEST_AUTHORIZING, /* auth is asked, or waited for */
+    REQUEST_ASKING,      /* it may run; a broker is asked for a worker, or waited for */
+    REQUEST_LINKING,     /* a worker is granted; the link to it comes up */
+    REQUEST_DISPATCHED,  /* a worker has it; nothing of an answer came yet */
+    REQUEST_STREAMING,   /* HEAD came */
+    REQUEST_QUERYING,    /* metrics is asked */
     REQUEST_ENDED,
     REQUEST_STATES
+};
+
+/* How a request ended: what the client saw and what was used. */
+struct request_outcome {
+    unsigned status;      /* 499 = it left */
+    unsigned error_class; /* ERROR_NONE when it went well */
+    bool settles;         /* a worker has it in its books: a SETTLE comes */
+    uint64_t input_tokens, cached_tokens, output_tokens, cost_nano;
 };
 
 struct edge_request;
@@ -38,8 +47,9 @@ struct edge_request {
     struct client to; /* the client */
     const struct http_route *route;
     request_fn on_authorized; /* what it does once auth (or a lease) has said yes */
+    request_fn on_waited;     /* of ASKING and LINKING: wait_until_ms has passed */
     request_fn
-        on_overdue; /* of QUERYING: there is no answer; later: nothing was written for long */
+        on_overdue; /* of QUERYING: there is no answer; of a stream: nothing was written for long */
 
     /* What was asked. Strings live in the arena, but `path` and `query` in the exchange. */
     struct span model, rest, path, query, passed_lines;
@@ -55,9 +65,30 @@ struct edge_request {
     struct limit_headers limits;
     bool asked, authorized, leased;
 
+    /* The present attempt. */
+    uint8_t attempt;          /* from 1; 0 before it is dispatched */
+    uint8_t busy;             /* workers that had no room for it */
+    uint32_t busy_free;       /* the last of them: its free slots */
+    struct model_use *use;    /* NULL: about a stored response by its id alone */
+    struct bus_peer *broker;  /* that was asked; NULL = none */
+    struct held_grant *grant; /* LINKING to STREAMING … */
+    struct worker_link *link; /* … the worker's that it names */
+    struct span worker;       /* its name, or that of the last attempt's */
+
+    /* The attempt before: what the broker must know, and what the client is told if none follows.
+     */
+    struct span trail;
+    struct {
+        unsigned error_class;
+        bool sent, final;
+        uint64_t retry_after_ms;
+        uint32_t endpoint;
+    } failed;
+    struct api_error failure;
+    struct request_outcome used;
+
     /* The answer. */
-    struct bus_peer *broker;     /* NULL until it is sent */
-    struct bus_peer *refused_by; /* a broker that handed it back */
+    bool early_headers; /* a stream whose first content is late: its 200 is out, with keep-alives */
     struct flow flow;
     struct span provider;
     bool head_seen;
@@ -67,20 +98,11 @@ struct edge_request {
     /* Time. */
     uint64_t started_us, started_wall_ms;
     uint64_t deadline_ms;   /* monotonic */
-    uint64_t wait_until_ms; /* of AUTHORIZING, WAITING and QUERYING */
+    uint64_t wait_until_ms; /* of AUTHORIZING, ASKING, LINKING and QUERYING */
     uint64_t last_write_ms; /* to a stream */
     struct loop_timer timer;
 
     struct arena arena;
-};
-
-/* How a request ended: what the client saw and what was used. */
-struct request_outcome {
-    unsigned status;      /* 499 = it left */
-    unsigned error_class; /* ERROR_NONE when it went well */
-    bool settles;         /* a worker has it in its books: a SETTLE comes */
-    bool cancel;          /* the broker must be told to stop */
-    uint64_t input_tokens, cached_tokens, output_tokens, cost_nano;
 };
 
 /* A request of this exchange, known by its fresh id and by http_user; NULL when out of memory. */
@@ -91,8 +113,18 @@ struct edge_request *request_begin(struct edge *e, struct http_exchange *x,
 struct edge_request *request_find(struct edge *e, const struct request_id *id);
 /* The one function that changes a state; asserts that the change is one of the machine's. */
 void request_set_state(struct edge_request *r, enum request_state state);
-/* For messages of this request: id, flags, and the time that is left. */
-struct header request_header(const struct edge_request *r);
+/* For messages of this request: id, attempt, flags, and the time that is left. */
+static inline struct header request_header(const struct edge_request *r)
+{
+    uint64_t now = edge_now_ms(r->edge);
+    uint64_t left = r->deadline_ms > now ? r->deadline_ms - now : 1;
+    return (struct header){
+        .id = r->id,
+        .attempt = r->attempt,
+        .flags = r->stream ? HEADER_STREAM : 0,
+        .deadline_ms = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left,
+    };
+}
 /* Limits, model and provider, beside what every answer carries. */
 void request_add_fields(const struct edge_request *r);
 
@@ -104,8 +136,7 @@ void request_fail(struct edge_request *r, const struct api_error *f,
 void request_fail_class(struct edge_request *r, unsigned error_class, const char *message);
 /* 404 about r->model, in words that do not tell an unknown model from a forbidden one. */
 void request_fail_model(struct edge_request *r);
-/* Books, counts, logs, tells the broker if need be, and forgets the request. The answer has been
- * given. */
+/* Stops what runs, books, counts, logs, and forgets the request. The answer has been given. */
 void request_end(struct edge_request *r, const struct request_outcome *o);
 /* The client has left. */
 void request_gone(struct edge_request *r);
