@@ -15,6 +15,7 @@
 
 #include "common/base/crypto.h"
 #include "common/base/log.h"
+#include "common/runtime/own_address.h"
 #include "common/runtime/watchdog.h"
 
 enum { EXIT_USAGE = 2, EXIT_BAD_CONFIG = 78, OPTIONS_MAX = 16, MAX_BROKERS = 16 };
@@ -353,6 +354,33 @@ static const char *own_address(const struct life *life)
     return o->bus_brokers.count ? o->bus_brokers.items[0] : "";
 }
 
+/* Brokers and the like are where the configuration says; a worker anywhere, and tells. */
+static enum err bind_bus(struct life *life)
+{
+    const struct config_options *o = &life->config->options;
+    struct daemon *d = &life->d;
+    char address[OWN_ADDRESS_BYTES];
+    bool told = strcmp(life->spec->role, "worker") != 0;
+    bool given = (life->bind && *life->bind) || *o->bus_bind;
+    if (told || given)
+        (void)snprintf(address, sizeof address, "%s", own_address(life));
+    else if (own_address_of_worker(o, life->run_dir, life->name, bus_epoch(d->bus), address)) {
+        log_error("bind_failed", LSTR("dir", life->run_dir),
+                  LSTR("why", "no socket can be made there, or its path is too long"));
+        return ERR_IO;
+    }
+    enum err e = bus_bind(d->bus, address);
+    if (e || told)
+        return e;
+    e = own_address_to_tell(o, bus_address(d->bus), address);
+    if (e)
+        log_error("no_address", LSTR("why", "this machine's address is not known"),
+                  LSTR("hint", "set bus.worker_address"));
+    else
+        bus_advertise(d->bus, address);
+    return e;
+}
+
 static enum err connect_peers(struct life *life)
 {
     const struct config_options *o = &life->config->options;
@@ -386,12 +414,13 @@ static enum err open_bus(struct life *life)
                            .on_peer_up = spec->on_peer_up,
                            .on_peer_down = spec->on_peer_down,
                            .queued = spec->queued,
+                           .max_message_bytes = spec->max_message_bytes,
                            .peer_timeout_ms = life->config->options.bus_peer_timeout};
     enum err e = make_run_dir(life);
     if (!e)
         e = bus_create(&life->d.bus, life->d.loop, &bus);
     if (!e && spec->binds)
-        e = bus_bind(life->d.bus, own_address(life));
+        e = bind_bus(life);
     if (!e)
         e = connect_peers(life);
     return e;

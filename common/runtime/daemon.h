@@ -39,7 +39,8 @@ struct daemon_spec {
     const char *summary;                 /* for --help */
     const struct daemon_option *options; /* ends with a NULL name; may be NULL */
     unsigned connects;                   /* daemon_links */
-    bool binds;                  /* binds bus.bind, else its own address of the bus section */
+    bool binds;                          /* binds bus.bind, else its own address (own_address.h) */
+    uint32_t max_message_bytes;          /* of others; 0 = the bus's own bound */
     const char *const *provider; /* workers: where the provider's name is after option parsing */
     enum err (*start)(void *self, struct daemon *d);
     void (*reload)(void *self);  /* d->config has just been swapped; may be NULL */

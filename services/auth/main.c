@@ -112,6 +112,7 @@ int main(int argc, char **argv)
         .summary = "Keys, limits and the ledger of a Tollgate suite.",
         .connects = LINK_METRICS,
         .binds = true,
+        .max_message_bytes = 4 << 20,
         .start = start,
         .reload = reload,
         .stop = stop,

@@ -1,14 +1,14 @@
-/* What requests.c needs of the world: the bus, chance, metrics, and somebody to call it when
+/* What the core needs of the world: the bus, chance, metrics, and somebody to call it when
  * something is due. */
 #ifndef SERVICES_BROKER_DRIVER_H
 #define SERVICES_BROKER_DRIVER_H
 
 #include "common/runtime/daemon.h"
-#include "services/broker/requests.h"
+#include "services/broker/core.h"
 
-struct requests_driver {
+struct core_driver {
     struct daemon *d;
-    struct requests *requests;
+    struct core *core;
     struct workers *workers;
     struct loop_hook turn;
     struct loop_timer due, report;
@@ -17,12 +17,12 @@ struct requests_driver {
     uint64_t chance;
 };
 
-extern const struct requests_ops driver_ops; /* ctx is a struct requests_driver */
+extern const struct core_ops driver_ops; /* ctx is a struct core_driver */
 
-void driver_init(struct requests_driver *driver, struct daemon *d, struct workers *workers);
-/* From here on requests_tick runs when it is due, and the state goes to metrics. */
-void driver_start(struct requests_driver *driver, struct requests *requests);
-/* Before the requests are destroyed. */
-void driver_stop(struct requests_driver *driver);
+void driver_init(struct core_driver *driver, struct daemon *d, struct workers *workers);
+/* From here on EVENT_TICK runs when it is due, and the state goes to metrics. */
+void driver_start(struct core_driver *driver, struct core *core);
+/* Before the core is destroyed. */
+void driver_stop(struct core_driver *driver);
 
 #endif

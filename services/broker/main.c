@@ -1,5 +1,5 @@
 /* tollgate-broker: decides which worker runs a request, and what follows when an attempt fails.
- * Holds the queue, the slots, the breakers and the retries; reads no body, talks to no provider,
+ * Holds the queue, the slots, the breakers and the retries; sees no body, talks to no provider,
  * writes nothing to disk. */
 #include "common/base/log.h"
 #include "services/broker/driver.h"
@@ -12,8 +12,9 @@ struct broker {
     struct daemon *d;
     struct workers *workers;
     struct router *router;
-    struct requests *requests;
-    struct requests_driver driver;
+    struct core *core;
+    struct core_driver driver;
+    uint64_t close_us; /* draining: until then */
 };
 
 static uint64_t now_us(const struct broker *b)
@@ -26,49 +27,51 @@ static uint64_t now_us(const struct broker *b)
 static enum err start(void *self, struct daemon *d)
 {
     struct broker *b = self;
-    struct requests_rules rules = rules_from(&d->config->options);
+    struct core_rules rules = rules_from(&d->config->options);
     b->d = d;
     enum err e = workers_create(&b->workers);
     if (!e)
         e = router_create(&b->router, d->config, b->workers, NULL, now_us(b));
     driver_init(&b->driver, d, b->workers);
     if (!e)
-        e = requests_create(&b->requests, &driver_ops, &b->driver, &rules, b->workers, b->router);
+        e = core_create(&b->core, &driver_ops, &b->driver, &rules, b->workers, b->router,
+                        bus_epoch(d->bus));
     if (!e)
-        driver_start(&b->driver, b->requests);
+        driver_start(&b->driver, b->core);
     return e;
 }
 
 static void reload(void *self)
 {
     struct broker *b = self;
-    struct requests_rules rules = rules_from(&b->d->config->options);
+    struct core_rules rules = rules_from(&b->d->config->options);
     if (router_renew(&b->router, b->d->config, b->workers, now_us(b)))
         log_error("reload_failed", LSTR("why", "out of memory"),
                   LSTR("keeping", "the models in force"));
     else
-        requests_reconfigure(b->requests, &rules, b->router);
+        core_reconfigure(b->core, &rules, b->router, now_us(b));
 }
 
 static void drain(void *self)
 {
     struct broker *b = self;
     peers_announce_drain(b->d->bus);
-    /* Requests already on their way here are still served. */
-    requests_close(b->requests, now_us(b) + CLOSE_AFTER_US);
+    /* Asks already on their way here are still answered. */
+    b->close_us = now_us(b) + CLOSE_AFTER_US;
+    core_close(b->core, b->close_us);
 }
 
 static bool drained(void *self)
 {
     const struct broker *b = self;
-    return requests_drained(b->requests, now_us(b));
+    return now_us(b) >= b->close_us; /* edges ask others for what waits here */
 }
 
 static void stop(void *self)
 {
     struct broker *b = self;
     driver_stop(&b->driver);
-    requests_destroy(&b->requests);
+    core_destroy(&b->core);
     router_unref(&b->router);
     workers_destroy(&b->workers);
 }
@@ -78,65 +81,77 @@ static void stop(void *self)
 static void on_peer_up(void *self, struct bus_peer *peer)
 {
     struct broker *b = self;
-    peer_up(peer, b->requests, b->workers, now_us(b));
+    peer_up(peer, b->core, b->workers, now_us(b));
 }
 
 static void on_peer_down(void *self, struct bus_peer *peer)
 {
     struct broker *b = self;
-    peer_down(peer, b->requests, b->d->metrics, now_us(b));
+    peer_down(peer, b->core, b->d->metrics, now_us(b));
 }
 
 /* ---- messages: those of a peer in the wrong role go nowhere ---- */
 
-#define FROM(role, name, action)                                                                   \
-    static void on_##name(void *self, struct bus_peer *peer, const struct bus_message *m)          \
-    {                                                                                              \
-        struct broker *b = self;                                                                   \
-        struct broker_##role *from = peer_##role(peer);                                            \
-        if (from)                                                                                  \
-            action;                                                                                \
-    }
+static void step(struct broker *b, enum core_event_kind kind, struct bus_peer *peer,
+                 const struct bus_message *m)
+{
+    struct core_event event = {.kind = kind,
+                               .edge = peer_edge(peer),
+                               .worker = peer_worker(peer),
+                               .header = m->header,
+                               .body = m->body};
+    if (kind == EVENT_SLOTS ? event.worker != NULL : event.edge != NULL)
+        core_step(b->core, &event, now_us(b));
+}
 
-FROM(edge, request, requests_on_request(b->requests, from, m, now_us(b)))
-FROM(edge, cancel, requests_on_cancel(b->requests, from, m, now_us(b)))
-FROM(edge, credit, requests_on_credit(b->requests, from, m))
-FROM(worker, slots,
-     requests_on_slots(b->requests, from, m->body->slots.offered, m->body->slots.why, now_us(b)))
-FROM(worker, head, requests_on_head(b->requests, from, m, now_us(b)))
-FROM(worker, data, requests_on_data(b->requests, from, m, now_us(b)))
-FROM(worker, end, requests_on_end(b->requests, from, m, now_us(b)))
-FROM(worker, fail, requests_on_fail(b->requests, from, m, now_us(b)))
-/* A worker that drains offers nothing more; what runs there goes on. */
-FROM(worker, drain, ((void)m, requests_on_slots(b->requests, from, 0, SPAN("draining"), now_us(b))))
+static void on_ask(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    step(self, EVENT_ASK, from, m);
+}
+
+static void on_cancel(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    step(self, EVENT_CANCEL, from, m);
+}
+
+static void on_report(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    step(self, EVENT_REPORT, from, m);
+}
+
+static void on_stored(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    step(self, EVENT_STORED, from, m);
+}
+
+static void on_slots(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    step(self, EVENT_SLOTS, from, m);
+}
 
 static uint32_t queued(void *self)
 {
     const struct broker *b = self;
-    return b->requests ? requests_stats(b->requests).queued : 0;
+    return b->core ? core_stats(b->core).queued : 0;
 }
 
 static const struct daemon_spec spec = {
     .program = "tollgate-broker",
     .role = "broker",
-    .summary = "Routes requests of edges to workers: queue, slots, retries, fallbacks.",
+    .summary = "Decides which worker runs a request: queue, slots, retries, fallbacks.",
     .connects = LINK_METRICS,
     .binds = true,
+    .max_message_bytes = 4 << 20,
     .start = start,
     .reload = reload,
     .drain = drain,
     .drained = drained,
     .stop = stop,
-    .handlers = {[MESSAGE_REQUEST] = on_request,
+    .handlers = {[MESSAGE_ASK] = on_ask,
                  [MESSAGE_CANCEL] = on_cancel,
-                 [MESSAGE_CREDIT] = on_credit,
-                 [MESSAGE_SLOTS] = on_slots,
-                 [MESSAGE_HEAD] = on_head,
-                 [MESSAGE_DATA] = on_data,
-                 [MESSAGE_END] = on_end,
-                 [MESSAGE_REPLY] = on_end,
-                 [MESSAGE_FAIL] = on_fail,
-                 [MESSAGE_DRAIN] = on_drain},
+                 [MESSAGE_REPORT] = on_report,
+                 [MESSAGE_STORED] = on_stored,
+                 [MESSAGE_SLOTS] = on_slots},
     .on_peer_up = on_peer_up,
     .on_peer_down = on_peer_down,
     .queued = queued,

@@ -13,27 +13,30 @@ struct broker_worker *peer_worker(const struct bus_peer *from)
     return strcmp(bus_peer_role(from), "worker") == 0 ? bus_peer_user(from) : NULL;
 }
 
-void peer_up(struct bus_peer *peer, struct requests *rs, struct workers *ws, uint64_t now_us)
+void peer_up(struct bus_peer *peer, struct core *core, struct workers *ws, uint64_t now_us)
 {
     struct span provider = span_str(bus_peer_provider(peer)), name = span_str(bus_peer_name(peer));
     void *user = NULL;
     if (strcmp(bus_peer_role(peer), "edge") == 0)
-        user = requests_edge_up(rs, peer);
+        user = core_edge_up(core, peer, bus_peer_epoch(peer));
     else if (strcmp(bus_peer_role(peer), "worker") == 0)
-        user = workers_add(ws, peer, provider, name, now_us);
+        user = workers_add(ws, peer, provider, name, span_str(bus_peer_address(peer)),
+                           bus_peer_epoch(peer), now_us);
     bus_peer_set_user(peer, user);
 }
 
-void peer_down(struct bus_peer *peer, struct requests *rs, struct metric_client *metrics,
+void peer_down(struct bus_peer *peer, struct core *core, struct metric_client *metrics,
                uint64_t now_us)
 {
     struct broker_edge *edge = peer_edge(peer);
     struct broker_worker *worker = peer_worker(peer);
     bus_peer_set_user(peer, NULL);
+    struct core_event down = {
+        .kind = edge ? EVENT_EDGE_DOWN : EVENT_WORKER_DOWN, .edge = edge, .worker = worker};
     if (worker)
         report_worker_gone(metrics, worker);
-    requests_edge_down(rs, &edge, now_us);
-    requests_worker_down(rs, &worker, now_us);
+    if (edge || worker)
+        core_step(core, &down, now_us);
 }
 
 void peers_announce_drain(struct bus *bus)

@@ -3,14 +3,14 @@
 #define SERVICES_BROKER_PEERS_H
 
 #include "common/runtime/metric.h"
-#include "services/broker/requests.h"
+#include "services/broker/core.h"
 
 /* NULL when the peer is something else. */
 struct broker_edge *peer_edge(const struct bus_peer *peer);
 struct broker_worker *peer_worker(const struct bus_peer *peer);
 
-void peer_up(struct bus_peer *peer, struct requests *rs, struct workers *ws, uint64_t now_us);
-void peer_down(struct bus_peer *peer, struct requests *rs, struct metric_client *metrics,
+void peer_up(struct bus_peer *peer, struct core *core, struct workers *ws, uint64_t now_us);
+void peer_down(struct bus_peer *peer, struct core *core, struct metric_client *metrics,
                uint64_t now_us);
 /* Edges look for another broker, workers for other work. */
 void peers_announce_drain(struct bus *bus);

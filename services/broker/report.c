@@ -38,27 +38,29 @@ static void set_why(struct metric_client *m, struct broker_worker *w, const char
     (void)snprintf(w->reported, sizeof w->reported, "%s", why);
 }
 
-void report_all(struct metric_client *m, const struct requests *rs, const struct workers *ws,
+void report_all(struct metric_client *m, const struct core *core, const struct workers *ws,
                 uint64_t *stale_reported)
 {
-    struct requests_stats stats = requests_stats(rs);
+    struct core_stats stats = core_stats(core);
     metric_set(m, METRIC_QUEUE_DEPTH, NULL, stats.queued);
-    metric_set(m, METRIC_IN_FLIGHT, NULL, stats.requests);
-    metric_set(m, METRIC_BODY_BYTES, NULL, (int64_t)stats.body_bytes);
+    metric_set(m, METRIC_GRANTS, NULL, stats.grants);
     if (stats.stale > *stale_reported)
-        metric_add(m, METRIC_STALE_FRAMES, NULL, (int64_t)(stats.stale - *stale_reported));
+        metric_add(m, METRIC_STALE_REPORTS, NULL, (int64_t)(stats.stale - *stale_reported));
     *stale_reported = stats.stale;
     struct pool *pool;
+    int64_t running = 0;
     LL_FOREACH(workers_first_pool(ws), pool)
     {
         struct broker_worker *w;
         report_outcomes(m, pool);
         DL_FOREACH(pool->workers, w)
         {
-            set_worker(m, w, w->offered, w->in_flight);
+            set_worker(m, w, w->offered, w->running);
             set_why(m, w, w->why);
+            running += w->running;
         }
     }
+    metric_set(m, METRIC_IN_FLIGHT, NULL, running);
 }
 
 void report_worker_gone(struct metric_client *m, struct broker_worker *w)

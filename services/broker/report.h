@@ -4,10 +4,10 @@
 #define SERVICES_BROKER_REPORT_H
 
 #include "common/runtime/metric.h"
-#include "services/broker/requests.h"
+#include "services/broker/core.h"
 
 /* *stale_reported: the stale frames that metrics know of already; 0 at first. */
-void report_all(struct metric_client *m, const struct requests *rs, const struct workers *ws,
+void report_all(struct metric_client *m, const struct core *core, const struct workers *ws,
                 uint64_t *stale_reported);
 /* A worker has left: its series go too. */
 void report_worker_gone(struct metric_client *m, struct broker_worker *w);

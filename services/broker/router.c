@@ -119,6 +119,25 @@ static void link_route(struct router *r, const struct config *config, size_t ind
     }
 }
 
+/* FNV-1a over what candidate numbers stand for. */
+static uint64_t mix(uint64_t hash, const char *text)
+{
+    for (const char *at = text ? text : ""; *at; at++)
+        hash = (hash ^ (uint8_t)*at) * 1099511628211u;
+    return (hash ^ 0xff) * 1099511628211u;
+}
+
+static void fingerprint(struct model_route *route)
+{
+    uint64_t hash = mix(14695981039346656037u, route->name);
+    for (uint32_t i = 0; i < route->candidate_count; i++) {
+        const struct candidate *c = &route->candidates[i];
+        hash = mix(mix(mix(hash, c->target->pool->name), c->target->model), c->route);
+        hash = (hash ^ c->target->endpoints) * 1099511628211u;
+    }
+    route->fingerprint = hash;
+}
+
 enum err router_create(struct router **out, const struct config *config, struct workers *workers,
                        const struct router *before, uint64_t now_us)
 {
@@ -139,8 +158,12 @@ enum err router_create(struct router **out, const struct config *config, struct 
         link_route(r, config, i);
     if (!e)
         e = make_stored_route(r, config, workers, now_us);
+    for (size_t i = 0; !e && i < config->model_count; i++)
+        fingerprint(&r->routes[i]);
     if (e)
         router_unref(&r);
+    else
+        fingerprint(&r->stored);
     *out = r;
     return e;
 }

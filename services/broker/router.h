@@ -36,6 +36,7 @@ struct model_route {
     size_t target_count;
     struct candidate candidates[ROUTE_MAX_CANDIDATES];
     uint32_t candidate_count;
+    uint64_t fingerprint; /* the same in every broker whose candidates are the same */
 };
 
 struct router;

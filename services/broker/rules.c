@@ -1,11 +1,11 @@
 #include "services/broker/rules.h"
 
-struct requests_rules rules_from(const struct config_options *o)
+struct core_rules rules_from(const struct config_options *o)
 {
     enum { US = 1000, MOST_ATTEMPTS = 200 };
     uint32_t attempts =
         o->broker_max_attempts < MOST_ATTEMPTS ? o->broker_max_attempts : MOST_ATTEMPTS;
-    return (struct requests_rules){
+    return (struct core_rules){
         .retry =
             {
                 .max_attempts = attempts ? attempts : 1,
@@ -23,6 +23,5 @@ struct requests_rules rules_from(const struct config_options *o)
         .queue_max = o->broker_queue_size,
         .queue_wait_us = o->broker_queue_timeout * US,
         .worker_grace_us = o->broker_worker_grace * US,
-        .body_memory_max = o->broker_max_body_memory,
     };
 }

@@ -2,8 +2,8 @@
 #ifndef SERVICES_BROKER_RULES_H
 #define SERVICES_BROKER_RULES_H
 
-#include "services/broker/requests.h"
+#include "services/broker/core.h"
 
-struct requests_rules rules_from(const struct config_options *o);
+struct core_rules rules_from(const struct config_options *o);
 
 #endif

@@ -68,7 +68,8 @@ struct pool *workers_first_pool(const struct workers *ws)
 }
 
 struct broker_worker *workers_add(struct workers *ws, struct bus_peer *peer, struct span provider,
-                                  struct span name, uint64_t now_us)
+                                  struct span name, struct span address, uint64_t epoch,
+                                  uint64_t now_us)
 {
     struct pool *pool = workers_pool(ws, provider, now_us);
     struct broker_worker *w = pool ? calloc(1, sizeof *w) : NULL;
@@ -77,6 +78,8 @@ struct broker_worker *workers_add(struct workers *ws, struct bus_peer *peer, str
     w->pool = pool;
     w->peer = peer;
     w->serial = ++ws->serial;
+    w->epoch = epoch;
+    (void)snprintf(w->address, sizeof w->address, "%.*s", SPAN_ARG(address));
     copy_name(w->name, name);
     DL_APPEND(pool->workers, w);
     pool->worker_count++;
@@ -114,6 +117,11 @@ void workers_offer(struct broker_worker *w, uint32_t slots, struct span why, uin
     w->stuck = false;
 }
 
+uint32_t workers_free(const struct broker_worker *w)
+{
+    return w->stuck || w->in_flight >= w->offered ? 0 : w->offered - w->in_flight;
+}
+
 /* in_flight / offered of a below that of b, without a division. */
 static bool less_busy(const struct broker_worker *a, const struct broker_worker *b)
 {
@@ -127,7 +135,7 @@ struct broker_worker *workers_pick(const struct pool *pool, uint64_t avoid)
         return NULL;
     DL_FOREACH(pool->workers, w)
     {
-        if (w->stuck || w->in_flight >= w->offered)
+        if (!workers_free(w))
             continue;
         if (w->serial == avoid)
             avoided = w;
@@ -137,10 +145,10 @@ struct broker_worker *workers_pick(const struct pool *pool, uint64_t avoid)
     return best ? best : avoided;
 }
 
-void workers_take(struct broker_worker *w)
+void workers_take(struct broker_worker *w, uint32_t slots)
 {
-    w->in_flight++;
-    w->pool->in_flight++;
+    w->in_flight += slots;
+    w->pool->in_flight += slots;
     /* To the end of the list: equals take turns, since the first of them is picked. */
     if (w->next) {
         DL_DELETE(w->pool->workers, w);
@@ -148,10 +156,16 @@ void workers_take(struct broker_worker *w)
     }
 }
 
-void workers_give_back(struct broker_worker *w)
+void workers_give_back(struct broker_worker *w, uint32_t slots)
 {
-    w->in_flight--;
-    w->pool->in_flight--;
+    w->in_flight -= slots;
+    w->pool->in_flight -= slots;
+}
+
+uint64_t workers_clock_ms(const struct broker_worker *w, uint64_t now_us)
+{
+    uint64_t since_us = now_us > w->clock_us ? now_us - w->clock_us : 0;
+    return w->clock_ms + since_us / 1000;
 }
 
 bool pool_is_unable(const struct pool *pool, const char **why_out)

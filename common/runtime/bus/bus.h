@@ -54,6 +54,8 @@ void bus_destroy(struct bus **bus);
 
 /* ERR_EXISTS when another live process holds the address. */
 enum err bus_bind(struct bus *bus, const char *address) NODISCARD;
+/* As bound, with the port that was given. */
+const char *bus_address(const struct bus *bus);
 /* What HELLO says instead of the address that was bound: another one behind NAT. */
 void bus_advertise(struct bus *bus, const char *address);
 /* Keeps trying for ever; on_peer_up tells. At any time, also within a handler. The peer object

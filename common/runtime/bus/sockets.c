@@ -99,6 +99,11 @@ enum err bus_bind(struct bus *bus, const char *address)
     return e;
 }
 
+const char *bus_address(const struct bus *bus)
+{
+    return bus->address;
+}
+
 void bus_advertise(struct bus *bus, const char *address)
 {
     (void)snprintf(bus->address, sizeof bus->address, "%s", address);

@@ -109,7 +109,8 @@ static struct bus_peer *choose_broker(struct edge *e)
 
 static enum err send_ask(struct edge_request *r, struct bus_peer *broker)
 {
-    bool may_stand = r->attempt == 1 && r->use && r->model.len && !r->response_id.len && !r->busy;
+    bool may_stand = r->attempt == 1 && r->use && r->model.len && !r->response_id.len && !r->busy &&
+                     !r->alone;
     struct ask message = {
         .api = r->to.api,
         .model = r->model,
@@ -234,12 +235,18 @@ void dispatch_on_grant(struct edge *e, struct bus_peer *from, const struct bus_m
     struct edge_request *r = find_asking(e, from, m);
     if (!grant)
         return; /* the ask is repeated */
-    if (r && !grants_start(e->grants, grant, now))
-        return; /* others have taken it: the ask is repeated */
-    if (r)
-        use_grant(r, grant);
-    else if (!grant->m.standing)
+    if (!r && !grant->m.standing)
         grants_return(e->grants, grant, now);
+    if (!r)
+        return;
+    if (!grants_start(e->grants, grant, now))
+        grant = r->use ? grants_take(e->grants, r->use, now) : NULL;
+    if (grant) {
+        use_grant(r, grant);
+    } else {
+        r->alone = true; /* others have taken what came: one for itself is asked for */
+        ask(r);
+    }
 }
 
 void dispatch_on_decline(struct edge *e, struct bus_peer *from, const struct bus_message *m)
