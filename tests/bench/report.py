@@ -137,7 +137,8 @@ def once_table(f):
             for s in systems)])
         rows.append([f"a plain request's CPU beside {n:,} idle streams", *(f"{beside(f, s):.2f} × of without" for s in systems)])
     if "growth" in f.once:
-        rows.append(["growth from 10^5 to 10^6 requests, MiB", *(number(f.growth_mib(s)) for s in systems)])
+        g = f.once["growth"]["tollgate"]
+        rows.append([f"growth from {g['first']:,} to {g['last']:,} requests, MiB", *(number(f.growth_mib(s)) for s in systems)])
     return table(["", *(NAMES[s] for s in systems)], rows)
 
 
