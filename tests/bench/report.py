@@ -113,7 +113,7 @@ def speed_table(f):
     for name in f.rounds:
         what = "time to a first event" if name.startswith("streams") or name == "first" else ""
         rows.append([f.titles.get(name, name), *(
-            f"{number(f.median(name, s, 'rps'))}, {number(f.median(name, s, 'p50'))} / {number(f.median(name, s, 'p99'))}"
+            f"{number(f.median(name, s, 'rps'))}, {number(f.median(name, s, 'p50') or None)} / {number(f.median(name, s, 'p99') or None)}"
             if f.median(name, s) is not None else "–" for s in systems), what])
     return table(["per second, p50 / p99 µs", *(NAMES[s] for s in systems), "of what"], rows)
 
