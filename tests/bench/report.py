@@ -113,7 +113,7 @@ def speed_table(f):
     for name in f.rounds:
         what = "time to a first event" if name.startswith("streams") or name == "first" else ""
         rows.append([f.titles.get(name, name), *(
-            f"{number(f.median(name, s, 'rps'))}, {number(f.median(name, s, 'p50'))} / {number(f.median(name, s, 'p99'))}"
+            f"{number(f.median(name, s, 'rps'))}, {number(f.median(name, s, 'p50') or None)} / {number(f.median(name, s, 'p99') or None)}"
             if f.median(name, s) is not None else "–" for s in systems), what])
     return table(["per second, p50 / p99 µs", *(NAMES[s] for s in systems), "of what"], rows)
 
@@ -137,7 +137,8 @@ def once_table(f):
             for s in systems)])
         rows.append([f"a plain request's CPU beside {n:,} idle streams", *(f"{beside(f, s):.2f} × of without" for s in systems)])
     if "growth" in f.once:
-        rows.append(["growth from 10^5 to 10^6 requests, MiB", *(number(f.growth_mib(s)) for s in systems)])
+        g = f.once["growth"]["tollgate"]
+        rows.append([f"growth from {g['first']:,} to {g['last']:,} requests, MiB", *(number(f.growth_mib(s)) for s in systems)])
     return table(["", *(NAMES[s] for s in systems)], rows)
 
 
