@@ -471,6 +471,10 @@ static enum err start(struct life *life)
 static void stop(struct life *life, bool started)
 {
     struct daemon *d = &life->d;
+    if (d->loop) { /* it turns once more, while goodbyes are said */
+        loop_timer_stop(d->loop, &life->drain_timer);
+        loop_hook_remove(d->loop, &life->drain_hook);
+    }
     if (started)
         life->spec->stop(life->self);
     metric_client_destroy(&d->metrics);

@@ -96,6 +96,7 @@ int main(int argc, char **argv)
                                      .summary = "Carries out requests at one provider's upstreams.",
                                      .options = options,
                                      .connects = LINK_BROKERS | LINK_AUTH | LINK_METRICS,
+                                     .binds = true,
                                      .provider = &w.provider,
                                      .start = start,
                                      .reload = reload,
