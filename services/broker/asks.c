@@ -155,7 +155,7 @@ static void enqueue_in(struct core *c, struct broker_ask *ask, struct pool *pool
     if (queue_push(&pool->queue, e, ask->m.key_id, ask, ask->again) == OK)
         ask->wait_count++;
     /* Slots that are merely kept are wanted now. */
-    grants_revoke(c, pool, NULL);
+    grants_call_back(c, pool, NULL);
 }
 
 /* Until when a worker for one of its candidates is there, or may still appear. */
@@ -369,7 +369,7 @@ static void judge_target(struct core *c, const struct broker_ask *ask, uint64_t 
     else
         breaker_success(b);
     if (b->state == BREAKER_OPEN && !was_open)
-        grants_revoke(c, candidate_of(ask)->target->pool, NULL);
+        grants_call_back(c, candidate_of(ask)->target->pool, NULL);
 }
 
 static void after_failure(struct core *c, struct broker_ask *ask, uint64_t now_us)

@@ -56,7 +56,7 @@ void core_reconfigure(struct core *c, const struct core_rules *rules, struct rou
     router_unref(&c->router);
     c->router = router;
     stored_responses_forget_endpoints(&c->stored);
-    grants_revoke(c, NULL, NULL);
+    grants_call_back(c, NULL, NULL);
 }
 
 void core_close(struct core *c, uint64_t from_us)
@@ -98,7 +98,7 @@ static void on_ask(struct core *c, const struct core_event *e, uint64_t now_us)
 static void on_report(struct core *c, const struct core_event *e, uint64_t now_us)
 {
     struct header h = {.seq = e->header.seq};
-    grants_report(c, e->edge, e->body->report.entries, asks_serve, now_us);
+    grants_hear(c, e->edge, e->body->report.entries, asks_serve, now_us);
     c->ops->send(c->ctx, e->edge->peer, h, MESSAGE_REPORTED, &(struct reported){0});
 }
 
@@ -120,9 +120,10 @@ static void on_slots(struct core *c, const struct core_event *e, uint64_t now_us
     w->clock_ms = m->clock_ms;
     w->clock_us = now_us;
     w->running = m->running;
+    w->unknown = m->running > w->in_flight ? m->running - w->in_flight : 0;
     workers_offer(w, has_key ? m->offered : 0, m->why, now_us);
     if (w->offered < w->in_flight)
-        grants_revoke(c, w->pool, w);
+        grants_call_back(c, w->pool, w);
     asks_serve(c, w->pool, now_us);
 }
 

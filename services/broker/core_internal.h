@@ -130,11 +130,11 @@ bool grants_stand(struct core *c, struct broker_ask *ask, uint64_t now_us);
 void grants_renew(struct core *c, struct broker_edge *edge, struct span model, uint32_t wanted,
                   uint64_t now_us);
 /* Standing ones are called back: of a pool, of one worker, or (both NULL) all. */
-void grants_revoke(struct core *c, const struct pool *pool, const struct broker_worker *w);
+void grants_call_back(struct core *c, const struct pool *pool, const struct broker_worker *w);
 /* REPORT. Calls freed() for each pool in which slots have fallen free. */
-void grants_report(struct core *c, struct broker_edge *from, struct span entries,
-                   void (*freed)(struct core *c, struct pool *pool, uint64_t now_us),
-                   uint64_t now_us);
+void grants_hear(struct core *c, struct broker_edge *from, struct span entries,
+                 void (*freed)(struct core *c, struct pool *pool, uint64_t now_us),
+                 uint64_t now_us);
 void grants_edge_down(struct core *c, struct broker_edge *edge);
 void grants_worker_down(struct core *c, struct broker_worker *w);
 /* The first one whose time is over is forgotten; its pool, or NULL when none is due. */

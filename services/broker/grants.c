@@ -19,7 +19,8 @@ static uint64_t running_of(const struct broker_grant *g)
 /* Brings the worker's counter in line with what the grant takes now. */
 static void count(struct broker_grant *g)
 {
-    uint64_t takes = g->seen.closed ? running_of(g) : g->slots;
+    uint64_t runs = running_of(g); /* a renewal may have left it fewer slots than that */
+    uint64_t takes = g->seen.closed || runs > g->slots ? runs : g->slots;
     uint32_t taken = takes < UINT32_MAX ? (uint32_t)takes : UINT32_MAX;
     if (!g->worker || taken == g->taken)
         return;
@@ -414,7 +415,7 @@ static void revoke(struct core *c, struct broker_grant *g)
     c->ops->send(c->ctx, g->edge->peer, (struct header){0}, MESSAGE_REVOKE, &m);
 }
 
-void grants_revoke(struct core *c, const struct pool *pool, const struct broker_worker *w)
+void grants_call_back(struct core *c, const struct pool *pool, const struct broker_worker *w)
 {
     struct broker_edge *edge;
     DL_FOREACH(c->edges, edge)
@@ -463,9 +464,8 @@ static void hear(struct core *c, struct broker_grant *g, const struct grant_repo
     count(g);
 }
 
-void grants_report(struct core *c, struct broker_edge *from, struct span entries,
-                   void (*freed)(struct core *c, struct pool *pool, uint64_t now_us),
-                   uint64_t now_us)
+void grants_hear(struct core *c, struct broker_edge *from, struct span entries,
+                 void (*freed)(struct core *c, struct pool *pool, uint64_t now_us), uint64_t now_us)
 {
     struct grant_report r;
     while (entries.len >= GRANT_REPORT_BYTES) {

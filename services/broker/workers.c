@@ -119,7 +119,8 @@ void workers_offer(struct broker_worker *w, uint32_t slots, struct span why, uin
 
 uint32_t workers_free(const struct broker_worker *w)
 {
-    return w->stuck || w->in_flight >= w->offered ? 0 : w->offered - w->in_flight;
+    uint32_t taken = w->in_flight + w->unknown;
+    return w->stuck || taken >= w->offered ? 0 : w->offered - taken;
 }
 
 /* in_flight / offered of a below that of b, without a division. */

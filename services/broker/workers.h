@@ -48,9 +48,10 @@ struct broker_worker {
     uint8_t key[GRANT_KEY_BYTES];  /* signs our grants for it */
     uint64_t clock_ms, clock_us;   /* its clock, and ours when it said so */
     uint32_t offered;
-    uint32_t in_flight;          /* slots taken by grants */
-    uint32_t running;            /* attempts there under our grants, by its own word */
-    bool stuck;                  /* it has less room than it offered */
+    uint32_t in_flight; /* slots taken by grants */
+    uint32_t running;   /* attempts there under our grants, by its own word */
+    uint32_t unknown; /* of these, under grants that we do not know: from before a link was lost */
+    bool stuck;       /* it has less room than it offered */
     char why[WORKERS_NAME];      /* it offers none because … */
     char reported[WORKERS_NAME]; /* … as metrics know it */
     struct broker_grant *grants; /* of its slots; the list is the grants' own */

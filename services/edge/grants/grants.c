@@ -53,8 +53,8 @@ struct broker_news {
     uint64_t since_ms; /* of the oldest that is due */
     bool urgent;
     uint64_t full_ms; /* all of them again */
-    uint32_t held;
-    uint32_t life; /* counts the losses of its link */
+    uint32_t held;    /* that it can still hear of */
+    uint32_t life;    /* counts the losses of its link */
 };
 
 struct grants {
@@ -174,7 +174,7 @@ static void forget(struct grants *g, struct entry *e)
     unlist(g, e);
     heap_remove(&g->due, &e->due);
     HASH_DEL(g->by_number, e);
-    g->brokers[e->grant.broker].held--;
+    g->brokers[e->grant.broker].held -= !e->orphan;
     g->stats.held--;
     free(e->text);
     free(e);
@@ -376,6 +376,7 @@ void grants_broker_down(struct grants *g, unsigned broker)
             continue;
         unlist(g, e);
         e->orphan = true;
+        g->brokers[broker].held--;
         (void)forget_if_over(g, e);
     }
     g->brokers[broker].urgent = false;
@@ -433,8 +434,14 @@ bool grants_report(struct grants *g, unsigned broker, uint32_t seq, uint64_t now
 void grants_reported(struct grants *g, unsigned broker, uint32_t seq)
 {
     struct broker_news *b = &g->brokers[broker];
-    while (b->sent && (int32_t)(seq - b->sent->sent_seq) >= 0) {
-        struct entry *e = b->sent;
+    struct entry *e, *next;
+    /* Those of a report before this one were not heard: they go again with all the others. */
+    DL_FOREACH_SAFE(b->sent, e, next)
+    {
+        if ((int32_t)(seq - e->sent_seq) < 0)
+            break;
+        if (e->sent_seq != seq)
+            continue;
         unlist(g, e);
         (void)forget_if_over(g, e);
     }
