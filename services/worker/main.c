@@ -1,6 +1,6 @@
 /* tollgate-worker: carries out requests at one provider's upstreams. Owns that provider's keys,
- * connections and translation; makes one attempt per DISPATCH and reports how it went. Never talks
- * to a client, never retries. */
+ * connections and translation; makes one attempt per DISPATCH that a broker has granted, and
+ * reports how it went. Never talks to a client, never retries. */
 #include <sys/prctl.h>
 
 #include "services/worker/worker.h"
@@ -31,12 +31,11 @@ static bool drained(void *self)
     return attempts_running(w->attempts) == 0 && settles_pending(w->settles) == 0;
 }
 
-/* ---- brokers ---- */
+/* ---- edges ---- */
 
 static void on_dispatch(void *self, struct bus_peer *from, const struct bus_message *m)
 {
-    struct worker *w = self;
-    attempts_dispatch(w->attempts, w->setup, from, m, worker_attempt_limit(w));
+    worker_dispatch(self, from, m);
 }
 
 static void on_cancel(void *self, struct bus_peer *from, const struct bus_message *m)
@@ -71,7 +70,7 @@ static void on_peer_up(void *self, struct bus_peer *peer)
         return;
     if (peer == w->d->auth)
         settles_due_now(w->settles);
-    else
+    else if (strcmp(bus_peer_role(peer), "broker") == 0)
         worker_broker_up(w, peer);
 }
 
@@ -80,8 +79,10 @@ static void on_peer_down(void *self, struct bus_peer *peer)
     struct worker *w = self;
     if (!w->attempts)
         return;
-    attempts_cancel_peer(w->attempts, peer);
-    worker_offer_slots(w);
+    if (strcmp(bus_peer_role(peer), "broker") == 0)
+        worker_broker_down(w, peer);
+    else
+        attempts_cancel_peer(w->attempts, peer);
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,6 @@
 #include "services/worker/worker.h"
 
+#include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "common/base/model_file.h"
 #include "services/worker/batch/batch.h"
@@ -10,27 +11,51 @@ enum { UPKEEP_MS = 100 };
 
 /* ---- slots and upkeep, ten times a second ---- */
 
-static bool report_slots(void *ctx, size_t broker, uint32_t offered, const char *why)
+static bool report_slots(void *ctx, size_t broker, const struct slot_share *share,
+                         const struct slots_state *state)
 {
     const struct worker *w = ctx;
-    struct slots m = {.offered = offered, .why = span_str(why)};
+    struct slots m = {.offered = share->offered,
+                      .why = span_str(state->why ? state->why : ""),
+                      .clock_ms = state->now_ms,
+                      .running = share->running,
+                      .free = state->free,
+                      .grant_key =
+                          span_of((const char *)w->links[broker].key, sizeof w->links[broker].key)};
     return bus_send(w->d->brokers[broker], (struct header){0}, MESSAGE_SLOTS, &m) == OK;
+}
+
+static const char *why_none(const struct worker *w)
+{
+    return w->d->draining             ? "draining"
+           : settles_full(w->settles) ? "too many unacknowledged settlements"
+                                      : endpoints_why(w->setup->endpoints);
+}
+
+static size_t broker_count(const struct worker *w)
+{
+    return w->d->broker_count < SLOTS_MAX_BROKERS ? w->d->broker_count : SLOTS_MAX_BROKERS;
 }
 
 void worker_offer_slots(struct worker *w)
 {
+    struct gate_offer offers[SLOTS_MAX_BROKERS] = {0};
     struct slot_share shares[SLOTS_MAX_BROKERS] = {0};
-    size_t n = w->d->broker_count < SLOTS_MAX_BROKERS ? w->d->broker_count : SLOTS_MAX_BROKERS;
-    const char *why = w->d->draining             ? "draining"
-                      : settles_full(w->settles) ? "too many unacknowledged settlements"
-                                                 : endpoints_why(w->setup->endpoints);
+    size_t n = broker_count(w);
+    struct slots_state state = {.now_ms = loop_now_ms(w->d->loop), .why = why_none(w)};
+    gate_set_slots(w->gate, w->d->config->options.worker_slots);
+    gate_set_shut(w->gate, w->d->draining || settles_full(w->settles));
     for (size_t i = 0; i < n; i++) {
-        struct bus_peer *broker = w->d->brokers[i];
-        shares[i].up = bus_peer_up(broker);
-        shares[i].running = attempts_running_of(w->attempts, broker);
-        shares[i].queued = shares[i].up ? bus_peer_queued(broker) : 0;
+        offers[i].broker_epoch = w->links[i].epoch;
+        offers[i].queued = w->links[i].epoch ? bus_peer_queued(w->d->brokers[i]) : 0;
     }
-    slots_update(&w->offers, shares, n, w->d->config->options.worker_slots, why, report_slots, w);
+    w->uneven = gate_share(w->gate, offers, n, state.now_ms);
+    state.free = gate_free(w->gate);
+    for (size_t i = 0; i < n; i++)
+        shares[i] = (struct slot_share){.up = w->links[i].epoch != 0,
+                                        .running = offers[i].running,
+                                        .offered = offers[i].offered};
+    slots_update(&w->offers, shares, n, &state, report_slots, w);
 }
 
 static void on_upkeep(void *ctx)
@@ -38,6 +63,7 @@ static void on_upkeep(void *ctx)
     struct worker *w = ctx;
     if (bus_peer_up(w->d->auth))
         settles_tick(w->settles, loop_now_ms(w->d->loop));
+    gate_sweep(w->gate, loop_now_ms(w->d->loop));
     worker_offer_slots(w);
     report_gauges(w->d->metrics, w->setup, w->attempts, w->settles);
     loop_timer_start(w->d->loop, &w->upkeep, UPKEEP_MS, on_upkeep, w);
@@ -49,11 +75,50 @@ static enum err send_settle(void *ctx, struct header h, const struct settle *m)
     return bus_send_soon(w->d->auth, h, MESSAGE_SETTLE, m);
 }
 
-static enum err send_to_broker(void *ctx, struct bus_peer *to, struct header h,
-                               enum message_type type, const void *message)
+static enum err send_to_edge(void *ctx, struct bus_peer *to, struct header h,
+                             enum message_type type, const void *message)
 {
     (void)ctx;
     return bus_send(to, h, type, message);
+}
+
+/* ---- attempts ---- */
+
+/* Whoever waits for this slot hears of it now, not with the next upkeep. */
+static void on_slot_free(struct worker *w, struct gate_grant *grant)
+{
+    if (gate_end(w->gate, grant, loop_now_ms(w->d->loop)) || w->uneven)
+        worker_offer_slots(w);
+}
+
+static void on_attempt_over(void *ctx, struct attempt *attempt)
+{
+    on_slot_free(ctx, attempt_links(attempt)->grant);
+}
+
+static void refuse(struct worker *w, struct bus_peer *edge, const struct bus_message *m,
+                   enum gate_verdict verdict)
+{
+    const char *reason = gate_verdict_name(verdict);
+    struct span labels[] = {span_str(w->provider), span_str(reason)};
+    metric_add(w->d->metrics, METRIC_DISPATCHES_REFUSED, labels, 1);
+    log_write(verdict == GATE_BAD_SIGNATURE ? LEVEL_WARN : LEVEL_DEBUG, "dispatch_refused",
+              LHEX("request", m->header.id.bytes, sizeof m->header.id.bytes), LSTR("why", reason),
+              LSTR("edge", bus_peer_name(edge)), LOG_END_);
+    attempts_refuse(w->attempts, edge, m, span_str(reason), gate_free(w->gate));
+}
+
+void worker_dispatch(struct worker *w, struct bus_peer *edge, const struct bus_message *m)
+{
+    struct gate_grant *grant;
+    if (attempts_has(w->attempts, &m->header))
+        return;
+    enum gate_verdict verdict = gate_begin(w->gate, m->body->dispatch.grant, bus_peer_epoch(edge),
+                                           loop_now_ms(w->d->loop), &grant);
+    if (verdict != GATE_OK)
+        refuse(w, edge, m, verdict);
+    else if (!attempts_dispatch(w->attempts, w->setup, edge, m, grant))
+        on_slot_free(w, grant);
 }
 
 /* ---- life ---- */
@@ -101,7 +166,11 @@ static enum err load_table(struct worker *w)
 void worker_close(struct worker *w)
 {
     loop_timer_stop(w->d->loop, &w->upkeep);
+    if (w->attempts)
+        attempts_stop(w->attempts);
     attempts_destroy(&w->attempts);
+    gate_destroy(&w->gate);
+    crypto_wipe(w->links, sizeof w->links);
     fetch_destroy(&w->fetch);
     setup_unref(&w->setup);
     settles_destroy(&w->settles);
@@ -118,6 +187,8 @@ static enum err open_parts(struct worker *w)
     if (err == OK)
         err = load_setup(w, &w->setup);
     if (err == OK)
+        err = gate_create(&w->gate, bus_epoch(w->d->bus), o->worker_slots);
+    if (err == OK)
         err = fetch_create(&w->fetch, w->d->loop, &up);
     if (err == OK)
         err = settles_create(&w->settles, o->worker_max_pending_settles, send_settle, w);
@@ -128,7 +199,8 @@ static enum err open_parts(struct worker *w)
                               .schemas = w->schemas,
                               .metrics = w->d->metrics,
                               .ctx = w,
-                              .send = send_to_broker,
+                              .send = send_to_edge,
+                              .on_over = on_attempt_over,
                               .batching = &embeddings_batching};
     return err == OK ? attempts_create(&w->attempts, &env) : err;
 }
@@ -159,19 +231,35 @@ void worker_reload(struct worker *w)
     worker_offer_slots(w);
 }
 
+/* ---- brokers ---- */
+
+static size_t number_of(const struct worker *w, const struct bus_peer *broker)
+{
+    size_t i = 0;
+    while (i < broker_count(w) && w->d->brokers[i] != broker)
+        i++;
+    return i;
+}
+
 void worker_broker_up(struct worker *w, const struct bus_peer *broker)
 {
-    for (size_t i = 0; i < w->d->broker_count && i < SLOTS_MAX_BROKERS; i++)
-        if (w->d->brokers[i] == broker)
-            w->offers.last[i].reported = false;
+    size_t i = number_of(w, broker);
+    if (i == broker_count(w))
+        return;
+    struct broker_link *link = &w->links[i];
+    crypto_random(link->key, sizeof link->key);
+    if (gate_broker_up(w->gate, bus_peer_epoch(broker), link->key) == OK)
+        link->epoch = bus_peer_epoch(broker);
+    w->offers.last[i].reported = false;
     worker_offer_slots(w);
 }
 
-uint32_t worker_attempt_limit(const struct worker *w)
+void worker_broker_down(struct worker *w, const struct bus_peer *broker)
 {
-    uint32_t slots = w->d->config->options.worker_slots;
-    if (w->d->draining)
-        return 0;
-    /* Twice the slots: an offer that shrinks overtakes what was sent against the larger one. */
-    return slots > UINT32_MAX / 2 ? slots : slots * 2;
+    size_t i = number_of(w, broker);
+    if (i == broker_count(w))
+        return;
+    gate_broker_down(w->gate, w->links[i].epoch, loop_now_ms(w->d->loop));
+    w->links[i].epoch = 0;
+    worker_offer_slots(w);
 }

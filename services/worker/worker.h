@@ -4,7 +4,14 @@
 
 #include "common/runtime/daemon.h"
 #include "services/worker/attempt/attempts.h"
+#include "services/worker/gate.h"
 #include "services/worker/slots.h"
+
+/* To one of the daemon's brokers, by its number. */
+struct broker_link {
+    uint64_t epoch; /* 0 = down */
+    uint8_t key[GRANT_KEY_BYTES];
+};
 
 struct worker {
     const char *provider; /* --provider NAME */
@@ -15,7 +22,10 @@ struct worker {
     struct fetch *fetch;
     struct settles *settles;
     struct attempts *attempts; /* NULL until worker_open has succeeded */
+    struct gate *gate;
+    struct broker_link links[SLOTS_MAX_BROKERS];
     struct offers offers;
+    bool uneven; /* a broker has more than its part until attempts end */
     struct loop_timer upkeep;
 };
 
@@ -24,10 +34,12 @@ enum err worker_open(struct worker *w, struct daemon *d) NODISCARD;
 void worker_close(struct worker *w);
 /* The configuration has changed: new work uses it; the old one stays when it is bad. */
 void worker_reload(struct worker *w);
-/* Reports to brokers what they may send, where that has changed. */
+/* Reports to brokers what they may grant, where that has changed. */
 void worker_offer_slots(struct worker *w);
+/* A link to a broker is up: it gets a key of its own, and its offer. */
 void worker_broker_up(struct worker *w, const struct bus_peer *broker);
-/* Attempts at once, whatever was offered. */
-uint32_t worker_attempt_limit(const struct worker *w);
+void worker_broker_down(struct worker *w, const struct bus_peer *broker);
+/* DISPATCH of an edge: begun if the gate lets it in, else answered "busy". */
+void worker_dispatch(struct worker *w, struct bus_peer *edge, const struct bus_message *m);
 
 #endif

@@ -105,7 +105,7 @@ static bool emit_stream(struct attempt *attempt)
         err = attempt_send_head(attempt, pipeline_result(attempt->pipeline));
     if (err == OK)
         err = attempt_send_data(attempt);
-    if (err != OK) { /* the broker is gone or does not read: nobody is left to tell */
+    if (err != OK) { /* the edge is gone or does not read: nobody is left to tell */
         log_warn("stream_cut",
                  LHEX("request", attempt->head.id.bytes, sizeof attempt->head.id.bytes),
                  LSTR("why", err_name(err)));
@@ -255,17 +255,35 @@ void attempt_begin(struct attempt *attempt)
         attempt_go(attempt);
 }
 
-void attempt_cancel(struct attempt *attempt)
+/* What was used is settled as if the client had left; a detached cancel may go upstream. */
+static void end_early(struct attempt *attempt)
 {
     static const struct pipeline_result nothing = {0};
-    if (attempt->state == ATTEMPT_OVER)
-        return;
-    stop_pipeline(attempt);
     attempt_settle(attempt, attempt->pipeline ? pipeline_result(attempt->pipeline) : &nothing,
                    error_info(ERROR_CLIENT_GONE)->openai_status, false);
     attempt_cancel_transfers(attempt, false);
     obey_pipeline(attempt);
     attempt_over(attempt, ENDPOINT_UNKNOWN, 0, DETACHED_MS);
+}
+
+void attempt_cancel(struct attempt *attempt)
+{
+    if (attempt->state == ATTEMPT_OVER)
+        return;
+    stop_pipeline(attempt);
+    end_early(attempt);
+}
+
+void attempt_abandon(struct attempt *attempt)
+{
+    struct api_error fault = {.error_class = ERROR_WORKER_LOST,
+                              .message = SPAN("The service was stopped.")};
+    if (attempt->state == ATTEMPT_OVER)
+        return;
+    stop_pipeline(attempt);
+    attempt_send_fault(attempt, &fault,
+                       attempt->pipeline ? pipeline_result(attempt->pipeline) : NULL);
+    end_early(attempt);
 }
 
 void attempt_credit(struct attempt *attempt, uint32_t bytes)

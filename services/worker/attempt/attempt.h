@@ -4,7 +4,7 @@
  *
  *   state     what is going on                                    leaves it by
  *   RUNNING   the pipeline works, or waits in a batch             REPLY, END, FAIL; CANCEL; the deadline
- *   OVER      the broker has heard the end, or wants silence;     the last transfer has ended, or the
+ *   OVER      the edge has heard the end, or wants silence;       the last transfer has ended, or the
  *             a connection that may be kept, or a cancel on its   time for that is over: freed
  *             way to the upstream, is let finish
  *
@@ -22,6 +22,7 @@
 
 struct attempt;
 struct attempt_env;
+struct gate_grant;
 
 /* Attempts that may wait for others and go upstream together: see batch/. */
 struct attempt_batching {
@@ -63,8 +64,10 @@ struct attempt *attempt_create(struct attempt_env *env, struct setup *setup, str
                                const struct bus_message *m);
 /* Right after it. */
 void attempt_begin(struct attempt *attempt);
-/* CANCEL: stops, settles what was used with status 499, sends nothing to the broker. */
+/* CANCEL: stops, settles what was used with status 499, sends nothing to the edge. */
 void attempt_cancel(struct attempt *attempt);
+/* The worker stops: the same, but the edge hears FAIL (WORKER_LOST). */
+void attempt_abandon(struct attempt *attempt);
 /* CREDIT */
 void attempt_credit(struct attempt *attempt, uint32_t bytes);
 
@@ -75,12 +78,15 @@ struct bus_peer *attempt_peer(const struct attempt *attempt);
 /* The worker's own table links. */
 struct attempt_links {
     struct attempt *next_in_bucket, *prev, *next;
+    struct gate_grant *grant; /* under which it runs */
 };
 struct attempt_links *attempt_links(struct attempt *attempt);
 
-/* Refuses a DISPATCH without beginning it: FAIL, nothing sent. */
-void attempt_refuse(struct attempt_env *env, struct bus_peer *to, const struct bus_message *m,
-                    unsigned error_class, const char *message);
+/* Refuses a DISPATCH without beginning it: FAIL, nothing sent. `free_slots` goes with
+ * WORKER_REFUSED.
+ */
+void attempt_refuse(const struct attempt_env *env, struct bus_peer *to, const struct bus_message *m,
+                    const struct api_error *fault, uint32_t free_slots);
 /* Ends everything without a word: at shutdown. */
 void attempt_env_free(struct attempt_env *env);
 

@@ -58,7 +58,7 @@ void attempt_over(struct attempt *attempt, enum endpoint_verdict verdict, uint64
                   uint64_t linger_ms);
 
 /* ---- create.c ---- */
-/* An attempt for the batch: like this one, but with another body, and unknown to broker and auth.
+/* An attempt for the batch: like this one, but with another body, and unknown to edge and auth.
  * NULL without memory. */
 struct attempt *attempt_create_carrier(const struct attempt *like, struct span body,
                                        struct batch *batch);
@@ -77,7 +77,10 @@ uint32_t attempt_ms_since(const struct attempt *attempt, uint64_t then_us);
 /* `whole`: the answer was not cut short, so that what was counted is all there is. */
 void attempt_settle(struct attempt *attempt, const struct pipeline_result *r, unsigned status,
                     bool whole);
-/* FAIL, and a settlement when something was billed or delivered. r may be NULL. */
+/* FAIL alone. r may be NULL. */
+void attempt_send_fault(struct attempt *attempt, const struct api_error *fault,
+                        const struct pipeline_result *r);
+/* The same, and a settlement when something was billed or delivered. r may be NULL. */
 void attempt_send_fail(struct attempt *attempt, const struct api_error *fault,
                        const struct pipeline_result *r);
 enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result *r);

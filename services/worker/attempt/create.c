@@ -153,7 +153,9 @@ struct attempt *attempt_create(struct attempt_env *env, struct setup *setup, str
                                const struct bus_message *m)
 {
     if (!may_have(setup, &m->body->dispatch)) {
-        attempt_refuse(env, from, m, ERROR_NOT_FOUND, "There is no response with this id.");
+        struct api_error none = {.error_class = ERROR_NOT_FOUND,
+                                 .message = SPAN("There is no response with this id.")};
+        attempt_refuse(env, from, m, &none, 0);
         return NULL;
     }
     struct endpoint *endpoint = choose_endpoint(setup, &m->body->dispatch, loop_now_ms(env->loop));
@@ -169,8 +171,11 @@ struct attempt *attempt_create(struct attempt_env *env, struct setup *setup, str
                             loop_now_ms(env->loop));
     if (attempt)
         attempt_release(attempt);
-    attempt_refuse(env, from, m, ERROR_WORKER_REFUSED,
-                   endpoint ? "Out of memory." : "The service has no API key for this provider.");
+    struct api_error fault = {.error_class = ERROR_WORKER_REFUSED,
+                              .message =
+                                  endpoint ? SPAN("Out of memory.")
+                                           : SPAN("The service has no API key for this provider.")};
+    attempt_refuse(env, from, m, &fault, 0);
     return NULL;
 }
 

@@ -1,4 +1,4 @@
-/* The messages of an attempt: to its broker, and to auth by way of the settlements. */
+/* The messages of an attempt: to its edge, and to auth by way of the settlements. */
 #include "services/worker/attempt/attempt_internal.h"
 
 #include "common/base/log.h"
@@ -18,8 +18,8 @@ static uint32_t left_ms(const struct attempt *attempt)
     return attempt->deadline_us > now + 1000 ? (uint32_t)((attempt->deadline_us - now) / 1000) : 1;
 }
 
-static enum err send_to_broker(struct attempt *attempt, enum message_type type, unsigned flags,
-                               const void *message)
+static enum err send_to_edge(struct attempt *attempt, enum message_type type, unsigned flags,
+                             const void *message)
 {
     if (!attempt->peer)
         return OK;
@@ -102,8 +102,8 @@ static bool is_cut(unsigned error_class)
            error_class == ERROR_UPSTREAM_TIMEOUT || error_class == ERROR_DEADLINE;
 }
 
-void attempt_send_fail(struct attempt *attempt, const struct api_error *fault,
-                       const struct pipeline_result *r)
+void attempt_send_fault(struct attempt *attempt, const struct api_error *fault,
+                        const struct pipeline_result *r)
 {
     bool billed = r && attempt->sent && !r->estimated;
     struct fail m = {.endpoint = attempt->endpoint ? attempt->endpoint->index : 0,
@@ -116,8 +116,21 @@ void attempt_send_fail(struct attempt *attempt, const struct api_error *fault,
         m.output_tokens = known(attempt, r->usage.output);
         m.cost_nano = cost(attempt, r);
     }
-    (void)send_to_broker(attempt, MESSAGE_FAIL, HEADER_LAST, &m);
-    if (r && (attempt->head_sent || m.input_tokens || m.output_tokens))
+    (void)send_to_edge(attempt, MESSAGE_FAIL, HEADER_LAST, &m);
+}
+
+/* Something was billed that FAIL has told of. */
+static bool is_billed(const struct attempt *attempt, const struct pipeline_result *r)
+{
+    return attempt->sent && !r->estimated &&
+           (known(attempt, r->usage.input) || known(attempt, r->usage.output));
+}
+
+void attempt_send_fail(struct attempt *attempt, const struct api_error *fault,
+                       const struct pipeline_result *r)
+{
+    attempt_send_fault(attempt, fault, r);
+    if (r && (attempt->head_sent || is_billed(attempt, r)))
         attempt_settle(attempt, r, error_status(fault->error_class, (enum api)attempt->d.api),
                        !is_cut(fault->error_class));
 }
@@ -133,7 +146,7 @@ enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result
                      .endpoint = attempt->endpoint->index};
     attempt->head_sent = true;
     attempt->first_us = loop_now_us(attempt->env->loop);
-    return send_to_broker(attempt, MESSAGE_HEAD, 0, &m);
+    return send_to_edge(attempt, MESSAGE_HEAD, 0, &m);
 }
 
 enum err attempt_send_data(struct attempt *attempt)
@@ -148,7 +161,7 @@ enum err attempt_send_data(struct attempt *attempt)
         if (n > DATA_BYTES)
             n = DATA_BYTES;
         struct data m = {.bytes = span_of(out->data + at, n)};
-        err = send_to_broker(attempt, MESSAGE_DATA, 0, &m);
+        err = send_to_edge(attempt, MESSAGE_DATA, 0, &m);
         attempt->seq++;
         attempt->credit -= (uint32_t)n;
         at += n;
@@ -171,7 +184,7 @@ void attempt_send_end(struct attempt *attempt, const struct pipeline_result *r)
         .first_ms =
             attempt->first_us ? (uint32_t)((attempt->first_us - attempt->started_us) / 1000) : 0,
         .upstream_ms = attempt->sent_us ? attempt_ms_since(attempt, attempt->sent_us) : 0};
-    (void)send_to_broker(attempt, MESSAGE_END, HEADER_LAST, &m);
+    (void)send_to_edge(attempt, MESSAGE_END, HEADER_LAST, &m);
 }
 
 void attempt_send_reply(struct attempt *attempt, const struct pipeline_result *r, struct span body)
@@ -192,14 +205,15 @@ void attempt_send_reply(struct attempt *attempt, const struct pipeline_result *r
                       .body = body,
                       .upstream_id = attempt_makes_response(attempt) ? r->upstream_id : SPAN_NONE,
                       .endpoint = attempt->endpoint->index};
-    (void)send_to_broker(attempt, MESSAGE_REPLY, HEADER_LAST, &m);
+    (void)send_to_edge(attempt, MESSAGE_REPLY, HEADER_LAST, &m);
 }
 
-void attempt_refuse(struct attempt_env *env, struct bus_peer *to, const struct bus_message *m,
-                    unsigned error_class, const char *message)
+void attempt_refuse(const struct attempt_env *env, struct bus_peer *to, const struct bus_message *m,
+                    const struct api_error *fault, uint32_t free_slots)
 {
     struct header h = {.id = m->header.id, .attempt = m->header.attempt};
     h.flags = (uint8_t)(HEADER_LAST | (m->header.flags & HEADER_STREAM));
-    struct fail fail = {.error_class = error_class, .message = span_str(message)};
+    struct fail fail = {.free = free_slots};
+    api_error_to_fail(fault, &fail);
     (void)env->send(env->ctx, to, h, MESSAGE_FAIL, &fail);
 }

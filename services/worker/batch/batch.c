@@ -302,6 +302,10 @@ static void leave(struct attempt *attempt)
     struct batch *b = attempt->batch;
     attempt->batch = NULL;
     b->members[attempt->batch_at] = NULL;
+    if (b->carrier) {
+        attempt_look_whether_sent(b->carrier);
+        attempt->sent = b->carrier->sent;
+    }
     if (--b->present)
         return;
     if (b->carrier) {
