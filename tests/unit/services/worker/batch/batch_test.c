@@ -10,7 +10,7 @@
 #include "proto/codec.h"
 #include "services/worker/attempt/attempts.h"
 
-enum { MAX_SAID = 16, LIMIT = 400, WINDOW_MS = 50 };
+enum { MAX_SAID = 16, WINDOW_MS = 50 };
 
 struct said {
     struct header header;
@@ -110,7 +110,7 @@ static void dispatch_for(struct world *w, unsigned n, const char *key_id, const 
                                          .path = SPAN("/embeddings"),
                                          .body = span_str(body)}};
     struct bus_message message = {.header = header_of(n), .body = &m};
-    attempts_dispatch(w->attempts, w->setup, peer(0), &message, LIMIT);
+    assert_true(attempts_dispatch(w->attempts, w->setup, peer(0), &message, NULL));
 }
 
 #define ASK(input) "{\"model\":\"emb\",\"input\":" input "}"
@@ -431,7 +431,7 @@ static void a_deadline_is_its_own_caller_s(void **state)
                                          .body = SPAN(ASK("\"aa\""))}};
     struct bus_message message = {.header = header_of(1), .body = &m};
     message.header.deadline_ms = 200;
-    attempts_dispatch(w->attempts, w->setup, peer(0), &message, LIMIT);
+    assert_true(attempts_dispatch(w->attempts, w->setup, peer(0), &message, NULL));
     dispatch(w, 2, ASK("\"bb\""));
     window_passes(w);
     int fd = upstream_gets(w, "}");
