@@ -471,7 +471,9 @@ static enum err start(struct life *life)
 static void stop(struct life *life, bool started)
 {
     struct daemon *d = &life->d;
-    if (d->loop) { /* it turns once more, while goodbyes are said */
+    /* bus_destroy still turns the loop: nothing may ask the service any more */
+    loop_watch_remove(&life->signal_watch);
+    if (d->draining) {
         loop_timer_stop(d->loop, &life->drain_timer);
         loop_hook_remove(d->loop, &life->drain_hook);
     }
@@ -479,7 +481,6 @@ static void stop(struct life *life, bool started)
         life->spec->stop(life->self);
     metric_client_destroy(&d->metrics);
     bus_destroy(&d->bus);
-    loop_watch_remove(&life->signal_watch);
     if (life->signal_fd >= 0)
         (void)close(life->signal_fd);
     config_destroy(&life->config);

@@ -123,10 +123,21 @@ void worker_dispatch(struct worker *w, struct bus_peer *edge, const struct bus_m
 
 /* ---- life ---- */
 
+static void on_start_only_change(void *ctx, const char *section, const char *name)
+{
+    (void)ctx; /* the daemon has warned */
+    (void)section;
+    (void)name;
+}
+
 static enum err load_setup(struct worker *w, struct setup **out)
 {
     struct config_paths paths = {w->d->run_dir, w->d->state_dir};
     enum err err = setup_create(out, w->d->config->path, &paths, w->provider);
+    if (err == OK)
+        err = config_keep_start_only((*out)->config, w->d->config, on_start_only_change, NULL);
+    if (err != OK)
+        setup_unref(out);
     if (err == OK && endpoints_why((*out)->endpoints))
         log_warn("no_slots_offered", LSTR("provider", w->provider),
                  LSTR("why", endpoints_why((*out)->endpoints)));

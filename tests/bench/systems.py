@@ -68,6 +68,7 @@ class Tollgate(Suite):
                          bin_dir=bin_dir)
         self.name, self.model, self.tls_model = name, MODEL, TLS_MODEL
         self.simulator = simulator
+        self.unclean = []  # daemons that ended otherwise than by being asked to
 
     def start_simulator(self):
         self.sim_port = self.simulator.port
@@ -114,6 +115,8 @@ class Tollgate(Suite):
 
     def stop(self):
         self.stop_daemons()
+        for line in self.unclean:
+            print(f"UNCLEAN END: {line}", file=sys.stderr)
         self._sockets.cleanup()
 
     def stop_daemons(self):
@@ -121,8 +124,10 @@ class Tollgate(Suite):
         until = time.monotonic() + 20
         for name in sorted(self.daemons, key=lambda n: ("edge", "work", "brok", "auth", "metr").index(n[:4])):
             d = self.daemons[name]
-            if d.alive:
-                d.stop(max(0.1, until - time.monotonic()))
+            was_alive = d.alive
+            code = d.stop(max(0.1, until - time.monotonic()))
+            if code != 0 or not was_alive:
+                self.unclean.append(f"{self.name} {name}: {'killed' if code is None else f'ended with {code}'}")
 
 
 class Proxy:

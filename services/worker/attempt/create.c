@@ -83,8 +83,8 @@ static bool names_endpoint(struct span list, unsigned index)
     return false;
 }
 
-/* A stored response is only known behind the endpoint and key that made it: as the broker
- * remembers, else this worker. */
+/* A stored response is only known behind the endpoint and key that made it: as its
+ * edge was told, else as this worker remembers. */
 static struct endpoint *choose_endpoint(struct setup *s, const struct dispatch *d, uint64_t now_ms)
 {
     struct stored_response stored = {.endpoint = d->stored_endpoint};

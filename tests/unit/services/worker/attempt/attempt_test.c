@@ -8,7 +8,7 @@
 #include "proto/codec.h"
 #include "services/worker/attempt/attempts.h"
 
-enum { MAX_SAID = 64, LIMIT = 8 };
+enum { MAX_SAID = 64, MANY = 8 };
 
 struct said {
     struct header header;
@@ -33,6 +33,8 @@ struct world {
     char config_path[64];
     struct buf seen;
     enum err send_result;
+    unsigned over_count;
+    struct gate_grant *over_grant; /* the last one's */
 };
 
 /* Peers are only passed on: two names for nobody. */
@@ -64,6 +66,13 @@ static enum err hear(void *ctx, struct bus_peer *to, struct header h, enum messa
     return OK;
 }
 
+static void hear_over(void *ctx, struct attempt *attempt)
+{
+    struct world *w = ctx;
+    w->over_count++;
+    w->over_grant = attempt_links(attempt)->grant;
+}
+
 static enum err hear_settle(void *ctx, struct header h, const struct settle *m)
 {
     struct world *w = ctx;
@@ -93,7 +102,7 @@ static void forget_said(struct world *w)
         free(w->said[--w->said_count].payload);
 }
 
-/* ---- what the broker sends ---- */
+/* ---- what the edge sends ---- */
 
 static struct dispatch chat(const char *body)
 {
@@ -121,7 +130,8 @@ static void dispatch(struct world *w, unsigned n, struct dispatch d)
     struct bus_message m = {.header = header_of(n, 1), .body = &body};
     if (span_find_span(d.body, SPAN("\"stream\":true")) < d.body.len)
         m.header.flags = HEADER_STREAM;
-    attempts_dispatch(w->attempts, w->setup, peer(0), &m, LIMIT);
+    bool begun = attempts_dispatch(w->attempts, w->setup, peer(0), &m, NULL);
+    assert_true(begun || w->said_count > 0);
 }
 
 static void cancel(struct world *w, unsigned n)
@@ -187,7 +197,6 @@ static int dispatched(struct world *w, unsigned n, struct dispatch d)
 static void assert_quiet(struct world *w)
 {
     assert_int_equal(attempts_running(w->attempts), 0);
-    assert_int_equal(attempts_running_of(w->attempts, peer(0)), 0);
     assert_int_equal(endpoints_at(w->setup->endpoints, 0)->running, 0);
 }
 
@@ -231,7 +240,8 @@ static int set_up(void **state)
                               .settles = w->settles,
                               .table = w->table,
                               .ctx = w,
-                              .send = hear};
+                              .send = hear,
+                              .on_over = hear_over};
     assert_int_equal(attempts_create(&w->attempts, &env), OK);
     buf_free(&error);
     *state = w;
@@ -261,7 +271,7 @@ static void a_unary_answer_is_one_reply_and_one_settlement(void **state)
 {
     struct world *w = *state;
     int fd = dispatched(w, 1, chat(ASK));
-    assert_int_equal(attempts_running_of(w->attempts, peer(0)), 1);
+    assert_int_equal(attempts_running(w->attempts), 1);
     answer_json(fd, "200 OK", "", ANSWER);
     until_said(w, 1);
     const struct said *s = only(w, MESSAGE_REPLY);
@@ -461,20 +471,6 @@ static void a_cancel_stops_the_upstream_and_settles_as_499(void **state)
     (void)close(fd);
 }
 
-static void a_cancel_that_overtakes_its_dispatch_wins(void **state)
-{
-    struct world *w = *state;
-    cancel(w, 1);
-    dispatch(w, 1, chat(ASK));
-    assert_int_equal(attempts_running(w->attempts), 0);
-    assert_true(test_nobody_asks(&w->server));
-    assert_int_equal(w->said_count, 0);
-    clock_fake_advance_ms(&w->clock, 30001);
-    test_turn(&w->server);
-    dispatch(w, 1, chat(ASK));
-    assert_int_equal(attempts_running(w->attempts), 1);
-}
-
 static void a_deadline_ends_it(void **state)
 {
     struct world *w = *state;
@@ -507,16 +503,24 @@ static void silence_is_a_timeout_after_the_models_time(void **state)
     (void)close(fd);
 }
 
-static void the_same_attempt_runs_once_and_a_later_one_replaces_it(void **state)
+static bool dispatch_attempt(struct world *w, uint8_t attempt, unsigned from)
+{
+    union message_body body = {.dispatch = chat(ASK)};
+    struct bus_message m = {.header = header_of(1, attempt), .body = &body};
+    return attempts_dispatch(w->attempts, w->setup, peer(from), &m, NULL);
+}
+
+static void a_later_attempt_replaces_the_one_that_runs(void **state)
 {
     struct world *w = *state;
+    struct header first = header_of(1, 1), second = header_of(1, 2), other = header_of(2, 1);
     int fd = dispatched(w, 1, chat(ASK));
-    dispatch(w, 1, chat(ASK));
+    assert_true(attempts_has(w->attempts, &first));
+    assert_false(attempts_has(w->attempts, &second) || attempts_has(w->attempts, &other));
+    assert_true(dispatch_attempt(w, 2, 0));
     assert_int_equal(attempts_running(w->attempts), 1);
-    union message_body body = {.dispatch = chat(ASK)};
-    struct bus_message m = {.header = header_of(1, 2), .body = &body};
-    attempts_dispatch(w->attempts, w->setup, peer(0), &m, LIMIT);
-    assert_int_equal(attempts_running(w->attempts), 1);
+    assert_true(attempts_has(w->attempts, &first) && attempts_has(w->attempts, &second));
+    assert_int_equal(w->over_count, 1);
     assert_true(test_hung_up(&w->server, fd));
     (void)close(fd);
 }
@@ -524,11 +528,9 @@ static void the_same_attempt_runs_once_and_a_later_one_replaces_it(void **state)
 static void a_late_cancel_of_an_attempt_leaves_the_next_one_alone(void **state)
 {
     struct world *w = *state;
-    union message_body body = {.dispatch = chat(ASK)};
-    struct bus_message second = {.header = header_of(1, 2), .body = &body};
-    struct bus_message late = {.header = header_of(1, 1)};
+    struct bus_message second = {.header = header_of(1, 2)}, late = {.header = header_of(1, 1)};
     attempts_cancel(w->attempts, &late); /* of one that has ended */
-    attempts_dispatch(w->attempts, w->setup, peer(0), &second, LIMIT);
+    assert_true(dispatch_attempt(w, 2, 0));
     assert_int_equal(attempts_running(w->attempts), 1);
     attempts_cancel(w->attempts, &late);
     assert_int_equal(attempts_running(w->attempts), 1);
@@ -536,21 +538,95 @@ static void a_late_cancel_of_an_attempt_leaves_the_next_one_alone(void **state)
     assert_int_equal(attempts_running(w->attempts), 0);
 }
 
-static void beyond_the_limit_it_refuses(void **state)
+static void an_edge_that_is_gone_takes_its_attempts_along(void **state)
 {
     struct world *w = *state;
-    for (unsigned i = 0; i < LIMIT; i++)
+    for (unsigned i = 0; i < MANY; i++)
         dispatch(w, i, chat(ASK));
-    assert_int_equal(w->said_count, 0);
-    dispatch(w, 99, chat(ASK));
-    const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
-    assert_int_equal(f->error_class, ERROR_WORKER_REFUSED);
-    assert_false(f->sent);
-    assert_int_equal(attempts_running(w->attempts), LIMIT);
     attempts_cancel_peer(w->attempts, peer(1));
-    assert_int_equal(attempts_running(w->attempts), LIMIT);
+    assert_int_equal(attempts_running(w->attempts), MANY);
     attempts_cancel_peer(w->attempts, peer(0));
+    assert_int_equal(w->said_count, 0);
+    assert_int_equal(w->over_count, MANY);
+    assert_int_equal(w->settle_count, MANY);
     assert_quiet(w);
+}
+
+static void the_end_of_an_attempt_names_its_grant(void **state)
+{
+    struct world *w = *state;
+    static char grant_byte;
+    struct gate_grant *grant = (struct gate_grant *)(void *)&grant_byte;
+    union message_body body = {.dispatch = chat(ASK)};
+    struct bus_message m = {.header = header_of(1, 1), .body = &body};
+    assert_true(attempts_dispatch(w->attempts, w->setup, peer(0), &m, grant));
+    assert_int_equal(w->over_count, 0);
+    cancel(w, 1);
+    assert_int_equal(w->over_count, 1);
+    assert_ptr_equal(w->over_grant, grant);
+    body.dispatch.body = SPAN("{\"model\":"); /* ends within its beginning */
+    m.header = header_of(2, 1);
+    w->over_grant = NULL;
+    assert_true(attempts_dispatch(w->attempts, w->setup, peer(0), &m, grant));
+    assert_int_equal(w->over_count, 2);
+    assert_ptr_equal(w->over_grant, grant);
+}
+
+static void what_is_not_let_in_fails_unsent_with_the_free_slots(void **state)
+{
+    struct world *w = *state;
+    struct bus_message m = {.header = header_of(1, 3)};
+    m.header.flags = HEADER_STREAM;
+    attempts_refuse(w->attempts, peer(0), &m, SPAN("expired"), 5);
+    const struct said *s = only(w, MESSAGE_FAIL);
+    assert_int_equal(s->header.attempt, 3);
+    assert_int_equal(s->header.flags, HEADER_LAST | HEADER_STREAM);
+    assert_int_equal(s->body.fail.error_class, ERROR_WORKER_REFUSED);
+    assert_int_equal(s->body.fail.free, 5);
+    assert_true(span_is(s->body.fail.message, "expired"));
+    assert_false(s->body.fail.sent);
+    assert_int_equal(w->over_count, 0);
+}
+
+static void a_worker_that_stops_tells_of_what_still_runs(void **state)
+{
+    struct world *w = *state;
+    struct header silent = header_of(2, 1), streaming = header_of(1, 1);
+    int fd = dispatched(w, 1, stream_with_credit(100000));
+    test_answer(fd, STREAM_HEAD CHUNK("a"));
+    until_said(w, 2);
+    dispatch(w, 2, chat(ASK)); /* the network has not taken it yet */
+    attempts_stop(w->attempts);
+    assert_int_equal(w->said_count, 4);
+    for (unsigned i = 2; i < 4; i++) {
+        const struct said *s = &w->said[i];
+        bool was_sent = request_id_equals(&s->header.id, &streaming.id);
+        assert_true(was_sent || request_id_equals(&s->header.id, &silent.id));
+        assert_int_equal(s->header.type, MESSAGE_FAIL);
+        assert_true(s->header.flags & HEADER_LAST);
+        assert_int_equal(s->body.fail.error_class, ERROR_WORKER_LOST);
+        assert_int_equal(s->body.fail.sent, was_sent);
+    }
+    assert_int_equal(w->settle_count, 2);
+    assert_int_equal(w->settle.status, 499);
+    assert_int_equal(w->over_count, 2);
+    assert_quiet(w);
+    (void)close(fd);
+}
+
+static void a_worker_that_stops_leaves_what_has_ended_alone(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, stream_with_credit(100000));
+    test_answer(fd, STREAM_HEAD CHUNK("a") LAST_CHUNKS);
+    for (int i = 0; i < TEST_PATIENCE && w->settle_count == 0; i++)
+        test_turn(&w->server); /* the connection stays open: it lingers */
+    unsigned said = w->said_count;
+    assert_int_equal(w->said[said - 1].header.type, MESSAGE_END);
+    attempts_stop(w->attempts);
+    assert_int_equal(w->said_count, said);
+    assert_int_equal(w->settle_count, 1);
+    (void)close(fd);
 }
 
 static void a_stream_nobody_takes_is_stopped(void **state)
@@ -634,7 +710,7 @@ static void a_stored_response_of_another_key_is_not_found(void **state)
     assert_int_equal(attempts_running(w->attempts), 0);
 }
 
-static void the_broker_may_name_the_endpoint(void **state)
+static void the_edge_may_name_the_endpoint(void **state)
 {
     struct world *w = *state;
     struct config_paths paths = {"/tmp", "/tmp"};
@@ -704,17 +780,20 @@ int main(void)
         CASE(a_request_that_cannot_be_served_fails_at_once),
         CASE(a_broken_stream_ends_in_fail_after_its_data_and_is_settled),
         CASE(a_cancel_stops_the_upstream_and_settles_as_499),
-        CASE(a_cancel_that_overtakes_its_dispatch_wins),
         CASE(a_deadline_ends_it),
         CASE(silence_is_a_timeout_after_the_models_time),
-        CASE(the_same_attempt_runs_once_and_a_later_one_replaces_it),
+        CASE(a_later_attempt_replaces_the_one_that_runs),
         CASE(a_late_cancel_of_an_attempt_leaves_the_next_one_alone),
-        CASE(beyond_the_limit_it_refuses),
+        CASE(an_edge_that_is_gone_takes_its_attempts_along),
+        CASE(the_end_of_an_attempt_names_its_grant),
+        CASE(what_is_not_let_in_fails_unsent_with_the_free_slots),
+        CASE(a_worker_that_stops_tells_of_what_still_runs),
+        CASE(a_worker_that_stops_leaves_what_has_ended_alone),
         CASE(a_stream_nobody_takes_is_stopped),
         CASE(attempts_keep_the_setup_they_began_with),
         CASE(what_is_asked_of_a_stored_response_goes_where_it_was_made),
         CASE(a_stored_response_of_another_key_is_not_found),
-        CASE(the_broker_may_name_the_endpoint),
+        CASE(the_edge_may_name_the_endpoint),
         CASE(reading_a_stored_response_costs_nothing),
         CASE(an_unknown_provider_is_no_setup),
     };

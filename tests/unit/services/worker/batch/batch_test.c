@@ -10,7 +10,7 @@
 #include "proto/codec.h"
 #include "services/worker/attempt/attempts.h"
 
-enum { MAX_SAID = 16, LIMIT = 400, WINDOW_MS = 50 };
+enum { MAX_SAID = 16, WINDOW_MS = 50 };
 
 struct said {
     struct header header;
@@ -110,7 +110,7 @@ static void dispatch_for(struct world *w, unsigned n, const char *key_id, const 
                                          .path = SPAN("/embeddings"),
                                          .body = span_str(body)}};
     struct bus_message message = {.header = header_of(n), .body = &m};
-    attempts_dispatch(w->attempts, w->setup, peer(0), &message, LIMIT);
+    assert_true(attempts_dispatch(w->attempts, w->setup, peer(0), &message, NULL));
 }
 
 #define ASK(input) "{\"model\":\"emb\",\"input\":" input "}"
@@ -431,7 +431,7 @@ static void a_deadline_is_its_own_caller_s(void **state)
                                          .body = SPAN(ASK("\"aa\""))}};
     struct bus_message message = {.header = header_of(1), .body = &m};
     message.header.deadline_ms = 200;
-    attempts_dispatch(w->attempts, w->setup, peer(0), &message, LIMIT);
+    assert_true(attempts_dispatch(w->attempts, w->setup, peer(0), &message, NULL));
     dispatch(w, 2, ASK("\"bb\""));
     window_passes(w);
     int fd = upstream_gets(w, "}");
@@ -465,6 +465,25 @@ static void too_many_inputs_do_not_wait_for_the_window(void **state)
     assert_idle(w);
 }
 
+static void a_worker_that_stops_says_of_each_whether_it_was_sent(void **state)
+{
+    struct world *w = *state;
+    dispatch(w, 1, ASK("\"aa\""));
+    dispatch(w, 2, ASK("\"bb\""));
+    window_passes(w);
+    int fd = upstream_gets(w, "}");
+    dispatch(w, 3, ASK("\"cc\"")); /* waits for others */
+    attempts_stop(w->attempts);
+    for (unsigned n = 1; n <= 3; n++) {
+        const struct fail *f = &of(w, n, MESSAGE_FAIL)->body.fail;
+        assert_int_equal(f->error_class, ERROR_WORKER_LOST);
+        assert_int_equal(f->sent, n < 3);
+    }
+    assert_int_equal(w->said_count, 3);
+    assert_int_equal(attempts_running(w->attempts), 0);
+    (void)close(fd);
+}
+
 static void shutdown_ends_batches_without_a_word(void **state)
 {
     struct world *w = *state;
@@ -494,6 +513,7 @@ int main(void)
         CASE(when_all_have_left_the_upstream_is_let_go),
         CASE(a_deadline_is_its_own_caller_s),
         CASE(too_many_inputs_do_not_wait_for_the_window),
+        CASE(a_worker_that_stops_says_of_each_whether_it_was_sent),
         CASE(shutdown_ends_batches_without_a_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
