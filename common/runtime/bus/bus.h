@@ -27,7 +27,6 @@ struct bus_message {
     struct header header;
     const union message_body *body; /* decoded */
     struct span frame;              /* header + payload, as it came */
-    void *zmq_msg_;                 /* bus.c's own */
 };
 
 typedef void (*bus_handler)(void *ctx, struct bus_peer *from, const struct bus_message *m);
@@ -79,9 +78,6 @@ enum err bus_send(struct bus_peer *to, struct header h, enum message_type type,
  * after it. */
 enum err bus_send_soon(struct bus_peer *to, struct header h, enum message_type type,
                        const void *message);
-/* The same message to another peer without copying or encoding; `h` replaces its header (type
- * kept). Once per message; m->frame and m->body stay readable until the handler returns. */
-enum err bus_forward(struct bus_peer *to, struct header h, const struct bus_message *m);
 /* Sends what is queued now rather than at the end of the turn. */
 void bus_flush(struct bus *bus);
 

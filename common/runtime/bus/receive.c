@@ -110,11 +110,10 @@ static void on_link_frame(struct wire *wire, struct bus_message *m)
     }
 }
 
-/* msg: the part the frame is all of; NULL in a bundle. */
-static void on_frame(struct wire *wire, struct span id, struct span frame, zmq_msg_t *msg)
+static void on_frame(struct wire *wire, struct span id, struct span frame)
 {
     union message_body body;
-    struct bus_message m = {.body = &body, .frame = frame, .zmq_msg_ = msg};
+    struct bus_message m = {.body = &body, .frame = frame};
     enum err e = header_read(m.frame, &m.header);
     /* a HELLO of another major is still read, so that it can be refused by name */
     if (e && !(e == ERR_VERSION && m.header.type == MESSAGE_HELLO)) {
@@ -148,7 +147,7 @@ static unsigned on_bundle(struct wire *wire, struct span id, struct span rest)
             break;
         }
         rest = span_skip(rest, LENGTH_BYTES);
-        on_frame(wire, id, span_first(rest, bytes), NULL);
+        on_frame(wire, id, span_first(rest, bytes));
         rest = span_skip(rest, bytes);
         frames++;
     }
@@ -161,7 +160,7 @@ static unsigned on_part(struct wire *wire, struct span id, zmq_msg_t *msg)
     struct span part = span_of(zmq_msg_data(msg), zmq_msg_size(msg));
     if (part.len && (uint8_t)part.data[0] == BUNDLE_MARK)
         return on_bundle(wire, id, span_skip(part, BUNDLE_HEAD_BYTES));
-    on_frame(wire, id, part, msg);
+    on_frame(wire, id, part);
     return 1;
 }
 

@@ -185,55 +185,6 @@ enum err bus_send_soon(struct bus_peer *to, struct header h, enum message_type t
     return e;
 }
 
-static enum err forward_copy(struct bus_peer *to, const struct header *h, struct span frame)
-{
-    enum err e = OK;
-    char *copy = outbox_frame(to, frame.len, &e);
-    if (!copy)
-        return e;
-    memcpy(copy, frame.data, frame.len);
-    header_write(h, (uint8_t *)copy);
-    return OK;
-}
-
-/* Ours alone since it was received: the header may be written in place. Above 33 bytes the content
- * does not move with the struct, so views of it stay good. */
-static enum err forward_part(struct bus_peer *to, const struct header *h, zmq_msg_t *msg)
-{
-    struct bus_outbox *out = &to->out;
-    size_t bytes = zmq_msg_size(msg);
-    enum err e = make_room(to, bytes);
-    to->urgent = true;
-    if (!e)
-        e = close_bundle(out);
-    if (e) {
-        to->bus->dropped++;
-        return e;
-    }
-    zmq_msg_t *part = &out->parts[out->part_count++];
-    (void)zmq_msg_init(part);
-    (void)zmq_msg_move(part, msg);
-    header_write(h, zmq_msg_data(part));
-    out->bytes += bytes;
-    out->count++;
-    return OK;
-}
-
-enum err bus_forward(struct bus_peer *to, struct header h, const struct bus_message *m)
-{
-    const struct message_info *info = message_info(m->header.type);
-    if (!to->up || !info) {
-        to->bus->dropped++;
-        return to->up ? ERR_UNSUPPORTED : ERR_CLOSED;
-    }
-    h.version = PROTO_MAJOR;
-    h.type = m->header.type;
-    h.epoch = to->bus->epoch;
-    if (m->frame.len < SMALL_FRAME_BYTES || !m->zmq_msg_)
-        return forward_copy(to, &h, m->frame);
-    return forward_part(to, &h, m->zmq_msg_);
-}
-
 void bus_send_hello(struct bus_peer *link)
 {
     const struct bus_spec *spec = &link->bus->spec;
