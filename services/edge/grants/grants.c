@@ -271,7 +271,7 @@ void grants_end(struct grants *g, struct held_grant *grant, enum grant_outcome o
     e->counts.failed += outcome == GRANT_FAILED;
     e->counts.canceled += outcome == GRANT_CANCELED;
     g->stats.running--;
-    tell(g, e, outcome == GRANT_FAILED, now_ms);
+    tell(g, e, outcome != GRANT_OK, now_ms);
     set_ready(e);
     (void)forget_if_over(g, e);
 }
