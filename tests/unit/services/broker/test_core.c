@@ -410,3 +410,13 @@ void world_busy(struct world *w, struct broker_edge *e, const struct sent *grant
         again.key_id = SPAN("k");
     world_ask_as(w, e, id_of(grant), grant->h.attempt, &again, 0);
 }
+
+void world_stored(struct world *w, struct broker_edge *e, const char *response_id, const char *key,
+                  const char *provider, uint32_t endpoint)
+{
+    struct stored m = {.response_id = span_str(response_id),
+                       .key_id = span_str(key),
+                       .provider = span_str(provider),
+                       .endpoint = endpoint};
+    receive(w, (struct core_event){.kind = EVENT_STORED, .edge = e}, MESSAGE_STORED, &m);
+}

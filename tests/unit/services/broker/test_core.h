@@ -103,6 +103,10 @@ void world_fail(struct world *w, struct broker_edge *e, const struct sent *grant
 void world_busy(struct world *w, struct broker_edge *e, const struct sent *grant, struct ask again,
                 unsigned times, uint32_t free_slots);
 
+/* STORED: a response that this key may ask for. */
+void world_stored(struct world *w, struct broker_edge *e, const char *response_id, const char *key,
+                  const char *provider, uint32_t endpoint);
+
 /* The next message that went out and was not read yet, REPORTED aside; NULL when there is none. */
 const struct sent *world_next(struct world *w);
 /* … which must be of this type, to this peer, of this request. */
