@@ -438,7 +438,10 @@ static void no_end_of_a_probe_keeps_its_breaker_shut(void **state)
             world_return(w, edge, probe);
             world_worker(w, "openai", W1, 9);
         }
-        world_advance(w, how == UNREPORTED ? GRANT_ONCE_MS + GRANT_GONE_MS : GRANT_GONE_MS);
+        uint64_t later_ms = how == UNREPORTED  ? GRANT_ONCE_MS + GRANT_GONE_MS
+                            : how == ELSEWHERE ? 20000 /* a failure until somebody says more */
+                                               : 0;
+        world_advance(w, later_ms);
         world_ask(w, edge, 2, "k", "both", 0);
         if (world_next(w)->worker_epoch != 1000 + W1)
             fail_msg("a probe's end %u keeps its breaker shut", how);
@@ -465,7 +468,7 @@ static void the_failed_probe_of_another_broker_counts_as_one_failure(void **stat
     world_worker(w, "anthropic", W2, 9);
     w->chance = 0;
     struct trail t = {
-        .config = router_find(w->router, SPAN("both"))->fingerprint, .probe = true, .attempts = 1};
+        .config = router_find(w->router, SPAN("both"))->fingerprint, .probe = true};
     uint8_t trail[TRAIL_BYTES];
     trail_write(&t, trail);
     struct ask m = {.model = SPAN("both"),
@@ -521,7 +524,7 @@ static void a_trail_of_another_configuration_blames_no_target(void **state)
     world_worker(w, "anthropic", W2, 9);
     w->chance = 0;
     for (unsigned i = 1; i <= 6; i++) {
-        struct trail t = {.config = 12345, .candidate = 1, .attempts = 1};
+        struct trail t = {.config = 12345, .candidate = 1};
         uint8_t trail[TRAIL_BYTES];
         trail_write(&t, trail);
         struct ask m = {.model = SPAN("both"),
