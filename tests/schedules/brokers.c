@@ -30,6 +30,7 @@ static void note_grant(struct trial *t, struct t_broker *b, const struct grant *
     t->tally->standing += fresh && m->standing;
     t->tally->renewals += !fresh;
     b->highest = fresh ? m->number : b->highest;
+    b->granted_us[span_is(m->provider, "anthropic")] = t->now_us;
     for (w = 0; w < WORKERS && (!b->at[w] || b->at[w]->epoch != m->worker_epoch); w++)
         ;
     if (w == WORKERS)

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-enum { LOOK_US = 50 * MS, BOOKED_US = S, STARVED_US = 1500 * MS, UNFED_US = 3 * S, REST_US = 5 * S };
+enum { LOOK_US = 50 * MS, BOOKED_US = S, STARVED_US = 1500 * MS, UNFED_US = 3 * S, REST_US = 5 * S,
+       REPORT_US = 150 * MS /* a report may be so late */ };
 
 const char *outcome_text(enum outcome o)
 {
@@ -47,7 +48,7 @@ static void look_at_bookings(struct trial *t, struct t_worker *w)
               w->party->name, w->slots);
 }
 
-/* What runs at a worker under a broker's grant is taken there. */
+/* What runs at a worker under a broker's grant is taken there, but for a report that is on its way. */
 static void look_at_counts(struct trial *t)
 {
     uint32_t runs[BROKERS][WORKERS] = {{0}};
@@ -64,7 +65,9 @@ static void look_at_counts(struct trial *t)
     for (unsigned b = 0; b < BROKERS; b++)
         for (unsigned w = 0; w < WORKERS; w++) {
             const struct broker_worker *at = t->brokers[b].party->alive ? t->brokers[b].at[w] : NULL;
-            if (at && runs[b][w] > at->in_flight)
+            if (!at || runs[b][w] <= at->in_flight)
+                t->brokers[b].under_since_us[w] = t->now_us;
+            else if (t->now_us > t->brokers[b].under_since_us[w] + REPORT_US)
                 broke(t, "%s has %u slots of %s taken, but %u requests run there under its grants",
                       t->brokers[b].party->name, at->in_flight, t->workers[w].party->name,
                       runs[b][w]);
@@ -82,6 +85,7 @@ static void look_at_waiting(struct trial *t, struct t_request *r)
 {
     const struct t_broker *b = r->broker >= 0 ? &t->brokers[r->broker] : NULL;
     bool has_free = false, is_able = false;
+    uint64_t last = 0; /* somebody was granted one: it goes on */
     bool waits = r->state == R_ASKING && b && b->party->alive && is_quiet(t);
     for (unsigned w = 0; w < WORKERS && waits; w++) {
         const struct t_worker *worker = &t->workers[w];
@@ -90,12 +94,16 @@ static void look_at_waiting(struct trial *t, struct t_request *r)
             !linked(link_ew(t, r->edge, w)))
             continue;
         has_free = has_free || workers_free(b->at[w]);
-        is_able = is_able || gate_free(worker->gate);
+        /* The other broker may keep one that it does not need. */
+        is_able = is_able || gate_free(worker->gate) >= BROKERS;
+        last = b->granted_us[w >= 2] > last ? b->granted_us[w >= 2] : last;
     }
     if (!has_free || !r->free_since_us)
         r->free_since_us = t->now_us;
     if (!is_able || !r->able_since_us)
         r->able_since_us = t->now_us;
+    r->free_since_us = last > r->free_since_us ? last : r->free_since_us;
+    r->able_since_us = last > r->able_since_us ? last : r->able_since_us;
     if (t->now_us > r->free_since_us + STARVED_US)
         broke(t, "request %u/%u waits at %s, which has had slots free for 1.5 s", r->n, r->attempt,
               b->party->name);

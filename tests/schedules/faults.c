@@ -22,6 +22,8 @@ enum fault_kind {
 void faults_plan(struct trial *t)
 {
     struct profile *p = &t->p;
+    t->request_count = 1; /* an id of zeros is nobody's */
+    t->requests[0] = (struct t_request){.state = R_DONE, .outcomes = 1};
     p->quiet = per_mille(t, 150);
     p->load_until_us = t->now_us + between(t, 3 * S, 12 * S);
     p->faults_until_us = p->quiet ? 0 : t->now_us + between(t, 1 * S, 9 * S);

@@ -116,8 +116,10 @@ struct t_broker {
     struct broker_edge *edges[EDGES];
     struct broker_worker *at[WORKERS];
     uint64_t tick_us;                 /* of the E_BROKER_TICK that is scheduled */
-    uint64_t highest;                 /* grant number that went out */
-    uint64_t over_since_us[WORKERS]; /* more taken than offered */
+    uint64_t highest;                /* grant number that went out */
+    uint64_t granted_us[2];          /* the last one, of openai and anthropic */
+    uint64_t over_since_us[WORKERS];  /* more taken than offered */
+    uint64_t under_since_us[WORKERS]; /* more runs than is taken */
 };
 
 struct t_edge {
