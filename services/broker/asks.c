@@ -9,7 +9,7 @@
 #include "proto/message_copy.h"
 #include "services/broker/core_internal.h"
 
-enum { RETRY_AFTER_MS = 1000, MAX_SEARCHED = 64, LOOK_AGAIN_US = 100000 };
+enum { RETRY_AFTER_MS = 1000, MAX_SEARCHED = 64, MAX_BUSY = 3, LOOK_AGAIN_US = 100000 };
 
 static const char at_capacity[] = "The service is at capacity. Try again shortly.";
 
@@ -152,10 +152,11 @@ static void enqueue_in(struct core *c, struct broker_ask *ask, struct pool *pool
     struct queue_entry *e = &ask->waits[ask->wait_count];
     if (ask->wait_count == ASK_MAX_WAITS || waits_in(ask, pool))
         return;
+    /* Slots that are merely kept are wanted now; while somebody waits none are given to keep. */
+    if (!pool->queue.count)
+        grants_call_back(c, pool, NULL);
     if (queue_push(&pool->queue, e, ask->m.key_id, ask, ask->again) == OK)
         ask->wait_count++;
-    /* Slots that are merely kept are wanted now. */
-    grants_call_back(c, pool, NULL);
 }
 
 /* Until when a worker for one of its candidates is there, or may still appear. */
@@ -273,6 +274,8 @@ static void remember_endpoint(struct broker_ask *ask, uint32_t endpoint)
 {
     struct trail *t = &ask->trail;
     const struct candidate *all = ask->route->candidates;
+    if (!t->known)
+        return;
     if (!t->has_avoid || all[t->avoid_of].target != all[t->candidate].target)
         t->avoid = 0;
     t->has_avoid = true;
@@ -306,7 +309,7 @@ static uint64_t wait_us(struct core *c, const struct broker_ask *ask, uint64_t e
 static bool retry(struct core *c, struct broker_ask *ask, uint64_t now_us)
 {
     const struct target *target = candidate_of(ask)->target;
-    uint64_t bit = (uint64_t)1 << ask->trail.candidate;
+    uint64_t bit = ask->trail.known ? (uint64_t)1 << ask->trail.candidate : 0;
     unsigned attempts = ask->attempt - 1u;
     struct retry_failure failure = {ask->m.failed_class,
                                     ask->m.failed_sent,
@@ -348,7 +351,7 @@ static bool search_on(struct core *c, struct broker_ask *ask, uint64_t now_us)
         return false;
     ask->trail.missed++;
     remember_endpoint(ask, ask->m.failed_endpoint);
-    if (!has_spare_endpoint(ask))
+    if (ask->trail.known && !has_spare_endpoint(ask))
         ask->trail.barred |= (uint64_t)1 << ask->trail.candidate;
     struct route_state s = state_of(c, ask, now_us);
     if (!route_eligible(ask->route, &s))
@@ -361,6 +364,8 @@ static bool search_on(struct core *c, struct broker_ask *ask, uint64_t now_us)
 static void judge_target(struct core *c, const struct broker_ask *ask, uint64_t now_us)
 {
     struct breaker *b = &candidate_of(ask)->target->breaker;
+    if (!ask->trail.known)
+        return; /* whose failure it was is not known here */
     bool was_open = b->state == BREAKER_OPEN, probe = ask->trail.probe;
     if (retry_blames_target(ask->m.failed_class))
         breaker_failure(b, &c->rules.breaker, probe, now_us);
@@ -375,12 +380,9 @@ static void judge_target(struct core *c, const struct broker_ask *ask, uint64_t 
 static void after_failure(struct core *c, struct broker_ask *ask, uint64_t now_us)
 {
     unsigned class = ask->m.failed_class;
-    struct pool *pool = candidate_of(ask)->target->pool;
     judge_target(c, ask, now_us);
     bool missed = ask->by_id && (class == ERROR_UPSTREAM_NOT_FOUND || class == ERROR_NOT_FOUND);
     bool goes_on = missed ? search_on(c, ask, now_us) : retry(c, ask, now_us);
-    if (goes_on)
-        pool->outcomes[OUTCOME_RETRIED]++;
     if (goes_on)
         return;
     if (missed) {
@@ -456,7 +458,7 @@ static struct broker_ask *create(struct core *c, struct broker_edge *from, const
     ask->trail = trail_read(m->trail, route->fingerprint);
     if (ask->trail.candidate >= route->candidate_count ||
         ask->trail.avoid_of >= route->candidate_count)
-        ask->trail = (struct trail){.config = route->fingerprint};
+        ask->trail = trail_read(SPAN_NONE, route->fingerprint);
     uint64_t deadline_ms = h->deadline_ms ? h->deadline_ms : route->deadline_ms;
     ask->deadline_us = now_us + deadline_ms * 1000;
     ask->asked_us = now_us;
@@ -479,7 +481,7 @@ static void note_worker(struct core *c, struct broker_ask *ask)
                 continue;
             ask->last_worker = w->serial;
             /* Until its next word, or until something ends there. */
-            w->stuck |= ask->m.busy && !ask->m.free;
+            w->stuck |= ask->m.busy && (!ask->m.free || ask->m.busy >= MAX_BUSY);
             return;
         }
     }
@@ -497,7 +499,7 @@ void asks_add(struct core *c, struct broker_edge *from, const struct header *h, 
         return;
     if (ask)
         end(c, ask);
-    else if (!m->busy && grants_repeat(c, from, &h->id, h->attempt, now_us))
+    else if (grants_repeat(c, from, &h->id, h->attempt, m->busy, now_us))
         return;
     if (h->attempt <= 1 && !m->busy)
         retry_budget_request(&c->budget, now_us);

@@ -23,10 +23,10 @@ enum err core_create(struct core **out, const struct core_ops *ops, void *ctx,
     return OK;
 }
 
-static void edge_down(struct core *c, struct broker_edge *edge)
+static void edge_down(struct core *c, struct broker_edge *edge, uint64_t now_us)
 {
     asks_edge_down(c, edge);
-    grants_edge_down(c, edge);
+    grants_edge_down(c, edge, now_us);
     DL_DELETE(c->edges, edge);
     c->edge_count--;
     free(edge);
@@ -38,7 +38,7 @@ void core_destroy(struct core **core)
     if (!c)
         return;
     while (c->edges)
-        edge_down(c, c->edges);
+        edge_down(c, c->edges, 0);
     heap_free(&c->due_asks);
     heap_free(&c->due_grants);
     stored_responses_free(&c->stored);
@@ -123,14 +123,14 @@ static void on_slots(struct core *c, const struct core_event *e, uint64_t now_us
     w->unknown = m->running > w->in_flight ? m->running - w->in_flight : 0;
     workers_offer(w, has_key ? m->offered : 0, m->why, now_us);
     if (w->offered < w->in_flight)
-        grants_call_back(c, w->pool, w);
+        grants_call_back(c, NULL, w);
     asks_serve(c, w->pool, now_us);
 }
 
 static void on_edge_down(struct core *c, struct broker_edge *edge, uint64_t now_us)
 {
     struct pool *pool;
-    edge_down(c, edge);
+    edge_down(c, edge, now_us);
     LL_FOREACH(workers_first_pool(c->workers), pool)
     asks_serve(c, pool, now_us);
 }

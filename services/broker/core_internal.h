@@ -75,7 +75,7 @@ struct broker_grant {
     struct router *router;        /* own reference: owns target */
     struct target *target;
     struct request_id ask;
-    uint8_t attempt;
+    uint8_t attempt, busy;
     bool probe;
     bool revoked;
     uint32_t slots;
@@ -123,7 +123,7 @@ enum err grants_give(struct core *c, struct broker_ask *ask, uint32_t candidate,
                      struct broker_worker *w, uint64_t now_us) NODISCARD;
 /* The same grant again, if it has been given and not begun. */
 bool grants_repeat(struct core *c, const struct broker_edge *edge, const struct request_id *ask,
-                   uint8_t attempt, uint64_t now_us);
+                   uint8_t attempt, uint32_t busy, uint64_t now_us);
 /* Answers the ask with a standing grant. false: there is none to be had. */
 bool grants_stand(struct core *c, struct broker_ask *ask, uint64_t now_us);
 /* An edge wants its standing grants of a model to go on. */
@@ -135,7 +135,7 @@ void grants_call_back(struct core *c, const struct pool *pool, const struct brok
 void grants_hear(struct core *c, struct broker_edge *from, struct span entries,
                  void (*freed)(struct core *c, struct pool *pool, uint64_t now_us),
                  uint64_t now_us);
-void grants_edge_down(struct core *c, struct broker_edge *edge);
+void grants_edge_down(struct core *c, struct broker_edge *edge, uint64_t now_us);
 void grants_worker_down(struct core *c, struct broker_worker *w);
 /* The first one whose time is over is forgotten; its pool, or NULL when none is due. */
 struct pool *grants_expire(struct core *c, uint64_t now_us);

@@ -6,7 +6,7 @@
 #include "proto/message_copy.h"
 #include "services/broker/core_internal.h"
 
-enum { US = 1000 };
+enum { US = 1000, MOST_TAKEN = 65536 };
 
 /* ---- counting ---- */
 
@@ -21,7 +21,7 @@ static void count(struct broker_grant *g)
 {
     uint64_t runs = running_of(g); /* a renewal may have left it fewer slots than that */
     uint64_t takes = g->seen.closed || runs > g->slots ? runs : g->slots;
-    uint32_t taken = takes < UINT32_MAX ? (uint32_t)takes : UINT32_MAX;
+    uint32_t taken = takes < MOST_TAKEN ? (uint32_t)takes : MOST_TAKEN;
     if (!g->worker || taken == g->taken)
         return;
     if (taken > g->taken)
@@ -73,11 +73,15 @@ static void leave_worker(struct broker_grant *g)
     g->worker = NULL;
 }
 
-static void forget(struct core *c, struct broker_grant *g)
+static void forget(struct core *c, struct broker_grant *g, uint64_t now_us)
 {
-    /* Nobody has said how its probe went: the next one may go. A failure comes with an ask. */
+    /* Nobody has said how its probe went: the next one may go. What kind of failure it was only the
+     * ask says that follows, perhaps to another broker; it may still be a success for the target.
+     */
     if (g->probe && !g->seen.committed && !g->seen.failed)
         breaker_abandon(&g->target->breaker, true, 0);
+    else if (g->probe && !g->seen.committed)
+        breaker_failure(&g->target->breaker, &c->rules.breaker, true, now_us);
     leave_standing(g);
     leave_ask(c, g);
     leave_worker(g);
@@ -182,11 +186,11 @@ enum err grants_give(struct core *c, struct broker_ask *ask, uint32_t candidate,
         return ERR_NOMEM;
     g->ask = ask->id;
     g->attempt = ask->attempt;
+    g->busy = (uint8_t)ask->m.busy;
     g->probe = breaker_start(&to->target->breaker, now_us);
     struct trail t = ask->trail;
     t.candidate = (uint16_t)candidate;
     t.probe = g->probe;
-    t.attempts = ask->attempt;
     trail_write(&t, trail);
     struct grant m = message_of(c, g, to, GRANT_ONCE_MS, token, now_us);
     m.model = ask->m.model;
@@ -200,7 +204,7 @@ enum err grants_give(struct core *c, struct broker_ask *ask, uint32_t candidate,
     if (!g->message || !g->hh_ask.tbl) {
         free(g->message);
         g->message = NULL;
-        forget(c, g);
+        forget(c, g, now_us);
         return ERR_NOMEM;
     }
     send_grant(c, g, &m);
@@ -208,13 +212,14 @@ enum err grants_give(struct core *c, struct broker_ask *ask, uint32_t candidate,
 }
 
 bool grants_repeat(struct core *c, const struct broker_edge *edge, const struct request_id *ask,
-                   uint8_t attempt, uint64_t now_us)
+                   uint8_t attempt, uint32_t busy, uint64_t now_us)
 {
     struct broker_grant *g = NULL;
     HASH_FIND(hh_ask, c->by_ask, ask, sizeof *ask, g);
     /* One that the worker would not take any more is not repeated: there is a new one. */
     uint64_t until_us = g ? g->due.key - (uint64_t)GRANT_GONE_MS * US : 0;
-    if (!g || g->edge != edge || g->attempt != attempt || !g->worker || now_us >= until_us)
+    if (!g || g->edge != edge || g->attempt != attempt || g->busy != (uint8_t)busy || !g->worker ||
+        now_us >= until_us)
         return false;
     struct grant m = *(const struct grant *)g->message;
     uint64_t left_ms = (until_us - now_us) / US;
@@ -253,11 +258,17 @@ static struct edge_share *share_of(struct broker_edge *edge, struct pool *pool)
     return s;
 }
 
-/* Standing slots that the edge may still get of its pool. */
+/* Standing slots that an edge may have of this pool. */
+static uint32_t share_in(const struct core *c, const struct pool *pool)
+{
+    uint32_t share = pool->offered / (c->edge_count ? c->edge_count : 1);
+    return share ? share : 1;
+}
+
+/* … and may still get. */
 static uint32_t share_left(const struct core *c, const struct edge_share *s)
 {
-    uint32_t share = s->pool->offered / (c->edge_count ? c->edge_count : 1);
-    share = share ? share : 1;
+    uint32_t share = share_in(c, s->pool);
     return s->slots < share ? share - s->slots : 0;
 }
 
@@ -325,7 +336,7 @@ static enum err stand(struct core *c, struct standing *s, struct broker_grant *g
         count(g);
     }
     s->share->slots += slots;
-    struct trail t = {.config = s->route->fingerprint, .attempts = 1};
+    struct trail t = {.config = s->route->fingerprint};
     trail_write(&t, trail);
     struct grant m = message_of(c, g, candidate, GRANT_LIFE_MS, token, now_us);
     m.model = span_of(s->model, s->model_bytes);
@@ -372,7 +383,16 @@ bool grants_stand(struct core *c, struct broker_ask *ask, uint64_t now_us)
     return given;
 }
 
-/* So many slots over all workers of the pool, at least one each. */
+/* It counts until the edge has closed it. */
+static void revoke(struct core *c, struct broker_grant *g)
+{
+    struct revoke m = {.number = g->number};
+    leave_standing(g);
+    g->revoked = true;
+    c->ops->send(c->ctx, g->edge->peer, (struct header){0}, MESSAGE_REVOKE, &m);
+}
+
+/* So many slots over all workers of the pool, at least one each while its share lasts. */
 static void spread(struct core *c, struct standing *s, uint32_t wanted, uint64_t now_us)
 {
     struct pool *pool = s->share->pool;
@@ -385,15 +405,18 @@ static void spread(struct core *c, struct standing *s, uint32_t wanted, uint64_t
         if (n < STANDING_MAX_WORKERS && w->offered)
             workers[n++] = w;
     }
+    uint32_t share = share_in(c, pool), others = s->share->slots - slots_of(s);
+    uint32_t room = share > others ? share - others : 1;
     for (uint32_t i = 0; i < n; i++) {
         struct broker_grant *g = grant_at(s, workers[i]);
-        uint32_t has = g ? g->slots : 0;
-        uint32_t most = has + workers_free(workers[i]);
-        uint32_t share = has + share_left(c, s->share);
+        uint32_t most = (g ? g->slots : 0) + workers_free(workers[i]);
         uint32_t slots = each < most ? each : most;
-        slots = slots < share ? slots : share;
+        slots = slots < room ? slots : room;
+        room -= slots;
         if (slots && stand(c, s, g, workers[i], slots, NULL, now_us) != OK)
-            break;
+            return;
+        if (!slots && g && i)
+            revoke(c, g); /* never the last one: s goes with it */
     }
 }
 
@@ -406,18 +429,17 @@ void grants_renew(struct core *c, struct broker_edge *edge, struct span model, u
     spread(c, s, wanted, now_us);
 }
 
-/* It counts until the edge has closed it. */
-static void revoke(struct core *c, struct broker_grant *g)
-{
-    struct revoke m = {.number = g->number};
-    leave_standing(g);
-    g->revoked = true;
-    c->ops->send(c->ctx, g->edge->peer, (struct header){0}, MESSAGE_REVOKE, &m);
-}
-
 void grants_call_back(struct core *c, const struct pool *pool, const struct broker_worker *w)
 {
     struct broker_edge *edge;
+    struct broker_grant *of_worker, *then;
+    DL_FOREACH_SAFE2(w ? w->grants : NULL, of_worker, then, worker_next)
+    {
+        if (of_worker->standing)
+            revoke(c, of_worker);
+    }
+    if (w)
+        return;
     DL_FOREACH(c->edges, edge)
     {
         struct standing *s, *next;
@@ -429,8 +451,7 @@ void grants_call_back(struct core *c, const struct pool *pool, const struct brok
             g = s->grants;
             while (g) { /* the last one takes s along */
                 after = g->standing_next;
-                if (!w || g->worker == w)
-                    revoke(c, g);
+                revoke(c, g);
                 g = after;
             }
         }
@@ -449,6 +470,10 @@ static uint64_t grown(uint64_t *seen, uint64_t now)
 static void hear(struct core *c, struct broker_grant *g, const struct grant_report *r)
 {
     struct pool *pool = g->worker ? g->worker->pool : g->target->pool;
+    const struct grant_report *s = &g->seen;
+    if (r->started < s->started || r->committed < s->committed || r->ok < s->ok ||
+        r->failed < s->failed || r->canceled < s->canceled)
+        return; /* late */
     (void)grown(&g->seen.started, r->started);
     if (grown(&g->seen.committed, r->committed))
         breaker_success(&g->target->breaker);
@@ -484,16 +509,16 @@ void grants_hear(struct core *c, struct broker_edge *from, struct span entries,
         if (less)
             w->stuck = false;
         if (g->seen.closed && !running_of(g))
-            forget(c, g);
+            forget(c, g, now_us);
         if (less)
             freed(c, w->pool, now_us);
     }
 }
 
-void grants_edge_down(struct core *c, struct broker_edge *edge)
+void grants_edge_down(struct core *c, struct broker_edge *edge, uint64_t now_us)
 {
     while (edge->grants)
-        forget(c, edge->grants);
+        forget(c, edge->grants, now_us);
     struct edge_share *s, *next;
     LL_FOREACH_SAFE(edge->shares, s, next)
     free(s);
@@ -526,7 +551,7 @@ struct pool *grants_expire(struct core *c, uint64_t now_us)
         heap_remove(&c->due_grants, due);
         count(g);
     } else {
-        forget(c, g);
+        forget(c, g, now_us);
     }
     return pool;
 }

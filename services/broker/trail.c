@@ -30,8 +30,7 @@ void trail_write(const struct trail *t, uint8_t out[TRAIL_BYTES])
     at = put(at, t->candidate, 2);
     at = put(at, t->avoid_of, 2);
     at = put(at, flags, 1);
-    at = put(at, t->missed, 1);
-    (void)put(at, t->attempts, 1);
+    (void)put(at, t->missed, 1);
 }
 
 struct trail trail_read(struct span bytes, uint64_t config)
@@ -51,11 +50,10 @@ struct trail trail_read(struct span bytes, uint64_t config)
     t.has_avoid = flags & HAS_AVOID;
     t.ambiguous_used = flags & AMBIGUOUS_USED;
     t.missed = (uint8_t)take(&at, 1);
-    t.attempts = (uint8_t)take(&at, 1);
     if (t.config != config)
-        t = (struct trail){.config = config,
-                           .ambiguous_used = t.ambiguous_used,
-                           .missed = t.missed,
-                           .attempts = t.attempts};
+        t = (struct trail){
+            .config = config, .ambiguous_used = t.ambiguous_used, .missed = t.missed};
+    else
+        t.known = true;
     return t;
 }

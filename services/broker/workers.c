@@ -12,7 +12,7 @@ struct workers {
 
 const char *outcome_name(enum attempt_outcome outcome)
 {
-    static const char *const names[OUTCOME_COUNT] = {"ok", "failed", "retried", "lost", "canceled"};
+    static const char *const names[OUTCOME_COUNT] = {"ok", "failed", "canceled"};
     return names[outcome];
 }
 

@@ -14,14 +14,7 @@ struct workers;
 enum { WORKERS_NAME = 64, WORKERS_ADDRESS = 256, WORKERS_MAX_POOLS = 1024 };
 
 /* How attempts ended; counted per provider. */
-enum attempt_outcome {
-    OUTCOME_OK,
-    OUTCOME_FAILED,
-    OUTCOME_RETRIED,
-    OUTCOME_LOST,
-    OUTCOME_CANCELED,
-    OUTCOME_COUNT
-};
+enum attempt_outcome { OUTCOME_OK, OUTCOME_FAILED, OUTCOME_CANCELED, OUTCOME_COUNT };
 const char *outcome_name(enum attempt_outcome outcome);
 
 /* All workers of one provider, and the asks that wait for them. Lives until workers_destroy. */

@@ -18,6 +18,7 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
     bus->loop = loop;
     bus->spec = *spec;
     bus->lock_fd = -1;
+    bus->on_wire = bus_on_wire;
     bus_copy_name(bus->name, sizeof bus->name, span_str(spec->name));
     bus->spec.name = bus->name;
     if (!bus->spec.max_message_bytes)
@@ -34,15 +35,6 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
     loop_timer_start(loop, &bus->tick, 0, bus_on_tick, bus);
     *out = bus;
     return OK;
-}
-
-void bus_send_goodbye(struct bus_peer *peer)
-{
-    struct drain drain = {0};
-    if (!peer->up)
-        return;
-    enum err e = bus_send_raw(peer, (struct header){.flags = HEADER_LAST}, MESSAGE_DRAIN, &drain);
-    (void)e;
 }
 
 /* A connection that is closed takes with it what the other end has not read yet (ZMQ_IMMEDIATE):

@@ -1,10 +1,11 @@
 /* What the files of the bus share; nobody else includes it.
+ *   wires.c     sockets and their options
  *   send.c      messages into batches, batches into sockets
  *   peers.c     greeting with versions, departure
  *   liveness.c  pings, silence
  *   receive.c   frames out of sockets, to their handlers
  *   turn.c      the end of a turn: batches leave
- *   sockets.c   options, addresses, the lock beside an ipc path
+ *   sockets.c   addresses, the lock beside an ipc path
  *   bus.c       its life */
 #ifndef COMMON_RUNTIME_BUS_BUS_INTERNAL_H
 #define COMMON_RUNTIME_BUS_BUS_INTERNAL_H
@@ -104,7 +105,8 @@ struct bus {
     uint64_t epoch;
     struct wire *wires;
     struct wire *bound;
-    char address[256]; /* that others connect to; "" = does not bind */
+    loop_fd_fn on_wire; /* receive.c's */
+    char address[256];  /* that others connect to; "" = does not bind */
     int lock_fd;
     struct bus_peer *clients; /* uthash */
     struct bus_peer *links;
@@ -121,6 +123,15 @@ struct bus {
 
 /* From here each file calls only those above it. */
 
+/* wires.c */
+struct wire *bus_open_wire(struct bus *bus, int type, struct bus_peer *link);
+enum err bus_watch_wire(struct wire *wire) NODISCARD;
+void bus_close_wire(struct wire *wire);
+/* Gives it a socket; on failure it has the one before. */
+enum err bus_open_link(struct bus_peer *link) NODISCARD;
+/* A stale link's. */
+void bus_reopen(struct bus_peer *link);
+
 /* send.c */
 void bus_mark_dirty(struct bus_peer *peer);
 void bus_drop_outbox(struct bus_peer *peer);
@@ -129,6 +140,7 @@ bool bus_flush_peer(struct bus_peer *peer, bool *again);
 /* Also to one that has not been greeted yet. */
 enum err bus_send_raw(struct bus_peer *to, struct header h, enum message_type type,
                       const void *message);
+void bus_send_goodbye(struct bus_peer *peer);
 void bus_send_hello(struct bus_peer *link);
 void bus_send_welcome(struct bus_peer *client);
 /* To an identity that is no peer: one frame, now. */
@@ -141,7 +153,6 @@ void bus_peer_lost(struct bus_peer *peer, const char *why);
 struct bus_peer *bus_find_client(struct bus *bus, struct span id);
 /* It is freed at the end of the turn. */
 void bus_forget_client(struct bus_peer *peer);
-void bus_send_goodbye(struct bus_peer *peer);
 void bus_free_peer(struct bus_peer *peer);
 void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
                   const struct hello *hello);
@@ -160,11 +171,6 @@ void bus_on_tick(void *ctx);
 /* receive.c */
 void bus_drain(struct wire *wire);
 void bus_on_wire(void *ctx, uint32_t events);
-
-/* sockets.c: bus_bind, bus_connect, bus_advertise, and */
-void bus_close_wire(struct wire *wire);
-/* A stale link's. */
-void bus_reopen(struct bus_peer *link);
 
 /* turn.c: bus_flush, and */
 void bus_on_turn_end(void *ctx);

@@ -185,6 +185,15 @@ enum err bus_send_soon(struct bus_peer *to, struct header h, enum message_type t
     return e;
 }
 
+void bus_send_goodbye(struct bus_peer *peer)
+{
+    struct drain drain = {0};
+    if (!peer->up)
+        return;
+    enum err e = bus_send_raw(peer, (struct header){.flags = HEADER_LAST}, MESSAGE_DRAIN, &drain);
+    (void)e;
+}
+
 void bus_send_hello(struct bus_peer *link)
 {
     const struct bus_spec *spec = &link->bus->spec;

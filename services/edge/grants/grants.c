@@ -19,7 +19,7 @@ struct entry_key {
     uint32_t broker, life; /* numbers begin anew with a broker's link */
 };
 
-struct entry {
+struct grant_entry {
     struct held_grant grant; /* first: callers have this */
     UT_hash_handle hh;
     struct entry_key key;
@@ -33,8 +33,8 @@ struct entry {
     bool orphan;  /* the broker's link was lost since */
     enum news news;
     uint32_t sent_seq;
-    struct entry *prev, *next;             /* its broker's list by `news` */
-    struct entry *ready_prev, *ready_next; /* its use's */
+    struct grant_entry *prev, *next;             /* its broker's list by `news` */
+    struct grant_entry *ready_prev, *ready_next; /* its use's */
     struct heap_entry due;
 };
 
@@ -43,13 +43,13 @@ struct model_use {
     uint32_t requests;
     uint32_t peak;     /* most of them at once since the last renewal */
     uint32_t standing; /* entries */
-    struct entry *ready;
+    struct grant_entry *ready;
     uint32_t taken_of; /* brokers whose slots were taken since their renewal, bits */
     char name[];
 };
 
 struct broker_news {
-    struct entry *due, *sent;
+    struct grant_entry *due, *sent;
     uint64_t since_ms; /* of the oldest that is due */
     bool urgent;
     uint64_t full_ms; /* all of them again */
@@ -58,19 +58,19 @@ struct broker_news {
 };
 
 struct grants {
-    struct entry *by_number;
+    struct grant_entry *by_number;
     struct model_use *uses;
     struct broker_news brokers[GRANTS_MAX_BROKERS];
     struct heap due;
     struct grants_stats stats;
 };
 
-static struct entry *entry_of(struct held_grant *grant)
+static struct grant_entry *entry_of(struct held_grant *grant)
 {
-    return (struct entry *)grant;
+    return (struct grant_entry *)grant;
 }
 
-static uint64_t running_of(const struct entry *e)
+static uint64_t running_of(const struct grant_entry *e)
 {
     const struct grant_report *c = &e->counts;
     return c->started - c->ok - c->failed - c->canceled;
@@ -78,7 +78,7 @@ static uint64_t running_of(const struct entry *e)
 
 /* ---- what brokers must hear ---- */
 
-static void unlist(struct grants *g, struct entry *e)
+static void unlist(struct grants *g, struct grant_entry *e)
 {
     struct broker_news *b = &g->brokers[e->grant.broker];
     if (e->news == NEWS_DUE)
@@ -88,7 +88,7 @@ static void unlist(struct grants *g, struct entry *e)
     e->news = NEWS_NONE;
 }
 
-static void tell(struct grants *g, struct entry *e, bool urgent, uint64_t now_ms)
+static void tell(struct grants *g, struct grant_entry *e, bool urgent, uint64_t now_ms)
 {
     struct broker_news *b = &g->brokers[e->grant.broker];
     if (e->orphan)
@@ -156,7 +156,7 @@ uint32_t grants_wanted(const struct model_use *use)
 
 /* ---- entries ---- */
 
-static void set_ready(struct entry *e)
+static void set_ready(struct grant_entry *e)
 {
     bool ready = e->use && !e->closed && !e->resting && running_of(e) < e->grant.m.slots;
     if (ready == e->ready)
@@ -168,7 +168,7 @@ static void set_ready(struct entry *e)
         DL_DELETE2(e->use->ready, e, ready_prev, ready_next);
 }
 
-static void forget(struct grants *g, struct entry *e)
+static void forget(struct grants *g, struct grant_entry *e)
 {
     struct model_use *use = e->use;
     unlist(g, e);
@@ -185,7 +185,7 @@ static void forget(struct grants *g, struct entry *e)
 }
 
 /* Frees it when nothing depends on it any more: true. */
-static bool forget_if_over(struct grants *g, struct entry *e)
+static bool forget_if_over(struct grants *g, struct grant_entry *e)
 {
     bool heard = e->orphan || e->news == NEWS_NONE;
     if (!e->closed || running_of(e) || !heard)
@@ -194,7 +194,7 @@ static bool forget_if_over(struct grants *g, struct entry *e)
     return true;
 }
 
-static void close_entry(struct grants *g, struct entry *e, uint64_t now_ms)
+static void close_entry(struct grants *g, struct grant_entry *e, uint64_t now_ms)
 {
     if (e->closed)
         return;
@@ -205,17 +205,17 @@ static void close_entry(struct grants *g, struct entry *e, uint64_t now_ms)
     tell(g, e, true, now_ms);
 }
 
-static struct entry *find_entry(struct grants *g, unsigned broker, uint64_t number)
+static struct grant_entry *find_entry(struct grants *g, unsigned broker, uint64_t number)
 {
     struct entry_key key = {number, broker, g->brokers[broker].life};
-    struct entry *e = NULL;
+    struct grant_entry *e = NULL;
     HASH_FIND(hh, g->by_number, &key, sizeof key, e);
     return e;
 }
 
 /* ---- requests ---- */
 
-static bool start(struct grants *g, struct entry *e, uint64_t now_ms)
+static bool start(struct grants *g, struct grant_entry *e, uint64_t now_ms)
 {
     if (e->closed || now_ms >= e->expires_ms || running_of(e) >= e->grant.m.slots)
         return false;
@@ -234,7 +234,7 @@ static bool start(struct grants *g, struct entry *e, uint64_t now_ms)
 
 struct held_grant *grants_take(struct grants *g, struct model_use *use, uint64_t now_ms)
 {
-    struct entry *e;
+    struct grant_entry *e;
     while ((e = use->ready)) {
         DL_DELETE2(use->ready, e, ready_prev, ready_next); /* the others' turn */
         e->ready = false;
@@ -250,7 +250,7 @@ struct held_grant *grants_take(struct grants *g, struct model_use *use, uint64_t
 
 bool grants_start(struct grants *g, struct held_grant *grant, uint64_t now_ms)
 {
-    struct entry *e = entry_of(grant);
+    struct grant_entry *e = entry_of(grant);
     bool started = start(g, e, now_ms);
     set_ready(e);
     return started;
@@ -258,7 +258,7 @@ bool grants_start(struct grants *g, struct held_grant *grant, uint64_t now_ms)
 
 void grants_commit(struct grants *g, struct held_grant *grant, uint64_t now_ms)
 {
-    struct entry *e = entry_of(grant);
+    struct grant_entry *e = entry_of(grant);
     e->counts.committed++;
     tell(g, e, false, now_ms);
 }
@@ -266,19 +266,19 @@ void grants_commit(struct grants *g, struct held_grant *grant, uint64_t now_ms)
 void grants_end(struct grants *g, struct held_grant *grant, enum grant_outcome outcome,
                 uint64_t now_ms)
 {
-    struct entry *e = entry_of(grant);
+    struct grant_entry *e = entry_of(grant);
     e->counts.ok += outcome == GRANT_OK;
     e->counts.failed += outcome == GRANT_FAILED;
     e->counts.canceled += outcome == GRANT_CANCELED;
     g->stats.running--;
-    tell(g, e, outcome == GRANT_FAILED, now_ms);
+    tell(g, e, outcome != GRANT_OK, now_ms);
     set_ready(e);
     (void)forget_if_over(g, e);
 }
 
 void grants_rest(struct grants *g, struct held_grant *grant)
 {
-    struct entry *e = entry_of(grant);
+    struct grant_entry *e = entry_of(grant);
     (void)g;
     e->resting = true;
     set_ready(e);
@@ -286,7 +286,7 @@ void grants_rest(struct grants *g, struct held_grant *grant)
 
 void grants_return(struct grants *g, struct held_grant *grant, uint64_t now_ms)
 {
-    struct entry *e = entry_of(grant);
+    struct grant_entry *e = entry_of(grant);
     close_entry(g, e, now_ms);
     (void)forget_if_over(g, e);
 }
@@ -294,7 +294,8 @@ void grants_return(struct grants *g, struct held_grant *grant, uint64_t now_ms)
 /* ---- brokers ---- */
 
 /* Takes over what the message says, of a new one or of a renewal. */
-static enum err fill(struct grants *g, struct entry *e, const struct grant *m, uint64_t now_ms)
+static enum err fill(struct grants *g, struct grant_entry *e, const struct grant *m,
+                     uint64_t now_ms)
 {
     struct grant *text = message_copy(MESSAGE_GRANT, m);
     if (!text)
@@ -310,10 +311,10 @@ static enum err fill(struct grants *g, struct entry *e, const struct grant *m, u
     return OK;
 }
 
-static struct entry *add(struct grants *g, unsigned broker, const struct grant *m)
+static struct grant_entry *add(struct grants *g, unsigned broker, const struct grant *m)
 {
     struct model_use *use = m->standing ? find_use(g, m->model) : NULL;
-    struct entry *e = calloc(1, sizeof *e);
+    struct grant_entry *e = calloc(1, sizeof *e);
     if (!e || (m->standing && !use) || heap_reserve(&g->due, g->stats.held + 1))
         goto failed;
     e->key = (struct entry_key){m->number, broker, g->brokers[broker].life};
@@ -338,7 +339,7 @@ failed:
 struct held_grant *grants_put(struct grants *g, unsigned broker, const struct grant *m,
                               uint64_t now_ms)
 {
-    struct entry *e = find_entry(g, broker, m->number);
+    struct grant_entry *e = find_entry(g, broker, m->number);
     bool makes_sense = m->slots && m->worker_epoch && m->token.len == GRANT_TOKEN_BYTES &&
                        broker < GRANTS_MAX_BROKERS;
     if (e && (e->closed || e->grant.m.worker_epoch != m->worker_epoch)) {
@@ -360,7 +361,7 @@ struct held_grant *grants_put(struct grants *g, unsigned broker, const struct gr
 
 void grants_revoke(struct grants *g, unsigned broker, uint64_t number, uint64_t now_ms)
 {
-    struct entry *e = find_entry(g, broker, number);
+    struct grant_entry *e = find_entry(g, broker, number);
     if (!e)
         return;
     close_entry(g, e, now_ms);
@@ -369,7 +370,7 @@ void grants_revoke(struct grants *g, unsigned broker, uint64_t number, uint64_t 
 
 void grants_broker_down(struct grants *g, unsigned broker)
 {
-    struct entry *e, *next;
+    struct grant_entry *e, *next;
     HASH_ITER(hh, g->by_number, e, next)
     {
         if (e->grant.broker != broker || e->orphan)
@@ -385,7 +386,7 @@ void grants_broker_down(struct grants *g, unsigned broker)
 
 void grants_worker_down(struct grants *g, uint64_t worker_epoch, uint64_t now_ms)
 {
-    struct entry *e, *next;
+    struct grant_entry *e, *next;
     HASH_ITER(hh, g->by_number, e, next)
     {
         if (e->grant.m.worker_epoch != worker_epoch)
@@ -399,7 +400,7 @@ void grants_worker_down(struct grants *g, uint64_t worker_epoch, uint64_t now_ms
 
 static void tell_all(struct grants *g, unsigned broker, uint64_t now_ms)
 {
-    struct entry *e, *next;
+    struct grant_entry *e, *next;
     HASH_ITER(hh, g->by_number, e, next)
     {
         if (e->grant.broker == broker)
@@ -417,7 +418,7 @@ bool grants_report(struct grants *g, unsigned broker, uint32_t seq, uint64_t now
     if (!b->due || (!b->urgent && now_ms < b->since_ms + GRANTS_REPORT_MS))
         return false;
     for (unsigned n = 0; b->due && n < GRANTS_PER_REPORT; n++) {
-        struct entry *e = b->due;
+        struct grant_entry *e = b->due;
         uint8_t bytes[GRANT_REPORT_BYTES];
         e->counts.closed = e->closed;
         grant_report_write(&e->counts, bytes);
@@ -434,7 +435,7 @@ bool grants_report(struct grants *g, unsigned broker, uint32_t seq, uint64_t now
 void grants_reported(struct grants *g, unsigned broker, uint32_t seq)
 {
     struct broker_news *b = &g->brokers[broker];
-    struct entry *e, *next;
+    struct grant_entry *e, *next;
     /* Those of a report before this one were not heard: they go again with all the others. */
     DL_FOREACH_SAFE(b->sent, e, next)
     {
@@ -452,7 +453,8 @@ bool grants_renewal(struct grants *g, uint64_t now_ms, unsigned *broker_out, str
 {
     struct heap_entry *first;
     while ((first = heap_first(&g->due)) && first->key <= now_ms) {
-        struct entry *e = (struct entry *)(void *)((char *)first - offsetof(struct entry, due));
+        struct grant_entry *e =
+            (struct grant_entry *)(void *)((char *)first - offsetof(struct grant_entry, due));
         struct model_use *use = e->use;
         unsigned broker = e->grant.broker;
         if (now_ms >= e->expires_ms) {
@@ -504,7 +506,7 @@ enum err grants_create(struct grants **out)
 void grants_destroy(struct grants **grants)
 {
     struct grants *g = *grants;
-    struct entry *e, *next;
+    struct grant_entry *e, *next;
     if (!g)
         return;
     HASH_ITER(hh, g->by_number, e, next)

@@ -109,8 +109,8 @@ static struct bus_peer *choose_broker(struct edge *e)
 
 static enum err send_ask(struct edge_request *r, struct bus_peer *broker)
 {
-    bool may_stand = r->attempt == 1 && r->use && r->model.len && !r->response_id.len && !r->busy &&
-                     !r->alone;
+    bool may_stand =
+        r->attempt == 1 && r->use && r->model.len && !r->response_id.len && !r->busy && !r->alone;
     struct ask message = {
         .api = r->to.api,
         .model = r->model,
@@ -185,6 +185,7 @@ void dispatch_busy(struct edge_request *r, uint32_t free_slots)
 {
     grants_rest(r->edge->grants, r->grant);
     attempt_end(r, GRANT_CANCELED);
+    dispatch_report(r->edge); /* before the ask: the slot is free */
     r->broker = NULL;
     r->busy++;
     r->busy_free = free_slots;
@@ -199,9 +200,9 @@ void dispatch_again(struct edge_request *r, const struct fail *failed)
     r->failed.retry_after_ms = failed->retry_after_ms;
     r->failed.endpoint = failed->endpoint;
     r->trail = arena_copy(&r->arena, r->grant->m.trail);
+    r->broker = r->edge->d->brokers[r->grant->broker]; /* it knows the target best */
     attempt_end(r, GRANT_FAILED);
     dispatch_report(r->edge); /* before the ask: the slot is free */
-    r->broker = NULL;
     r->busy = 0;
     r->attempt++;
     ask(r);
