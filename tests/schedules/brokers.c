@@ -160,10 +160,15 @@ void broker_tick(struct trial *t, struct t_broker *b)
 
 void broker_pong(struct trial *t, struct t_broker *b)
 {
-    struct pong m = {.queued = core_stats(b->core).queued};
-    for (struct trial_link *l = t->links; l < t->links + LINKS; l++)
-        if (l->ends[1] == b->party)
-            (void)net_send(t, l, 1, (struct header){0}, MESSAGE_PONG, &m);
+    for (struct trial_link *l = t->links; l < t->links + LINKS; l++) {
+        unsigned i = l->ends[0]->index;
+        struct pong m = {.queued = core_stats(b->core).queued};
+        if (l->ends[1] != b->party)
+            continue;
+        if (l->ends[0]->kind == PARTY_WORKER && b->at[i])
+            m.queued = b->at[i]->pool->queue.count;
+        (void)net_send(t, l, 1, (struct header){0}, MESSAGE_PONG, &m);
+    }
     schedule(t, t->now_us + PONG_US, b->party, E_BROKER_PONG, 0, 0, NULL);
 }
 

@@ -57,8 +57,8 @@ static void look_at_counts(struct trial *t)
         if (!r->grant || (r->state != R_DISPATCHED && r->state != R_STREAMING))
             continue;
         unsigned b = r->grant->broker, w = (unsigned)r->worker;
-        bool same = r->broker_link_life == link_eb(t, r->edge, b)->life &&
-                    r->slots_link_life == link_wb(t, w, b)->life &&
+        bool same = r->broker_link == link_eb(t, r->edge, b)->opens &&
+                    r->slots_link == link_wb(t, w, b)->opens &&
                     r->grant_broker_epoch == t->brokers[b].party->epoch;
         runs[b][w] += same;
     }

@@ -58,7 +58,8 @@ static void note_start(struct trial *t, struct t_request *r, struct held_grant *
     r->grant = grant;
     r->grant_broker_epoch = x->broker_epoch;
     r->grant_number = x->number;
-    r->broker_link_life = link_eb(t, r->edge, grant->broker)->life;
+    r->broker_link = x->broker_link;
+    r->slots_link = x->slots_link;
     r->started_us = t->now_us;
 }
 
@@ -149,7 +150,6 @@ static void use_grant(struct trial *t, struct t_request *r, struct held_grant *g
     note_start(t, r, grant);
     r->worker = grant->m.worker.data[grant->m.worker.len - 1] - '1';
     r->worker_epoch = grant->m.worker_epoch;
-    r->slots_link_life = link_wb(t, (unsigned)r->worker, grant->broker)->life;
     (void)snprintf(r->failed_worker, sizeof r->failed_worker, "%.*s", SPAN_ARG(grant->m.worker));
     dispatch(t, r);
 }
@@ -283,12 +283,15 @@ static struct t_request *find_asking(struct trial *t, const struct t_edge *e,
     return r && r->state == R_ASKING && r->broker == (int)p->link->ends[1]->index ? r : NULL;
 }
 
-static void note_put(struct trial *t, struct t_edge *e, const struct grant *m)
+static void note_put(struct trial *t, struct t_edge *e, const struct grant *m, unsigned broker)
 {
     struct expected *x = expected_of(t, e, m);
     x->until_ms = local_ms(t, e->party) + m->valid_ms;
     x->slots = m->slots;
     x->standing = m->standing;
+    unsigned worker = (unsigned)(m->worker.data[m->worker.len - 1] - '1');
+    x->broker_link = link_eb(t, e->party->index, broker)->opens;
+    x->slots_link = link_wb(t, worker, broker)->opens;
 }
 
 static void on_grant(struct trial *t, struct t_edge *e, const struct packet *p)
@@ -301,7 +304,7 @@ static void on_grant(struct trial *t, struct t_edge *e, const struct packet *p)
         t->tally->crossed++;
         return;
     }
-    note_put(t, e, m);
+    note_put(t, e, m, p->link->ends[1]->index);
     if (!r && !grant->m.standing)
         grants_return(e->grants, grant, now);
     if (!r)

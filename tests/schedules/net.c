@@ -208,6 +208,7 @@ void net_open(struct trial *t, struct trial_link *l)
     }
     l->open = true;
     l->closing = 0;
+    l->opens++;
     l->last_us[0] = l->last_us[1] = t->now_us;
     tell_up(t, l, 1);
     (void)net_send(t, l, 1, (struct header){0}, MESSAGE_WELCOME, NULL);

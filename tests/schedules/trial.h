@@ -51,7 +51,7 @@ struct trial_link {
     struct party *ends[2];
     bool open, sees[2], control;
     unsigned closing; /* 1 + the side that has said goodbye */
-    uint64_t life; /* counts losses */
+    uint64_t life, opens; /* counts losses; counts … */
     uint64_t last_us[2], apart_until_us;
 };
 
@@ -99,6 +99,7 @@ struct event {
 struct expected {
     uint64_t broker_epoch, number;
     uint64_t until_ms;
+    uint64_t broker_link, slots_link; /* that it came over, and that its slots were offered over */
     uint32_t slots, starts, running;
     bool used, standing, revoked;
 };
@@ -190,7 +191,7 @@ struct t_request {
     struct model_use *use;
     struct held_grant *grant;
     uint64_t grant_broker_epoch, grant_number;
-    uint64_t broker_link_life, slots_link_life, started_us;
+    uint64_t broker_link, slots_link, started_us;
     uint32_t dispatches, begun; /* numbers of the last one sent, and of the last one that a worker began */
     char trail[TRAIL_BYTES];
     size_t trail_bytes;
