@@ -48,6 +48,16 @@ static void look_at_bookings(struct trial *t, struct t_worker *w)
               w->party->name, w->slots);
 }
 
+static void tell_runs(struct trial *t, unsigned broker, unsigned worker)
+{
+    for (uint32_t i = 0; i < t->request_count; i++) {
+        const struct t_request *r = &t->requests[i];
+        if (r->grant && r->grant->broker == broker && r->worker == (int)worker)
+            SAY(t, NULL, "request %u/%u runs there under #%llu since %.6f", r->n, r->attempt,
+                (unsigned long long)r->grant_number, (double)r->started_us / S);
+    }
+}
+
 /* What runs at a worker under a broker's grant is taken there, but for a report that is on its way. */
 static void look_at_counts(struct trial *t)
 {
@@ -67,10 +77,12 @@ static void look_at_counts(struct trial *t)
             const struct broker_worker *at = t->brokers[b].party->alive ? t->brokers[b].at[w] : NULL;
             if (!at || runs[b][w] <= at->in_flight)
                 t->brokers[b].under_since_us[w] = t->now_us;
-            else if (t->now_us > t->brokers[b].under_since_us[w] + REPORT_US)
+            else if (t->now_us > t->brokers[b].under_since_us[w] + REPORT_US) {
+                tell_runs(t, b, w);
                 broke(t, "%s has %u slots of %s taken, but %u requests run there under its grants",
                       t->brokers[b].party->name, at->in_flight, t->workers[w].party->name,
                       runs[b][w]);
+            }
         }
 }
 
