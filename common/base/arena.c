@@ -4,7 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CHUNK_BYTES = 4096, ALIGN = 16 };
+enum {
+    FIRST_BYTES = 1536, /* enough for most, and there may be thousands */
+    CHUNK_BYTES = 4096,
+    ALIGN = 16
+};
 
 struct arena_chunk {
     struct arena_chunk *next;
@@ -44,7 +48,7 @@ void arena_free(struct arena *a)
 
 static struct arena_chunk *add_chunk(struct arena *a, size_t n)
 {
-    size_t size = n > CHUNK_BYTES ? n : CHUNK_BYTES;
+    size_t least = a->chunks ? CHUNK_BYTES : FIRST_BYTES, size = n > least ? n : least;
     struct arena_chunk *chunk = malloc(sizeof *chunk + size);
     if (!chunk)
         return NULL;

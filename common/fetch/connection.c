@@ -136,6 +136,8 @@ static void on_done(struct shard *shard, CURL *easy, CURLcode code)
         (void)curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
         c->fd = fd;
         (void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+        free(c->error);
+        c->error = NULL;
         if (fd == CURL_SOCKET_BAD || (!c->tls && keep_socket(c) != OK))
             code = CURLE_COULDNT_CONNECT;
     }

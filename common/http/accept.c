@@ -1,4 +1,4 @@
-/* Accepting by ourselves: the socket, limits per server and address, dealing to shards. */
+/* Accepting by ourselves: the socket, limits per server and address. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -13,7 +13,6 @@
 
 enum {
     ACCEPTS_PER_TURN = 64,
-    SHARD_FILL = 32, /* connections of a shard before the next one gets any */
     BACKLOG = 4096,
     RETRY_MS = 100, /* after running out of descriptors */
     KEEPALIVE_S = 60,
@@ -22,77 +21,28 @@ enum {
 
 /* ---- accepting ---- */
 
-/* Answers 503 without reading a byte. Takes the fd. */
-static void turn_away(struct http_server *s, int fd, const char *address, const char *reason)
+/* Answers 503 without reading a byte. Leaves the fd open. */
+static void refuse_client(struct http_server *s, int fd, const char *address, const char *reason)
 {
-    struct http_exchange *x = s->tls_cert ? NULL : exchange_create(s, NULL, "");
-    if (!x) {
-        (void)close(fd);
+    struct http_exchange *x = s->tls_cert ? NULL : exchange_create(s, NULL, &way_raw, SPAN_NONE);
+    if (!x)
         return;
-    }
     x->bare_fd = fd;
     x->address = address;
     refuse_raw(x, 503, reason);
     exchange_end(x, false);
-    linger_start(s, fd);
 }
 
-/* The first one with room: a turn costs some system calls per shard that has anything to do. When
- * all have their fill, the one with the fewest. */
-static struct http_shard *choose_shard(struct http_server *s)
+static void turn_away(struct http_server *s, int fd, const char *address, const char *reason)
 {
-    uint32_t best = s->next_shard++ % s->shard_count;
-    for (uint32_t i = 0; i < s->shard_count; i++) {
-        if (s->shards[i]->connections < SHARD_FILL)
-            return s->shards[i];
-        if (s->shards[i]->connections < s->shards[best]->connections)
-            best = i;
-    }
-    return s->shards[best];
-}
-
-static bool is_starting(const struct http_server *s, int fd)
-{
-    const struct http_conn *c;
-    DL_FOREACH(s->starting, c)
-    {
-        if (c->fd == fd)
-            return true;
-    }
-    return false;
-}
-
-static void hand_over(struct http_server *s, int fd, const struct sockaddr_storage *from,
-                      socklen_t from_len, struct http_peer *peer, const char *address)
-{
-    struct http_conn *c = conn_create(s, peer, fd, &departures);
-    if (!c) {
-        peer_release(s, peer);
+    refuse_client(s, fd, address, reason);
+    if (s->tls_cert)
         (void)close(fd);
-        return;
-    }
-    struct http_shard *shard = choose_shard(s);
-    memcpy(c->address, address, sizeof c->address);
-    c->shard = shard;
-    s->stats.connections++;
-    shard->connections++;
-    shard->fresh++;
-    conn_phase(c, CONN_HEAD);
-    if (MHD_add_connection(shard->mhd, fd, (const struct sockaddr *)from, from_len) == MHD_YES)
-        return;
-    /* libmicrohttpd has closed it. If it had reported the connection to us, it has reported the end
-     * too, and c is freed. */
-    if (is_starting(s, fd)) {
-        s->stats.connections--;
-        shard->connections--;
-        shard->fresh--;
-        peer_release(s, peer);
-        conn_free(c);
-    }
+    else
+        linger_start(s, fd);
 }
 
-static void take_client(struct http_server *s, int fd, const struct sockaddr_storage *from,
-                        socklen_t from_len)
+static void take_client(struct http_server *s, int fd, const struct sockaddr_storage *from)
 {
     char address[INET6_ADDRSTRLEN];
     struct in6_addr key = address_key(from);
@@ -114,7 +64,16 @@ static void take_client(struct http_server *s, int fd, const struct sockaddr_sto
         turn_away(s, fd, address, "Too many connections from this address.");
         return;
     }
-    hand_over(s, fd, from, from_len, peer, address);
+    bool plain = !s->tls_cert && !s->config.library_only;
+    struct http_conn *c = conn_create(s, peer, fd, address, plain ? &plain_watcher : &departures);
+    if (!c) {
+        peer_release(s, peer);
+        (void)close(fd);
+    } else if (plain) {
+        conn_phase(c, CONN_HEAD);
+    } else {
+        shard_take(c);
+    }
 }
 
 static void open_reserve(struct http_server *s)
@@ -143,12 +102,7 @@ static void out_of_descriptors(struct http_server *s)
         s->reserve_fd = -1;
         int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            struct http_exchange *x = s->tls_cert ? NULL : exchange_create(s, NULL, "");
-            if (x) {
-                x->bare_fd = fd;
-                refuse_raw(x, 503, "The service is at capacity. Try again shortly.");
-                exchange_end(x, false);
-            }
+            refuse_client(s, fd, "", request_no_room);
             (void)close(fd);
         }
         open_reserve(s);
@@ -169,7 +123,7 @@ static void on_listen(void *ctx, uint32_t events)
         int fd =
             accept4(s->listen_fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            take_client(s, fd, &from, len);
+            take_client(s, fd, &from);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)

@@ -1,5 +1,5 @@
-/* Whole answers and the fields of any: made here, handed to libmicrohttpd when it calls. */
-#include <stdlib.h>
+/* What handlers answer, for every way: fields, whole answers, an answer's head. */
+#include <time.h>
 
 #include "common/http/internal.h"
 
@@ -19,75 +19,79 @@ void http_add_header(struct http_exchange *x, const char *name, struct span valu
         x->server->stats.bad_headers++;
         return;
     }
-    size_t before = x->fields.len;
-    buf_append(&x->fields, n);
-    buf_append_char(&x->fields, '\0');
-    buf_append(&x->fields, value);
-    buf_append_char(&x->fields, '\0');
-    if (x->fields.failed) { /* half a field would shift all that follow */
-        x->fields.len = before;
+    /* in one piece: half a field would shift all that follow */
+    char *to = buf_reserve(&x->fields, n.len + value.len + 4);
+    if (!to) {
         x->fields.failed = false;
         x->server->stats.bad_headers++;
-    }
-}
-
-static void add_fields(struct http_exchange *x)
-{
-    struct span rest = buf_span(&x->fields);
-    while (rest.len) {
-        struct span name = span_cut(&rest, '\0');
-        struct span value = span_cut(&rest, '\0');
-        /* both end in the NUL they were cut at */
-        (void)MHD_add_response_header(x->response, name.data, value.data);
-    }
-}
-
-void answer_take(struct http_exchange *x, struct MHD_Response *response, unsigned status,
-                 enum x_state state)
-{
-    if (!response) {
-        exchange_cut(x);
         return;
     }
-    x->response = response;
-    x->status = status;
-    x->state = state;
-    add_fields(x);
-    exchange_wake(x);
+    memcpy(to, n.data, n.len);
+    memcpy(to + n.len, ": ", 2);
+    if (value.len)
+        memcpy(to + n.len + 2, value.data, value.len);
+    memcpy(to + n.len + 2 + value.len, "\r\n", 2);
+    x->fields.len += n.len + value.len + 4;
 }
 
 void http_respond(struct http_exchange *x, unsigned status, struct span body)
 {
-    if (!exchange_is_open(x))
-        return;
-    if (x->raw_reply) {
-        raw_respond(x, x->conn ? x->conn->fd : x->bare_fd, status, body);
-        x->state = X_ANSWERED;
-        return;
-    }
-    char *copy = body.len ? malloc(body.len) : NULL;
-    if (body.len && !copy) {
-        exchange_cut(x);
-        return;
-    }
-    if (copy)
-        memcpy(copy, body.data, body.len);
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(body.len, copy, MHD_RESPMEM_MUST_FREE);
-    if (!response)
-        free(copy);
-    answer_take(x, response, status, X_ANSWERED);
+    if (exchange_is_open(x))
+        x->way->respond(x, status, body);
 }
 
-enum MHD_Result answer_queue(struct http_exchange *x)
+void http_stream_begin(struct http_exchange *x, unsigned status)
 {
-    struct MHD_Response *response = x->response;
-    if (x->close_after || x->server->draining)
-        (void)MHD_add_response_header(response, "Connection", "close");
-    conn_phase(x->conn, CONN_SEND);
-    x->queued = true;
-    x->response = NULL;
-    enum MHD_Result result = MHD_queue_response(x->mhd, x->status, response);
-    MHD_destroy_response(response);
-    return result;
+    if (exchange_is_open(x))
+        x->way->stream_begin(x, status);
+}
+
+/* Made once a second. */
+static struct span date_field(struct http_server *s)
+{
+    uint64_t now = clock_wall_ms(loop_clock(s->loop)) / 1000;
+    if (now != s->date_unix_s || !s->date[0]) {
+        const time_t at = (time_t)now;
+        struct tm tm;
+        s->date_unix_s = now;
+        if (!gmtime_r(&at, &tm) ||
+            !strftime(s->date, sizeof s->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm))
+            s->date[0] = '\0';
+    }
+    return span_str(s->date);
+}
+
+bool answer_has_body(unsigned status)
+{
+    return status >= 200 && status != 204 && status != 304;
+}
+
+static void append_status(unsigned status, struct buf *out)
+{
+    const char *phrase = MHD_get_reason_phrase_for(status);
+    buf_append(out, SPAN("HTTP/1.1 "));
+    buf_append_u64(out, status);
+    buf_append_char(out, ' ');
+    buf_append_str(out, phrase ? phrase : "Unknown");
+    buf_append(out, SPAN("\r\n"));
+}
+
+void answer_head(const struct http_exchange *x, unsigned status, int64_t body_bytes,
+                 struct buf *out)
+{
+    append_status(status, out);
+    buf_append(out, date_field(x->server));
+    if (x->close_after)
+        buf_append(out, SPAN("Connection: close\r\n"));
+    else if (!x->framing.http11)
+        buf_append(out, SPAN("Connection: Keep-Alive\r\n"));
+    if (body_bytes == HTTP_BODY_CHUNKED) {
+        buf_append(out, SPAN("Transfer-Encoding: chunked\r\n"));
+    } else if (body_bytes >= 0 && answer_has_body(status)) {
+        buf_append(out, SPAN("Content-Length: "));
+        buf_append_u64(out, (uint64_t)body_bytes);
+        buf_append(out, SPAN("\r\n"));
+    }
+    buf_append(out, buf_span(&x->fields));
+    buf_append(out, SPAN("\r\n"));
 }

@@ -1,21 +1,16 @@
-/* What happens to an exchange when its client leaves, makes room or lets a deadline pass. */
+/* What happens to an exchange of libmicrohttpd's when its client leaves or lets a deadline pass. */
 #include <sys/socket.h>
 
 #include "common/base/log.h"
 #include "common/http/internal.h"
 
-static void on_event(void *ctx, uint32_t events)
+static void on_event(struct http_conn *c, uint32_t events)
 {
-    struct http_conn *c = ctx;
-    struct http_exchange *x = c->x;
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-        c->gone = true;
-        if (x)
-            exchange_gone(x);
+    if (!(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
         return;
-    }
-    if ((events & EPOLLOUT) && x && x->state == X_STREAM)
-        stream_flush(x);
+    c->gone = true;
+    if (c->x)
+        exchange_gone(c->x);
 }
 
 static void close_now(struct http_conn *c)
@@ -37,7 +32,6 @@ static void on_deadline(struct http_conn *c)
         close_now(c);
         return;
     case CONN_WORK:
-        conn_trim_pool(c);
         return;
     case CONN_SEND:
         if (conn_has_progressed(c)) {
@@ -51,14 +45,11 @@ static void on_deadline(struct http_conn *c)
         close_now(c);
         return;
     case CONN_IDLE:
-        conn_trim_pool(c);
-        conn_phase(c, CONN_IDLE_LONG);
-        return;
-    case CONN_IDLE_LONG:
     case CONN_LINGER:
         close_now(c);
         return;
     }
 }
 
-const struct conn_watcher departures = {.on_event = on_event, .on_deadline = on_deadline};
+const struct conn_watcher departures = {
+    .events = EPOLLRDHUP, .on_event = on_event, .on_deadline = on_deadline};

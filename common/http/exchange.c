@@ -4,38 +4,37 @@
 
 #include "common/http/internal.h"
 
-/* The target without scheme and authority (RFC 9112 3.2.2), cut at '?'. */
-static void split_target(struct http_exchange *x)
+/* Without scheme and authority (RFC 9112 3.2.2), cut at '?'. */
+void exchange_set_target(struct http_exchange *x, struct span target)
 {
-    struct span rest = x->target;
+    struct span rest = target;
     size_t scheme = span_starts(rest, "http://") ? 7 : span_starts(rest, "https://") ? 8 : 0;
     if (scheme) {
         rest = span_skip(rest, scheme);
         rest = span_skip(rest, span_find(rest, '/'));
     }
     size_t mark = span_find(rest, '?');
-    x->path = span_first(rest, mark);
+    x->target = target;
+    x->path = mark ? span_first(rest, mark) : SPAN("/");
     x->query = mark < rest.len ? span_skip(rest, mark + 1) : SPAN_NONE;
-    if (!x->path.len)
-        x->path = SPAN("/");
 }
 
-struct http_exchange *exchange_create(struct http_server *s, struct http_conn *c, const char *uri)
+struct http_exchange *exchange_create(struct http_server *s, struct http_conn *c,
+                                      const struct exchange_way *way, struct span text)
 {
-    size_t len = strlen(uri);
-    struct http_exchange *x = calloc(1, sizeof *x + len + 1);
+    struct http_exchange *x = malloc(sizeof *x + text.len + 1);
     if (!x)
         return NULL;
+    memset(x, 0, sizeof *x);
     x->server = s;
     x->conn = c;
-    x->method = "";
+    x->way = way;
     x->address = c ? c->address : "";
     x->started_us = loop_now_us(s->loop);
-    memcpy(x->uri, uri, len + 1);
-    x->target = span_of(x->uri, len);
-    split_target(x);
-    buf_init(&x->fields, 64 << 10);
-    buf_init(&x->out, 0);
+    if (text.len)
+        memcpy(x->text, text.data, text.len);
+    x->text[text.len] = '\0';
+    x->path = SPAN("/");
     return x;
 }
 
@@ -50,7 +49,7 @@ void exchange_drop_body(struct http_exchange *x)
 void exchange_end(struct http_exchange *x, bool sent)
 {
     struct http_server *s = x->server;
-    if (x->head_done)
+    if (x->counted)
         s->stats.exchanges--;
     if (x->owes_done) {
         s->worked = true;
@@ -58,21 +57,13 @@ void exchange_end(struct http_exchange *x, bool sent)
     }
     if (x->dirty)
         DL_DELETE2(s->dirty, x, dirty_prev, dirty_next);
-    if (x->response)
-        MHD_destroy_response(x->response);
+    if (x->library.response)
+        MHD_destroy_response(x->library.response);
     exchange_drop_body(x);
     buf_free(&x->fields);
     buf_free(&x->out);
+    buf_free(&x->library.lines);
     free(x);
-}
-
-void exchange_wake(struct http_exchange *x)
-{
-    if (!x->suspended)
-        return;
-    x->suspended = false;
-    MHD_resume_connection(x->mhd);
-    shard_mark(x->conn->shard);
 }
 
 void exchange_cut(struct http_exchange *x)
@@ -81,7 +72,7 @@ void exchange_cut(struct http_exchange *x)
     if (!x->conn)
         return;
     (void)shutdown(x->conn->fd, SHUT_RDWR);
-    exchange_wake(x);
+    x->way->wake(x);
 }
 
 void exchange_gone(struct http_exchange *x)
@@ -105,14 +96,6 @@ bool exchange_is_open(const struct http_exchange *x)
     return x->state == X_READING || x->state == X_HANDLING || x->state == X_WAITING;
 }
 
-void exchange_suspend(struct http_exchange *x)
-{
-    x->suspended = true;
-    MHD_suspend_connection(x->mhd);
-    if (x->conn->gone)
-        exchange_gone(x);
-}
-
 void http_abort(struct http_exchange *x)
 {
     if (x->state != X_CUT)
@@ -133,7 +116,7 @@ void http_reset(struct http_exchange *x)
 
 struct span http_method(const struct http_exchange *x)
 {
-    return span_str(x->method);
+    return x->method;
 }
 
 struct span http_path(const struct http_exchange *x)
@@ -146,36 +129,32 @@ struct span http_query(const struct http_exchange *x)
     return x->query;
 }
 
-struct span http_header(const struct http_exchange *x, const char *name)
+static bool next_field(struct span *lines, struct span *name, struct span *value)
 {
-    const char *value = NULL;
-    size_t len = 0;
-    if (!x->fields_sound || MHD_lookup_connection_value_n(x->mhd, MHD_HEADER_KIND, name,
-                                                          strlen(name), &value, &len) != MHD_YES)
-        return SPAN_NONE;
-    return span_of(value ? value : "", len);
+    if (!lines->len)
+        return false;
+    struct span line = span_cut(lines, '\n');
+    *name = span_cut(&line, ':');
+    *value = span_trim(line);
+    return true;
 }
 
-struct each_field {
-    void (*fn)(void *ctx, struct span name, struct span value);
-    void *ctx;
-};
-
-static enum MHD_Result each_field(void *ctx, enum MHD_ValueKind kind, const char *name,
-                                  size_t name_len, const char *value, size_t value_len)
+struct span http_header(const struct http_exchange *x, const char *name)
 {
-    const struct each_field *each = ctx;
-    (void)kind;
-    each->fn(each->ctx, span_of(name, name_len), span_of(value ? value : "", value_len));
-    return MHD_YES;
+    struct span lines = x->lines, found, value;
+    while (next_field(&lines, &found, &value)) {
+        if (span_is_nocase(found, name))
+            return value;
+    }
+    return SPAN_NONE;
 }
 
 void http_each_header(const struct http_exchange *x,
                       void (*fn)(void *ctx, struct span name, struct span value), void *ctx)
 {
-    struct each_field each = {fn, ctx};
-    if (x->fields_sound)
-        (void)MHD_get_connection_values_n(x->mhd, MHD_HEADER_KIND, each_field, &each);
+    struct span lines = x->lines, name, value;
+    while (next_field(&lines, &name, &value))
+        fn(ctx, name, value);
 }
 
 struct span http_body(const struct http_exchange *x)

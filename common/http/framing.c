@@ -4,9 +4,9 @@ enum { MAX_METHOD = 32, MAX_LENGTH_DIGITS = 18 };
 
 static bool is_token_char(unsigned char c)
 {
-    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
-        return true;
-    return c && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+    /* one bit for each of digits, letters and !#$%&'*+-.^_`|~ */
+    static const uint64_t bits[2] = {0x03ff6cfa00000000, 0x57ffffffc7fffffe};
+    return c < 128 && bits[c >> 6] >> (c & 63) & 1;
 }
 
 bool framing_is_token(struct span s)
@@ -84,6 +84,15 @@ static void take_coding(struct framing *f, struct span value)
         fail(f, "unknown transfer coding");
 }
 
+static void take_connection(struct framing *f, struct span value)
+{
+    while (value.len) {
+        struct span token = span_trim(span_cut(&value, ','));
+        f->close |= span_is_nocase(token, "close");
+        f->keep_alive |= span_is_nocase(token, "keep-alive");
+    }
+}
+
 static void take_host(struct framing *f, struct span value)
 {
     if (f->has_host)
@@ -99,6 +108,7 @@ void framing_field(struct framing *f, struct span name, struct span value)
         fail(f, "field name is not a token");
     if (!framing_is_field_value(value))
         fail(f, "control byte in a field value");
+    f->fields++;
     switch (name.len) {
     case 4:
         if (span_is_nocase(name, "host"))
@@ -107,6 +117,10 @@ void framing_field(struct framing *f, struct span name, struct span value)
     case 6:
         if (span_is_nocase(name, "expect"))
             f->expects_continue = span_is_nocase(value, "100-continue");
+        break;
+    case 10:
+        if (span_is_nocase(name, "connection"))
+            take_connection(f, value);
         break;
     case 14:
         if (span_is_nocase(name, "content-length"))
@@ -133,4 +147,10 @@ void framing_end(struct framing *f)
         fail(f, "Transfer-Encoding in HTTP/1.0");
     if (f->chunked && f->has_length)
         fail(f, "both Content-Length and Transfer-Encoding");
+}
+
+bool framing_lives_on(const struct framing *f)
+{
+    /* RFC 9112 6.1: a connection that carried chunks is not trusted with another request */
+    return !f->fault && !f->chunked && !f->close && (f->http11 || f->keep_alive);
 }

@@ -1,7 +1,8 @@
 /* A small HTTP/1.1 server on the daemon's own loop; the only user of libmicrohttpd. Edge, metrics
- * and the simulator stand on it. It accepts by itself and deals connections to shards (MHD daemons
- * without a thread), checks framing, keeps total deadlines for head and
- * body, watches suspended connections for departure and bounds what a slow reader may hold. */
+ * and the simulator stand on it. It accepts by itself, reads and answers plain requests by itself,
+ * and gives the rest (TLS, chunked uploads) to libmicrohttpd, all behind this interface. It checks
+ * framing, keeps total deadlines for head and body, sees clients depart and bounds what a slow
+ * reader may hold. */
 #ifndef COMMON_HTTP_HTTP_H
 #define COMMON_HTTP_HTTP_H
 
@@ -22,6 +23,7 @@ struct http_config {
     uint64_t max_header_bytes, max_body_bytes, max_body_memory_bytes;
     uint64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, send_timeout_ms;
     uint32_t send_buffer_bytes; /* SO_SNDBUF of a client; 0 = 128 KiB */
+    bool library_only; /* plain requests through libmicrohttpd too: to compare the two ways */
 };
 
 /* What the server says by itself before a handler sees the request. The handler writes its body. */
@@ -114,7 +116,7 @@ void http_abort(struct http_exchange *x);
 void http_reset(struct http_exchange *x);
 /* What http_stream_write gets from here on is the connection's bytes, status line included;
  * http_stream_end closes. For stand-ins that must misbehave. false when an answer has begun, or
- * under TLS. */
+ * where libmicrohttpd has the connection. */
 bool http_raw_begin(struct http_exchange *x);
 /* Bytes written and not yet taken by the client's socket. */
 size_t http_stream_pending(const struct http_exchange *x);

@@ -1,18 +1,26 @@
-/* What the files of common/http share; nobody else includes it.
+/* What the files of common/http share; nobody else includes it. There are two ways in, and one
+ * interface above them: plain requests over plain TCP are read and answered by ourselves (plain.c),
+ * chunked uploads and TLS go through libmicrohttpd (shard.c).
  *   server.c    the server's life, turn hook
- *   accept.c    listening, limits, dealing to shards
- *   shard.c     one libmicrohttpd daemon without a thread, its callbacks, TLS files
- *   request.c   a request coming in through libmicrohttpd
- *   departure.c what a connection's events and deadlines mean
+ *   accept.c    listening, limits per server and address
+ *   plain.c     a plain connection: its requests, its events and deadlines
+ *   plain_parse.c  (pure) where a head ends, and its lines
+ *   shard.c     libmicrohttpd's daemons, their callbacks, TLS files
+ *   library.c   a request coming in through libmicrohttpd
+ *   departure.c what events and deadlines of its connections mean
+ *   request.c   what both ways do with a head, a body and a whole request
  *   refuse.c    refusals before a handler has seen the request
- *   stream.c    streamed answers
- *   answer.c    fields, whole answers
- *   raw.c       answers written past libmicrohttpd
+ *   relay.c     answers through libmicrohttpd
+ *   direct.c    answers by ourselves
+ *   raw.c       answers written at once, where nothing else can be said any more
+ *   stream.c    what handlers write to a streamed answer
+ *   answer.c    fields, whole answers, an answer's head
  *   exchange.c  a request and its answer: its life, and what handlers ask of it
  *   conn.c      a client connection: phases, their deadlines
  *   addresses.c how many connections an address has
  *   linger.c    closes that wait for what the client still sends
  *   marks.c     who is looked at at the end of the turn
+ *   framing.c   (pure) is a head unambiguous?
  * Each calls only those below it in this list. */
 #ifndef COMMON_HTTP_INTERNAL_H
 #define COMMON_HTTP_INTERNAL_H
@@ -30,8 +38,6 @@ enum {
     HTTP_MAX_SHARDS = 256,
     HTTP_POOL_EXTRA_BYTES =
         8 << 10, /* beside a head of the greatest size: libmicrohttpd's own notes on its fields */
-    HTTP_POOL_MAPPED_ABOVE =
-        32 << 10, /* libmicrohttpd maps bigger pools, and mallocs smaller ones */
     HTTP_LINGER_MS = 1000,
     HTTP_SWALLOW_BYTES = 64 << 10, /* read and dropped after a refusal, at most */
 };
@@ -57,94 +63,113 @@ struct http_shard {
 };
 
 enum conn_phase {
-    CONN_HEAD,      /* a request's head is awaited or coming: total deadline */
-    CONN_BODY,      /* its body is coming: total deadline */
-    CONN_WORK,      /* the handler's turn: no deadline here, memory is given back if it lasts */
-    CONN_SEND,      /* bytes wait for the client: deadline since its last progress */
-    CONN_IDLE,      /* between two requests: memory is given back if it lasts */
-    CONN_LINGER,    /* refused: what the client still sends is dropped */
-    CONN_IDLE_LONG, /* … and then the rest of the idle time */
+    CONN_HEAD,   /* a request's head is awaited or coming: total deadline */
+    CONN_BODY,   /* its body is coming: total deadline */
+    CONN_WORK,   /* the handler's turn: no deadline here */
+    CONN_SEND,   /* bytes wait for the client: deadline since its last progress */
+    CONN_IDLE,   /* between two requests */
+    CONN_LINGER, /* refused: what the client still sends is dropped */
 };
 
 struct http_conn;
 
-/* Who is told of a connection's events (departure, room) and of the end of its phase's time. */
+/* Who is told of a connection's events and of the end of its phase's time. */
 struct conn_watcher {
-    loop_fd_fn on_event; /* ctx: the connection */
+    uint32_t events; /* edge-triggered */
+    void (*on_event)(struct http_conn *c, uint32_t events);
     void (*on_deadline)(struct http_conn *c);
 };
 
 struct http_conn {
     struct http_server *server;
     const struct conn_watcher *watcher;
-    struct http_shard *shard;
+    struct http_shard *shard; /* libmicrohttpd has it; NULL: it is a plain one */
     struct http_peer *peer;
     struct http_exchange *x; /* the one request being read or answered */
-    struct loop_watch
-        *watch; /* departure, and room for a stream: for as long as the connection lives */
+    struct loop_watch *watch;
     struct loop_timer timer;
-    uint64_t since_us;     /* when the phase began */
-    uint64_t deadline_us;  /* 0 = none; the timer may run earlier and is then started anew */
-    uint64_t parsed_bytes; /* heads and bodies read so far */
-    uint64_t acked;        /* bytes the client had acknowledged when CONN_SEND last looked */
+    uint64_t deadline_us; /* 0 = none; the timer may run earlier and is then started anew */
+    uint64_t acked;       /* bytes the client had acknowledged when CONN_SEND last looked */
     int fd;
-    char *request_line; /* of the last request: in the first page of libmicrohttpd's pool */
     enum conn_phase phase;
-    bool gone;   /* the client has closed, or half-closed */
-    bool linger; /* close only after a while: unread bytes would reset our answer away */
-    bool used;   /* a request has been read before */
+    bool gone;    /* the client has closed, or half-closed */
+    bool linger;  /* close only after a while: unread bytes would reset our answer away */
+    bool used;    /* libmicrohttpd has read a request before */
+    bool started; /* in server->conns, else in server->starting */
+    /* plain ones: the head that is awaited */
+    bool readable;    /* there may be bytes that were not looked at */
+    uint32_t looks;   /* at bytes that were no whole head */
+    size_t scanned;   /* of them, without finding its end */
+    uint64_t head_us; /* when its first byte was seen; 0: none has come */
+    struct loop_timer look_timer;
     char address[INET6_ADDRSTRLEN];
-    bool started; /* libmicrohttpd has reported it: in server->conns, else in server->starting */
     struct http_conn *prev, *next;
 };
 
 enum x_state {
     X_READING,     /* head or body is coming in */
     X_HANDLING,    /* inside on_head, on_request or on_refuse */
-    X_WAITING,     /* suspended: the handler answers later */
+    X_WAITING,     /* the handler answers later */
     X_ANSWERED,    /* a whole answer is made */
     X_STREAM_HEAD, /* a stream's head is on its way through libmicrohttpd */
-    X_STREAM,      /* parked: chunks go out as they are written */
+    X_STREAM,      /* chunks go out as they are written */
     X_STREAM_END,  /* all written; libmicrohttpd writes the end */
     X_CUT,         /* to be closed, whatever has been sent */
 };
 
+/* How answers leave. */
+struct exchange_way {
+    void (*respond)(struct http_exchange *x, unsigned status, struct span body);
+    void (*stream_begin)(struct http_exchange *x, unsigned status);
+    /* Its state has changed under it: go on with the connection. */
+    void (*wake)(struct http_exchange *x);
+    /* The end of a turn in which it was marked. */
+    void (*flush)(struct http_exchange *x);
+    bool takes_raw; /* http_raw_begin */
+};
+
 struct http_exchange {
     struct http_server *server;
+    const struct exchange_way *way;
     struct http_conn *conn; /* NULL: refused before it became a connection */
     int bare_fd;            /* … then the socket */
     const char *address;
-    struct MHD_Connection *mhd;
-    struct MHD_Response *response; /* ours until queued */
     void *user;
     enum x_state state;
     unsigned status;
-    bool head_done; /* libmicrohttpd's first call was made */
+    bool counted;   /* among stats.exchanges */
     bool owes_done; /* the handler has seen it: on_done is owed */
     bool gone_reported;
-    bool suspended;
-    bool queued; /* the answer was given to libmicrohttpd */
     bool close_after;
-    bool fields_sound; /* fields may be asked for */
-    bool raw_reply;    /* http_respond writes past libmicrohttpd */
-    bool raw_stream;   /* so do http_stream_*: no status line, no chunks */
-    bool sent_raw;     /* … and it went out whole */
-    bool chunk_frames; /* the client takes chunks: HTTP/1.1 */
-    bool ended;        /* http_stream_end was called */
-    bool dirty;        /* stands in server->dirty */
+    bool is_head;
+    bool awaits_continue; /* plain: the client sends its body when it is asked to */
+    bool drop_output;     /* plain: the answer has no body, whatever is written */
+    bool chunk_frames;    /* what is written is framed here */
+    bool raw_stream;      /* http_raw_begin: no status line, no chunks */
+    bool ended;           /* nothing more will be written */
+    bool dirty;           /* stands in server->dirty */
     struct framing framing;
-    const char *method;
-    struct span target, path, query;
+    struct span method, target, path, query,
+        lines; /* lines: the head's fields, "name:value" CR LF */
     uint64_t started_us;
     char *body;
     size_t body_len, body_cap; /* cap is what counts against the server's body memory */
-    size_t swallowed;
-    struct buf fields; /* "name\0value\0" … */
-    struct buf out;    /* a stream's bytes, framed */
-    size_t out_sent;   /* of out */
-    size_t out_high;   /* most that was unsent since the last on_drain */
+    uint64_t body_left;        /* plain: not read yet */
+    struct buf fields;         /* of the answer, "name: value" CR LF … */
+    struct buf out;            /* bytes on their way out, framed */
+    size_t out_sent;           /* of out */
+    size_t out_high;           /* most that was unsent since the last on_drain */
+    struct library_part {
+        struct MHD_Connection *mhd;
+        struct MHD_Response *response; /* ours until queued */
+        const char *target;            /* where it has it */
+        struct buf lines;
+        size_t swallowed;
+        bool suspended;
+        bool queued; /* the answer was given to it */
+    } library;
     struct http_exchange *dirty_prev, *dirty_next;
-    char uri[];
+    char text[]; /* what the spans above are views of */
 };
 
 struct http_linger {
@@ -171,10 +196,13 @@ struct http_server {
     struct http_peer *peers;
     uint32_t lingering;
     bool draining, stopping;
-    bool worked; /* handlers ran in the turn hook: what they sent waits for another turn */
+    char *look;           /* the bytes of the connection that is being looked at */
+    char date[40];        /* "Date: … GMT" CR LF */
+    uint64_t date_unix_s; /* when it was made */
+    bool worked;          /* handlers ran in the turn hook: what they sent waits for another turn */
     struct http_stats stats;
     struct http_shard *all_shards;
-    struct http_conn *conns;
+    struct http_conn *conns;    /* of both ways */
     struct http_conn *starting; /* handed to libmicrohttpd, which has not reported them yet */
     struct http_linger *lingers;
     struct http_shard *dirty_shards;
@@ -186,15 +214,20 @@ static inline size_t http_pool_bytes(const struct http_server *s)
     return (size_t)s->config.max_header_bytes + HTTP_POOL_EXTRA_BYTES;
 }
 
+/* A head is too big when there is one byte more. */
+static inline size_t http_look_bytes(const struct http_server *s)
+{
+    return (size_t)s->config.max_header_bytes + 1;
+}
+
 /* From here each file calls only those above it. */
 
 /* ---- marks.c: who is looked at at the end of the turn ---- */
 void shard_mark(struct http_shard *shard);
-void stream_mark(struct http_exchange *x);
+void exchange_mark(struct http_exchange *x);
 
 /* ---- linger.c ---- */
-/* Keeps a duplicate of the socket open for a second after libmicrohttpd has closed its own, and
- * drops what comes. Takes the fd. */
+/* Keeps a socket open for a second, and drops what comes. Takes the fd. */
 void linger_start(struct http_server *s, int fd);
 void linger_end(struct http_linger *l);
 
@@ -206,44 +239,68 @@ struct http_peer *peer_take(struct http_server *s, const struct in6_addr *key);
 void peer_release(struct http_server *s, struct http_peer *peer);
 
 /* ---- conn.c ---- */
-/* Among those starting. */
+/* Takes fd and peer, and is counted by the server, unless it is NULL: out of memory. */
 struct http_conn *conn_create(struct http_server *s, struct http_peer *peer, int fd,
-                              const struct conn_watcher *watcher);
+                              const char *address, const struct conn_watcher *watcher);
+/* Gives its peer back; leaves the fd to the caller. */
 void conn_free(struct http_conn *c);
+/* false out of memory. */
+bool conn_watch(struct http_conn *c, const struct conn_watcher *watcher);
+/* Enters a phase: its deadline runs from now. */
 void conn_phase(struct http_conn *c, enum conn_phase phase);
-/* true when the client took bytes since we last looked. */
+/* Has the client acknowledged anything since the last call? */
 bool conn_has_progressed(struct http_conn *c);
-void conn_trim_pool(const struct http_conn *c);
 
 /* ---- exchange.c ---- */
-struct http_exchange *exchange_create(struct http_server *s, struct http_conn *c, const char *uri);
-/* on_done if owed, then frees it. */
+/* Copies `text`, into which the exchange's spans will point. c may be NULL. */
+struct http_exchange *exchange_create(struct http_server *s, struct http_conn *c,
+                                      const struct exchange_way *way, struct span text);
+/* `target` in its own text. */
+void exchange_set_target(struct http_exchange *x, struct span target);
+/* on_done, then the end of x; `sent` = the whole answer was taken. */
 void exchange_end(struct http_exchange *x, bool sent);
-/* true while no answer has begun. */
+/* May it still be answered? */
 bool exchange_is_open(const struct http_exchange *x);
-/* The client has left while we work for it. */
+/* The client has left: tells the handler, once, and cuts. */
 void exchange_gone(struct http_exchange *x);
 /* Closes without a proper end, soon. */
 void exchange_cut(struct http_exchange *x);
-/* Keeps libmicrohttpd from calling, and lets it call again. */
-void exchange_suspend(struct http_exchange *x);
-void exchange_wake(struct http_exchange *x);
 void exchange_drop_body(struct http_exchange *x);
+
+/* ---- answer.c ---- */
+/* Appends status line and fields. body_bytes: HTTP_BODY_CHUNKED, or HTTP_BODY_TO_CLOSE. */
+enum { HTTP_BODY_CHUNKED = -1, HTTP_BODY_TO_CLOSE = -2 };
+void answer_head(const struct http_exchange *x, unsigned status, int64_t body_bytes,
+                 struct buf *out);
+bool answer_has_body(unsigned status);
+static inline size_t answer_pending(const struct http_exchange *x)
+{
+    return x->out.len - x->out_sent;
+}
+
+/* ---- stream.c ---- */
+/* n more bytes of what was pending were taken: gives memory back. */
+void stream_was_sent(struct http_exchange *x, size_t n);
+/* Tells the handler when there is room again. */
+void stream_report_room(struct http_exchange *x);
 
 /* ---- raw.c ---- */
 /* Writes a whole answer with Connection: close, as far as the socket takes it. */
-void raw_respond(struct http_exchange *x, int fd, unsigned status, struct span body);
+extern const struct exchange_way way_raw;
 
-/* ---- answer.c ---- */
-/* The answer is made: give it to libmicrohttpd now, or when it calls again. */
-void answer_take(struct http_exchange *x, struct MHD_Response *response, unsigned status,
-                 enum x_state state);
+/* ---- direct.c ---- */
+void direct_respond(struct http_exchange *x, unsigned status, struct span body);
+void direct_stream_begin(struct http_exchange *x, unsigned status);
+/* Asks a waiting client for its body. */
+void direct_continue(struct http_exchange *x);
+/* Sends what is unsent, as far as the socket takes it. False when the client is gone. */
+bool direct_send(struct http_exchange *x);
+
+/* ---- relay.c ---- */
+extern const struct exchange_way way_relay;
 /* Hands the answer to libmicrohttpd, inside its access callback. */
-enum MHD_Result answer_queue(struct http_exchange *x);
-
-/* ---- stream.c ---- */
-/* Sends what a parked stream holds. */
-void stream_flush(struct http_exchange *x);
+enum MHD_Result relay_queue(struct http_exchange *x);
+void relay_suspend(struct http_exchange *x);
 
 /* ---- refuse.c ---- */
 /* Asks the handler for a refusal's answer; it is then x's answer. */
@@ -251,12 +308,22 @@ void refuse(struct http_exchange *x, unsigned status, const char *reason);
 /* The same past libmicrohttpd, which takes no answer now; then cuts. */
 void refuse_raw(struct http_exchange *x, unsigned status, const char *reason);
 
+/* ---- request.c ---- */
+/* The head is complete, and x->framing has judged it: the server's and the handler's word on it. x
+ * is X_READING still, answered, or cut. */
+void request_take_head(struct http_exchange *x, bool too_big);
+/* Room for a body of n bytes; false when the server has no memory for it. */
+bool request_grow_body(struct http_exchange *x, size_t n);
+extern const char request_no_room[]; /* why it is then refused with 503 */
+/* The body is complete too. */
+void request_call_handler(struct http_exchange *x);
+
 /* ---- departure.c ---- */
-/* What a connection's events and deadlines mean for its exchange. */
+/* What events and deadlines of libmicrohttpd's connections mean for their exchanges. */
 extern const struct conn_watcher departures;
 
-/* ---- request.c ---- */
-enum MHD_Result request_access(struct http_exchange *x, const char *method, const char *version,
+/* ---- library.c ---- */
+enum MHD_Result library_access(struct http_exchange *x, const char *method, const char *version,
                                const char *data, size_t *size);
 
 /* ---- shard.c ---- */
@@ -266,6 +333,12 @@ enum err shards_create(struct http_server *s) NODISCARD;
 void shard_destroy(struct http_shard *shard);
 /* Lets libmicrohttpd work until it has nothing left. */
 void shard_run(struct http_shard *shard);
+/* Gives a connection to libmicrohttpd, which has it from here on. */
+void shard_take(struct http_conn *c);
+
+/* ---- plain.c ---- */
+extern const struct conn_watcher plain_watcher;
+void plain_close(struct http_conn *c);
 
 /* ---- accept.c ---- */
 enum err accept_start(struct http_server *s) NODISCARD;

@@ -1,7 +1,7 @@
-/* Streams and shards with something to do at the end of the turn. */
+/* Exchanges and shards with something to do at the end of the turn. */
 #include "common/http/internal.h"
 
-void stream_mark(struct http_exchange *x)
+void exchange_mark(struct http_exchange *x)
 {
     if (x->dirty)
         return;

@@ -24,7 +24,7 @@ void refuse_raw(struct http_exchange *x, unsigned status, const char *reason)
         x->state = X_CUT;
         return;
     }
-    x->raw_reply = true;
+    x->way = &way_raw;
     refuse(x, status, reason);
     x->state = X_CUT;
     if (x->conn)

@@ -12,30 +12,39 @@ static void end_retired(struct http_shard *shard)
         shard_destroy(shard);
 }
 
+/* Those marked meanwhile are for the next round: one client's pipeline must not hold the turn. */
+static void flush_exchanges(struct http_server *s)
+{
+    const struct http_exchange *last = s->dirty ? s->dirty->dirty_prev : NULL;
+    for (bool more = last != NULL; more && s->dirty;) {
+        struct http_exchange *x = s->dirty;
+        more = x != last;
+        DL_DELETE2(s->dirty, x, dirty_prev, dirty_next);
+        x->dirty = false;
+        x->way->flush(x);
+    }
+}
+
+static void run_shards(struct http_server *s)
+{
+    struct http_shard *shard, *now = s->dirty_shards;
+    s->dirty_shards = NULL;
+    while ((shard = now) != NULL) {
+        DL_DELETE2(now, shard, dirty_prev, dirty_next);
+        shard->dirty = false;
+        shard_run(shard);
+        end_retired(shard);
+    }
+}
+
 /* The end of a turn: what handlers wrote goes out, connections they answered go on. */
 static void on_turn_end(void *ctx)
 {
     struct http_server *s = ctx;
     s->worked = false;
-    for (int i = 0; i < HOOK_ROUNDS; i++) {
-        struct http_exchange *x;
-        struct http_shard *shard;
-        while ((x = s->dirty) != NULL) {
-            DL_DELETE2(s->dirty, x, dirty_prev, dirty_next);
-            x->dirty = false;
-            stream_flush(x);
-        }
-        if (!s->dirty_shards)
-            break;
-        /* those marked meanwhile are for the next round */
-        struct http_shard *now = s->dirty_shards;
-        s->dirty_shards = NULL;
-        while ((shard = now) != NULL) {
-            DL_DELETE2(now, shard, dirty_prev, dirty_next);
-            shard->dirty = false;
-            shard_run(shard);
-            end_retired(shard);
-        }
+    for (int i = 0; i < HOOK_ROUNDS && (s->dirty || s->dirty_shards); i++) {
+        flush_exchanges(s);
+        run_shards(s);
     }
     /* Hooks before this one may have to send what its handlers made. */
     if (s->worked || s->dirty || s->dirty_shards)
@@ -66,7 +75,8 @@ enum err http_server_create(struct http_server **out, struct loop *loop,
                                                         : config->shards;
     s->hook = (struct loop_hook){.fn = on_turn_end, .ctx = s};
     loop_hook_turn_end(loop, &s->hook);
-    enum err e = !s->tls_cert != !s->tls_key ? ERR_INVALID : OK;
+    s->look = malloc(http_look_bytes(s));
+    enum err e = !s->look ? ERR_NOMEM : !s->tls_cert != !s->tls_key ? ERR_INVALID : OK;
     if (!e)
         e = shards_create(s);
     if (!e)
@@ -79,13 +89,14 @@ enum err http_server_create(struct http_server **out, struct loop *loop,
     return OK;
 }
 
-/* libmicrohttpd refuses to stop while a connection is suspended. */
 static void cut_all(struct http_server *s)
 {
-    struct http_conn *c;
-    DL_FOREACH(s->conns, c)
+    struct http_conn *c, *next;
+    DL_FOREACH_SAFE(s->conns, c, next)
     {
-        if (c->x)
+        if (!c->shard)
+            plain_close(c);
+        else if (c->x) /* libmicrohttpd refuses to stop while a connection is suspended */
             exchange_cut(c->x);
     }
     struct http_shard *shard;
@@ -104,16 +115,14 @@ void http_server_destroy(struct http_server **server)
     cut_all(s);
     while (s->all_shards)
         shard_destroy(s->all_shards);
-    while (s->starting) {
-        struct http_conn *c = s->starting;
-        peer_release(s, c->peer);
-        conn_free(c);
-    }
+    while (s->starting)
+        conn_free(s->starting);
     while (s->lingers)
         linger_end(s->lingers);
     loop_hook_remove(s->loop, &s->hook);
     if (s->reserve_fd >= 0)
         (void)close(s->reserve_fd);
+    free(s->look);
     free(s->address);
     free(s->tls_cert);
     free(s->tls_key);

@@ -1,7 +1,8 @@
-/* One libmicrohttpd daemon without a thread: its callbacks, its TLS files. */
+/* One libmicrohttpd daemon without a thread: the connections it gets, its callbacks, TLS files. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/crypto.h"
@@ -13,6 +14,7 @@ enum {
     RUNS_WITH_HANDSHAKES = 4,
     SPIN_MS = 2,
     MAX_TLS_FILE = 1 << 20,
+    SHARD_FILL = 32, /* connections of a shard before the next one gets any */
 };
 
 /* Refuse what the standard forbids; 0.9.75 would then close without an answer, so there our own
@@ -59,10 +61,12 @@ static void *on_request_line(void *ctx, const char *uri, struct MHD_Connection *
     struct http_conn *c = conn_of(mhd);
     if (!c)
         return NULL;
-    struct http_exchange *x = exchange_create(shard->server, c, uri ? uri : "");
+    struct http_exchange *x = exchange_create(shard->server, c, &way_relay, span_str(uri));
     if (!x)
         return NULL;
-    x->mhd = mhd;
+    exchange_set_target(x, span_of(x->text, strlen(x->text)));
+    x->library.mhd = mhd;
+    x->library.target = uri;
     c->x = x;
     if (c->used) /* the first head's time runs since the accept */
         conn_phase(c, CONN_HEAD);
@@ -79,7 +83,7 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *mhd, const ch
     (void)ctx;
     (void)mhd;
     (void)url;
-    return *request ? request_access(*request, method, version, data, size) : MHD_NO;
+    return *request ? library_access(*request, method, version, data, size) : MHD_NO;
 }
 
 static void on_completed(void *ctx, struct MHD_Connection *mhd, void **request,
@@ -92,12 +96,11 @@ static void on_completed(void *ctx, struct MHD_Connection *mhd, void **request,
         return;
     *request = NULL;
     struct http_conn *c = x->conn;
-    bool whole = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && x->queued && x->state != X_CUT;
+    bool whole =
+        code == MHD_REQUEST_TERMINATED_COMPLETED_OK && x->library.queued && x->state != X_CUT;
     c->x = NULL;
-    if (!whole || x->close_after) /* its pool goes with the connection */
-        c->request_line = NULL;
     conn_phase(c, CONN_IDLE);
-    exchange_end(x, whole || x->sent_raw);
+    exchange_end(x, whole);
 }
 
 static void conn_closed(struct http_shard *shard, struct http_conn *c)
@@ -112,8 +115,6 @@ static void conn_closed(struct http_shard *shard, struct http_conn *c)
         if (fd >= 0)
             linger_start(s, fd);
     }
-    peer_release(s, c->peer);
-    s->stats.connections--;
     shard->connections--;
     shard->fresh -= !c->used;
     if (shard->retired && !shard->connections)
@@ -121,22 +122,29 @@ static void conn_closed(struct http_shard *shard, struct http_conn *c)
     conn_free(c);
 }
 
+static struct http_conn *starting_conn(const struct http_server *s, int fd)
+{
+    struct http_conn *c;
+    DL_FOREACH(s->starting, c)
+    {
+        if (c->fd == fd)
+            return c;
+    }
+    return NULL;
+}
+
 /* 0.9.75 tells of a connection while it is handed over, 1.0 at its next run. */
 static struct http_conn *conn_started(struct http_server *s, struct MHD_Connection *mhd)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct http_conn *c;
-    DL_FOREACH(s->starting, c)
-    {
-        if (info && c->fd == info->connect_fd) {
-            DL_DELETE(s->starting, c);
-            DL_PREPEND(s->conns, c);
-            c->started = true;
-            return c;
-        }
+    struct http_conn *c = info ? starting_conn(s, info->connect_fd) : NULL;
+    if (c) {
+        DL_DELETE(s->starting, c);
+        DL_PREPEND(s->conns, c);
+        c->started = true;
     }
-    return NULL;
+    return c;
 }
 
 static void on_connection(void *ctx, struct MHD_Connection *mhd, void **conn,
@@ -181,6 +189,53 @@ static void on_ready(void *ctx, uint32_t events)
 {
     (void)events;
     shard_run(ctx);
+}
+
+/* ---- connections ---- */
+
+/* The first one with room: a turn costs some system calls per shard that has anything to do. When
+ * all have their fill, the one with the fewest. */
+static struct http_shard *choose_shard(struct http_server *s)
+{
+    uint32_t best = s->next_shard++ % s->shard_count;
+    for (uint32_t i = 0; i < s->shard_count; i++) {
+        if (s->shards[i]->connections < SHARD_FILL)
+            return s->shards[i];
+        if (s->shards[i]->connections < s->shards[best]->connections)
+            best = i;
+    }
+    return s->shards[best];
+}
+
+void shard_take(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+    struct http_shard *shard = choose_shard(s);
+    struct sockaddr_storage from;
+    socklen_t from_len = sizeof from;
+    int fd = c->fd;
+    if (getpeername(fd, (struct sockaddr *)&from, &from_len) < 0 ||
+        (c->watcher != &departures && !conn_watch(c, &departures))) {
+        conn_free(c);
+        (void)close(fd);
+        return;
+    }
+    DL_DELETE(s->conns, c);
+    DL_PREPEND(s->starting, c);
+    c->started = false;
+    c->shard = shard;
+    shard->connections++;
+    shard->fresh++;
+    conn_phase(c, CONN_HEAD);
+    if (MHD_add_connection(shard->mhd, fd, (const struct sockaddr *)&from, from_len) == MHD_YES)
+        return;
+    /* libmicrohttpd has closed it. If it had reported the connection to us, it has reported the end
+     * too, and c is freed. */
+    if (starting_conn(s, fd)) {
+        shard->connections--;
+        shard->fresh--;
+        conn_free(c);
+    }
 }
 
 /* ---- life ---- */

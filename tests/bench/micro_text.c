@@ -6,6 +6,8 @@
 #include "bench/micro.h"
 #include "common/base/json.h"
 #include "common/base/sse.h"
+#include "common/fetch/request_head.h"
+#include "common/fetch/response.h"
 #include "common/http/framing.h"
 #include "proto/codec.h"
 #include "services/edge/http/headers.h"
@@ -60,6 +62,53 @@ static void read_event(void)
         "\"model\":\"gpt-4o-mini\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" again\"},"
         "\"finish_reason\":null}]}\n\n";
     MICRO_REQUIRE(sse_feed(&reader, span_of(event, sizeof event - 1), count_event, NULL) == OK);
+}
+
+/* ---- an upstream's exchange ---- */
+
+static struct fetch_origin *origin;
+static struct fetch_spec spec;
+static struct buf head_out;
+
+static void prepare_upstream(void)
+{
+    struct secret *key = NULL;
+    struct fetch_origin_spec o = {.base_url = SPAN("https://api.openai.com/v1")};
+    MICRO_REQUIRE(secret_create(SPAN("Authorization: Bearer "),
+                                SPAN("sk-0123456789abcdef0123456789abcdef"), &key) == OK);
+    o.key_header = key;
+    MICRO_REQUIRE(fetch_origin_create(&o, &origin) == OK);
+    spec = (struct fetch_spec){.origin = origin,
+                               .method = "POST",
+                               .path = SPAN("/chat/completions"),
+                               .body = micro_chat_body(700, false)};
+}
+
+static void write_upstream_head(void)
+{
+    struct request_target target;
+    MICRO_REQUIRE(request_target_of(&spec, &target));
+    buf_clear(&head_out);
+    request_head_write(&head_out, &spec, &target);
+    MICRO_REQUIRE(buf_check(&head_out) == OK);
+}
+
+static void read_upstream_answer(void)
+{
+    static const char answer[] =
+        "HTTP/1.1 200 OK\r\nDate: Fri, 27 Nov 2026 01:00:00 GMT\r\nContent-Type: "
+        "application/json\r\nContent-Length: 9\r\nx-request-id: req_0123456789abcdef\r\n"
+        "openai-processing-ms: 12\r\nopenai-version: 2020-10-01\r\n"
+        "x-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 9999\r\n"
+        "Server: cloudflare\r\n\r\n{\"a\":\"b\"}";
+    static struct fetch_head head;
+    static struct fetch_response response;
+    struct span in = span_of(answer, sizeof answer - 1), body;
+    fetch_response_begin(&response, false);
+    MICRO_REQUIRE(fetch_response_next(&response, &in, &head, &body) == RESPONSE_HEAD);
+    MICRO_REQUIRE(fetch_head_get(&head, "content-type").len > 0);
+    MICRO_REQUIRE(fetch_response_next(&response, &in, &head, &body) == RESPONSE_BODY);
+    MICRO_REQUIRE(fetch_response_next(&response, &in, &head, &body) == RESPONSE_END);
 }
 
 /* ---- heads ---- */
@@ -193,6 +242,8 @@ const struct micro_stage micro_text_stages[] = {
     {"sse_event", NULL, read_event},
     {"framing", NULL, judge_framing},
     {"edge_head", NULL, read_head},
+    {"upstream_head", prepare_upstream, write_upstream_head},
+    {"upstream_answer", NULL, read_upstream_answer},
     {"encode_dispatch_700", prepare_dispatch, encode},
     {"decode_dispatch_700", prepare_dispatch, decode},
     {"encode_reply_700", prepare_reply, encode},

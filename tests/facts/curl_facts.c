@@ -1,4 +1,4 @@
-/* Facts 9 and 10: libcurl. */
+/* Facts 9 and 10: libcurl; and what our own client needs of CURLOPT_CONNECT_ONLY. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -173,12 +173,58 @@ static void quick_exit_is_offered(void **state)
     assert_true(curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_HTTP2);
 }
 
+static int note_close(void *ctx, curl_socket_t fd)
+{
+    *(curl_socket_t *)ctx = fd;
+    return 0;
+}
+
+/* A connection made for us can be kept past its easy handle: libcurl gives the socket up through
+ * CURLOPT_CLOSESOCKETFUNCTION while the handle is removed, not later, without having sent or shut
+ * down anything. */
+static void a_socket_made_for_us_is_given_up_with_its_handle(void **state)
+{
+    (void)state;
+    struct server s = {0};
+    curl_socket_t fd = CURL_SOCKET_BAD, closed = CURL_SOCKET_BAD;
+    int running = 1, left;
+    char bytes[64];
+    start_server(&s);
+    CURL *easy = open_post(&s);
+    CURLM *multi = curl_multi_init();
+    (void)curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, note_close);
+    (void)curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, &closed);
+    assert_int_equal(curl_multi_add_handle(multi, easy), CURLM_OK);
+    while (running) {
+        assert_int_equal(curl_multi_perform(multi, &running), CURLM_OK);
+        if (running)
+            (void)curl_multi_poll(multi, NULL, 0, 1000, NULL);
+    }
+    CURLMsg *m = curl_multi_info_read(multi, &left);
+    assert_true(m && m->msg == CURLMSG_DONE && m->data.result == CURLE_OK);
+    assert_int_equal(curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd), CURLE_OK);
+    assert_int_equal(closed, CURL_SOCKET_BAD);
+    (void)curl_multi_remove_handle(multi, easy);
+    assert_int_equal(closed, fd);
+    curl_easy_cleanup(easy);
+    (void)curl_multi_cleanup(multi);
+    static const char request[] = "POST / HTTP/1.1\r\n\r\nBODY";
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    assert_int_equal(send(fd, request, sizeof request - 1, 0), (ssize_t)sizeof request - 1);
+    assert_int_equal(poll(&ready, 1, 20000), 1);
+    assert_true(recv(fd, bytes, sizeof bytes, 0) > 0);
+    (void)close(fd);
+    stop_server(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_post_is_silently_repeated_on_a_dead_connection),
         cmocka_unit_test(a_body_that_cannot_be_rewound_is_sent_once),
         cmocka_unit_test(quick_exit_is_offered),
+        cmocka_unit_test(a_socket_made_for_us_is_given_up_with_its_handle),
     };
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
     printf("%s\n", curl_version());

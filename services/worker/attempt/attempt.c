@@ -112,7 +112,10 @@ static bool emit_stream(struct attempt *attempt)
         attempt_cancel(attempt);
         return false;
     }
-    attempt_set_paused(attempt, pipeline_output(attempt->pipeline)->len > 0);
+    struct buf *out = pipeline_output(attempt->pipeline);
+    if (out->len == 0 && out->cap > KEPT_OUTPUT_BYTES)
+        buf_free(out);
+    attempt_set_paused(attempt, out->len > 0);
     return pipeline_output(attempt->pipeline)->len ==
            0; /* asked again: resuming may have delivered at once */
 }

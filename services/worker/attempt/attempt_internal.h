@@ -10,6 +10,7 @@ enum {
                        again */
     DETACHED_MS = 10000, /* for a cancel to reach the upstream */
     DATA_BYTES = 64 * 1024,
+    KEPT_OUTPUT_BYTES = 256, /* of a stream that stands still */
     MAX_IDLE_ATTEMPTS = 1024
 };
 

@@ -24,6 +24,7 @@ struct transfer {
     bool repeatable;     /* may be sent again (a GET) */
     bool detached;       /* nobody waits for its answer (Replicate's cancel) */
     unsigned index;      /* set by the pipeline: which of its transfers */
+    struct transfer *next_queued; /* the pipeline's, until it is taken */
 };
 
 /* clang-format off */

@@ -1,6 +1,8 @@
 /* What every kind of pipeline asks for: transfers, timers, its outcome. */
 #include "services/worker/pipeline/pipeline_internal.h"
 
+#include <utlist.h>
+
 void pipeline_send(struct pipeline *c, struct transfer *x)
 {
     if (c->queue_count == PIPELINE_MAX_TRANSFERS) {
@@ -8,23 +10,21 @@ void pipeline_send(struct pipeline *c, struct transfer *x)
         return;
     }
     x->index = c->transfer_count++;
-    c->queue[(c->queue_first + c->queue_count++) % PIPELINE_MAX_TRANSFERS] = x;
+    LL_APPEND2(c->queue, x, next_queued);
+    c->queue_count++;
 }
 
 /* Once a pipeline has its outcome, only detached transfers may still be sent. */
 static void forget_queue(struct pipeline *c)
 {
-    size_t kept = 0;
-    struct transfer *detached[PIPELINE_MAX_TRANSFERS];
-    for (size_t i = 0; i < c->queue_count; i++) {
-        struct transfer *x = c->queue[(c->queue_first + i) % PIPELINE_MAX_TRANSFERS];
+    struct transfer *x, *next;
+    LL_FOREACH_SAFE2(c->queue, x, next, next_queued)
+    {
         if (x->detached)
-            detached[kept++] = x;
+            continue;
+        LL_DELETE2(c->queue, x, next_queued);
+        c->queue_count--;
     }
-    for (size_t i = 0; i < kept; i++)
-        c->queue[i] = detached[i];
-    c->queue_first = 0;
-    c->queue_count = kept;
     c->poll_ms = c->commit_ms = 0;
 }
 

@@ -321,6 +321,8 @@ static void on_bytes(struct pipeline *c, const struct transfer *x, struct span b
                                                  : upstream_answer_gather(&p->answer, bytes);
     if (e)
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is too large");
+    if (c->stream) /* it may stand still for minutes, and there may be thousands */
+        json_doc_free(&c->doc);
 }
 
 static void on_end(struct pipeline *c, const struct transfer *x)

@@ -1,6 +1,7 @@
 #include "services/worker/pipeline/pipeline.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "services/worker/pipeline/pipeline_internal.h"
 #include "services/worker/neutral/compat.h"
@@ -153,10 +154,10 @@ void pipeline_destroy(struct pipeline **pipeline)
 
 const struct transfer *pipeline_next(struct pipeline *c)
 {
-    if (c->queue_count == 0)
+    struct transfer *x = c->queue;
+    if (!x)
         return NULL;
-    struct transfer *x = c->queue[c->queue_first];
-    c->queue_first = (c->queue_first + 1) % PIPELINE_MAX_TRANSFERS;
+    LL_DELETE2(c->queue, x, next_queued);
     c->queue_count--;
     return x;
 }

@@ -46,9 +46,8 @@ struct pipeline {
     struct buf out;
     struct api_error fault;
 
-    struct transfer
-        *queue[PIPELINE_MAX_TRANSFERS]; /* asked for, not yet taken by pipeline_next: a ring */
-    size_t queue_first, queue_count;
+    struct transfer *queue; /* asked for, not yet taken by pipeline_next */
+    size_t queue_count;
     unsigned transfer_count;
 
     uint64_t poll_ms, commit_ms; /* left until then; 0 = no such timer */

@@ -295,5 +295,5 @@ int main(void)
         cmocka_unit_test(every_exchange_ends_once_whatever_happens),
         cmocka_unit_test(stopping_in_the_middle_leaves_nothing),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_BOTH_WAYS(tests);
 }

@@ -440,11 +440,16 @@ static void raw_bytes_and_resets_are_for_stand_ins(void **state)
     int fd = client_open(&t);
     client_send_str(&t, fd, GET("/"));
     TURN_UNTIL(&t, t.kept_count == 1);
-    assert_true(http_raw_begin(t.kept[0]));
-    assert_int_equal(http_stream_write(t.kept[0], SPAN("no HTTP at all")), OK);
-    http_stream_end(t.kept[0]);
-    client_expect_close(&t, fd, &got);
-    assert_int_equal(got.len, strlen("no HTTP at all"));
+    assert_int_equal(http_raw_begin(t.kept[0]), !config.library_only);
+    if (config.library_only) {
+        http_respond(t.kept[0], 200, SPAN("not here"));
+        client_expect(&t, fd, &got, "not here");
+    } else {
+        assert_int_equal(http_stream_write(t.kept[0], SPAN("no HTTP at all")), OK);
+        http_stream_end(t.kept[0]);
+        client_expect_close(&t, fd, &got);
+        assert_int_equal(got.len, strlen("no HTTP at all"));
+    }
     TURN_UNTIL(&t, t.done_sent == 1);
     close(fd);
     fd = client_open(&t);
@@ -480,5 +485,5 @@ int main(void)
         cmocka_unit_test(bad_answer_fields_are_left_out_and_counted),
         cmocka_unit_test(raw_bytes_and_resets_are_for_stand_ins),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_BOTH_WAYS(tests);
 }

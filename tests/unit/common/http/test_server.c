@@ -10,6 +10,23 @@
 
 #include <cmocka.h>
 
+bool test_library_only;
+
+static void echo_field(void *ctx, struct span name, struct span value)
+{
+    buf_printf(ctx, "%.*s=%.*s\n", SPAN_ARG(name), SPAN_ARG(value));
+}
+
+static void echo(struct test_server *t, struct http_exchange *x)
+{
+    buf_printf(&t->echo, "%.*s %.*s ? %.*s\n", SPAN_ARG(http_method(x)), SPAN_ARG(http_path(x)),
+               SPAN_ARG(http_query(x)));
+    http_each_header(x, echo_field, &t->echo);
+    buf_append(&t->echo, http_body(x));
+    buf_append_char(&t->echo, '\n');
+    http_respond(x, 200, SPAN("echoed"));
+}
+
 static void on_request(void *ctx, struct http_exchange *x)
 {
     struct test_server *t = ctx;
@@ -20,6 +37,10 @@ static void on_request(void *ctx, struct http_exchange *x)
                          SPAN_ARG(http_path(x)), http_body(x).len);
         http_add_header(x, "X-Test", SPAN("yes"));
         http_respond(x, 200, span_of(text, (size_t)n));
+        return;
+    }
+    if (t->mode == ECHO_NOW) {
+        echo(t, x);
         return;
     }
     if (t->mode == STREAM_NOW) {
@@ -86,6 +107,7 @@ struct http_config test_config(void)
         .body_timeout_ms = 10000,
         .idle_timeout_ms = 10000,
         .send_timeout_ms = 10000,
+        .library_only = test_library_only,
     };
 }
 
@@ -111,6 +133,7 @@ void test_server_stop(struct test_server *t)
 {
     http_server_destroy(&t->http);
     loop_destroy(&t->loop);
+    buf_free(&t->echo);
 }
 
 void test_turns(struct test_server *t, int n)

@@ -11,6 +11,7 @@ enum test_mode {
     ANSWER_LATER, /* the exchange is kept in `kept` */
     STREAM_NOW,   /* begins a stream in on_request, keeps the exchange */
     REFUSE_HEAD,  /* 401 in on_head */
+    ECHO_NOW,     /* 200; all the handler sees of the request is appended to `echo` */
 };
 
 struct test_server {
@@ -23,7 +24,16 @@ struct test_server {
     unsigned requests, gone, done, done_sent, drains, refusals;
     unsigned refused_status;
     const char *refused_reason;
+    struct buf echo;
 };
+
+/* What test_config says: plain requests through libmicrohttpd too? */
+extern bool test_library_only;
+/* Runs an array of tests on our own way in and then through libmicrohttpd; main's result. */
+#define RUN_BOTH_WAYS(tests)                                                                       \
+    (cmocka_run_group_tests_name("plain", tests, NULL, NULL) +                                     \
+     (test_library_only = true,                                                                    \
+      cmocka_run_group_tests_name("through libmicrohttpd", tests, NULL, NULL)))
 
 /* Small limits, one shard, 10 s for heads; tests change what they need before test_server_start. */
 struct http_config test_config(void);
