@@ -506,9 +506,11 @@ void grants_hear(struct core *c, struct broker_edge *from, struct span entries,
         }
         struct broker_worker *w = g->worker;
         uint32_t before = g->taken;
+        uint64_t over = g->seen.ok + g->seen.failed;
         hear(c, g, &r);
         bool less = w && g->taken < before;
-        if (less)
+        /* One that was refused says nothing about room. */
+        if (less && g->seen.ok + g->seen.failed > over)
             w->stuck = false;
         if (g->seen.closed && !running_of(g))
             forget(c, g, now_us);
