@@ -129,9 +129,13 @@ static void on_slots(void *self, struct bus_peer *from, const struct bus_message
     step(self, EVENT_SLOTS, from, m);
 }
 
-static uint32_t queued(void *self)
+/* A worker shares its slots by it: what waits for its provider. An edge chooses a broker by it. */
+static uint32_t queued(void *self, const struct bus_peer *peer)
 {
     const struct broker *b = self;
+    const struct broker_worker *w = peer_worker(peer);
+    if (w)
+        return w->pool->queue.count;
     return b->core ? core_stats(b->core).queued : 0;
 }
 

@@ -386,6 +386,7 @@ static void renew(struct edge *e, uint64_t now_ms)
     struct ask message = {0};
     while (grants_renewal(e->grants, now_ms, &broker, &message.model, &message.wanted)) {
         struct bus_peer *to = e->d->brokers[broker];
+        send_reports(e, broker, now_ms);
         if (edge_broker_is_usable(to) &&
             bus_send(to, (struct header){0}, MESSAGE_ASK, &message) != OK)
             log_debug("renewal_unsent", LSPAN("model", message.model));
