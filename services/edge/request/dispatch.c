@@ -158,11 +158,12 @@ static void on_waited(struct edge_request *r)
         request_fail_class(r, ERROR_OVERLOADED, at_capacity);
 }
 
+/* A further attempt has to be granted as such, whatever slots there are. */
 static void find_worker(struct edge_request *r)
 {
     struct edge *e = r->edge;
     struct held_grant *grant = NULL;
-    if (r->use && !r->response_id.len)
+    if (r->use && !r->response_id.len && r->attempt == 1)
         grant = grants_take(e->grants, r->use, edge_now_ms(e));
     if (grant)
         use_grant(r, grant);
