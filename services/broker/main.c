@@ -129,9 +129,13 @@ static void on_slots(void *self, struct bus_peer *from, const struct bus_message
     step(self, EVENT_SLOTS, from, m);
 }
 
-static uint32_t queued(void *self)
+/* A worker moves its slots to where asks wait for it; what waits for others is no concern of its. */
+static uint32_t queued(void *self, const struct bus_peer *peer)
 {
     const struct broker *b = self;
+    const struct broker_worker *w = peer ? peer_worker(peer) : NULL;
+    if (w)
+        return w->pool->queue.count;
     return b->core ? core_stats(b->core).queued : 0;
 }
 

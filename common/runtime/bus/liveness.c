@@ -43,15 +43,17 @@ void bus_look_for_stall(struct bus *bus)
         log_warn("stood_still", LU64("ms", still / 1000));
 }
 
-struct pong bus_make_pong(struct bus *bus, const struct ping *ping, bool greeted)
+struct pong bus_make_pong(struct bus *bus, const struct bus_peer *peer, const struct ping *ping)
 {
-    uint32_t queued = bus->spec.queued ? bus->spec.queued(bus->spec.ctx) : 0;
+    bool greeted = peer && peer->up;
+    uint32_t queued =
+        bus->spec.queued ? bus->spec.queued(bus->spec.ctx, greeted ? peer : NULL) : 0;
     return (struct pong){.sent_us = ping->sent_us, .queued = queued, .greeted = greeted};
 }
 
 void bus_on_ping(struct bus_peer *peer, const struct ping *ping)
 {
-    struct pong pong = bus_make_pong(peer->bus, ping, peer->up);
+    struct pong pong = bus_make_pong(peer->bus, peer, ping);
     enum err e = bus_send_raw(peer, (struct header){0}, MESSAGE_PONG, &pong);
     (void)e;
 }

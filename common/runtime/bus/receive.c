@@ -66,7 +66,7 @@ static void on_unknown_peer(struct wire *wire, struct span id, const struct bus_
     if (m->header.type == MESSAGE_HELLO) {
         bus_on_hello(wire, id, &m->header, &m->body->hello);
     } else if (m->header.type == MESSAGE_PING) {
-        struct pong pong = bus_make_pong(wire->bus, &m->body->ping, false);
+        struct pong pong = bus_make_pong(wire->bus, NULL, &m->body->ping);
         bus_send_unknown(wire, id, MESSAGE_PONG, &pong);
     }
 }
