@@ -366,7 +366,9 @@ static void judge_target(struct core *c, const struct broker_ask *ask, uint64_t 
     struct breaker *b = &candidate_of(ask)->target->breaker;
     if (!ask->trail.known)
         return; /* whose failure it was is not known here */
-    bool was_open = b->state == BREAKER_OPEN, probe = ask->trail.probe;
+    bool was_open = b->state == BREAKER_OPEN;
+    /* Another broker's probe is an attempt like others here. */
+    bool probe = ask->trail.probe && b->state == BREAKER_PROBING;
     if (retry_blames_target(ask->m.failed_class))
         breaker_failure(b, &c->rules.breaker, probe, now_us);
     else if (retry_is_neutral(ask->m.failed_class))

@@ -362,6 +362,8 @@ bool grants_stand(struct core *c, struct broker_ask *ask, uint64_t now_us)
 {
     struct target *target = standing_target(ask->route);
     bool fits = ask->m.wanted && ask->attempt == 1 && !ask->m.busy && !ask->m.response_id.len;
+    /* What stands is renewed: it must not carry an earlier configuration on. */
+    fits = fits && ask->router == c->router;
     struct broker_worker *w = fits && target ? workers_pick(target->pool, 0) : NULL;
     if (!w)
         return false;

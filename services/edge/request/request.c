@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "services/edge/http/fields.h"
 #include "services/edge/request/attempt.h"
 
 enum { STATUS_CLIENT_LEFT = 499 };
@@ -300,6 +301,16 @@ static void break_stream(const struct edge_request *r, const struct api_error *f
         http_stream_end(x);
 }
 
+/* How many attempts were made, if any. */
+static void add_attempts(const struct edge_request *r)
+{
+    struct field_text text;
+    unsigned runs = r->state == REQUEST_DISPATCHED;
+    unsigned made = r->attempt && !runs ? r->attempt - 1u : r->attempt;
+    if (made > 0)
+        http_add_header(r->to.x, "x-tollgate-attempts", field_u64(&text, made));
+}
+
 void request_fail(struct edge_request *r, const struct api_error *f,
                   const struct request_outcome *o)
 {
@@ -316,6 +327,7 @@ void request_fail(struct edge_request *r, const struct api_error *f,
             http_add_header(r->to.x, "x-tollgate-model", r->model);
         if (r->provider.len)
             http_add_header(r->to.x, "x-tollgate-provider", r->provider);
+        add_attempts(r);
         answer_error(&r->to, f);
     }
     request_end(r, &end);

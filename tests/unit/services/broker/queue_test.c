@@ -1,4 +1,4 @@
-#include "unit/services/broker/test_world.h"
+#include "unit/services/broker/test_core.h"
 
 #include "services/broker/queue.h"
 

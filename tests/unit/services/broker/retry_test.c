@@ -1,4 +1,4 @@
-#include "unit/services/broker/test_world.h"
+#include "unit/services/broker/test_core.h"
 
 #include "proto/error_class.h"
 #include "services/broker/retry.h"

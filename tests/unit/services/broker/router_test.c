@@ -1,4 +1,4 @@
-#include "unit/services/broker/test_world.h"
+#include "unit/services/broker/test_core.h"
 
 static const char yaml[] =
     "providers:\n"
@@ -43,7 +43,8 @@ static int tear_down(void **state)
 static struct broker_worker *offer(struct fixture *f, const char *provider, uint32_t slots)
 {
     struct broker_worker *w =
-        workers_add(f->workers, world_peer(1), span_str(provider), SPAN("w"), 0);
+        workers_add(f->workers, world_peer(1), span_str(provider), SPAN("w"),
+                    SPAN("tcp://a:1"), 7, 0);
     workers_offer(w, slots, SPAN_NONE, 0);
     return w;
 }
@@ -111,7 +112,7 @@ static void a_target_without_a_free_slot_is_passed_over(void **state)
     const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
     struct broker_worker *w = offer(f, "openai", 1);
     offer(f, "anthropic", 1);
-    workers_take(w);
+    workers_take(w, 1);
     for (uint32_t i = 0; i < 10; i++)
         assert_int_equal(route_choose(r, 3, true, i * 429496729u), 1);
 }
@@ -189,6 +190,35 @@ static void breakers_survive_a_reload_and_old_routes_do_too(void **state)
     router_unref(&held);
 }
 
+static void a_fingerprint_tells_whether_candidate_numbers_mean_the_same(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const others[] = {
+        /* the same again; another order; one key more; another upstream name */
+        yaml,
+        "providers: { openai: { api_keys: [a, b] }, anthropic: { api_keys: [c] } }\n"
+        "models:\n"
+        "  gpt-4: { targets: [{provider: anthropic, model: claude}, {provider: openai}] }\n",
+        "providers: { openai: { api_keys: [a, b, c] } }\n"
+        "models: { gpt-4: { targets: [{provider: openai}] } }\n",
+        "providers: { openai: { api_keys: [a, b] } }\n"
+        "models: { gpt-4: { targets: [{provider: openai, model: x}] } }\n",
+    };
+    uint64_t seen[4];
+    for (size_t i = 0; i < 4; i++) {
+        struct router *r;
+        struct config *config = test_config(others[i]);
+        assert_int_equal(router_create(&r, config, f->workers, NULL, 0), OK);
+        seen[i] = router_find(r, SPAN("gpt-4"))->fingerprint;
+        for (size_t k = 0; k < i; k++)
+            assert_true(seen[k] != seen[i]);
+        router_unref(&r);
+        config_destroy(&config);
+    }
+    assert_true(seen[0] == router_find(f->router, SPAN("gpt-4"))->fingerprint);
+    assert_true(seen[0] != router_find(f->router, SPAN("gpt-4o"))->fingerprint);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -200,6 +230,7 @@ int main(void)
         TEST(fallbacks_come_when_nothing_else_is_left),
         TEST(nobody_waits_for_a_worker_that_has_been_away_long),
         TEST(open_breakers_are_avoided_but_the_last_target_is_never_ejected),
+        TEST(a_fingerprint_tells_whether_candidate_numbers_mean_the_same),
         TEST(breakers_survive_a_reload_and_old_routes_do_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

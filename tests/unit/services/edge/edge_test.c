@@ -18,10 +18,10 @@ static const struct header first = {.attempt = 1};
 
 static unsigned requests_of(const struct suite *s)
 {
-    return s->broker[0].seen[MESSAGE_REQUEST].count + s->broker[1].seen[MESSAGE_REQUEST].count;
+    return s->worker[0].seen[MESSAGE_DISPATCH].count + s->worker[1].seen[MESSAGE_DISPATCH].count;
 }
 
-static void send_reply(struct suite_peer *broker, const char *body)
+static void send_reply(struct suite_peer *worker, const char *body)
 {
     struct reply reply = {.status = 200,
                           .content_type = SPAN("application/json"),
@@ -31,57 +31,57 @@ static void send_reply(struct suite_peer *broker, const char *body)
                           .output_tokens = 4,
                           .cost_nano = 1500,
                           .body = span_str(body)};
-    suite_send(broker, MESSAGE_REQUEST, first, MESSAGE_REPLY, &reply);
+    suite_send(worker, MESSAGE_DISPATCH, first, MESSAGE_REPLY, &reply);
 }
 
-static void send_head(struct suite_peer *broker)
+static void send_head(struct suite_peer *worker)
 {
     struct head head = {.status = 200, .provider = SPAN("anthropic")};
-    suite_send(broker, MESSAGE_REQUEST, first, MESSAGE_HEAD, &head);
+    suite_send(worker, MESSAGE_DISPATCH, first, MESSAGE_HEAD, &head);
 }
 
-static void send_data(struct suite_peer *broker, uint32_t seq, const char *bytes)
+static void send_data(struct suite_peer *worker, uint32_t seq, const char *bytes)
 {
     struct data data = {.bytes = span_str(bytes)};
     struct header h = {.attempt = 1, .seq = seq};
-    suite_send(broker, MESSAGE_REQUEST, h, MESSAGE_DATA, &data);
+    suite_send(worker, MESSAGE_DISPATCH, h, MESSAGE_DATA, &data);
 }
 
-static void send_end(struct suite_peer *broker)
+static void send_end(struct suite_peer *worker)
 {
     struct end end = {.input_tokens = 5, .output_tokens = 6, .cost_nano = 7};
-    suite_send(broker, MESSAGE_REQUEST, first, MESSAGE_END, &end);
+    suite_send(worker, MESSAGE_DISPATCH, first, MESSAGE_END, &end);
 }
 
-static void send_fail(struct suite_peer *broker, unsigned error_class)
+static void send_fail(struct suite_peer *worker, unsigned error_class)
 {
     struct fail fail = {.error_class = error_class, .message = SPAN("it broke")};
-    suite_send(broker, MESSAGE_REQUEST, first, MESSAGE_FAIL, &fail);
+    suite_send(worker, MESSAGE_DISPATCH, first, MESSAGE_FAIL, &fail);
 }
 
-/* A streamed request that a broker has; its HEAD is still to come. */
+/* A streamed request that a worker has; its HEAD is still to come. */
 static struct suite_peer *start_stream(struct suite *s, struct suite_client *c, const char *path)
 {
     client_open(s, c);
     edge_request(c, "POST", path, KEY, ASK_STREAM);
-    return suite_asked_broker(s);
+    return suite_dispatched(s);
 }
 
 /* ---- one answer ---- */
 
-static void a_request_goes_through_auth_to_a_broker_and_back(void **state)
+static void a_request_goes_through_auth_to_a_worker_and_back(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
     edge_request(&c, "POST", "/v1/messages?beta=true",
                  "x-api-key: sk-1\r\nx-request-id: mine\r\nanthropic-beta: b1\r\n", ASK);
-    struct suite_peer *broker = suite_asked_broker(s);
+    struct suite_peer *worker = suite_dispatched(s);
     const struct suite_seen *asked = &s->auth.seen[MESSAGE_AUTHORIZE];
     assert_string_equal(asked->text[0], "gpt-4");
     assert_string_equal(asked->text[1],
                         "0f2c10bf3d128c719c6bfa4ecbae94b7fceebaea6e4438fef38a90e5acc326f3");
-    const struct suite_seen *seen = &broker->seen[MESSAGE_REQUEST];
+    const struct suite_seen *seen = &worker->seen[MESSAGE_DISPATCH];
     assert_string_equal(seen->text[0], "gpt-4");
     assert_string_equal(seen->text[1], "/messages?beta=true");
     assert_string_equal(seen->text[2], "anthropic-beta: b1\n");
@@ -91,7 +91,7 @@ static void a_request_goes_through_auth_to_a_broker_and_back(void **state)
     assert_int_equal(seen->number[0], API_ANTHROPIC_MESSAGES);
     assert_int_equal(seen->number[1], 0);
     assert_in_range(seen->header.deadline_ms, 1, 5000);
-    send_reply(broker, "{\"ok\":true}");
+    send_reply(worker, "{\"ok\":true}");
     SUITE_UNTIL(s, client_has(&c, "{\"ok\":true}"));
     static const char *const fields[] = {"HTTP/1.1 200 OK\r\n",
                                          "x-request-id: mine\r\n",
@@ -241,7 +241,7 @@ static void a_lease_spares_the_trip_to_auth_until_it_is_used_up(void **state)
     for (unsigned i = 1; i <= 3; i++) {
         edge_request(&c, "POST", CHAT, KEY, ASK);
         SUITE_UNTIL(s, requests_of(s) == i);
-        send_reply(suite_asked_broker(s), "done");
+        send_reply(suite_dispatched(s), "done");
         SUITE_UNTIL(s, client_has(&c, "done"));
         SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == i);
         assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[1], i == 2);
@@ -276,13 +276,13 @@ static void while_auth_is_away_known_keys_go_on_and_unknown_ones_get_503(void **
     client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, requests_of(s) == 1);
-    send_reply(suite_asked_broker(s), "one");
+    send_reply(suite_dispatched(s), "one");
     SUITE_UNTIL(s, client_has(&c, "one") && releases_pending(s->edge.releases) == 0);
     suite_stop_peer(s, &s->auth);
     suite_advance(s, 2000);
     edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, requests_of(s) == 2);
-    send_reply(suite_asked_broker(s), "two");
+    send_reply(suite_dispatched(s), "two");
     SUITE_UNTIL(s, client_has(&c, "two"));
     client_open(s, &unknown);
     edge_request(&unknown, "POST", CHAT, "x-api-key: sk-9\r\n", ASK);
@@ -336,7 +336,7 @@ static void a_release_is_sent_until_it_is_acknowledged(void **state)
     client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, requests_of(s) == 1);
-    send_reply(suite_asked_broker(s), "one");
+    send_reply(suite_dispatched(s), "one");
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
     suite_advance(s, 1500);
     assert_in_range(s->auth.seen[MESSAGE_RELEASE].count, 2, 3);
@@ -352,11 +352,11 @@ static void a_stream_is_passed_event_by_event(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
-    struct suite_peer *broker = start_stream(s, &c, CHAT);
-    assert_int_equal(broker->seen[MESSAGE_REQUEST].number[1], 65536);
-    assert_true(broker->seen[MESSAGE_REQUEST].header.flags & HEADER_STREAM);
-    send_head(broker);
-    send_data(broker, 0, "data: {\"a\":1}\n\n");
+    struct suite_peer *worker = start_stream(s, &c, CHAT);
+    assert_int_equal(worker->seen[MESSAGE_DISPATCH].number[1], 65536);
+    assert_true(worker->seen[MESSAGE_DISPATCH].header.flags & HEADER_STREAM);
+    send_head(worker);
+    send_data(worker, 0, "data: {\"a\":1}\n\n");
     SUITE_UNTIL(s, client_has(&c, "data: {\"a\":1}\n\n"));
     static const char *const fields[] = {"HTTP/1.1 200 OK\r\n",
                                          "content-type: text/event-stream; charset=utf-8\r\n",
@@ -365,8 +365,8 @@ static void a_stream_is_passed_event_by_event(void **state)
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         assert_true(client_has(&c, fields[i]));
     assert_false(client_has(&c, "x-tollgate-cost"));
-    send_data(broker, 1, "data: [DONE]\n\n");
-    send_end(broker);
+    send_data(worker, 1, "data: [DONE]\n\n");
+    send_end(worker);
     SUITE_UNTIL(s, client_has(&c, "data: [DONE]\n\n\r\n0\r\n\r\n"));
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
     assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[3], 6);
@@ -389,24 +389,24 @@ static void what_breaks_a_stream_is_said_inside_it(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct suite *s = *state;
         struct suite_client c;
-        struct suite_peer *broker = start_stream(s, &c, cases[i].path);
-        send_head(broker);
-        send_data(broker, 0, "data: 1\n\n");
+        struct suite_peer *worker = start_stream(s, &c, cases[i].path);
+        send_head(worker);
+        send_data(worker, 0, "data: 1\n\n");
         SUITE_UNTIL(s, client_has(&c, "data: 1\n\n"));
         if (cases[i].how == 0)
-            send_fail(broker, ERROR_UPSTREAM_CLOSED);
+            send_fail(worker, ERROR_UPSTREAM_CLOSED);
         else if (cases[i].how == 1)
-            send_data(broker, 2, "data: 3\n\n");
+            send_data(worker, 2, "data: 3\n\n");
         else if (cases[i].how == 2)
-            send_data(broker, 0, "data: 1\n\n");
+            send_data(worker, 0, "data: 1\n\n");
         else if (cases[i].how == 3)
             suite_advance(s, 8500);
         else
-            suite_stop_peer(s, broker);
+            suite_stop_peer(s, worker);
         SUITE_UNTIL(s, client_has(&c, cases[i].event) && client_has(&c, "\r\n0\r\n\r\n"));
         assert_false(client_has(&c, "[DONE]") || client_has(&c, "message_stop"));
         if (cases[i].how >= 1 && cases[i].how <= 3)
-            SUITE_UNTIL(s, broker->seen[MESSAGE_CANCEL].count == 1);
+            SUITE_UNTIL(s, worker->seen[MESSAGE_CANCEL].count == 1);
         client_close(&c);
         assert_int_equal(suite_teardown(state), 0);
         assert_int_equal(suite_setup(state), 0);
@@ -417,12 +417,12 @@ static void an_error_does_not_stand_inside_an_unfinished_event(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
-    struct suite_peer *broker = start_stream(s, &c, CHAT);
-    send_head(broker);
-    send_data(broker, 0, "data: {\"half");
+    struct suite_peer *worker = start_stream(s, &c, CHAT);
+    send_head(worker);
+    send_data(worker, 0, "data: {\"half");
     suite_advance(s, 2500);
     assert_false(client_has(&c, ": ka"));
-    send_fail(broker, ERROR_UPSTREAM_CLOSED);
+    send_fail(worker, ERROR_UPSTREAM_CLOSED);
     SUITE_UNTIL(s, client_has(&c, "\n\ndata: {\"error\""));
     client_close(&c);
 }
@@ -431,8 +431,8 @@ static void a_failure_before_the_first_content_has_its_own_status(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
-    struct suite_peer *broker = start_stream(s, &c, "/v1/messages");
-    send_fail(broker, ERROR_UPSTREAM_OVERLOADED);
+    struct suite_peer *worker = start_stream(s, &c, "/v1/messages");
+    send_fail(worker, ERROR_UPSTREAM_OVERLOADED);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 529"));
     SUITE_UNTIL(s, client_has(&c, "overloaded_error"));
     assert_true(client_has(&c, "x-should-retry: true\r\n"));
@@ -445,15 +445,15 @@ static void a_late_first_content_does_not_hold_the_status_for_ever(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
-    struct suite_peer *broker = start_stream(s, &c, CHAT);
+    struct suite_peer *worker = start_stream(s, &c, CHAT);
     suite_advance(s, 900);
     assert_false(client_has(&c, "HTTP"));
     suite_advance(s, 200);
     SUITE_UNTIL(s, client_has(&c, ": ka\n\n"));
     assert_true(client_has(&c, "HTTP/1.1 200"));
-    send_head(broker);
-    send_data(broker, 0, "data: 1\n\n");
-    send_end(broker);
+    send_head(worker);
+    send_data(worker, 0, "data: 1\n\n");
+    send_end(worker);
     SUITE_UNTIL(s, client_has(&c, "data: 1\n\n"));
     client_close(&c);
 }
@@ -462,12 +462,12 @@ static void a_silent_stream_is_kept_alive(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
-    struct suite_peer *broker = start_stream(s, &c, "/v1/messages");
-    send_head(broker);
+    struct suite_peer *worker = start_stream(s, &c, "/v1/messages");
+    send_head(worker);
     suite_advance(s, 2100);
     SUITE_UNTIL(s, client_has(&c, ": ka\n\n"));
     assert_false(client_has(&c, "ping"));
-    send_data(broker, 0, "event: message_start\ndata: {}\n\n");
+    send_data(worker, 0, "event: message_start\ndata: {}\n\n");
     suite_advance(s, 2100);
     SUITE_UNTIL(s, client_has(&c, "event: ping\ndata: {\"type\": \"ping\"}\n\n"));
     client_close(&c);
@@ -477,14 +477,14 @@ static void credit_comes_back_as_the_client_reads(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
-    struct suite_peer *broker = start_stream(s, &c, CHAT);
+    struct suite_peer *worker = start_stream(s, &c, CHAT);
     char event[1025];
     memset(event, 'x', sizeof event);
     memcpy(event + 1022, "\n\n", 3);
-    send_head(broker);
+    send_head(worker);
     for (uint32_t seq = 0; seq < 64; seq++)
-        send_data(broker, seq, event);
-    SUITE_UNTIL(s, broker->seen[MESSAGE_CREDIT].number[0] >= 32768);
+        send_data(worker, seq, event);
+    SUITE_UNTIL(s, worker->seen[MESSAGE_CREDIT].number[0] >= 32768);
     client_close(&c);
 }
 
@@ -498,9 +498,9 @@ static void a_window_beyond_all_measure_is_put_right(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct suite_client c;
         s->config->options.edge_stream_window = cases[i].window;
-        struct suite_peer *broker = start_stream(s, &c, CHAT);
-        assert_int_equal(broker->seen[MESSAGE_REQUEST].number[1], cases[i].credit);
-        broker->seen[MESSAGE_REQUEST].count = 0;
+        struct suite_peer *worker = start_stream(s, &c, CHAT);
+        assert_int_equal(worker->seen[MESSAGE_DISPATCH].number[1], cases[i].credit);
+        worker->seen[MESSAGE_DISPATCH].count = 0;
         client_close(&c);
         SUITE_UNTIL(s, s->edge.request_count == 0);
     }
@@ -513,22 +513,23 @@ static void a_client_that_leaves_cancels_its_request(void **state)
     struct suite *s = *state;
     for (int streaming = 0; streaming < 2; streaming++) {
         struct suite_client c;
-        struct suite_peer *broker = start_stream(s, &c, CHAT);
+        struct suite_peer *worker = start_stream(s, &c, CHAT);
         if (streaming) {
-            send_head(broker);
-            send_data(broker, 0, "data: 1\n\n");
+            send_head(worker);
+            send_data(worker, 0, "data: 1\n\n");
             SUITE_UNTIL(s, client_has(&c, "data: 1\n\n"));
         }
         client_close(&c);
-        SUITE_UNTIL(s, broker->seen[MESSAGE_CANCEL].count == 1u + (unsigned)streaming);
-        assert_true(request_id_equals(&broker->seen[MESSAGE_CANCEL].header.id,
-                                      &broker->seen[MESSAGE_REQUEST].header.id));
+        SUITE_UNTIL(s, worker->seen[MESSAGE_CANCEL].count == 1);
+        worker->seen[MESSAGE_CANCEL].count = 0;
+        assert_true(request_id_equals(&worker->seen[MESSAGE_CANCEL].header.id,
+                                      &worker->seen[MESSAGE_DISPATCH].header.id));
         SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1u + (unsigned)streaming);
         assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[0], 499);
         assert_int_equal(s->edge.request_count, 0);
-        send_data(broker, 1, "late");
+        send_data(worker, 1, "late");
         suite_settle(s);
-        broker->seen[MESSAGE_REQUEST].count = 0;
+        worker->seen[MESSAGE_DISPATCH].count = 0;
     }
 }
 
@@ -552,12 +553,12 @@ static void the_models_deadline_ends_a_request(void **state)
     struct suite_client c;
     client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY, ASK);
-    struct suite_peer *broker = suite_asked_broker(s);
+    struct suite_peer *worker = suite_dispatched(s);
     suite_advance(s, 4500);
     assert_false(client_has(&c, "HTTP"));
     suite_advance(s, 600);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 504"));
-    SUITE_UNTIL(s, broker->seen[MESSAGE_CANCEL].count == 1);
+    SUITE_UNTIL(s, worker->seen[MESSAGE_CANCEL].count == 1);
     client_close(&c);
 }
 
@@ -567,36 +568,133 @@ static void the_clients_own_patience_may_be_shorter(void **state)
     struct suite_client c;
     client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY "x-stainless-read-timeout: 1\r\n", ASK);
-    struct suite_peer *broker = suite_asked_broker(s);
-    assert_in_range(broker->seen[MESSAGE_REQUEST].header.deadline_ms, 1, 1000);
+    struct suite_peer *worker = suite_dispatched(s);
+    assert_in_range(worker->seen[MESSAGE_DISPATCH].header.deadline_ms, 1, 1000);
     suite_advance(s, 1200);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 504"));
     client_close(&c);
 }
 
-static void another_broker_takes_what_one_cannot(void **state)
+static unsigned asks_of(const struct suite *s)
+{
+    return s->broker[0].seen[MESSAGE_ASK].count + s->broker[1].seen[MESSAGE_ASK].count;
+}
+
+/* "Busy" is no attempt: another worker is asked for, and told of the first. */
+static void a_busy_worker_costs_no_attempt(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY, ASK);
-    struct suite_peer *one = suite_asked_broker(s);
-    struct suite_peer *two = one == &s->broker[0] ? &s->broker[1] : &s->broker[0];
-    struct fail refused = {.error_class = ERROR_WORKER_REFUSED};
-    struct header h = {0};
-    suite_send(one, MESSAGE_REQUEST, h, MESSAGE_FAIL, &refused);
-    SUITE_UNTIL(s, two->seen[MESSAGE_REQUEST].count == 1);
-    assert_string_equal(two->seen[MESSAGE_REQUEST].text[3], ASK);
+    struct suite_peer *one = suite_dispatched(s);
+    struct suite_peer *two = one == &s->worker[0] ? &s->worker[1] : &s->worker[0];
+    struct fail refused = {.error_class = ERROR_WORKER_REFUSED, .free = 3};
+    suite_send(one, MESSAGE_DISPATCH, first, MESSAGE_FAIL, &refused);
+    SUITE_UNTIL(s, two->seen[MESSAGE_DISPATCH].count == 1);
+    const struct suite_seen *asked = &s->broker[two - s->worker].seen[MESSAGE_ASK];
+    assert_int_equal(asked->header.attempt, 1);
+    assert_int_equal(asked->number[2], 1);
+    assert_int_equal(asked->number[3], 3);
+    assert_string_equal(asked->text[3], one == s->worker ? "worker-1" : "worker-2");
+    assert_string_equal(two->seen[MESSAGE_DISPATCH].text[3], ASK);
     send_reply(two, "two");
     SUITE_UNTIL(s, client_has(&c, "two"));
-    struct drain drain = {0};
-    assert_int_equal(bus_send(one->edge, h, MESSAGE_DRAIN, &drain), OK);
-    suite_settle(s);
+    assert_true(client_has(&c, "x-tollgate-attempts: 1\r\n"));
+    client_close(&c);
+}
+
+/* A broker that is about to stop, or has gone, is not asked; what waits there goes to the other. */
+static void another_broker_is_asked_when_one_goes(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    s->broker_does = BROKER_SILENT;
+    client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY, ASK);
-    SUITE_UNTIL(s, two->seen[MESSAGE_REQUEST].count == 2);
+    SUITE_UNTIL(s, asks_of(s) == 1);
+    struct suite_peer *one = s->broker[0].seen[MESSAGE_ASK].count ? &s->broker[0] : &s->broker[1];
+    struct suite_peer *two = one == &s->broker[0] ? &s->broker[1] : &s->broker[0];
+    s->broker_does = BROKER_GRANTS_ONE;
+    assert_int_equal(bus_send(one->edge, (struct header){0}, MESSAGE_DRAIN, &(struct drain){0}),
+                     OK);
+    SUITE_UNTIL(s, two->seen[MESSAGE_ASK].count == 1);
+    assert_true(
+        request_id_equals(&one->seen[MESSAGE_ASK].header.id, &two->seen[MESSAGE_ASK].header.id));
+    send_reply(suite_dispatched(s), "two");
+    SUITE_UNTIL(s, client_has(&c, "two"));
     suite_stop_peer(s, one);
-    send_reply(two, "three");
-    SUITE_UNTIL(s, client_has(&c, "three"));
+    s->broker_does = BROKER_SILENT;
+    edge_request(&c, "POST", CHAT, KEY, ASK);
+    SUITE_UNTIL(s, two->seen[MESSAGE_ASK].count == 2);
+    suite_start_broker(s, (unsigned)(one - s->broker));
+    s->broker_does = BROKER_GRANTS_ONE;
+    suite_stop_peer(s, two);
+    SUITE_UNTIL(s, one->seen[MESSAGE_ASK].count == 2);
+    client_close(&c);
+}
+
+/* A grant may be lost with the frame that brought it. */
+static void an_ask_without_an_answer_is_repeated(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    s->broker_does = BROKER_SILENT;
+    client_open(s, &c);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
+    SUITE_UNTIL(s, asks_of(s) == 1);
+    struct suite_peer *asked = s->broker[0].seen[MESSAGE_ASK].count ? &s->broker[0] : &s->broker[1];
+    suite_advance(s, 1100);
+    SUITE_UNTIL(s, asked->seen[MESSAGE_ASK].count == 2);
+    suite_grant(s, asked);
+    send_reply(suite_dispatched(s), "done");
+    SUITE_UNTIL(s, client_has(&c, "done"));
+    client_close(&c);
+}
+
+/* A failed attempt: the broker hears what failed, and gives another, or lets the failure stand. */
+static void a_broker_decides_about_another_attempt(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    s->broker_does = BROKER_GRANTS_ALL;
+    client_open(s, &c);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
+    struct suite_peer *worker = suite_dispatched(s);
+    struct suite_peer *broker = &s->broker[worker - s->worker];
+    send_fail(worker, ERROR_UPSTREAM_ERROR);
+    SUITE_UNTIL(s, worker->seen[MESSAGE_DISPATCH].count == 2);
+    assert_int_equal(broker->seen[MESSAGE_ASK].header.attempt, 2);
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[1], ERROR_UPSTREAM_ERROR);
+    assert_string_equal(broker->seen[MESSAGE_ASK].text[2], "trail");
+    assert_true(broker->seen[MESSAGE_REPORT].count > 0);
+    s->broker_does = BROKER_GRANTS_ONE;
+    struct fail fail = {.error_class = ERROR_UPSTREAM_OVERLOADED, .message = SPAN("the last word")};
+    suite_send(worker, MESSAGE_DISPATCH, (struct header){.attempt = 2}, MESSAGE_FAIL, &fail);
+    SUITE_UNTIL(s, client_has(&c, "the last word"));
+    assert_true(client_has(&c, "x-tollgate-attempts: 2\r\n"));
+    client_close(&c);
+}
+
+static void a_standing_grant_needs_no_ask(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    s->standing = true;
+    client_open(s, &c);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
+    send_reply(suite_dispatched(s), "one");
+    SUITE_UNTIL(s, client_has(&c, "one"));
+    unsigned asked = asks_of(s);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
+    SUITE_UNTIL(s, requests_of(s) == 2);
+    send_reply(suite_dispatched(s), "two");
+    SUITE_UNTIL(s, client_has(&c, "two"));
+    assert_int_equal(asks_of(s), asked);
+    suite_advance(s, 2000);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
+    SUITE_UNTIL(s, requests_of(s) == 3);
+    assert_true(asks_of(s) > asked);
     client_close(&c);
 }
 
@@ -612,10 +710,10 @@ static void without_brokers_a_request_waits_a_moment(void **state)
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_AUTHORIZE].count == 1);
     suite_settle(s);
     suite_start_broker(s, 1);
-    send_reply(suite_asked_broker(s), "late");
+    send_reply(suite_dispatched(s), "late");
     SUITE_UNTIL(s, client_has(&c, "late"));
     suite_stop_peer(s, &s->broker[1]);
-    suite_advance(s, 5000);
+    suite_advance(s, EDGE_BROKER_PATIENCE_MS + 1000);
     edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 503"));
     SUITE_UNTIL(s, client_has(&c, "server_is_overloaded"));
@@ -625,16 +723,20 @@ static void without_brokers_a_request_waits_a_moment(void **state)
     client_close(&c);
 }
 
-static void a_lost_broker_before_the_first_byte_is_a_502(void **state)
+/* Its goodbye came after all that it had to say: it has not begun this one. */
+static void a_worker_that_stops_before_the_first_byte_is_not_missed(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
     client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY, ASK);
-    suite_stop_peer(s, suite_asked_broker(s));
-    SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 502"));
-    SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
-    assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[2], true);
+    struct suite_peer *one = suite_dispatched(s);
+    struct suite_peer *two = one == &s->worker[0] ? &s->worker[1] : &s->worker[0];
+    suite_stop_peer(s, one);
+    SUITE_UNTIL(s, two->seen[MESSAGE_DISPATCH].count == 1);
+    assert_int_equal(two->seen[MESSAGE_DISPATCH].header.attempt, 1);
+    send_reply(two, "two");
+    SUITE_UNTIL(s, client_has(&c, "two"));
     client_close(&c);
 }
 
@@ -682,8 +784,8 @@ static void what_is_given_up_is_counted(void **state)
     assert_int_equal(metric_client_create(&s->d.metrics, s->loop, s->bus, s->d.metrics_peer), OK);
     client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY, ASK);
-    struct suite_peer *broker = suite_asked_broker(s);
-    suite_send(broker, MESSAGE_REQUEST, first, MESSAGE_REPLY, &bad);
+    struct suite_peer *worker = suite_dispatched(s);
+    suite_send(worker, MESSAGE_DISPATCH, first, MESSAGE_REPLY, &bad);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 200"));
     suite_stop_peer(s, &s->auth);
     SUITE_UNTIL(s, !bus_peer_up(s->d.auth));
@@ -761,16 +863,16 @@ static void a_draining_edge_ends_what_it_has_and_takes_no_more(void **state)
     client_open(s, &idle);
     edge_request(&idle, "GET", "/health/readiness", "", NULL);
     SUITE_UNTIL(s, client_has(&idle, "HTTP/1.1 200"));
-    struct suite_peer *broker = start_stream(s, &running, CHAT);
+    struct suite_peer *worker = start_stream(s, &running, CHAT);
     s->d.draining = true;
     edge_drain(&s->edge);
     assert_false(edge_drained(&s->edge));
     edge_request(&idle, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, client_has(&idle, "HTTP/1.1 503"));
     assert_true(client_has(&idle, "Connection: close"));
-    send_head(broker);
-    send_data(broker, 0, "data: [DONE]\n\n");
-    send_end(broker);
+    send_head(worker);
+    send_data(worker, 0, "data: [DONE]\n\n");
+    send_end(worker);
     SUITE_UNTIL(s, client_has(&running, "[DONE]"));
     SUITE_UNTIL(s, edge_drained(&s->edge));
     client_close(&running);
@@ -782,7 +884,7 @@ static void a_draining_edge_ends_what_it_has_and_takes_no_more(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_request_goes_through_auth_to_a_broker_and_back),
+        TEST(a_request_goes_through_auth_to_a_worker_and_back),
         TEST(estimates_come_from_the_body_or_the_models_defaults),
         TEST(a_denial_is_said_in_the_clients_protocol),
         TEST(an_unknown_model_is_404_for_a_good_key_only),
@@ -805,9 +907,13 @@ int main(void)
         TEST(a_client_that_leaves_while_auth_thinks_is_released),
         TEST(the_models_deadline_ends_a_request),
         TEST(the_clients_own_patience_may_be_shorter),
-        TEST(another_broker_takes_what_one_cannot),
+        TEST(a_busy_worker_costs_no_attempt),
+        TEST(another_broker_is_asked_when_one_goes),
+        TEST(an_ask_without_an_answer_is_repeated),
+        TEST(a_broker_decides_about_another_attempt),
+        TEST(a_standing_grant_needs_no_ask),
         TEST(without_brokers_a_request_waits_a_moment),
-        TEST(a_lost_broker_before_the_first_byte_is_a_502),
+        TEST(a_worker_that_stops_before_the_first_byte_is_not_missed),
         TEST(metrics_and_health_come_from_the_aggregator),
         TEST(what_is_given_up_is_counted),
         TEST(unknown_clients_get_less_of_health_and_no_metrics),

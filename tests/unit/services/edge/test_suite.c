@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "services/edge/request/authorize.h"
+#include "services/edge/request/dispatch.h"
 #include "services/edge/request/relay.h"
 #include "services/edge/status/status.h"
 
@@ -91,42 +92,121 @@ static void on_release(void *ctx, struct bus_peer *from, const struct bus_messag
         reply(from, m, MESSAGE_RELEASED, &released);
 }
 
-static struct suite_peer *broker_of(struct suite *s, const struct bus_message *m,
-                                    struct bus_peer *from)
+static bool is_peer_of(const struct suite_peer *p, const struct bus_peer *from)
 {
-    (void)m;
-    for (unsigned i = 0; i < SUITE_BROKERS; i++)
-        for (struct bus_peer *p = s->broker[i].bus ? bus_next_peer(s->broker[i].bus, NULL) : NULL;
-             p; p = bus_next_peer(s->broker[i].bus, p))
-            if (p == from)
-                return &s->broker[i];
+    for (struct bus_peer *at = p->bus ? bus_next_peer(p->bus, NULL) : NULL; at;
+         at = bus_next_peer(p->bus, at))
+        if (at == from)
+            return true;
+    return false;
+}
+
+/* The fake broker or worker that has got it. */
+static struct suite_peer *taker_of(struct suite *s, const struct bus_peer *from)
+{
+    for (unsigned i = 0; i < SUITE_BROKERS; i++) {
+        if (is_peer_of(&s->broker[i], from))
+            return &s->broker[i];
+        if (is_peer_of(&s->worker[i], from))
+            return &s->worker[i];
+    }
     fail_msg("a message from nowhere");
     return NULL;
 }
 
-static void on_request(void *ctx, struct bus_peer *from, const struct bus_message *m)
+void suite_grant(struct suite *s, struct suite_peer *broker)
+{
+    static const char token[GRANT_TOKEN_BYTES] = {0};
+    const struct suite_seen *asked = &broker->seen[MESSAGE_ASK];
+    const struct suite_peer *worker = &s->worker[broker - s->broker];
+    struct header h = {.id = asked->header.id, .attempt = asked->header.attempt};
+    struct grant grant = {.number = ++s->grants,
+                          .token = span_of(token, sizeof token),
+                          .standing = s->standing,
+                          .slots = s->standing ? 4 : 1,
+                          .valid_ms = s->standing ? 900 : 1900,
+                          .worker = span_str(worker == s->worker ? "worker-1" : "worker-2"),
+                          .worker_epoch = worker->bus ? bus_epoch(worker->bus) : 1,
+                          .address = span_str(worker->bus ? bus_address(worker->bus) : "ipc:///n"),
+                          .provider = SPAN("openai"),
+                          .model = span_str(asked->text[0]),
+                          .target_model = SPAN("upstream-model"),
+                          .trail = SPAN("trail")};
+    assert_int_equal(bus_send(broker->edge, h, MESSAGE_GRANT, &grant), OK);
+}
+
+void suite_decline(struct suite_peer *broker, const struct decline *d)
+{
+    const struct suite_seen *asked = &broker->seen[MESSAGE_ASK];
+    struct header h = {.id = asked->header.id, .attempt = asked->header.attempt};
+    assert_int_equal(bus_send(broker->edge, h, MESSAGE_DECLINE, d), OK);
+}
+
+static void on_ask(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
     struct suite *s = suite_of(ctx);
-    const struct request *r = &m->body->request;
-    struct suite_seen *seen = note(broker_of(s, m, from), from, m);
+    const struct ask *a = &m->body->ask;
+    struct suite_peer *broker = taker_of(s, from);
+    struct suite_seen *seen = note(broker, from, m);
+    keep(seen, 0, a->model);
+    keep(seen, 1, a->key_id);
+    keep(seen, 2, a->trail);
+    keep(seen, 3, a->failed_worker);
+    seen->number[0] = a->wanted;
+    seen->number[1] = a->failed_class;
+    seen->number[2] = a->busy;
+    seen->number[3] = a->free;
+    bool again = m->header.attempt > 1;
+    if (s->broker_does == BROKER_GRANTS_ALL || (s->broker_does == BROKER_GRANTS_ONE && !again))
+        suite_grant(s, broker);
+    else if (s->broker_does == BROKER_GRANTS_ONE)
+        suite_decline(broker, &(struct decline){0});
+}
+
+static void on_report(void *ctx, struct bus_peer *from, const struct bus_message *m)
+{
+    struct suite_seen *seen = note(taker_of(suite_of(ctx), from), from, m);
+    struct span entries = m->body->report.entries;
+    struct grant_report r;
+    struct header h = {.seq = m->header.seq};
+    while (entries.len) {
+        assert_int_equal(grant_report_next(&entries, &r), OK);
+        seen->number[0] = r.number;
+        seen->number[1] = r.started;
+        seen->number[2] = r.ok;
+        seen->number[3] = r.failed;
+        seen->number[4] = r.canceled;
+        seen->number[5] = r.closed;
+    }
+    assert_int_equal(bus_send(from, h, MESSAGE_REPORTED, &(struct reported){0}), OK);
+}
+
+static void on_dispatch(void *ctx, struct bus_peer *from, const struct bus_message *m)
+{
+    const struct dispatch *r = &m->body->dispatch;
+    struct suite_seen *seen = note(taker_of(suite_of(ctx), from), from, m);
     keep(seen, 0, r->model);
     keep(seen, 1, r->path);
     keep(seen, 2, r->headers);
     keep(seen, 3, r->body);
     keep(seen, 4, r->method);
     keep(seen, 5, r->key_name);
+    suite_of(ctx)->dispatched = taker_of(suite_of(ctx), from);
+    suite_of(ctx)->dispatches++;
+    assert_int_equal(r->grant.len, GRANT_TOKEN_BYTES);
+    assert_true(span_is(r->target_model, "upstream-model"));
     seen->number[0] = r->api;
     seen->number[1] = r->credit;
 }
 
-static void on_cancel(void *ctx, struct bus_peer *from, const struct bus_message *m)
+static void on_noted(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
-    (void)note(broker_of(suite_of(ctx), m, from), from, m);
+    (void)note(taker_of(suite_of(ctx), from), from, m);
 }
 
 static void on_credit(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
-    struct suite_seen *seen = note(broker_of(suite_of(ctx), m, from), from, m);
+    struct suite_seen *seen = note(taker_of(suite_of(ctx), from), from, m);
     seen->number[0] += m->body->credit.bytes;
 }
 
@@ -145,9 +225,15 @@ static void on_metric(void *ctx, struct bus_peer *from, const struct bus_message
 }
 
 static const bus_handler fake_handlers[MESSAGE_TYPES] = {
-    [MESSAGE_AUTHORIZE] = on_authorize, [MESSAGE_RELEASE] = on_release,
-    [MESSAGE_REQUEST] = on_request,     [MESSAGE_CANCEL] = on_cancel,
-    [MESSAGE_CREDIT] = on_credit,       [MESSAGE_QUERY] = on_query,
+    [MESSAGE_AUTHORIZE] = on_authorize,
+    [MESSAGE_RELEASE] = on_release,
+    [MESSAGE_ASK] = on_ask,
+    [MESSAGE_REPORT] = on_report,
+    [MESSAGE_DISPATCH] = on_dispatch,
+    [MESSAGE_CANCEL] = on_noted,
+    [MESSAGE_STORED] = on_noted,
+    [MESSAGE_CREDIT] = on_credit,
+    [MESSAGE_QUERY] = on_query,
     [MESSAGE_METRIC] = on_metric,
 };
 
@@ -190,11 +276,16 @@ void suite_start_broker(struct suite *s, unsigned index)
     SUITE_UNTIL(s, bus_peer_up(s->brokers[index]));
 }
 
-struct suite_peer *suite_asked_broker(struct suite *s)
+void suite_start_worker(struct suite *s, unsigned index)
 {
-    SUITE_UNTIL(
-        s, s->broker[0].seen[MESSAGE_REQUEST].count + s->broker[1].seen[MESSAGE_REQUEST].count > 0);
-    return &s->broker[s->broker[0].seen[MESSAGE_REQUEST].count ? 0 : 1];
+    start_peer(s, &s->worker[index], "worker", index ? "worker-2" : "worker-1");
+}
+
+struct suite_peer *suite_dispatched(struct suite *s)
+{
+    SUITE_UNTIL(s, s->dispatches > 0);
+    s->dispatches--;
+    return s->dispatched;
 }
 
 void suite_send(struct suite_peer *p, enum message_type about, struct header h,
@@ -247,6 +338,16 @@ RELAY(end)
 RELAY(reply)
 RELAY(fail)
 
+#define DISPATCH(name)                                                                             \
+    static void edge_on_##name(void *ctx, struct bus_peer *from, const struct bus_message *m)      \
+    {                                                                                              \
+        dispatch_on_##name(&suite_of(ctx)->edge, from, m);                                         \
+    }
+DISPATCH(grant)
+DISPATCH(decline)
+DISPATCH(revoke)
+DISPATCH(reported)
+
 static void edge_drains(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
     (void)m;
@@ -254,12 +355,14 @@ static void edge_drains(void *ctx, struct bus_peer *from, const struct bus_messa
 }
 
 static const bus_handler edge_handlers[MESSAGE_TYPES] = {
-    [MESSAGE_ALLOW] = edge_on_allow,     [MESSAGE_DENY] = edge_on_deny,
-    [MESSAGE_REVOKED] = edge_on_revoked, [MESSAGE_RELEASED] = edge_on_released,
-    [MESSAGE_HEAD] = edge_on_head,       [MESSAGE_DATA] = edge_on_data,
-    [MESSAGE_END] = edge_on_end,         [MESSAGE_REPLY] = edge_on_reply,
-    [MESSAGE_FAIL] = edge_on_fail,       [MESSAGE_ANSWER] = edge_on_answer,
-    [MESSAGE_DRAIN] = edge_drains,
+    [MESSAGE_ALLOW] = edge_on_allow,       [MESSAGE_DENY] = edge_on_deny,
+    [MESSAGE_REVOKED] = edge_on_revoked,   [MESSAGE_RELEASED] = edge_on_released,
+    [MESSAGE_HEAD] = edge_on_head,         [MESSAGE_DATA] = edge_on_data,
+    [MESSAGE_END] = edge_on_end,           [MESSAGE_REPLY] = edge_on_reply,
+    [MESSAGE_FAIL] = edge_on_fail,         [MESSAGE_ANSWER] = edge_on_answer,
+    [MESSAGE_DRAIN] = edge_drains,         [MESSAGE_GRANT] = edge_on_grant,
+    [MESSAGE_DECLINE] = edge_on_decline,   [MESSAGE_REVOKE] = edge_on_revoke,
+    [MESSAGE_REPORTED] = edge_on_reported,
 };
 
 static void edge_up(void *ctx, struct bus_peer *peer)
@@ -338,6 +441,8 @@ int suite_setup(void **state)
     start_peer(s, &s->auth, "auth", "auth");
     start_peer(s, &s->broker[0], "broker", "broker-1");
     start_peer(s, &s->broker[1], "broker", "broker-2");
+    suite_start_worker(s, 0);
+    suite_start_worker(s, 1);
     start_edge(s);
     SUITE_UNTIL(s, bus_peer_up(s->d.auth) && bus_peer_up(s->d.metrics_peer));
     SUITE_UNTIL(s, bus_peer_up(s->brokers[0]) && bus_peer_up(s->brokers[1]));
@@ -352,8 +457,10 @@ int suite_teardown(void **state)
     bus_destroy(&s->bus);
     bus_destroy(&s->auth.bus);
     bus_destroy(&s->metrics.bus);
-    for (unsigned i = 0; i < SUITE_BROKERS; i++)
+    for (unsigned i = 0; i < SUITE_BROKERS; i++) {
         bus_destroy(&s->broker[i].bus);
+        bus_destroy(&s->worker[i].bus);
+    }
     loop_destroy(&s->loop);
     config_destroy(&s->config);
     (void)snprintf(command, sizeof command, "rm -rf %s", s->dir);

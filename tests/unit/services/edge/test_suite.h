@@ -22,6 +22,10 @@ struct suite_peer {
     struct suite_seen seen[MESSAGE_TYPES];
 };
 
+/* What brokers answer to an ask: a grant of the worker with the broker's own number (a further
+ * attempt is declined: what failed it stands), the same for every attempt, or nothing. */
+enum suite_broker { BROKER_GRANTS_ONE, BROKER_GRANTS_ALL, BROKER_SILENT };
+
 enum suite_auth { AUTH_ALLOWS, AUTH_DENIES, AUTH_SILENT };
 
 struct suite {
@@ -33,12 +37,17 @@ struct suite {
     struct bus *bus;
     struct bus_peer *brokers[SUITE_BROKERS];
     struct edge edge;
-    struct suite_peer auth, broker[SUITE_BROKERS], metrics;
+    struct suite_peer auth, broker[SUITE_BROKERS], worker[SUITE_BROKERS], metrics;
 
     enum suite_auth auth_does;
     struct allow allow; /* what auth says */
     struct deny deny;
+    enum suite_broker broker_does;
+    bool standing;                    /* grants are standing ones, of 4 slots */
     bool auth_acks;                   /* answers RELEASE by RELEASED */
+    uint64_t grants;                  /* given */
+    struct suite_peer *dispatched;    /* that got the last dispatch */
+    unsigned dispatches;              /* that suite_dispatched has not told of */
     int64_t counted[METRIC_ID_COUNT]; /* what has come in METRIC, over all labels */
 };
 
@@ -64,8 +73,12 @@ void suite_advance(struct suite *s, uint64_t ms);
 void suite_stop_peer(struct suite *s, struct suite_peer *p);
 void suite_start_auth(struct suite *s);
 void suite_start_broker(struct suite *s, unsigned index);
-/* The broker that has got requests; the test fails when there is none. */
-struct suite_peer *suite_asked_broker(struct suite *s);
+void suite_start_worker(struct suite *s, unsigned index);
+/* The worker that has got a dispatch since the last call; the test fails when there is none. */
+struct suite_peer *suite_dispatched(struct suite *s);
+/* The answer to the last ask that this broker got. */
+void suite_grant(struct suite *s, struct suite_peer *broker);
+void suite_decline(struct suite_peer *broker, const struct decline *d);
 /* From a fake daemon to the edge, about the request it has seen last. */
 void suite_send(struct suite_peer *p, enum message_type about, struct header h,
                 enum message_type type, const void *message);
