@@ -467,7 +467,7 @@ bool grants_renewal(struct grants *g, uint64_t now_ms, unsigned *broker_out, str
             continue;
         /* One ask renews all that this broker gave for the model. */
         use->taken_of &= ~(1u << broker);
-        g->brokers[broker].urgent = true;
+        g->brokers[broker].urgent |= g->brokers[broker].due != NULL; /* it must know what runs */
         *broker_out = broker;
         *model_out = span_of(use->name, use->hh.keylen);
         *wanted_out = use->peak;
