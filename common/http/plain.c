@@ -282,6 +282,7 @@ static void read_head(struct http_conn *c)
         refuse_head(c, &head, 431, "The request headers are too large.");
         return;
     case PLAIN_SOUND:
+        loop_timer_stop(c->server->loop, &c->look_timer);
         if (head.framing.chunked)
             shard_take(c);
         else
