@@ -35,7 +35,7 @@ struct held {
     uint64_t until_us;
     uint8_t trail[TRAIL_BYTES];
     struct grant_report now, early; /* as it is, as it was once */
-    uint64_t told; /* so many run, by the last report that was no late one */
+    uint64_t told;                  /* so many run, by the last report that was no late one */
 };
 
 struct run {
@@ -225,10 +225,10 @@ static bool may_start(const struct run *r, const struct held *g)
 /* One attempt's end: what the class says to the breaker and to the next ask. */
 static void fail_attempt(struct run *r, struct held *g, unsigned what)
 {
-    static const unsigned classes[] = {ERROR_UPSTREAM_OVERLOADED, ERROR_UPSTREAM_RESET,
+    static const unsigned classes[] = {ERROR_UPSTREAM_OVERLOADED,  ERROR_UPSTREAM_RESET,
                                        ERROR_UPSTREAM_BAD_REQUEST, ERROR_WORKER_REFUSED,
-                                       ERROR_WORKER_LOST, ERROR_UPSTREAM_ERROR,
-                                       ERROR_UPSTREAM_NOT_FOUND, ERROR_UPSTREAM_AUTH};
+                                       ERROR_WORKER_LOST,          ERROR_UPSTREAM_ERROR,
+                                       ERROR_UPSTREAM_NOT_FOUND,   ERROR_UPSTREAM_AUTH};
     if (!running(&g->now) || g->request < 0)
         return;
     struct asked *a = &r->asked[g->request];

@@ -110,8 +110,7 @@ static void a_worker_without_a_key_is_given_nothing(void **state)
     struct broker_worker *a = world_worker(w, "openai", W1, 0);
     struct slots m = {.offered = 5, .free = 5, .grant_key = SPAN("too short")};
     union message_body body = {.slots = m};
-    core_step(w->core,
-              &(struct core_event){.kind = EVENT_SLOTS, .worker = a, .body = &body},
+    core_step(w->core, &(struct core_event){.kind = EVENT_SLOTS, .worker = a, .body = &body},
               world_now(w));
     world_ask(w, edge, 1, "k", "plain", 0);
     world_expect_nothing(w);
@@ -359,8 +358,8 @@ static void a_renewal_keeps_the_numbers_and_goes_on(void **state)
         assert_int_equal(again->slots, 3 + i % 2);
         assert_int_equal(again->t.slots, 3 + i % 2);
         assert_int_equal(again->t.expires_ms, g->t.expires_ms + 500 * i);
-        assert_true(grant_token_is_signed(span_of((const char *)again->token, GRANT_TOKEN_BYTES),
-                                          key));
+        assert_true(
+            grant_token_is_signed(span_of((const char *)again->token, GRANT_TOKEN_BYTES), key));
         assert_int_equal(taken(w), 3 + i % 2);
     }
     assert_int_equal(core_stats(w->core).grants, 1);
