@@ -35,7 +35,7 @@ struct held {
     uint64_t until_us;
     uint8_t trail[TRAIL_BYTES];
     struct grant_report now, early; /* as it is, as it was once */
-    uint64_t told; /* so many run, by the last report that was no late one */
+    struct grant_report told;       /* as its broker has it */
 };
 
 struct run {
@@ -200,6 +200,12 @@ static void leave(struct run *r, unsigned id)
     world_cancel(&r->w, r->edges[a->edge], id + 1);
 }
 
+static bool is_news(const struct grant_report *r, const struct grant_report *told)
+{
+    return r->started >= told->started && r->committed >= told->committed && r->ok >= told->ok &&
+           r->failed >= told->failed && r->canceled >= told->canceled;
+}
+
 static void report(struct run *r, struct held *g, const struct grant_report *what)
 {
     uint32_t before[WORKERS];
@@ -207,8 +213,8 @@ static void report(struct run *r, struct held *g, const struct grant_report *wha
         before[i] = r->workers[i] ? r->workers[i]->in_flight : 0;
     if (!r->edges[g->edge])
         return;
-    if (what == &g->now)
-        g->told = running(what);
+    if (is_news(what, &g->told))
+        g->told = *what;
     world_report(&r->w, r->edges[g->edge], what, 1);
     /* News of attempts under a renewed grant, which has fewer slots now. */
     const struct broker_worker *w = r->workers[g->worker];
@@ -225,10 +231,10 @@ static bool may_start(const struct run *r, const struct held *g)
 /* One attempt's end: what the class says to the breaker and to the next ask. */
 static void fail_attempt(struct run *r, struct held *g, unsigned what)
 {
-    static const unsigned classes[] = {ERROR_UPSTREAM_OVERLOADED, ERROR_UPSTREAM_RESET,
+    static const unsigned classes[] = {ERROR_UPSTREAM_OVERLOADED,  ERROR_UPSTREAM_RESET,
                                        ERROR_UPSTREAM_BAD_REQUEST, ERROR_WORKER_REFUSED,
-                                       ERROR_WORKER_LOST, ERROR_UPSTREAM_ERROR,
-                                       ERROR_UPSTREAM_NOT_FOUND, ERROR_UPSTREAM_AUTH};
+                                       ERROR_WORKER_LOST,          ERROR_UPSTREAM_ERROR,
+                                       ERROR_UPSTREAM_NOT_FOUND,   ERROR_UPSTREAM_AUTH};
     if (!running(&g->now) || g->request < 0)
         return;
     struct asked *a = &r->asked[g->request];
@@ -441,7 +447,7 @@ static void finish(struct run *r)
     check(r);
     struct core_stats stats = core_stats(r->w.core);
     for (uint64_t i = 1; i <= r->numbers; i++)
-        kept += r->held[i].is && r->held[i].told > 0;
+        kept += r->held[i].is && running(&r->held[i].told) > 0;
     REQUIRE(stats.asks == 0 && stats.queued == 0 && (r->hostile || stats.grants <= kept));
     for (unsigned i = 0; i < r->next; i++)
         REQUIRE(r->asked[i].answers_due == 0);

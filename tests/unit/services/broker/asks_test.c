@@ -211,9 +211,9 @@ static void a_failed_target_gives_way_to_the_next_then_to_fallbacks(void **state
     struct world *w = *state;
     world_worker(w, "openai", W1, 2);
     world_worker(w, "anthropic", W2, 2);
-    world_fail(w, edge, begin(w, 1, "safe", W1),
-               (struct ask){.failed_class = ERROR_UPSTREAM_RATE_LIMITED,
-                            .failed_retry_after_ms = 60000});
+    world_fail(
+        w, edge, begin(w, 1, "safe", W1),
+        (struct ask){.failed_class = ERROR_UPSTREAM_RATE_LIMITED, .failed_retry_after_ms = 60000});
     world_advance(w, 250);
     const struct sent *g = world_expect_grant(w, EDGE, 1, W2);
     assert_string_equal(g->route, "other");
@@ -329,6 +329,24 @@ static void an_end_there_makes_room_at_a_full_worker_too(void **state)
     world_busy(w, edge, g, (struct ask){0}, 1, 0);
     world_expect_nothing(w);
     world_done(w, edge, other);
+    world_expect_grant(w, EDGE, 1, W1);
+}
+
+/* The edge gives the refused grant back after its ask: that says nothing about room. */
+static void what_was_refused_makes_no_room_at_a_full_worker(void **state)
+{
+    struct world *w = *state;
+    struct broker_worker *a = world_worker(w, "openai", W1, 5);
+    const struct sent *g = begin(w, 1, "plain", W1);
+    struct ask busy = {
+        .model = SPAN("plain"), .key_id = SPAN("k"), .failed_worker = SPAN("worker-11"), .busy = 1};
+    struct grant_report r = {.number = g->number, .started = 1, .canceled = 1, .closed = true};
+    world_ask_as(w, edge, 1, 1, &busy, 0);
+    world_report(w, edge, &r, 1);
+    world_expect_nothing(w);
+    world_advance(w, 900);
+    world_expect_nothing(w);
+    world_slots(w, a, 5, 0);
     world_expect_grant(w, EDGE, 1, W1);
 }
 
@@ -467,8 +485,7 @@ static void the_failed_probe_of_another_broker_counts_as_one_failure(void **stat
     world_worker(w, "openai", W1, 9);
     world_worker(w, "anthropic", W2, 9);
     w->chance = 0;
-    struct trail t = {
-        .config = router_find(w->router, SPAN("both"))->fingerprint, .probe = true};
+    struct trail t = {.config = router_find(w->router, SPAN("both"))->fingerprint, .probe = true};
     uint8_t trail[TRAIL_BYTES];
     trail_write(&t, trail);
     struct ask m = {.model = SPAN("both"),
@@ -505,7 +522,8 @@ static void any_broker_may_decide_about_the_next_attempt(void **state)
     struct broker_edge *there = world_edge(&other, EDGE);
     world_worker(&other, "twokeys", W1, 2);
     world_fail(&other, there, g,
-               (struct ask){.failed_class = ERROR_UPSTREAM_RESET, .failed_sent = true,
+               (struct ask){.failed_class = ERROR_UPSTREAM_RESET,
+                            .failed_sent = true,
                             .failed_endpoint = 1});
     world_advance(&other, 250);
     g = world_expect_grant(&other, EDGE, 1, W1);
@@ -585,6 +603,7 @@ int main(void)
         TEST(a_refused_attempt_goes_to_another_worker_without_a_wait_or_a_budget),
         TEST(a_full_worker_is_passed_over_until_it_says_otherwise),
         TEST(an_end_there_makes_room_at_a_full_worker_too),
+        TEST(what_was_refused_makes_no_room_at_a_full_worker),
         TEST(a_busy_worker_sends_the_ask_to_another_and_blames_nobody),
         TEST(after_three_busy_workers_an_ask_waits_for_news),
         TEST(failures_open_the_targets_breaker_and_a_probe_closes_it),

@@ -539,8 +539,7 @@ static void the_next_due_is_when_something_waits_and_only_then(void **state)
     assert_true(core_next_due_us(w->core) == world_now(w) + 1500000);
     world_worker(w, "openai", W1, 1);
     const struct sent *g = world_expect_grant(w, EDGE, 1, W1);
-    assert_true(core_next_due_us(w->core) ==
-                world_now(w) + (GRANT_ONCE_MS + GRANT_GONE_MS) * 1000);
+    assert_true(core_next_due_us(w->core) == world_now(w) + (GRANT_ONCE_MS + GRANT_GONE_MS) * 1000);
     world_done(w, edge, g);
     assert_true(core_next_due_us(w->core) == UINT64_MAX);
 }

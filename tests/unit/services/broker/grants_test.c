@@ -110,8 +110,7 @@ static void a_worker_without_a_key_is_given_nothing(void **state)
     struct broker_worker *a = world_worker(w, "openai", W1, 0);
     struct slots m = {.offered = 5, .free = 5, .grant_key = SPAN("too short")};
     union message_body body = {.slots = m};
-    core_step(w->core,
-              &(struct core_event){.kind = EVENT_SLOTS, .worker = a, .body = &body},
+    core_step(w->core, &(struct core_event){.kind = EVENT_SLOTS, .worker = a, .body = &body},
               world_now(w));
     world_ask(w, edge, 1, "k", "plain", 0);
     world_expect_nothing(w);
@@ -359,8 +358,8 @@ static void a_renewal_keeps_the_numbers_and_goes_on(void **state)
         assert_int_equal(again->slots, 3 + i % 2);
         assert_int_equal(again->t.slots, 3 + i % 2);
         assert_int_equal(again->t.expires_ms, g->t.expires_ms + 500 * i);
-        assert_true(grant_token_is_signed(span_of((const char *)again->token, GRANT_TOKEN_BYTES),
-                                          key));
+        assert_true(
+            grant_token_is_signed(span_of((const char *)again->token, GRANT_TOKEN_BYTES), key));
         assert_int_equal(taken(w), 3 + i % 2);
     }
     assert_int_equal(core_stats(w->core).grants, 1);
@@ -551,6 +550,21 @@ static void withdrawn_slots_call_back_what_stands_at_that_worker(void **state)
     assert_true(b->in_flight > 0);
 }
 
+static void an_offer_below_what_is_out_calls_back_what_stands(void **state)
+{
+    struct world *w = *state;
+    struct broker_worker *a = world_worker(w, "openai", W1, 4);
+    const struct sent *g = standing(w, 1, 3, W1);
+    say(w, g, (struct grant_report){.started = 2});
+    world_slots(w, a, 2, 2);
+    world_expect_revoke(w, EDGE, g->number);
+    world_ask(w, edge, 2, "k", "plain", 0);
+    say(w, g, (struct grant_report){.started = 2, .closed = true});
+    world_expect_nothing(w);
+    say(w, g, (struct grant_report){.started = 2, .ok = 1, .closed = true});
+    world_expect_grant(w, EDGE, 2, W1);
+}
+
 static void an_opening_breaker_calls_back_what_stands(void **state)
 {
     struct world *w = *state;
@@ -725,6 +739,7 @@ int main(void)
         TEST(nothing_stands_while_somebody_queues),
         TEST(a_revoked_grant_that_nobody_closes_is_free_after_its_expiry),
         TEST(withdrawn_slots_call_back_what_stands_at_that_worker),
+        TEST(an_offer_below_what_is_out_calls_back_what_stands),
         TEST(an_opening_breaker_calls_back_what_stands),
         TEST(a_success_under_a_standing_grant_feeds_the_breaker),
         TEST(a_reload_calls_all_back_and_new_ones_are_of_the_new_configuration),

@@ -42,9 +42,8 @@ static int tear_down(void **state)
 
 static struct broker_worker *offer(struct fixture *f, const char *provider, uint32_t slots)
 {
-    struct broker_worker *w =
-        workers_add(f->workers, world_peer(1), span_str(provider), SPAN("w"),
-                    SPAN("tcp://a:1"), 7, 0);
+    struct broker_worker *w = workers_add(f->workers, world_peer(1), span_str(provider), SPAN("w"),
+                                          SPAN("tcp://a:1"), 7, 0);
     workers_offer(w, slots, SPAN_NONE, 0);
     return w;
 }

@@ -173,8 +173,8 @@ void world_open_with(struct world *w, struct config *config)
     struct core_rules rules = rules_from(&w->config->options);
     assert_int_equal(workers_create(&w->workers), OK);
     assert_int_equal(router_create(&w->router, w->config, w->workers, NULL, world_now(w)), OK);
-    assert_int_equal(
-        core_create(&w->core, &ops, w, &rules, w->workers, w->router, WORLD_EPOCH), OK);
+    assert_int_equal(core_create(&w->core, &ops, w, &rules, w->workers, w->router, WORLD_EPOCH),
+                     OK);
 }
 
 void world_open(struct world *w, const char *yaml)
@@ -388,8 +388,7 @@ static unsigned id_of(const struct sent *s)
     return n;
 }
 
-void world_fail(struct world *w, struct broker_edge *e, const struct sent *grant,
-                struct ask failed)
+void world_fail(struct world *w, struct broker_edge *e, const struct sent *grant, struct ask failed)
 {
     struct grant_report r = {.number = grant->number, .started = 1, .failed = 1, .closed = true};
     world_report(w, e, &r, 1);

@@ -7,8 +7,8 @@
 static struct broker_worker *add(struct workers *ws, const char *provider, unsigned n,
                                  uint32_t slots)
 {
-    struct broker_worker *w = workers_add(ws, world_peer(n), span_str(provider), SPAN("w"),
-                                          SPAN("tcp://a:1"), n, 0);
+    struct broker_worker *w =
+        workers_add(ws, world_peer(n), span_str(provider), SPAN("w"), SPAN("tcp://a:1"), n, 0);
     assert_non_null(w);
     workers_offer(w, slots, slots ? SPAN_NONE : SPAN("no api key"), 0);
     return w;
