@@ -345,6 +345,116 @@ static void a_second_attempt_waits_for_a_broker_however_many_slots_there_are(voi
     client_close(&c);
 }
 
+/* A draining broker knows the target best, but takes no more. */
+static void what_fails_after_its_broker_drains_is_asked_of_the_other(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    s->broker_does = BROKER_GRANTS_ALL;
+    post(s, &c, ASK);
+    struct suite_peer *worker = suite_dispatched(s);
+    struct suite_peer *one = &s->broker[worker - s->worker];
+    struct suite_peer *two = other(s->broker, one);
+    assert_int_equal(bus_send(one->edge, (struct header){0}, MESSAGE_DRAIN, &(struct drain){0}),
+                     OK);
+    suite_settle(s);
+    fail_with(worker, 1, ERROR_UPSTREAM_ERROR);
+    SUITE_UNTIL(s, two->seen[MESSAGE_ASK].count == 1);
+    assert_int_equal(two->seen[MESSAGE_ASK].header.attempt, 2);
+    assert_string_equal(two->seen[MESSAGE_ASK].text[2], "trail");
+    assert_int_equal(one->seen[MESSAGE_ASK].count, 1);
+    reply(suite_dispatched(s), 2, "two");
+    SUITE_UNTIL(s, client_has(&c, "two"));
+    assert_true(client_has(&c, "x-tollgate-attempts: 2\r\n"));
+    client_close(&c);
+}
+
+static void lost_brokers_do_not_touch_what_runs(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client whole, streamed;
+    post(s, &whole, ASK);
+    struct suite_peer *one = suite_dispatched(s);
+    post(s, &streamed, ASK_STREAM);
+    struct suite_peer *two = suite_dispatched(s);
+    assert_ptr_not_equal(one, two);
+    begin(two, 1, "data: 1\n\n");
+    SUITE_UNTIL(s, client_has(&streamed, "data: 1\n\n"));
+    suite_stop_peer(s, &s->broker[0]);
+    suite_stop_peer(s, &s->broker[1]);
+    SUITE_UNTIL(s, !bus_peer_up(s->brokers[0]) && !bus_peer_up(s->brokers[1]));
+    suite_settle(s);
+    reply(one, 1, "still there");
+    SUITE_UNTIL(s, client_has(&whole, "still there"));
+    struct header second = {.attempt = 1, .seq = 1};
+    struct data data = {.bytes = SPAN("data: 2\n\n")};
+    suite_send(two, MESSAGE_DISPATCH, second, MESSAGE_DATA, &data);
+    SUITE_UNTIL(s, client_has(&streamed, "data: 2\n\n"));
+    finish(two, 1);
+    SUITE_UNTIL(s, s->edge.request_count == 0);
+    assert_int_equal(grants_stats(s->edge.grants).held, 0); /* nobody is left to hear of them */
+    client_close(&whole);
+    client_close(&streamed);
+}
+
+/* The slot has to be free before another one is asked for. */
+static void the_end_of_an_attempt_is_reported_before_the_ask_that_follows(void **state)
+{
+    static const unsigned classes[] = {ERROR_UPSTREAM_ERROR, ERROR_WORKER_REFUSED};
+    struct suite *s = *state;
+    s->broker_does = BROKER_SILENT;
+    suite_stop_peer(s, &s->broker[1]);
+    SUITE_UNTIL(s, !bus_peer_up(s->brokers[1]));
+    struct suite_peer *broker = &s->broker[0];
+    for (unsigned i = 0; i < 2; i++) {
+        struct suite_client c;
+        unsigned before = asks_of(s);
+        post(s, &c, ASK);
+        SUITE_UNTIL(s, asks_of(s) == before + 1);
+        suite_grant(s, broker);
+        struct suite_peer *worker = suite_dispatched(s);
+        SUITE_UNTIL(s, broker->seen[MESSAGE_REPORT].number[0] == s->grants);
+        suite_settle(s);
+        unsigned reports = broker->seen[MESSAGE_REPORT].count;
+        fail_with(worker, 1, classes[i]);
+        SUITE_UNTIL(s, asks_of(s) == before + 2);
+        assert_int_equal(broker->seen[MESSAGE_ASK].number[5], reports + 1);
+        client_close(&c);
+        SUITE_UNTIL(s, s->edge.request_count == 0);
+    }
+}
+
+/* The answer to its ask is a renewal of what others have filled. */
+static void a_request_that_finds_its_grant_full_asks_for_itself_alone(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c, d;
+    s->broker_does = BROKER_SILENT;
+    s->standing = true;
+    suite_stop_peer(s, &s->broker[1]);
+    SUITE_UNTIL(s, !bus_peer_up(s->brokers[1]));
+    struct suite_peer *broker = &s->broker[0];
+    post(s, &c, ASK);
+    SUITE_UNTIL(s, asks_of(s) == 1);
+    struct grant grant = suite_grant_of(s, broker);
+    grant.slots = 1;
+    suite_send(broker, MESSAGE_ASK, (struct header){.attempt = 1}, MESSAGE_GRANT, &grant);
+    (void)suite_dispatched(s);
+    post(s, &d, ASK);
+    SUITE_UNTIL(s, asks_of(s) == 2);
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[0], 2);
+    suite_send(broker, MESSAGE_ASK, (struct header){.attempt = 1}, MESSAGE_GRANT, &grant);
+    SUITE_UNTIL(s, asks_of(s) == 3);
+    assert_false(is_nobodys(&broker->seen[MESSAGE_ASK]));
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[0], 0);
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[2], 0);
+    s->standing = false;
+    suite_grant(s, broker);
+    SUITE_UNTIL(s, dispatches_of(s) == 2);
+    client_close(&c);
+    client_close(&d);
+}
+
 /* ---- what brokers decline ---- */
 
 static void a_brokers_no_is_said_to_the_client(void **state)
@@ -872,6 +982,10 @@ int main(void)
         TEST(a_grant_that_nobody_waits_for_goes_back),
         TEST(asks_wait_for_brokers_that_are_away),
         TEST(a_second_attempt_waits_for_a_broker_however_many_slots_there_are),
+        TEST(what_fails_after_its_broker_drains_is_asked_of_the_other),
+        TEST(lost_brokers_do_not_touch_what_runs),
+        TEST(the_end_of_an_attempt_is_reported_before_the_ask_that_follows),
+        TEST(a_request_that_finds_its_grant_full_asks_for_itself_alone),
         TEST(a_brokers_no_is_said_to_the_client),
         TEST(what_the_worker_said_is_told_when_the_broker_lets_it_stand),
         TEST(a_broker_that_stops_sends_its_asks_to_the_other),
