@@ -140,11 +140,10 @@ static void an_unused_standing_grant_expires_and_is_told_closed(void **state)
     struct grant grant = hold_standing(s, &c, &broker);
     SUITE_UNTIL(s, asks_of(s) == 2);
     suite_send(broker, MESSAGE_ASK, (struct header){0}, MESSAGE_GRANT, &grant);
-    suite_advance(s, 1200);
+    SUITE_UNTIL(s, grants_stats(s->edge.grants).held == 0);
     assert_int_equal(asks_of(s), 2);
     assert_int_equal(broker->seen[MESSAGE_REPORT].number[0], grant.number);
     assert_int_equal(broker->seen[MESSAGE_REPORT].number[5], true);
-    assert_int_equal(grants_stats(s->edge.grants).held, 0);
     edge_request(&c, "POST", CHAT, KEY, ASK);
     SUITE_UNTIL(s, asks_of(s) == 3);
     client_close(&c);
@@ -346,6 +345,116 @@ static void a_second_attempt_waits_for_a_broker_however_many_slots_there_are(voi
     client_close(&c);
 }
 
+/* A draining broker knows the target best, but takes no more. */
+static void what_fails_after_its_broker_drains_is_asked_of_the_other(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    s->broker_does = BROKER_GRANTS_ALL;
+    post(s, &c, ASK);
+    struct suite_peer *worker = suite_dispatched(s);
+    struct suite_peer *one = &s->broker[worker - s->worker];
+    struct suite_peer *two = other(s->broker, one);
+    assert_int_equal(bus_send(one->edge, (struct header){0}, MESSAGE_DRAIN, &(struct drain){0}),
+                     OK);
+    suite_settle(s);
+    fail_with(worker, 1, ERROR_UPSTREAM_ERROR);
+    SUITE_UNTIL(s, two->seen[MESSAGE_ASK].count == 1);
+    assert_int_equal(two->seen[MESSAGE_ASK].header.attempt, 2);
+    assert_string_equal(two->seen[MESSAGE_ASK].text[2], "trail");
+    assert_int_equal(one->seen[MESSAGE_ASK].count, 1);
+    reply(suite_dispatched(s), 2, "two");
+    SUITE_UNTIL(s, client_has(&c, "two"));
+    assert_true(client_has(&c, "x-tollgate-attempts: 2\r\n"));
+    client_close(&c);
+}
+
+static void lost_brokers_do_not_touch_what_runs(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client whole, streamed;
+    post(s, &whole, ASK);
+    struct suite_peer *one = suite_dispatched(s);
+    post(s, &streamed, ASK_STREAM);
+    struct suite_peer *two = suite_dispatched(s);
+    assert_ptr_not_equal(one, two);
+    begin(two, 1, "data: 1\n\n");
+    SUITE_UNTIL(s, client_has(&streamed, "data: 1\n\n"));
+    suite_stop_peer(s, &s->broker[0]);
+    suite_stop_peer(s, &s->broker[1]);
+    SUITE_UNTIL(s, !bus_peer_up(s->brokers[0]) && !bus_peer_up(s->brokers[1]));
+    suite_settle(s);
+    reply(one, 1, "still there");
+    SUITE_UNTIL(s, client_has(&whole, "still there"));
+    struct header second = {.attempt = 1, .seq = 1};
+    struct data data = {.bytes = SPAN("data: 2\n\n")};
+    suite_send(two, MESSAGE_DISPATCH, second, MESSAGE_DATA, &data);
+    SUITE_UNTIL(s, client_has(&streamed, "data: 2\n\n"));
+    finish(two, 1);
+    SUITE_UNTIL(s, s->edge.request_count == 0);
+    assert_int_equal(grants_stats(s->edge.grants).held, 0); /* nobody is left to hear of them */
+    client_close(&whole);
+    client_close(&streamed);
+}
+
+/* The slot has to be free before another one is asked for. */
+static void the_end_of_an_attempt_is_reported_before_the_ask_that_follows(void **state)
+{
+    static const unsigned classes[] = {ERROR_UPSTREAM_ERROR, ERROR_WORKER_REFUSED};
+    struct suite *s = *state;
+    s->broker_does = BROKER_SILENT;
+    suite_stop_peer(s, &s->broker[1]);
+    SUITE_UNTIL(s, !bus_peer_up(s->brokers[1]));
+    struct suite_peer *broker = &s->broker[0];
+    for (unsigned i = 0; i < 2; i++) {
+        struct suite_client c;
+        unsigned before = asks_of(s);
+        post(s, &c, ASK);
+        SUITE_UNTIL(s, asks_of(s) == before + 1);
+        suite_grant(s, broker);
+        struct suite_peer *worker = suite_dispatched(s);
+        SUITE_UNTIL(s, broker->seen[MESSAGE_REPORT].number[0] == s->grants);
+        suite_settle(s);
+        unsigned reports = broker->seen[MESSAGE_REPORT].count;
+        fail_with(worker, 1, classes[i]);
+        SUITE_UNTIL(s, asks_of(s) == before + 2);
+        assert_int_equal(broker->seen[MESSAGE_ASK].number[5], reports + 1);
+        client_close(&c);
+        SUITE_UNTIL(s, s->edge.request_count == 0);
+    }
+}
+
+/* The answer to its ask is a renewal of what others have filled. */
+static void a_request_that_finds_its_grant_full_asks_for_itself_alone(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c, d;
+    s->broker_does = BROKER_SILENT;
+    s->standing = true;
+    suite_stop_peer(s, &s->broker[1]);
+    SUITE_UNTIL(s, !bus_peer_up(s->brokers[1]));
+    struct suite_peer *broker = &s->broker[0];
+    post(s, &c, ASK);
+    SUITE_UNTIL(s, asks_of(s) == 1);
+    struct grant grant = suite_grant_of(s, broker);
+    grant.slots = 1;
+    suite_send(broker, MESSAGE_ASK, (struct header){.attempt = 1}, MESSAGE_GRANT, &grant);
+    (void)suite_dispatched(s);
+    post(s, &d, ASK);
+    SUITE_UNTIL(s, asks_of(s) == 2);
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[0], 2);
+    suite_send(broker, MESSAGE_ASK, (struct header){.attempt = 1}, MESSAGE_GRANT, &grant);
+    SUITE_UNTIL(s, asks_of(s) == 3);
+    assert_false(is_nobodys(&broker->seen[MESSAGE_ASK]));
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[0], 0);
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[2], 0);
+    s->standing = false;
+    suite_grant(s, broker);
+    SUITE_UNTIL(s, dispatches_of(s) == 2);
+    client_close(&c);
+    client_close(&d);
+}
+
 /* ---- what brokers decline ---- */
 
 static void a_brokers_no_is_said_to_the_client(void **state)
@@ -484,28 +593,16 @@ static void each_busy_worker_is_counted_and_none_is_an_attempt(void **state)
     s->broker_does = BROKER_GRANTS_ALL;
     post(s, &c, ASK);
     for (unsigned i = 1; i <= 5; i++) {
-        SUITE_UNTIL(s, dispatches_of(s) == i);
-        struct suite_peer *worker = &s->worker[0];
-        if (s->worker[1].seen[MESSAGE_DISPATCH].count > i / 2)
-            worker = &s->worker[1];
-        s->worker[0].seen[MESSAGE_CANCEL].count = 0;
         struct fail m = {.error_class = ERROR_WORKER_REFUSED, .free = i};
-        /* both get it: from the one that has not got it now, it is stale */
-        for (int w = 0; w < 2; w++)
-            if (s->worker[w].edge && s->worker[w].seen[MESSAGE_DISPATCH].count)
-                to_client(&s->worker[w], 1, MESSAGE_FAIL, &m);
-        (void)worker;
+        to_client(suite_dispatched(s), 1, MESSAGE_FAIL, &m);
         SUITE_UNTIL(s, asks_of(s) == i + 1);
     }
-    uint64_t most = 0;
-    for (int b = 0; b < 2; b++)
-        if (s->broker[b].seen[MESSAGE_ASK].number[2] > most)
-            most = s->broker[b].seen[MESSAGE_ASK].number[2];
-    assert_int_equal(most, 5);
-    SUITE_UNTIL(s, dispatches_of(s) == 6);
-    for (int w = 0; w < 2; w++)
-        if (s->worker[w].edge && s->worker[w].seen[MESSAGE_DISPATCH].count)
-            reply(&s->worker[w], 1, "at last");
+    struct suite_peer *last = suite_dispatched(s);
+    const struct suite_seen *seen = &s->broker[last - s->worker].seen[MESSAGE_ASK];
+    assert_int_equal(seen->header.attempt, 1);
+    assert_int_equal(seen->number[2], 5);
+    assert_int_equal(seen->number[3], 5);
+    reply(last, 1, "at last");
     SUITE_UNTIL(s, client_has(&c, "at last"));
     assert_true(client_has(&c, "x-tollgate-attempts: 1\r\n"));
     client_close(&c);
@@ -599,6 +696,7 @@ static void a_worker_lost_before_the_answer_is_a_failed_attempt(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
+    suite_part_workers(s);
     s->broker_does = BROKER_GRANTS_ONE;
     post(s, &c, ASK);
     struct suite_peer *worker = suite_dispatched(s);
@@ -621,6 +719,7 @@ static void a_worker_lost_within_the_answer_breaks_the_stream(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
+    suite_part_workers(s);
     post(s, &c, ASK_STREAM);
     struct suite_peer *worker = suite_dispatched(s);
     struct suite_peer *broker = &s->broker[worker - s->worker];
@@ -697,6 +796,7 @@ static void a_client_that_leaves_while_a_link_comes_up(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
+    suite_part_workers(s);
     s->broker_does = BROKER_SILENT;
     post(s, &c, ASK);
     struct suite_peer *broker = asked(s);
@@ -882,6 +982,10 @@ int main(void)
         TEST(a_grant_that_nobody_waits_for_goes_back),
         TEST(asks_wait_for_brokers_that_are_away),
         TEST(a_second_attempt_waits_for_a_broker_however_many_slots_there_are),
+        TEST(what_fails_after_its_broker_drains_is_asked_of_the_other),
+        TEST(lost_brokers_do_not_touch_what_runs),
+        TEST(the_end_of_an_attempt_is_reported_before_the_ask_that_follows),
+        TEST(a_request_that_finds_its_grant_full_asks_for_itself_alone),
         TEST(a_brokers_no_is_said_to_the_client),
         TEST(what_the_worker_said_is_told_when_the_broker_lets_it_stand),
         TEST(a_broker_that_stops_sends_its_asks_to_the_other),

@@ -160,6 +160,7 @@ static void on_ask(void *ctx, struct bus_peer *from, const struct bus_message *m
     seen->number[2] = a->busy;
     seen->number[3] = a->free;
     seen->number[4] = a->failed_sent;
+    seen->number[5] = broker->seen[MESSAGE_REPORT].count;
     bool again = m->header.attempt > 1;
     if (s->broker_does == BROKER_GRANTS_ALL || (s->broker_does == BROKER_GRANTS_ONE && !again))
         suite_grant(s, broker);
@@ -259,21 +260,16 @@ static void nothing(void *ctx, struct bus_peer *peer)
     (void)peer;
 }
 
-static uint32_t queued_one(void *ctx, const struct bus_peer *peer)
+/* Of the broker whose edge this is. */
+static uint32_t queued(void *ctx, const struct bus_peer *peer)
 {
-    (void)peer;
-    return suite_of(ctx)->queued[0];
-}
-
-static uint32_t queued_two(void *ctx, const struct bus_peer *peer)
-{
-    (void)peer;
-    return suite_of(ctx)->queued[1];
+    struct suite *s = suite_of(ctx);
+    return s->queued[taker_of(s, peer) - s->broker];
 }
 
 static void start_peer(struct suite *s, struct suite_peer *p, const char *role, const char *name)
 {
-    bool is_worker = p == &s->worker[0] || p == &s->worker[1];
+    bool apart = s->workers_apart && (p == &s->worker[0] || p == &s->worker[1]);
     char address[128];
     struct bus_spec spec = {.role = role,
                             .name = name,
@@ -281,11 +277,9 @@ static void start_peer(struct suite *s, struct suite_peer *p, const char *role, 
                             .handlers = fake_handlers,
                             .on_peer_up = nothing,
                             .on_peer_down = nothing,
-                            .queued = p == &s->broker[0]   ? queued_one
-                                      : p == &s->broker[1] ? queued_two
-                                                           : NULL};
+                            .queued = p == &s->broker[0] || p == &s->broker[1] ? queued : NULL};
     (void)snprintf(address, sizeof address, "ipc://%s/%s", s->dir, name);
-    assert_int_equal(bus_create(&p->bus, is_worker ? s->workers_loop : s->loop, &spec), OK);
+    assert_int_equal(bus_create(&p->bus, apart ? s->workers_loop : s->loop, &spec), OK);
     assert_int_equal(bus_bind(p->bus, address), OK);
 }
 
@@ -311,6 +305,15 @@ void suite_start_broker(struct suite *s, unsigned index)
 void suite_start_worker(struct suite *s, unsigned index)
 {
     start_peer(s, &s->worker[index], "worker", index ? "worker-2" : "worker-1");
+}
+
+void suite_part_workers(struct suite *s)
+{
+    suite_stop_peer(s, &s->worker[0]);
+    suite_stop_peer(s, &s->worker[1]);
+    s->workers_apart = true;
+    suite_start_worker(s, 0);
+    suite_start_worker(s, 1);
 }
 
 struct suite_peer *suite_dispatched(struct suite *s)

@@ -46,7 +46,8 @@ struct suite {
     bool standing;                    /* grants are standing ones, of 4 slots */
     uint32_t queued[SUITE_BROKERS];   /* what brokers' PONG says */
     bool broker_hears_nothing;        /* sends no REPORTED */
-    bool workers_hang;                /* as if they were stopped: a lost link, without a goodbye */
+    bool workers_apart;               /* workers have a loop of their own … */
+    bool workers_hang;                /* … which stands still: their links are lost, no goodbye */
     bool auth_acks;                   /* answers RELEASE by RELEASED */
     uint64_t grants;                  /* given */
     struct suite_peer *dispatched;    /* that got the last dispatch */
@@ -77,6 +78,8 @@ void suite_stop_peer(struct suite *s, struct suite_peer *p);
 void suite_start_auth(struct suite *s);
 void suite_start_broker(struct suite *s, unsigned index);
 void suite_start_worker(struct suite *s, unsigned index);
+/* Starts both anew, so that they can hang. */
+void suite_part_workers(struct suite *s);
 /* The worker that has got a dispatch since the last call; the test fails when there is none. */
 struct suite_peer *suite_dispatched(struct suite *s);
 /* What suite_grant sends, with a number of its own. */
