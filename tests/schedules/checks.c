@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum { LOOK_US = 50 * MS, BOOKED_US = S, STARVED_US = 1500 * MS, UNFED_US = 3 * S, REST_US = 5 * S,
-       REPORT_US = 150 * MS /* a report may be so late */ };
+       REPORT_US = 400 * MS /* a report may be so late */ };
 
 const char *outcome_text(enum outcome o)
 {
