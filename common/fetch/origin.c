@@ -85,6 +85,15 @@ static bool push_text(struct fetch_origin *o, const char *line)
     return push(o, &o->common, arena_strdup(&o->arena, span_str(line)));
 }
 
+static bool carries_agent(const struct fetch_origin *o)
+{
+    static const char name[] = "user-agent:";
+    for (size_t i = 0; i < o->default_count; i++)
+        if (strncasecmp(o->defaults[i], name, sizeof name - 1) == 0)
+            return true;
+    return false;
+}
+
 static enum err add_headers(struct fetch_origin *o, const struct fetch_origin_spec *spec)
 {
     if (spec->default_header_count > ORIGIN_MAX_DEFAULTS)
@@ -97,9 +106,10 @@ static enum err add_headers(struct fetch_origin *o, const struct fetch_origin_sp
             return ERR_NOMEM;
         o->defaults[o->default_count++] = line;
     }
+    o->own_agent = !carries_agent(o);
     /* "Expect:" without a value keeps curl from asking for 100-continue. */
     if (!push_text(o, "Expect:") || !push_text(o, "Accept-Encoding: identity") ||
-        !push_text(o, "User-Agent: tollgate/" TOLLGATE_VERSION))
+        (o->own_agent && !push_text(o, "User-Agent: tollgate/" TOLLGATE_VERSION)))
         return ERR_NOMEM;
     o->with_key = o->common;
     if (!spec->key_header)

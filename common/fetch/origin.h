@@ -19,6 +19,7 @@ struct fetch_origin {
     struct span way; /* proxy, authorities, trust: with an authority in front, connections that may
                         be shared */
     bool https, private_network, http2;
+    bool own_agent;  /* no default says who asks: we do */
     uint64_t serial; /* given at its first use: addresses are used again, serials are not */
     struct curl_slist *common;   /* on every request */
     struct curl_slist *with_key; /* the key in front of them */

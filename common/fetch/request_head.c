@@ -134,7 +134,8 @@ void request_head_write(struct buf *out, const struct fetch_spec *spec,
     add_given_lines(out, spec);
     if (target->keyed && spec->origin->key)
         add_line(out, secret_reveal(spec->origin->key));
-    add_line(out, SPAN("User-Agent: tollgate/" TOLLGATE_VERSION));
+    if (spec->origin->own_agent)
+        add_line(out, SPAN("User-Agent: tollgate/" TOLLGATE_VERSION));
     add_line(out, SPAN("Accept-Encoding: identity"));
     if (post) {
         buf_append(out, SPAN("Content-Length: "));

@@ -18,10 +18,10 @@ struct request_target {
 bool request_target_of(const struct fetch_spec *spec, struct request_target *target) NODISCARD;
 
 /* Request line and fields: Host, Accept, Content-Type, the request's own, the origin's defaults
- * that it does not carry, the key, User-Agent, Accept-Encoding: identity, Content-Length. A field
- * that would change the framing (Content-Length, Transfer-Encoding, Connection, Expect) is left
- * out, as is one without a value; Host replaces ours.
- * The caller asks buf_check. */
+ * that it does not carry, the key, User-Agent unless one of those is, Accept-Encoding: identity,
+ * Content-Length. A field that would change the framing (Content-Length, Transfer-Encoding,
+ * Connection, Expect) is left out, as is one without a value; Host replaces ours. The caller asks
+ * buf_check. */
 void request_head_write(struct buf *out, const struct fetch_spec *spec,
                         const struct request_target *target);
 

@@ -10,32 +10,14 @@
 #define COMMON_FETCH_RESPONSE_H
 
 #include "common/base/buf.h"
+#include "common/fetch/response_head.h"
 
 enum {
     RESPONSE_MAX_HEAD = 64 * 1024, /* bytes of a head */
-    RESPONSE_MAX_FIELDS = 128,
     RESPONSE_MAX_INTERIM = 32,     /* 1xx heads before the final one */
     RESPONSE_MAX_EXTENSION = 1024, /* bytes behind a chunk's size */
     RESPONSE_MAX_TRAILER = 16 * 1024
 };
-
-struct fetch_field {
-    struct span name, value;
-};
-
-/* A head taken apart; borrows its text. */
-struct fetch_head {
-    struct span text;
-    unsigned status; /* 100 to 999 */
-    bool http10;
-    size_t count;
-    struct fetch_field fields[RESPONSE_MAX_FIELDS];
-};
-
-/* false: not a head. text: up to and with the empty line. */
-bool fetch_head_read(struct fetch_head *head, struct span text) NODISCARD;
-/* The first field of that name, in any case; empty when there is none. */
-struct span fetch_head_get(const struct fetch_head *head, const char *name);
 
 enum response_state {
     RESPONSE_AT_HEAD,

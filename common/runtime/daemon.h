@@ -50,7 +50,7 @@ struct daemon_spec {
     bus_handler handlers[MESSAGE_TYPES];
     void (*on_peer_up)(void *self, struct bus_peer *peer);
     void (*on_peer_down)(void *self, struct bus_peer *peer);
-    uint32_t (*queued)(void *self, const struct bus_peer *peer);
+    uint32_t (*queued)(void *self, const struct bus_peer *peer); /* what PONG reports to it */
 };
 
 /* Common command line: --config FILE, --name NAME, --run-dir DIR, --state-dir DIR, --log-level,

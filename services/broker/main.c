@@ -129,11 +129,11 @@ static void on_slots(void *self, struct bus_peer *from, const struct bus_message
     step(self, EVENT_SLOTS, from, m);
 }
 
-/* A worker moves its slots to where asks wait for it; what waits for others is no concern of its. */
+/* A worker shares its slots by it: what waits for its provider. An edge chooses a broker by it. */
 static uint32_t queued(void *self, const struct bus_peer *peer)
 {
     const struct broker *b = self;
-    const struct broker_worker *w = peer ? peer_worker(peer) : NULL;
+    const struct broker_worker *w = peer_worker(peer);
     if (w)
         return w->pool->queue.count;
     return b->core ? core_stats(b->core).queued : 0;

@@ -42,7 +42,7 @@ struct bus_spec {
     void (*on_peer_down)(void *ctx, struct bus_peer *peer); /* silent, refused, gone or reborn */
     uint64_t peer_timeout_ms;   /* silence after which a peer counts as hung; 0 = 1200 */
     uint32_t max_message_bytes; /* that are taken from others; 0 = 80 MiB */
-    /* brokers: what PONG reports to this peer, NULL = one that is not greeted; may be NULL */
+    /* brokers: what PONG reports to this peer; may be NULL */
     uint32_t (*queued)(void *ctx, const struct bus_peer *peer);
 };
 

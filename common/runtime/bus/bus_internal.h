@@ -159,7 +159,7 @@ void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
 void bus_on_welcome(struct bus_peer *link, const struct header *h, const struct welcome *welcome);
 
 /* liveness.c */
-/* peer: NULL for one that is not known. */
+/* peer: NULL = unknown. */
 struct pong bus_make_pong(struct bus *bus, const struct bus_peer *peer, const struct ping *ping);
 void bus_on_ping(struct bus_peer *peer, const struct ping *ping);
 /* true: it still knows us, and what was held for it may be read. */

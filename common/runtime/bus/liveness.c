@@ -46,8 +46,7 @@ void bus_look_for_stall(struct bus *bus)
 struct pong bus_make_pong(struct bus *bus, const struct bus_peer *peer, const struct ping *ping)
 {
     bool greeted = peer && peer->up;
-    uint32_t queued =
-        bus->spec.queued ? bus->spec.queued(bus->spec.ctx, greeted ? peer : NULL) : 0;
+    uint32_t queued = greeted && bus->spec.queued ? bus->spec.queued(bus->spec.ctx, peer) : 0;
     return (struct pong){.sent_us = ping->sent_us, .queued = queued, .greeted = greeted};
 }
 

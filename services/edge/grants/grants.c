@@ -339,9 +339,9 @@ failed:
 struct held_grant *grants_put(struct grants *g, unsigned broker, const struct grant *m,
                               uint64_t now_ms)
 {
-    struct grant_entry *e = find_entry(g, broker, m->number);
     bool makes_sense = m->slots && m->worker_epoch && m->token.len == GRANT_TOKEN_BYTES &&
-                       broker < GRANTS_MAX_BROKERS;
+                       (m->model.len || !m->standing) && broker < GRANTS_MAX_BROKERS;
+    struct grant_entry *e = makes_sense ? find_entry(g, broker, m->number) : NULL;
     if (e && (e->closed || e->grant.m.worker_epoch != m->worker_epoch)) {
         tell(g, e, true, now_ms); /* it crossed the end of it */
         return NULL;

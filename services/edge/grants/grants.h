@@ -81,7 +81,8 @@ bool grants_report(struct grants *g, unsigned broker, uint32_t seq, uint64_t now
 /* REPORTED */
 void grants_reported(struct grants *g, unsigned broker, uint32_t seq);
 /* Closes what has expired, and finds the next renewal that is due: the model (a view), which of the
- * brokers, how many slots. Call it until false. */
+ * brokers, how many slots. That broker's reports are due then: it must know what runs before it
+ * renews. Call it until false. */
 bool grants_renewal(struct grants *g, uint64_t now_ms, unsigned *broker_out, struct span *model_out,
                     uint32_t *wanted_out);
 /* When grants_report or grants_renewal has something to do; UINT64_MAX = not by itself. */

@@ -158,11 +158,12 @@ static void on_waited(struct edge_request *r)
         request_fail_class(r, ERROR_OVERLOADED, at_capacity);
 }
 
+/* A further attempt has to be granted as such, whatever slots there are. */
 static void find_worker(struct edge_request *r)
 {
     struct edge *e = r->edge;
     struct held_grant *grant = NULL;
-    if (r->use && !r->response_id.len)
+    if (r->use && !r->response_id.len && r->attempt == 1)
         grant = grants_take(e->grants, r->use, edge_now_ms(e));
     if (grant)
         use_grant(r, grant);
@@ -256,13 +257,16 @@ void dispatch_on_decline(struct edge *e, struct bus_peer *from, const struct bus
     struct edge_request *r = find_asking(e, from, m);
     if (!r)
         return;
-    if (d->error_class == ERROR_WORKER_REFUSED) {
-        r->broker = NULL; /* it stops: another one is asked */
+    r->broker = NULL;                             /* it has the ask no more */
+    if (d->error_class == ERROR_WORKER_REFUSED) { /* it stops: another one is asked */
         ask(r);
         return;
     }
-    struct api_error f = {
-        .error_class = d->error_class, .message = d->message, .retry_after_ms = d->retry_after_ms};
+    struct api_error f = {.error_class = d->error_class,
+                          .message = d->message,
+                          .code = d->code,
+                          .param = d->param,
+                          .retry_after_ms = d->retry_after_ms};
     if (d->error_class == ERROR_NONE)
         f = r->failure;
     if (f.error_class == ERROR_NONE)
@@ -386,6 +390,7 @@ static void renew(struct edge *e, uint64_t now_ms)
     struct ask message = {0};
     while (grants_renewal(e->grants, now_ms, &broker, &message.model, &message.wanted)) {
         struct bus_peer *to = e->d->brokers[broker];
+        send_reports(e, broker, now_ms);
         if (edge_broker_is_usable(to) &&
             bus_send(to, (struct header){0}, MESSAGE_ASK, &message) != OK)
             log_debug("renewal_unsent", LSPAN("model", message.model));

@@ -41,6 +41,29 @@ static void a_post_arrives_whole_and_its_answer_comes_back(void **state)
     (void)close(fd);
 }
 
+static void a_configured_user_agent_replaces_ours(void **state)
+{
+    struct world *w = *state;
+    struct buf seen = {0};
+    struct span agent = SPAN("user-agent: acme/1");
+    char base[64];
+    (void)snprintf(base, sizeof base, "http://127.0.0.1:%u%s/v1", w->server.port,
+                   world_by_libcurl ? "/." : "");
+    struct fetch_origin_spec o = {.base_url = span_str(base),
+                                  .default_headers = &agent,
+                                  .default_header_count = 1,
+                                  .private_network = true};
+    fetch_origin_destroy(&w->origin);
+    assert_int_equal(fetch_origin_create(&o, &w->origin), OK);
+    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
+    int fd = test_accept(&w->server);
+    test_read_until(&w->server, fd, &seen, "{}");
+    assert_true(span_find_span(buf_span(&seen), SPAN("user-agent: acme/1\r\n")) < seen.len);
+    assert_int_equal(span_find_span(buf_span(&seen), SPAN("User-Agent: ")), seen.len);
+    buf_free(&seen);
+    (void)close(fd);
+}
+
 static void an_answer_without_a_body_still_has_a_head(void **state)
 {
     struct world *w = *state;
@@ -547,6 +570,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WORLD_CASE(a_post_arrives_whole_and_its_answer_comes_back),
+        WORLD_CASE(a_configured_user_agent_replaces_ours),
         WORLD_CASE(an_answer_without_a_body_still_has_a_head),
         WORLD_CASE(a_connection_is_used_again),
         WORLD_CASE(a_post_on_a_reused_connection_that_dies_is_sent_once),

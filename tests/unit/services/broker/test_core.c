@@ -164,16 +164,22 @@ void world_expect_idle(struct world *w)
 
 /* ---- the world ---- */
 
-void world_open(struct world *w, const char *yaml)
+void world_open_with(struct world *w, struct config *config)
 {
-    *w = (struct world){.chance = UINT32_MAX / 2};
+    memset(w, 0, offsetof(struct world, sent)); /* which is large */
+    w->chance = UINT32_MAX / 2;
     clock_fake_init(&w->clock, 1000000000, 0);
-    w->config = test_config(yaml);
+    w->config = config;
     struct core_rules rules = rules_from(&w->config->options);
     assert_int_equal(workers_create(&w->workers), OK);
     assert_int_equal(router_create(&w->router, w->config, w->workers, NULL, world_now(w)), OK);
     assert_int_equal(
         core_create(&w->core, &ops, w, &rules, w->workers, w->router, WORLD_EPOCH), OK);
+}
+
+void world_open(struct world *w, const char *yaml)
+{
+    world_open_with(w, test_config(yaml));
 }
 
 void world_close(struct world *w)

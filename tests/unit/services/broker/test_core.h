@@ -46,7 +46,6 @@ struct world {
     struct workers *workers;
     struct router *router;
     struct core *core;
-    struct sent sent[WORLD_MAX_FRAMES];
     unsigned sent_count;
     unsigned read;      /* by world_next */
     unsigned reported;  /* REPORTED messages; they are in no order with the others … */
@@ -55,9 +54,12 @@ struct world {
     uint32_t chance;    /* always this */
     unsigned retried;   /* attempts */
     uint64_t waited_us; /* of the ask that was granted last */
+    struct sent sent[WORLD_MAX_FRAMES];
 };
 
 void world_open(struct world *w, const char *yaml);
+/* … of a configuration that has been read; it is the world's now. */
+void world_open_with(struct world *w, struct config *config);
 void world_close(struct world *w);
 uint64_t world_now(const struct world *w);
 /* Moves the clock; everything happens when it is due. */

@@ -29,7 +29,7 @@ enum suite_broker { BROKER_GRANTS_ONE, BROKER_GRANTS_ALL, BROKER_SILENT };
 enum suite_auth { AUTH_ALLOWS, AUTH_DENIES, AUTH_SILENT };
 
 struct suite {
-    struct loop *loop;
+    struct loop *loop, *workers_loop;
     struct clock_fake clock;
     char dir[64];
     struct config *config;
@@ -44,6 +44,9 @@ struct suite {
     struct deny deny;
     enum suite_broker broker_does;
     bool standing;                    /* grants are standing ones, of 4 slots */
+    uint32_t queued[SUITE_BROKERS];   /* what brokers' PONG says */
+    bool broker_hears_nothing;        /* sends no REPORTED */
+    bool workers_hang;                /* as if they were stopped: a lost link, without a goodbye */
     bool auth_acks;                   /* answers RELEASE by RELEASED */
     uint64_t grants;                  /* given */
     struct suite_peer *dispatched;    /* that got the last dispatch */
@@ -76,6 +79,8 @@ void suite_start_broker(struct suite *s, unsigned index);
 void suite_start_worker(struct suite *s, unsigned index);
 /* The worker that has got a dispatch since the last call; the test fails when there is none. */
 struct suite_peer *suite_dispatched(struct suite *s);
+/* What suite_grant sends, with a number of its own. */
+struct grant suite_grant_of(struct suite *s, const struct suite_peer *broker);
 /* The answer to the last ask that this broker got. */
 void suite_grant(struct suite *s, struct suite_peer *broker);
 void suite_decline(struct suite_peer *broker, const struct decline *d);
