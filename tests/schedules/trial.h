@@ -27,6 +27,7 @@ enum {
     REQUESTS = 240,
     ATTEMPTS = 64, /* at once at one worker */
     TABLE = 4096,
+    TOKENS = 32,
     MS = 1000,
     S = 1000000,
     QUIET_US = 4 * S, /* so long after the last fault everything is expected to work */
@@ -101,6 +102,8 @@ struct expected {
     uint64_t until_ms;
     uint64_t broker_link, slots_link; /* that it came over, and that its slots were offered over */
     uint32_t slots, starts, running;
+    unsigned edge, worker;
+    uint64_t over; /* attempts that ended */
     bool used, standing, revoked;
 };
 
@@ -118,6 +121,8 @@ struct t_broker {
     struct broker_worker *at[WORKERS];
     uint64_t tick_us;                 /* of the E_BROKER_TICK that is scheduled */
     uint64_t highest;                /* grant number that went out */
+    struct table heard;              /* what reports have said */
+    uint32_t heard_running[WORKERS]; /* … of grants that it should know */
     uint64_t granted_us[2];          /* the last one, of openai and anthropic */
     uint64_t over_since_us[WORKERS];  /* more taken than offered */
     uint64_t under_since_us[WORKERS]; /* more runs than is taken */
@@ -158,6 +163,11 @@ struct t_worker {
     uint32_t queued[BROKERS];
     uint8_t keys[BROKERS][GRANT_KEY_BYTES];
     struct offers offers;
+    struct {
+        uint8_t bytes[GRANT_TOKEN_BYTES];
+        bool used;
+    } tokens[TOKENS]; /* that have come */
+    uint32_t token_count;
     struct t_attempt attempts[ATTEMPTS];
     struct table expected;
     uint64_t over_since_us; /* booked more than it has */

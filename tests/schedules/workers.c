@@ -179,6 +179,9 @@ static void on_dispatch(struct trial *t, struct t_worker *w, const struct packet
     enum gate_verdict verdict =
         gate_begin(w->gate, m->grant, edge->epoch, local_ms(t, w->party), &grant);
     check_verdict(t, w, &token, edge, verdict, false);
+    unsigned keep = w->token_count++ % TOKENS;
+    memcpy(w->tokens[keep].bytes, m->grant.data, GRANT_TOKEN_BYTES);
+    w->tokens[keep].used = true;
     if (verdict != GATE_OK) {
         SAY(t, w->party, "refuses request %u/%u under #%llu: %s", n, p->header.attempt,
             (unsigned long long)token.number, gate_verdict_name(verdict));
@@ -226,9 +229,30 @@ static void on_cancel(struct trial *t, struct t_worker *w, const struct packet *
     }
 }
 
-/* A token that this worker has seen, or one that is garbled, from any edge. */
+/* One that has come before comes again, from any edge. */
+static void replay_real(struct trial *t, struct t_worker *w, const uint8_t bytes[GRANT_TOKEN_BYTES])
+{
+    const struct party *edge = t->edges[roll(t, EDGES)].party;
+    struct span span = span_of((const char *)bytes, GRANT_TOKEN_BYTES);
+    struct gate_grant *grant = NULL;
+    struct grant_token token;
+    if (grant_token_read(span, &token) != OK)
+        abort();
+    enum gate_verdict verdict =
+        gate_begin(w->gate, span, edge->epoch, local_ms(t, w->party), &grant);
+    check_verdict(t, w, &token, edge, verdict, true);
+    if (verdict == GATE_OK)
+        (void)gate_end(w->gate, grant, local_ms(t, w->party));
+}
+
+/* A token that this worker has seen, or one that nobody has signed. */
 void worker_replay(struct trial *t, struct t_worker *w)
 {
+    unsigned at = (unsigned)roll(t, TOKENS);
+    if (w->tokens[at].used) {
+        replay_real(t, w, w->tokens[at].bytes);
+        return;
+    }
     const struct expected *x = &w->expected.items[roll(t, TABLE)];
     const struct party *edge = t->edges[roll(t, EDGES)].party;
     struct gate_grant *grant = NULL;
