@@ -17,6 +17,7 @@ enum {
     FREE_LOOKS = 16,            /* at an incomplete head; each copies it once more … */
     LOOK_PAUSE_MS = 50,         /* … so later ones are rare, however it drips */
     BODY_PIECE_BYTES = 64 << 10,
+    READS_PER_TURN = 16,
 };
 
 static void flush(struct http_exchange *x);
@@ -151,10 +152,14 @@ static bool read_body(struct http_conn *c)
     return true;
 }
 
-/* False when c is gone. */
+/* False when c is gone. A sender that is as fast as we are must not hold the turn. */
 static bool read_rest(struct http_conn *c)
 {
-    while (c->readable && c->x && c->x->body_left && c->x->state != X_CUT) {
+    for (int i = 0; c->readable && c->x && c->x->body_left && c->x->state != X_CUT; i++) {
+        if (i == READS_PER_TURN) {
+            exchange_mark(c->x); /* flush goes on */
+            return true;
+        }
         if (!read_body(c))
             return false;
     }
@@ -282,6 +287,7 @@ static void read_head(struct http_conn *c)
         refuse_head(c, &head, 431, "The request headers are too large.");
         return;
     case PLAIN_SOUND:
+        loop_timer_stop(c->server->loop, &c->look_timer);
         if (head.framing.chunked)
             shard_take(c);
         else
@@ -341,6 +347,7 @@ static void flush(struct http_exchange *x)
         conn_phase(c, CONN_SEND);
     if (x->state == X_STREAM)
         stream_report_room(x);
+    (void)read_rest(c);
 }
 
 /* ---- events and deadlines ---- */

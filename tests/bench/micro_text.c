@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "bench/micro.h"
+#include "common/base/buf.h"
 #include "common/base/json.h"
 #include "common/base/sse.h"
 #include "common/fetch/request_head.h"
 #include "common/fetch/response.h"
 #include "common/http/framing.h"
+#include "common/http/plain_parse.h"
 #include "proto/codec.h"
 #include "services/edge/http/headers.h"
 #include "services/edge/http/routes.h"
@@ -138,6 +140,23 @@ static void judge_framing(void)
     MICRO_REQUIRE(!f.fault);
 }
 
+static void prepare_head(void)
+{
+    static struct buf head;
+    buf_append_str(&head, "POST /v1/chat/completions HTTP/1.1\r\n");
+    for (size_t i = 0; i < FIELDS; i++)
+        buf_printf(&head, "%s: %s\r\n", fields[i].name, fields[i].value);
+    buf_append_str(&head, "\r\n");
+    text = buf_span(&head);
+}
+
+static void parse_head(void)
+{
+    struct plain_head head;
+    size_t scanned = 0;
+    MICRO_REQUIRE(plain_parse(text, 32 << 10, &scanned, &head) == PLAIN_SOUND);
+}
+
 static void read_head(void)
 {
     struct request_head h = {0};
@@ -241,6 +260,7 @@ const struct micro_stage micro_text_stages[] = {
     {"edge_body_8k", prepare_8k, check_body},
     {"sse_event", NULL, read_event},
     {"framing", NULL, judge_framing},
+    {"plain_head", prepare_head, parse_head},
     {"edge_head", NULL, read_head},
     {"upstream_head", prepare_upstream, write_upstream_head},
     {"upstream_answer", NULL, read_upstream_answer},

@@ -116,7 +116,8 @@ int world_set_up(void **state)
     struct world *w = calloc(1, sizeof *w);
     clock_fake_init(&w->clock, 1000000, 1700000000000);
     assert_int_equal(loop_create(&w->loop, &w->clock.clock), OK);
-    struct fetch_options options = {4, 64, 2000, WORLD_MAX_RESPONSE};
+    /* libcurl measures the time to connect by its own clock: no test lets it pass */
+    struct fetch_options options = {4, 64, 60000, WORLD_MAX_RESPONSE};
     assert_int_equal(fetch_create(&w->up, w->loop, &options), OK);
     assert_int_equal(secret_create(SPAN("Authorization: Bearer "), SPAN("sk-test"), &w->key), OK);
     test_server_open(&w->server, w->loop);

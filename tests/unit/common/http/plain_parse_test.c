@@ -72,6 +72,34 @@ static void what_is_too_big_says_who_asked(void **state)
     assert_true(span_is(h.method, "GET"));
 }
 
+static void a_value_has_no_control_byte_anywhere(void **state)
+{
+    (void)state;
+    char text[21];
+    for (size_t len = 1; len < sizeof text; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                memset(text, at % 2 ? 'a' : '\xff', sizeof text);
+                text[at] = (char)c;
+                bool sound = (c >= 0x20 && c != 0x7f) || c == '\t';
+                assert_int_equal(framing_is_field_value(span_of(text, len)), sound);
+            }
+        }
+    }
+}
+
+static void a_token_is_of_the_standards_characters(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        const char text[] = {'a', (char)c};
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        bool sound = letter || (c && c < 128 && strchr("!#$%&'*+-.^_`|~", c));
+        assert_int_equal(framing_is_token(span_of(text, 2)), sound);
+    }
+    assert_false(framing_is_token(SPAN_NONE));
+}
+
 static bool is_same(struct span a, struct span b)
 {
     return a.data == b.data && a.len == b.len;
@@ -124,6 +152,8 @@ int main(void)
         cmocka_unit_test(of_a_refused_head_only_what_is_sound_is_told),
         cmocka_unit_test(other_protocols_are_refused_by_their_first_byte),
         cmocka_unit_test(what_is_too_big_says_who_asked),
+        cmocka_unit_test(a_value_has_no_control_byte_anywhere),
+        cmocka_unit_test(a_token_is_of_the_standards_characters),
         cmocka_unit_test(heads_are_judged_alike_whole_and_byte_by_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,7 +65,7 @@ static void a_chunked_upload_is_handed_over_wherever_it_comes(void **state)
             client_send_str(&t, fd, GET("/first") CHUNKED("/up") GET("/not"));
         } else if (way == DRIPPED) {
             drip(&t, fd, CHUNKED("/up"));
-            while (!t.requests) /* its last bytes wait for an acknowledgement */
+            while (!t.requests)
                 test_pass(&t, 51);
         } else {
             client_send_str(&t, fd, CHUNKED("/up"));

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -152,6 +153,8 @@ int client_open_from(const struct test_server *t, const char *address)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
+    const int on = 1; /* what is sent in pieces arrives in pieces, at once */
+    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
     struct sockaddr_in at = {.sin_family = AF_INET};
     assert_int_equal(inet_pton(AF_INET, address, &at.sin_addr), 1);
     assert_int_equal(bind(fd, (const struct sockaddr *)&at, sizeof at), 0);

@@ -259,13 +259,15 @@ static void nothing(void *ctx, struct bus_peer *peer)
     (void)peer;
 }
 
-static uint32_t queued_one(void *ctx)
+static uint32_t queued_one(void *ctx, const struct bus_peer *peer)
 {
+    (void)peer;
     return suite_of(ctx)->queued[0];
 }
 
-static uint32_t queued_two(void *ctx)
+static uint32_t queued_two(void *ctx, const struct bus_peer *peer)
 {
+    (void)peer;
     return suite_of(ctx)->queued[1];
 }
 
