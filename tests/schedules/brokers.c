@@ -160,7 +160,8 @@ void broker_boot(struct trial *t, struct t_broker *b)
     memset(b, 0, sizeof *b);
     b->party = party;
     b->tick_us = UINT64_MAX;
-    if (workers_create(&b->workers) || router_create(&b->router, t->config, b->workers, NULL, now) ||
+    if (workers_create(&b->workers) ||
+        router_create(&b->router, t->config, b->workers, NULL, now) ||
         core_create(&b->core, &ops, t, &rules, b->workers, b->router, party->epoch))
         abort();
     schedule(t, t->now_us + roll(t, PONG_US), party, E_BROKER_PONG, 0, 0, NULL);
@@ -238,9 +239,9 @@ void broker_peer_up(struct trial *t, struct t_broker *b, struct trial_link *l)
     if (p->kind == PARTY_EDGE)
         b->edges[p->index] = core_edge_up(b->core, peer_of(l), p->epoch);
     else
-        b->at[p->index] = workers_add(b->workers, peer_of(l),
-                                      p->index < 2 ? SPAN("openai") : SPAN("anthropic"),
-                                      span_str(p->name), SPAN("ipc:///w"), p->epoch, now);
+        b->at[p->index] =
+            workers_add(b->workers, peer_of(l), p->index < 2 ? SPAN("openai") : SPAN("anthropic"),
+                        span_str(p->name), SPAN("ipc:///w"), p->epoch, now);
 }
 
 void broker_peer_down(struct trial *t, struct t_broker *b, struct trial_link *l)

@@ -51,7 +51,7 @@ struct party {
 struct trial_link {
     struct party *ends[2];
     bool open, sees[2], control;
-    unsigned closing; /* 1 + the side that has said goodbye */
+    unsigned closing;     /* 1 + the side that has said goodbye */
     uint64_t life, opens; /* counts losses; counts … */
     uint64_t last_us[2], apart_until_us;
 };
@@ -120,10 +120,10 @@ struct t_broker {
     struct broker_edge *edges[EDGES];
     struct broker_worker *at[WORKERS];
     uint64_t tick_us;                 /* of the E_BROKER_TICK that is scheduled */
-    uint64_t highest;                /* grant number that went out */
-    struct table heard;              /* what reports have said */
-    uint32_t heard_running[WORKERS]; /* … of grants that it should know */
-    uint64_t granted_us[2];          /* the last one, of openai and anthropic */
+    uint64_t highest;                 /* grant number that went out */
+    struct table heard;               /* what reports have said */
+    uint32_t heard_running[WORKERS];  /* … of grants that it should know */
+    uint64_t granted_us[2];           /* the last one, of openai and anthropic */
     uint64_t over_since_us[WORKERS];  /* more taken than offered */
     uint64_t under_since_us[WORKERS]; /* more runs than is taken */
 };
@@ -136,7 +136,7 @@ struct t_edge {
     bool draining[BROKERS];
     uint64_t brokers_down_us;
     uint64_t worker_epochs[WORKERS]; /* of its links */
-    uint64_t turn_us; /* of the E_EDGE_TURN that is scheduled */
+    uint64_t turn_us;                /* of the E_EDGE_TURN that is scheduled */
     unsigned idle_turns;
     struct buf scratch;
     struct table expected;
@@ -195,14 +195,15 @@ struct t_request {
     uint64_t edge_life;
     uint8_t attempt;
     uint32_t busy, busy_free, busy_in_all;
-    int broker;  /* that has its ask; -1 = none */
-    int worker;  /* that it runs at */
+    int broker; /* that has its ask; -1 = none */
+    int worker; /* that it runs at */
     uint64_t worker_epoch;
     struct model_use *use;
     struct held_grant *grant;
     uint64_t grant_broker_epoch, grant_number;
     uint64_t broker_link, slots_link, started_us;
-    uint32_t dispatches, begun; /* numbers of the last one sent, and of the last one that a worker began */
+    uint32_t dispatches,
+        begun; /* numbers of the last one sent, and of the last one that a worker began */
     char trail[TRAIL_BYTES];
     size_t trail_bytes;
     char failed_worker[12];
@@ -225,8 +226,8 @@ struct profile {
 enum { MANY_COUNTS = 24 };
 /* How often what was tried happened; summed over all schedules. */
 struct tally {
-    uint64_t events, requests, outcomes[OUTCOMES], grants, standing, renewals, revokes, declines, busy,
-        refused[GATE_VERDICTS], attempts, faults, retries, reports, crossed, losses;
+    uint64_t events, requests, outcomes[OUTCOMES], grants, standing, renewals, revokes, declines,
+        busy, refused[GATE_VERDICTS], attempts, faults, retries, reports, crossed, losses;
 };
 
 struct trial {

@@ -46,9 +46,8 @@ void worker_offer(struct trial *t, struct t_worker *w)
     w->uneven = gate_share(w->gate, offers, BROKERS, state.now_ms);
     state.free = gate_free(w->gate);
     for (unsigned b = 0; b < BROKERS; b++)
-        shares[b] = (struct slot_share){.up = w->epochs[b] != 0,
-                                        .running = offers[b].running,
-                                        .offered = offers[b].offered};
+        shares[b] = (struct slot_share){
+            .up = w->epochs[b] != 0, .running = offers[b].running, .offered = offers[b].offered};
     slots_update(&w->offers, shares, BROKERS, &state, send_slots, ctx);
 }
 
@@ -68,8 +67,7 @@ static void end_attempt(struct trial *t, struct t_worker *w, struct t_attempt *a
     expect(t, &w->expected, a->broker_epoch, a->number)->running--;
     bool tell = gate_end(w->gate, a->grant, local_ms(t, w->party));
     if (gate_running(w->gate) != w->running)
-        broke(t, "%s runs %u, its gate says %u", w->party->name, w->running,
-              gate_running(w->gate));
+        broke(t, "%s runs %u, its gate says %u", w->party->name, w->running, gate_running(w->gate));
     if (tell || w->uneven)
         worker_offer(t, w);
 }
