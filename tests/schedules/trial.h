@@ -223,7 +223,6 @@ struct profile {
     uint32_t leave, fail, replay; /* per mille of requests */
 };
 
-enum { MANY_COUNTS = 24 };
 /* How often what was tried happened; summed over all schedules. */
 struct tally {
     uint64_t events, requests, outcomes[OUTCOMES], grants, standing, renewals, revokes, declines,
