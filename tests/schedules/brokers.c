@@ -253,10 +253,10 @@ void broker_peer_down(struct trial *t, struct t_broker *b, struct trial_link *l)
                                .worker = is_edge ? NULL : b->at[i]};
     if (is_edge)
         b->edges[i] = NULL;
+    else
+        b->at[i] = NULL;
     unexpect_heard(b, is_edge, i);
     step(t, b, event);
-    if (!is_edge)
-        b->at[i] = NULL;
 }
 
 void broker_hear(struct trial *t, struct t_broker *b, const struct packet *p)
