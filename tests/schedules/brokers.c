@@ -17,7 +17,61 @@ static struct bus_peer *peer_of(struct trial_link *l)
     return (struct bus_peer *)(void *)l;
 }
 
-static void note_grant(struct trial *t, struct t_broker *b, const struct grant *m)
+/* ---- what it has been told of its grants ---- */
+
+static void expect_heard(struct trial *t, struct t_broker *b, const struct grant *m, unsigned edge,
+                         unsigned worker)
+{
+    struct expected *x = expect(t, &b->heard, b->party->epoch, m->number);
+    x->until_ms = local_ms(t, b->party) + m->valid_ms + GRANT_MARGIN_MS + GRANT_GONE_MS;
+    if (x->starts || x->edge || x->worker || x->slots)
+        return;
+    x->slots = m->slots;
+    x->edge = edge;
+    x->worker = worker;
+    x->standing = true; /* it should know it */
+}
+
+/* It need not know any more what this edge had, or what was at this worker. */
+static void unexpect_heard(struct t_broker *b, bool is_edge, unsigned index)
+{
+    for (unsigned i = 0; i < TABLE; i++) {
+        struct expected *x = &b->heard.items[i];
+        if (!x->used || !x->standing || (is_edge ? x->edge : x->worker) != index)
+            continue;
+        x->standing = false;
+        b->heard_running[x->worker] -= x->running;
+    }
+}
+
+static void note_report(struct trial *t, struct t_broker *b, unsigned edge, struct span entries)
+{
+    struct grant_report r;
+    while (grant_report_next(&entries, &r) == OK) {
+        struct expected *x = expect(t, &b->heard, b->party->epoch, r.number);
+        uint64_t over = r.ok + r.failed + r.canceled;
+        /* Nothing was heard of it in time: it is forgotten. */
+        x->standing = x->standing && (x->running || local_ms(t, b->party) + 2 < x->until_ms);
+        if (!x->standing || x->edge != edge || r.started < x->starts || over < x->over)
+            continue;
+        b->heard_running[x->worker] += (uint32_t)(r.started - over) - x->running;
+        x->starts = (uint32_t)r.started;
+        x->over = over;
+        x->running = (uint32_t)(r.started - over);
+        x->standing = !r.closed || x->running; /* else it is forgotten */
+    }
+}
+
+static void check_heard(struct trial *t, struct t_broker *b)
+{
+    for (unsigned w = 0; w < WORKERS; w++)
+        if (b->at[w] && b->heard_running[w] > b->at[w]->in_flight)
+            broke(t, "%s has %u slots of %s taken, but was told that %u requests run there",
+                  b->party->name, b->at[w]->in_flight, t->workers[w].party->name,
+                  b->heard_running[w]);
+}
+
+static void note_grant(struct trial *t, struct t_broker *b, const struct grant *m, unsigned edge)
 {
     struct grant_token token;
     unsigned w;
@@ -35,7 +89,9 @@ static void note_grant(struct trial *t, struct t_broker *b, const struct grant *
         ;
     if (w == WORKERS)
         broke(t, "%s grants a slot of a worker that it does not have", b->party->name);
-    else if (fresh && b->at[w]->in_flight > b->at[w]->offered)
+    else
+        expect_heard(t, b, m, edge, w);
+    if (w < WORKERS && fresh && b->at[w]->in_flight > b->at[w]->offered)
         broke(t, "%s grants #%llu of %s beyond its offer: %u of %u", b->party->name,
               (unsigned long long)m->number, t->workers[w].party->name, b->at[w]->in_flight,
               b->at[w]->offered);
@@ -51,7 +107,7 @@ static void on_send(void *ctx, struct bus_peer *to, struct header h, enum messag
     memcpy(&id, h.id.bytes, sizeof id);
     if (type == MESSAGE_GRANT) {
         const struct grant *m = message;
-        note_grant(t, b, m);
+        note_grant(t, b, m, l->ends[0]->index);
         SAY(t, b->party, "GRANT #%llu%s of %.*s, %u slots, %u ms, to %s for request %u/%u",
             (unsigned long long)m->number, m->standing ? " standing" : "", SPAN_ARG(m->worker),
             m->slots, m->valid_ms, l->ends[0]->name, id, h.attempt);
@@ -101,8 +157,11 @@ void broker_boot(struct trial *t, struct t_broker *b)
 {
     struct party *party = b->party;
     uint64_t now = local_us(t, party);
-    *b = (struct t_broker){.party = party, .tick_us = UINT64_MAX};
-    if (workers_create(&b->workers) || router_create(&b->router, t->config, b->workers, NULL, now) ||
+    memset(b, 0, sizeof *b);
+    b->party = party;
+    b->tick_us = UINT64_MAX;
+    if (workers_create(&b->workers) ||
+        router_create(&b->router, t->config, b->workers, NULL, now) ||
         core_create(&b->core, &ops, t, &rules, b->workers, b->router, party->epoch))
         abort();
     schedule(t, t->now_us + roll(t, PONG_US), party, E_BROKER_PONG, 0, 0, NULL);
@@ -149,6 +208,7 @@ static void set_tick(struct trial *t, struct t_broker *b)
 static void step(struct trial *t, struct t_broker *b, struct core_event event)
 {
     core_step(b->core, &event, local_us(t, b->party));
+    check_heard(t, b);
     set_tick(t, b);
 }
 
@@ -179,9 +239,9 @@ void broker_peer_up(struct trial *t, struct t_broker *b, struct trial_link *l)
     if (p->kind == PARTY_EDGE)
         b->edges[p->index] = core_edge_up(b->core, peer_of(l), p->epoch);
     else
-        b->at[p->index] = workers_add(b->workers, peer_of(l),
-                                      p->index < 2 ? SPAN("openai") : SPAN("anthropic"),
-                                      span_str(p->name), SPAN("ipc:///w"), p->epoch, now);
+        b->at[p->index] =
+            workers_add(b->workers, peer_of(l), p->index < 2 ? SPAN("openai") : SPAN("anthropic"),
+                        span_str(p->name), SPAN("ipc:///w"), p->epoch, now);
 }
 
 void broker_peer_down(struct trial *t, struct t_broker *b, struct trial_link *l)
@@ -193,9 +253,10 @@ void broker_peer_down(struct trial *t, struct t_broker *b, struct trial_link *l)
                                .worker = is_edge ? NULL : b->at[i]};
     if (is_edge)
         b->edges[i] = NULL;
-    step(t, b, event);
-    if (!is_edge)
+    else
         b->at[i] = NULL;
+    unexpect_heard(b, is_edge, i);
+    step(t, b, event);
 }
 
 void broker_hear(struct trial *t, struct t_broker *b, const struct packet *p)
@@ -220,6 +281,7 @@ void broker_hear(struct trial *t, struct t_broker *b, const struct packet *p)
         break;
     case MESSAGE_REPORT:
         event.kind = EVENT_REPORT;
+        note_report(t, b, i, event.body->report.entries);
         break;
     case MESSAGE_SLOTS:
         event.kind = EVENT_SLOTS;

@@ -3,8 +3,14 @@
 
 #include <string.h>
 
-enum { LOOK_US = 50 * MS, BOOKED_US = S, STARVED_US = 1500 * MS, UNFED_US = 3 * S, REST_US = 5 * S,
-       REPORT_US = 150 * MS /* a report may be so late */ };
+enum {
+    LOOK_US = 50 * MS,
+    BOOKED_US = S,
+    STARVED_US = 1500 * MS,
+    UNFED_US = 3 * S,
+    REST_US = 5 * S,
+    REPORT_US = 400 * MS /* a report may be so late */
+};
 
 const char *outcome_text(enum outcome o)
 {
@@ -58,7 +64,8 @@ static void tell_runs(struct trial *t, unsigned broker, unsigned worker)
     }
 }
 
-/* What runs at a worker under a broker's grant is taken there, but for a report that is on its way. */
+/* What runs at a worker under a broker's grant is taken there, but for a report that is on its way.
+ */
 static void look_at_counts(struct trial *t)
 {
     uint32_t runs[BROKERS][WORKERS] = {{0}};
@@ -74,7 +81,8 @@ static void look_at_counts(struct trial *t)
     }
     for (unsigned b = 0; b < BROKERS; b++)
         for (unsigned w = 0; w < WORKERS; w++) {
-            const struct broker_worker *at = t->brokers[b].party->alive ? t->brokers[b].at[w] : NULL;
+            const struct broker_worker *at =
+                t->brokers[b].party->alive ? t->brokers[b].at[w] : NULL;
             if (!at || runs[b][w] <= at->in_flight)
                 t->brokers[b].under_since_us[w] = t->now_us;
             else if (t->now_us > t->brokers[b].under_since_us[w] + REPORT_US) {
@@ -102,8 +110,7 @@ static void look_at_waiting(struct trial *t, struct t_request *r)
     for (unsigned w = 0; w < WORKERS && waits; w++) {
         const struct t_worker *worker = &t->workers[w];
         if (!may_go_to(r, w) || !worker->party->alive || !b->at[w] ||
-            !linked(link_wb(t, w, (unsigned)r->broker)) ||
-            !linked(link_ew(t, r->edge, w)))
+            !linked(link_wb(t, w, (unsigned)r->broker)) || !linked(link_ew(t, r->edge, w)))
             continue;
         has_free = has_free || workers_free(b->at[w]);
         /* The other broker may keep one that it does not need. */

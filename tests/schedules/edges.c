@@ -41,8 +41,8 @@ static void note_start(struct trial *t, struct t_request *r, struct held_grant *
     struct t_edge *e = &t->edges[r->edge];
     struct expected *x = expected_of(t, e, &grant->m);
     unsigned long long number = x->number;
-    /* What comes late or twice, which links do not allow, may bring one back that is forgotten here:
-     * the worker refuses it. */
+    /* What comes late or twice, which links do not allow, may bring one back that is forgotten
+     * here: the worker refuses it. */
     bool orderly = !t->p.doubling && !t->p.reordering;
     if (x->revoked && orderly)
         broke(t, "%s starts request %u under #%llu, which has been revoked", e->party->name, r->n,
@@ -111,7 +111,8 @@ static void again(struct trial *t, struct t_request *r, const struct fail *faile
 {
     r->failed = *failed;
     r->has_failed = true;
-    r->trail_bytes = r->grant->m.trail.len < sizeof r->trail ? r->grant->m.trail.len : sizeof r->trail;
+    r->trail_bytes =
+        r->grant->m.trail.len < sizeof r->trail ? r->grant->m.trail.len : sizeof r->trail;
     memcpy(r->trail, r->grant->m.trail.data, r->trail_bytes);
     end_attempt(t, r, GRANT_FAILED);
     edge_turn(t, &t->edges[r->edge]);
@@ -493,8 +494,8 @@ static bool report(struct trial *t, struct t_edge *e, unsigned broker)
     struct trial_link *l = link_eb(t, e->party->index, broker);
     bool any = false;
     buf_clear(&e->scratch);
-    while (l->sees[0] && grants_report(e->grants, broker, e->report_seq + 1,
-                                       local_ms(t, e->party), &e->scratch)) {
+    while (l->sees[0] && grants_report(e->grants, broker, e->report_seq + 1, local_ms(t, e->party),
+                                       &e->scratch)) {
         struct report m = {.entries = buf_span(&e->scratch)};
         struct header h = {.seq = ++e->report_seq};
         SAY(t, e->party, "REPORT %u to broker-%u, %zu entries", h.seq, broker + 1,

@@ -164,7 +164,8 @@ void net_deliver(struct trial *t, struct packet *p)
         l->life++;
         if (l->sees[p->to])
             tell_down(t, l, p->to, true);
-        schedule(t, t->now_us + between(t, 5 * MS, 200 * MS), NULL, E_OPEN, index_of(t, l), 0, NULL);
+        schedule(t, t->now_us + between(t, 5 * MS, 200 * MS), NULL, E_OPEN, index_of(t, l), 0,
+                 NULL);
     } else if (arrives && l->sees[p->to]) {
         hear(t, l->ends[p->to], p);
     }

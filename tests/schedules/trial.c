@@ -48,7 +48,8 @@ void fault(struct trial *t, uint64_t until_us)
 
 /* ---- what is told ---- */
 
-static void keep_line(struct trial *t, const struct party *who, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void
+keep_line(struct trial *t, const struct party *who, const char *format, va_list args)
 {
     char *line = t->lines[t->line_count++ % TRACE_LINES];
     int n = snprintf(line, 240, "%10.6f %-9s ", (double)t->now_us / S, who ? who->name : "");

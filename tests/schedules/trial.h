@@ -27,6 +27,7 @@ enum {
     REQUESTS = 240,
     ATTEMPTS = 64, /* at once at one worker */
     TABLE = 4096,
+    TOKENS = 32,
     MS = 1000,
     S = 1000000,
     QUIET_US = 4 * S, /* so long after the last fault everything is expected to work */
@@ -50,7 +51,7 @@ struct party {
 struct trial_link {
     struct party *ends[2];
     bool open, sees[2], control;
-    unsigned closing; /* 1 + the side that has said goodbye */
+    unsigned closing;     /* 1 + the side that has said goodbye */
     uint64_t life, opens; /* counts losses; counts … */
     uint64_t last_us[2], apart_until_us;
 };
@@ -101,6 +102,8 @@ struct expected {
     uint64_t until_ms;
     uint64_t broker_link, slots_link; /* that it came over, and that its slots were offered over */
     uint32_t slots, starts, running;
+    unsigned edge, worker;
+    uint64_t over; /* attempts that ended */
     bool used, standing, revoked;
 };
 
@@ -117,8 +120,10 @@ struct t_broker {
     struct broker_edge *edges[EDGES];
     struct broker_worker *at[WORKERS];
     uint64_t tick_us;                 /* of the E_BROKER_TICK that is scheduled */
-    uint64_t highest;                /* grant number that went out */
-    uint64_t granted_us[2];          /* the last one, of openai and anthropic */
+    uint64_t highest;                 /* grant number that went out */
+    struct table heard;               /* what reports have said */
+    uint32_t heard_running[WORKERS];  /* … of grants that it should know */
+    uint64_t granted_us[2];           /* the last one, of openai and anthropic */
     uint64_t over_since_us[WORKERS];  /* more taken than offered */
     uint64_t under_since_us[WORKERS]; /* more runs than is taken */
 };
@@ -131,7 +136,7 @@ struct t_edge {
     bool draining[BROKERS];
     uint64_t brokers_down_us;
     uint64_t worker_epochs[WORKERS]; /* of its links */
-    uint64_t turn_us; /* of the E_EDGE_TURN that is scheduled */
+    uint64_t turn_us;                /* of the E_EDGE_TURN that is scheduled */
     unsigned idle_turns;
     struct buf scratch;
     struct table expected;
@@ -158,6 +163,11 @@ struct t_worker {
     uint32_t queued[BROKERS];
     uint8_t keys[BROKERS][GRANT_KEY_BYTES];
     struct offers offers;
+    struct {
+        uint8_t bytes[GRANT_TOKEN_BYTES];
+        bool used;
+    } tokens[TOKENS]; /* that have come */
+    uint32_t token_count;
     struct t_attempt attempts[ATTEMPTS];
     struct table expected;
     uint64_t over_since_us; /* booked more than it has */
@@ -185,14 +195,15 @@ struct t_request {
     uint64_t edge_life;
     uint8_t attempt;
     uint32_t busy, busy_free, busy_in_all;
-    int broker;  /* that has its ask; -1 = none */
-    int worker;  /* that it runs at */
+    int broker; /* that has its ask; -1 = none */
+    int worker; /* that it runs at */
     uint64_t worker_epoch;
     struct model_use *use;
     struct held_grant *grant;
     uint64_t grant_broker_epoch, grant_number;
     uint64_t broker_link, slots_link, started_us;
-    uint32_t dispatches, begun; /* numbers of the last one sent, and of the last one that a worker began */
+    uint32_t dispatches,
+        begun; /* numbers of the last one sent, and of the last one that a worker began */
     char trail[TRAIL_BYTES];
     size_t trail_bytes;
     char failed_worker[12];
@@ -212,11 +223,10 @@ struct profile {
     uint32_t leave, fail, replay; /* per mille of requests */
 };
 
-enum { MANY_COUNTS = 24 };
 /* How often what was tried happened; summed over all schedules. */
 struct tally {
-    uint64_t events, requests, outcomes[OUTCOMES], grants, standing, renewals, revokes, declines, busy,
-        refused[GATE_VERDICTS], attempts, faults, retries, reports, crossed, losses;
+    uint64_t events, requests, outcomes[OUTCOMES], grants, standing, renewals, revokes, declines,
+        busy, refused[GATE_VERDICTS], attempts, faults, retries, reports, crossed, losses;
 };
 
 struct trial {

@@ -46,9 +46,8 @@ void worker_offer(struct trial *t, struct t_worker *w)
     w->uneven = gate_share(w->gate, offers, BROKERS, state.now_ms);
     state.free = gate_free(w->gate);
     for (unsigned b = 0; b < BROKERS; b++)
-        shares[b] = (struct slot_share){.up = w->epochs[b] != 0,
-                                        .running = offers[b].running,
-                                        .offered = offers[b].offered};
+        shares[b] = (struct slot_share){
+            .up = w->epochs[b] != 0, .running = offers[b].running, .offered = offers[b].offered};
     slots_update(&w->offers, shares, BROKERS, &state, send_slots, ctx);
 }
 
@@ -68,8 +67,7 @@ static void end_attempt(struct trial *t, struct t_worker *w, struct t_attempt *a
     expect(t, &w->expected, a->broker_epoch, a->number)->running--;
     bool tell = gate_end(w->gate, a->grant, local_ms(t, w->party));
     if (gate_running(w->gate) != w->running)
-        broke(t, "%s runs %u, its gate says %u", w->party->name, w->running,
-              gate_running(w->gate));
+        broke(t, "%s runs %u, its gate says %u", w->party->name, w->running, gate_running(w->gate));
     if (tell || w->uneven)
         worker_offer(t, w);
 }
@@ -179,6 +177,9 @@ static void on_dispatch(struct trial *t, struct t_worker *w, const struct packet
     enum gate_verdict verdict =
         gate_begin(w->gate, m->grant, edge->epoch, local_ms(t, w->party), &grant);
     check_verdict(t, w, &token, edge, verdict, false);
+    unsigned keep = w->token_count++ % TOKENS;
+    memcpy(w->tokens[keep].bytes, m->grant.data, GRANT_TOKEN_BYTES);
+    w->tokens[keep].used = true;
     if (verdict != GATE_OK) {
         SAY(t, w->party, "refuses request %u/%u under #%llu: %s", n, p->header.attempt,
             (unsigned long long)token.number, gate_verdict_name(verdict));
@@ -226,9 +227,30 @@ static void on_cancel(struct trial *t, struct t_worker *w, const struct packet *
     }
 }
 
-/* A token that this worker has seen, or one that is garbled, from any edge. */
+/* One that has come before comes again, from any edge. */
+static void replay_real(struct trial *t, struct t_worker *w, const uint8_t bytes[GRANT_TOKEN_BYTES])
+{
+    const struct party *edge = t->edges[roll(t, EDGES)].party;
+    struct span span = span_of((const char *)bytes, GRANT_TOKEN_BYTES);
+    struct gate_grant *grant = NULL;
+    struct grant_token token;
+    if (grant_token_read(span, &token) != OK)
+        abort();
+    enum gate_verdict verdict =
+        gate_begin(w->gate, span, edge->epoch, local_ms(t, w->party), &grant);
+    check_verdict(t, w, &token, edge, verdict, true);
+    if (verdict == GATE_OK)
+        (void)gate_end(w->gate, grant, local_ms(t, w->party));
+}
+
+/* A token that this worker has seen, or one that nobody has signed. */
 void worker_replay(struct trial *t, struct t_worker *w)
 {
+    unsigned at = (unsigned)roll(t, TOKENS);
+    if (w->tokens[at].used) {
+        replay_real(t, w, w->tokens[at].bytes);
+        return;
+    }
     const struct expected *x = &w->expected.items[roll(t, TABLE)];
     const struct party *edge = t->edges[roll(t, EDGES)].party;
     struct gate_grant *grant = NULL;
