@@ -36,9 +36,10 @@ static void note_store(struct auth *a, enum err result)
         log_info("store_up");
 }
 
-static void acknowledge(const struct store_op *op, enum err result)
+static void acknowledge(void *ctx, const struct store_op *op, enum err result)
 {
     struct auth_client *c = op->tag;
+    (void)ctx;
     if (!c)
         return;
     if (result == OK && c->peer) {
@@ -62,10 +63,6 @@ static void on_result(void *ctx, struct store_op *op, enum err result)
     switch (op->kind) {
     case STORE_SETTLE:
     case STORE_RELEASE:
-        ledger_on_result(&a->ledger, op, result, auth_now(a).now_ns);
-        acknowledge(op, result);
-        break;
-    case STORE_BOOK:
     case STORE_SLOT_PUT:
         ledger_on_result(&a->ledger, op, result, auth_now(a).now_ns);
         break;
@@ -194,12 +191,6 @@ static enum err on_stored_limit(void *ctx, const struct limit_saved *saved)
     return limits_restore(&a->limits, saved, now.now_ns, now.wall_ms, span_str(a->boot_id));
 }
 
-static enum err on_stored_waiting(void *ctx, const struct store_usage *u)
-{
-    struct auth *a = ctx;
-    return ledger_on_waiting(&a->ledger, u, auth_now(a).now_ns);
-}
-
 static enum err on_stored_slot(void *ctx, const struct store_slot *slot)
 {
     struct auth *a = ctx;
@@ -276,14 +267,15 @@ static void connect_parts(struct auth *a)
     a->ledger.prices = &a->prices;
     a->ledger.config = a->d->config;
     a->ledger.submit = submit;
-    a->ledger.submit_ctx = a;
+    a->ledger.answer = acknowledge;
+    a->ledger.ctx = a;
 }
 
 static enum err start_store(struct auth *a)
 {
     struct store *store = NULL;
-    const struct store_visitor load = {
-        a, on_stored_key, on_stored_limit, on_stored_waiting, on_stored_slot, on_stored_response};
+    const struct store_visitor load = {a, on_stored_key, on_stored_limit, on_stored_slot,
+                                       on_stored_response};
     enum err e = open_store(a, &store);
     if (e)
         return e;
@@ -325,14 +317,17 @@ void auth_reload(struct auth *a)
 
 void auth_stop(struct auth *a)
 {
-    if (a->writer)
+    if (a->writer) {
         save_limits(a, auth_now(a));
+        ledger_book_all(&a->ledger);
+    }
     writer_destroy(&a->writer);
     admin_destroy(&a->admin);
     if (a->d) {
         loop_timer_stop(a->d->loop, &a->tick);
         loop_timer_stop(a->d->loop, &a->prune);
     }
+    ledger_free(&a->ledger);
     admission_free(&a->admission);
     reservations_free(&a->reservations);
     stored_responses_free(&a->responses);

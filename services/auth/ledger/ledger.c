@@ -5,11 +5,18 @@
 #define REPORT_WAIT_NS (10 * GCRA_SECOND)
 /* Before booking is tried again when the store refused it. */
 #define BOOK_RETRY_NS GCRA_SECOND
-enum { SLOTS_PER_TICK = 4096, LONGEST_SLOT_MS = 3600000 };
+/* RELEASEs held at most: beyond, the oldest are booked at the next tick. */
+enum { HELD_MAX = 100000, SLOTS_PER_TICK = 4096, LONGEST_SLOT_MS = 3600000 };
 
 static uint64_t grace_ns(const struct ledger *l)
 {
     return l->config->options.auth_release_grace * MS_NS;
+}
+
+static void answer(const struct ledger *l, const struct store_op *op, enum err result)
+{
+    if (l->answer)
+        l->answer(l->ctx, op, result);
 }
 
 enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct settle *m,
@@ -38,7 +45,7 @@ enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct
                                     .started_ms = m->started_ms ? m->started_ms : wall_ms,
                                     .first_ms = m->first_ms,
                                     .duration_ms = m->duration_ms};
-    return l->submit(l->submit_ctx, &op);
+    return l->submit(l->ctx, &op);
 }
 
 /* What the row says if no worker ever reports: the input as estimated, the output as delivered. */
@@ -99,8 +106,14 @@ enum err ledger_on_release(struct ledger *l, const struct header *h, const struc
 {
     struct key *key = keys_find_id(l->keys, m->key_id);
     struct store_op op = {.kind = STORE_RELEASE, .settles = m->settles, .tag = tag};
+    struct held_release *held = held_find(&l->held, &h->id);
+    if (held) { /* sent again: whoever sent it last is answered */
+        answer(l, &held->op, ERR_AGAIN);
+        held->op.tag = tag;
+        return OK;
+    }
     estimate(l, h, m, wall_ms, key, &op.usage);
-    enum err e = l->submit(l->submit_ctx, &op);
+    enum err e = l->submit(l->ctx, &op);
     if (!e)
         let_go(l, h, m, key, edge, now_ns);
     return e;
@@ -119,8 +132,18 @@ static void count_row(const struct ledger *l, bool estimated)
                METRIC_LABELS(estimated ? SPAN("true") : SPAN("false")), 1);
 }
 
+static void let_held_go(struct ledger *l, struct held_release *held)
+{
+    answer(l, &held->op, OK);
+    held_drop(&l->held, held);
+}
+
+/* The report is durable: what waited for it is done. */
 static void on_reported(struct ledger *l, const struct store_op *op, uint64_t now_ns)
 {
+    struct held_release *held = held_find(&l->held, &op->usage.id);
+    if (held && held->op.usage.attempt <= op->usage.attempt)
+        let_held_go(l, held);
     if (op->outcome != STORE_NEW)
         return;
     count_row(l, op->usage.estimated);
@@ -136,62 +159,64 @@ static void on_reported(struct ledger *l, const struct store_op *op, uint64_t no
         reservation_finish(l->reservations, reservation, now_ns);
 }
 
+/* Durable, booked or reported: nothing waits any more. */
 static void on_released(struct ledger *l, const struct store_op *op, uint64_t now_ns)
 {
-    if (op->outcome == STORE_NEW && !op->settles)
-        count_row(l, true);
-    struct reservation *reservation = reservation_find(l->reservations, &op->usage.id);
-    if (op->outcome == STORE_SETTLED && reservation && reservation->released)
-        reservation_drop(l->reservations, reservation); /* reported before this life of auth, or by
-                                                           a later attempt: corrected then */
-    if (op->outcome != STORE_NEW || !op->settles)
-        return;
-    if (!reservation)
-        reservation = reservation_add(l->reservations, &op->usage.id,
-                                      keys_find_id(l->keys, op->usage.key_id), 0);
-    if (!reservation)
-        return; /* without memory: the next start books it */
-    reservation->released = true;
-    reservation_wait(l->reservations, reservation, now_ns + grace_ns(l));
-}
-
-static void on_booked(struct ledger *l, const struct store_op *op, enum err result, uint64_t now_ns)
-{
-    struct reservation *reservation = reservation_find(l->reservations, &op->usage.id);
-    if (result) {
-        if (reservation)
-            reservation_wait(l->reservations, reservation, now_ns + BOOK_RETRY_NS);
-        return;
-    }
     if (op->outcome == STORE_NEW)
         count_row(l, true);
-    if (!reservation)
+    struct reservation *reservation = reservation_find(l->reservations, &op->usage.id);
+    if (!reservation || !reservation->released)
         return;
-    reservation->actual_tokens = op->usage.input_tokens + op->usage.output_tokens;
-    reservation_finish(l->reservations, reservation, now_ns);
+    if (op->outcome == STORE_NEW) {
+        reservation->actual_tokens = op->usage.input_tokens + op->usage.output_tokens;
+        reservation_finish(l->reservations, reservation, now_ns);
+    } else { /* reported before this life of auth, or by a later attempt: corrected then */
+        reservation_drop(l->reservations, reservation);
+    }
+}
+
+static void hold(struct ledger *l, const struct store_op *op, uint64_t now_ns)
+{
+    struct held_release *held = held_find(&l->held, &op->usage.id);
+    if (held || !held_add(&l->held, op, now_ns + grace_ns(l))) {
+        answer(l, op, held ? ERR_EXISTS : ERR_NOMEM); /* it comes again */
+        return;
+    }
+    struct reservation *reservation = reservation_find(l->reservations, &op->usage.id);
+    if (reservation)
+        reservation->held = true;
+}
+
+static void on_release_result(struct ledger *l, const struct store_op *op, enum err result,
+                              uint64_t now_ns)
+{
+    struct held_release *held = held_find(&l->held, &op->usage.id);
+    bool booking = held && held->booking && !op->tag;
+    if (result == OK && op->outcome == STORE_WAITING) {
+        hold(l, op, now_ns);
+        return;
+    }
+    if (result == OK)
+        on_released(l, op, now_ns);
+    if (booking && result)
+        held_retry(&l->held, held, now_ns + BOOK_RETRY_NS);
+    else if (booking)
+        let_held_go(l, held);
+    else
+        answer(l, op, result);
 }
 
 void ledger_on_result(struct ledger *l, const struct store_op *op, enum err result, uint64_t now_ns)
 {
-    if (op->kind == STORE_BOOK)
-        on_booked(l, op, result, now_ns);
-    else if (op->kind == STORE_SLOT_PUT && result)
+    if (op->kind == STORE_SLOT_PUT && result)
         reservation_not_stored(l->reservations, &op->slot.id);
-    else if (result == OK && op->kind == STORE_SETTLE)
+    if (op->kind == STORE_RELEASE)
+        on_release_result(l, op, result, now_ns);
+    if (op->kind != STORE_SETTLE)
+        return;
+    if (result == OK)
         on_reported(l, op, now_ns);
-    else if (result == OK && op->kind == STORE_RELEASE)
-        on_released(l, op, now_ns);
-}
-
-enum err ledger_on_waiting(struct ledger *l, const struct store_usage *u, uint64_t now_ns)
-{
-    struct reservation *reservation =
-        reservation_add(l->reservations, &u->id, keys_find_id(l->keys, u->key_id), 0);
-    if (!reservation)
-        return ERR_NOMEM;
-    reservation->released = true;
-    reservation_wait(l->reservations, reservation, now_ns + grace_ns(l));
-    return OK;
+    answer(l, op, result);
 }
 
 enum err ledger_on_slot(struct ledger *l, const struct store_slot *slot, uint64_t now_ns,
@@ -228,23 +253,53 @@ static void store_slots(struct ledger *l, uint64_t now_ns, uint64_t wall_ms)
                                 .owner = reservation->owner,
                                 .due_wall_ms = wall_ms + left_ns / MS_NS,
                                 .charged_tokens = reservation->charged_tokens};
-        if (l->submit(l->submit_ctx, &op)) {
+        if (l->submit(l->ctx, &op)) {
             reservation_not_stored(l->reservations, &reservation->id);
             return;
         }
     }
 }
 
+/* As a request that no SETTLE comes for: the store makes a row, unless there is one. */
+static enum err book(struct ledger *l, struct held_release *held)
+{
+    struct store_op op = held->op;
+    op.settles = false;
+    op.tag = NULL; /* `held` keeps it */
+    enum err e = l->submit(l->ctx, &op);
+    if (!e)
+        held_book(&l->held, held);
+    return e;
+}
+
 void ledger_tick(struct ledger *l, uint64_t now_ns, uint64_t wall_ms)
 {
+    struct held_release *held;
     store_slots(l, now_ns, wall_ms);
-    struct reservation *reservation;
-    while ((reservation = l->reservations->waiting.first) && now_ns >= reservation->due_ns) {
-        struct store_op op = {.kind = STORE_BOOK};
-        op.usage.id = reservation->id;
-        if (l->submit(l->submit_ctx, &op))
+    for (size_t over = l->held.table.count > HELD_MAX ? l->held.table.count - HELD_MAX : 0;
+         (held = l->held.first) && (over || now_ns >= held->due_ns); over -= over > 0) {
+        if (book(l, held))
             return;
-        reservation_stop_waiting(l->reservations, reservation);
-        reservation->due_ns = UINT64_MAX; /* the result decides */
     }
+}
+
+void ledger_book_all(struct ledger *l)
+{
+    while (l->held.first && book(l, l->held.first) == OK)
+        ;
+}
+
+static void unanswered(void *ctx, struct table_node *node)
+{
+    struct ledger *l = ctx;
+    struct held_release *held = TABLE_OWNER(node, struct held_release, node);
+    answer(l, &held->op, ERR_CLOSED);
+    held_drop(&l->held, held);
+}
+
+void ledger_free(struct ledger *l)
+{
+    size_t cursor = 0;
+    table_sweep(&l->held.table, &cursor, l->held.table.size, unanswered, l);
+    held_free(&l->held);
 }

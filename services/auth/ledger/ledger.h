@@ -8,12 +8,16 @@
 #include "proto/message.h"
 #include "services/auth/limits/reservations.h"
 #include "services/auth/limits/lease.h"
+#include "services/auth/ledger/held.h"
 #include "services/auth/ledger/prices.h"
-#include "services/auth/ledger/store.h"
 
 struct ledger {
     enum err (*submit)(void *ctx, const struct store_op *op); /* to the writer */
-    void *submit_ctx;
+    /* The last word on a SETTLE or RELEASE that was taken: OK = durable, acknowledge it. `op->tag`
+     * goes with it. May be NULL. */
+    void (*answer)(void *ctx, const struct store_op *op, enum err result);
+    void *ctx; /* of both */
+    struct held held;
     struct keys *keys;
     struct leases *leases;
     struct reservations *reservations;
@@ -22,26 +26,28 @@ struct ledger {
     struct metric_client *metrics; /* may be NULL */
 };
 
-/* ERR_AGAIN: not taken, the sender will come again. `tag` goes along with the operation. */
+/* ERR_AGAIN: not taken, the sender will come again; else `tag` comes back by answer(). */
 enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct settle *m,
                           uint64_t now_ns, uint64_t wall_ms, void *tag) NODISCARD;
-/* `edge` is whose lease a leased request counts against. What it held is free from here on. */
+/* `edge` is whose lease a leased request counts against. What it held is free from here on.
+ * Answered when its SETTLE is durable, or it is booked as an estimate. */
 enum err ledger_on_release(struct ledger *l, const struct header *h, const struct release *m,
                            const void *edge, uint64_t now_ns, uint64_t wall_ms,
                            void *tag) NODISCARD;
 /* A RELEASE without a key: its edge gave up before auth had answered. Lets go of what was held;
  * books nothing. */
 void ledger_on_abandoned(struct ledger *l, const struct header *h, uint64_t now_ns);
-/* A SETTLE, RELEASE, BOOK or SLOT_PUT operation has become durable (or has not). */
+/* A SETTLE, RELEASE or SLOT_PUT operation has become durable (or has not). */
 void ledger_on_result(struct ledger *l, const struct store_op *op, enum err result,
                       uint64_t now_ns);
-/* A waiting row found in the store at start: it gets a new grace. */
-enum err ledger_on_waiting(struct ledger *l, const struct store_usage *u,
-                           uint64_t now_ns) NODISCARD;
 /* A slot found in the store at start: its request may still run, at an edge that will come back. */
 enum err ledger_on_slot(struct ledger *l, const struct store_slot *slot, uint64_t now_ns,
                         uint64_t wall_ms) NODISCARD;
 /* Books what has waited long enough, stores slots that last. Call a few times a second. */
 void ledger_tick(struct ledger *l, uint64_t now_ns, uint64_t wall_ms);
+/* The end is near: books all that waits. A SETTLE that still comes replaces it. */
+void ledger_book_all(struct ledger *l);
+/* What is held is not answered OK. */
+void ledger_free(struct ledger *l);
 
 #endif

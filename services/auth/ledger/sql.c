@@ -10,26 +10,13 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_USAGE_ADD] = "INSERT OR IGNORE INTO usage(" USAGE_COLUMNS
                       ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_USAGE_REPLACEABLE] =
-        "SELECT " USAGE_COLUMNS
-        " FROM usage INDEXED BY usage_open WHERE id=? AND state<>0 AND attempt<=?",
+        "SELECT " USAGE_COLUMNS " FROM usage WHERE id=? AND attempt<=? AND state=1",
     [SQL_USAGE_DELETE] = "DELETE FROM usage WHERE id=? AND attempt=?",
-    [SQL_USAGE_REPORTED] = "SELECT 1 FROM usage WHERE id=? AND attempt>=? AND state=0",
-    [SQL_USAGE_WAITING] = "SELECT " USAGE_COLUMNS
-                          " FROM usage INDEXED BY usage_open WHERE id=? AND state<>0 AND state=2",
-    [SQL_USAGE_BOOK] = "UPDATE usage SET state=1 WHERE id=? AND attempt=? AND state=2",
-    [SQL_USAGE_PRUNE] =
-        "DELETE FROM usage WHERE rowid IN (SELECT rowid FROM usage ORDER BY rowid LIMIT 1000)"
-        " AND day<? AND state<>2",
+    [SQL_USAGE_KNOWN] = "SELECT min(state) FROM usage WHERE id=? AND attempt>=?",
+    [SQL_USAGE_PRUNE] = "DELETE FROM usage WHERE day<? AND id<="
+                        "(SELECT max(id) FROM (SELECT id FROM usage ORDER BY id LIMIT 1000))",
     [SQL_DAILY_ADD] =
-        "INSERT INTO usage_daily VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON "
-        "CONFLICT(day,key_id,model,provider) "
-        "DO UPDATE SET key_name=excluded.key_name, requests=requests+excluded.requests,"
-        "estimated=estimated+excluded.estimated, input_tokens=input_tokens+excluded.input_tokens,"
-        "cached_tokens=cached_tokens+excluded.cached_tokens,"
-        "cache_write_tokens=cache_write_tokens+excluded.cache_write_tokens,"
-        "output_tokens=output_tokens+excluded.output_tokens,"
-        "reasoning_tokens=reasoning_tokens+excluded.reasoning_tokens,"
-        "cost_nano=cost_nano+excluded.cost_nano",
+        "INSERT INTO usage_daily VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)" SQL_DAILY_CONFLICT,
     [SQL_KEY_ADD] =
         "INSERT INTO keys(id,name,hint,stored,created_ms,expires_ms,revoked_ms,models,model_limits,"
         "requests_per_minute,requests_per_hour,tokens_per_minute,concurrent)"

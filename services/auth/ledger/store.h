@@ -1,10 +1,10 @@
 /* What auth keeps: keys, limiter state, the ledger. One interface; SQLite behind it today, room for
  * a shared engine (several auth replicas) tomorrow. Used by one thread at a time: see writer.h.
  *
- * The ledger has one row per request and attempt:
+ * The ledger has one row per request and attempt, written once as a rule:
  *   reported  a worker's SETTLE
- *   waiting   an edge's RELEASE said that a SETTLE is coming; not summed, not shown
- *   booked    none came in time: counted as estimated; a later SETTLE replaces it
+ *   booked    no SETTLE came in time: counted as estimated; a later SETTLE replaces it
+ * A RELEASE that waits for its SETTLE has no row (held.h).
  * A request that never reached a worker has a booked row of no tokens with the status its client
  * saw, so that every admitted request has exactly one row and "not estimated" means "reported by an
  * upstream". */
@@ -16,7 +16,7 @@
 #include "services/auth/keys/keys.h"
 #include "services/auth/limits/limits.h"
 
-enum { STORE_SCHEMA_VERSION = 1 };
+enum { STORE_SCHEMA_VERSION = 2 };
 
 struct store_usage {
     struct request_id id;
@@ -33,13 +33,12 @@ struct store_usage {
 };
 
 enum store_op_kind {
-    STORE_SETTLE,     /* usage */
-    STORE_RELEASE,    /* usage; `settles` */
-    STORE_BOOK,       /* usage.id: its waiting row becomes a booked one; its tokens are filled in */
-    STORE_KEY_ADD,    /* key */
-    STORE_KEY_REVOKE, /* key.id, key.revoked_ms */
-    STORE_LIMIT_PUT,  /* limit */
-    STORE_SLOT_PUT,   /* slot */
+    STORE_SETTLE,      /* usage */
+    STORE_RELEASE,     /* usage; `settles` */
+    STORE_KEY_ADD,     /* key */
+    STORE_KEY_REVOKE,  /* key.id, key.revoked_ms */
+    STORE_LIMIT_PUT,   /* limit */
+    STORE_SLOT_PUT,    /* slot */
     STORE_SLOT_DELETE, /* slot.id */
     STORE_PRUNE,       /* before_day: single rows older than that go, some at a time */
     STORE_USAGE,       /* query; fills `answer` */
@@ -47,9 +46,10 @@ enum store_op_kind {
 };
 
 enum store_outcome {
-    STORE_NEW,       /* the row was added (SETTLE, RELEASE, BOOK, …) */
+    STORE_NEW,       /* the row was added */
     STORE_DUPLICATE, /* it was there: nothing changed */
-    STORE_SETTLED    /* RELEASE: the worker's row is there already */
+    STORE_SETTLED,   /* RELEASE: the worker's row is there already */
+    STORE_WAITING    /* RELEASE with `settles`: nothing is there, and nothing was written */
 };
 
 /* A request that takes one of its key's concurrency slots; those that last a moment are kept over a
@@ -79,7 +79,7 @@ struct usage_query {
 
 struct store_op {
     enum store_op_kind kind;
-    bool settles;
+    bool settles;               /* RELEASE: a SETTLE may still come, so no row is made for it */
     enum store_outcome outcome; /* set by apply */
     struct store_usage usage;
     struct key_attributes key;
@@ -96,8 +96,6 @@ struct store_visitor {
     void *ctx;
     enum err (*on_key)(void *ctx, const struct key_attributes *key);
     enum err (*on_limit)(void *ctx, const struct limit_saved *limit);
-    /* waiting rows: their request's id and what would be booked */
-    enum err (*on_waiting)(void *ctx, const struct store_usage *usage);
     enum err (*on_slot)(void *ctx, const struct store_slot *slot);
     /* the latest stored responses, newest first, and who made them; may be NULL */
     enum err (*on_response)(void *ctx, struct span id, struct span key_id, uint64_t made_ms);
@@ -109,7 +107,8 @@ struct store {
 
 struct store_ops {
     enum err (*load)(struct store *s, const struct store_visitor *v);
-    /* One transaction: all or nothing, durable on OK. */
+    /* One transaction: all or nothing, durable on OK. SETTLEs come first, the others in order: a
+     * report before the RELEASE that it makes needless. */
     enum err (*apply)(struct store *s, struct store_op *ops, size_t n);
     void (*close)(struct store *s);
 };

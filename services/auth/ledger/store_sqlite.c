@@ -71,12 +71,11 @@ static enum err probe(struct store_sqlite *s, struct store_op *op)
     return sql_run(s, SQL_PROBE);
 }
 
+/* Anything but a SETTLE. */
 static enum err apply_one(struct store_sqlite *s, struct store_op *op)
 {
     static enum err (*const kinds[])(struct store_sqlite *,
-                                     struct store_op *) = {[STORE_SETTLE] = ledger_settle,
-                                                           [STORE_RELEASE] = ledger_release,
-                                                           [STORE_BOOK] = ledger_book,
+                                     struct store_op *) = {[STORE_RELEASE] = ledger_release,
                                                            [STORE_KEY_ADD] = key_add,
                                                            [STORE_KEY_REVOKE] = key_revoke,
                                                            [STORE_LIMIT_PUT] = limit_put,
@@ -92,8 +91,14 @@ static enum err apply(struct store *store, struct store_op *ops, size_t n)
 {
     struct store_sqlite *s = (struct store_sqlite *)store;
     enum err e = sql_run(s, SQL_BEGIN);
-    for (size_t i = 0; !e && i < n; i++)
-        e = apply_one(s, &ops[i]);
+    for (size_t i = 0; !e && i < n; i++) {
+        if (ops[i].kind == STORE_SETTLE)
+            e = ledger_settle(s, &ops[i]);
+    }
+    for (size_t i = 0; !e && i < n; i++) {
+        if (ops[i].kind != STORE_SETTLE)
+            e = apply_one(s, &ops[i]);
+    }
     if (!e)
         e = ledger_flush(s);
     if (!e)
@@ -135,13 +140,6 @@ static enum err on_limit_row(sqlite3_stmt *q, const struct store_visitor *v)
     struct limit_saved saved = {sql_column(q, 0), sql_column_u64(q, 1), sql_column_u64(q, 2),
                                 sql_column_u64(q, 3), sql_column(q, 4)};
     return v->on_limit(v->ctx, &saved);
-}
-
-static enum err on_waiting_row(sqlite3_stmt *q, const struct store_visitor *v)
-{
-    struct store_usage usage;
-    usage_read(q, &usage);
-    return v->on_waiting(v->ctx, &usage);
 }
 
 static enum err on_slot_row(sqlite3_stmt *q, const struct store_visitor *v)
@@ -190,11 +188,6 @@ static enum err load(struct store *store, const struct store_visitor *v)
                  v, on_key_row);
     if (!e)
         e = each_row(s, "SELECT name,owed_ns,mono_ns,wall_ms,boot_id FROM limits", v, on_limit_row);
-    if (!e)
-        e = each_row(s,
-                     "SELECT " USAGE_COLUMNS
-                     " FROM usage INDEXED BY usage_open WHERE state<>0 AND state=2",
-                     v, on_waiting_row);
     if (!e)
         e = each_row(s, "SELECT id,key_id,owner,due_wall_ms,charged_tokens FROM slots", v,
                      on_slot_row);

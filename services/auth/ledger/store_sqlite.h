@@ -13,9 +13,7 @@ enum sql {
     SQL_USAGE_ADD,
     SQL_USAGE_REPLACEABLE,
     SQL_USAGE_DELETE,
-    SQL_USAGE_REPORTED,
-    SQL_USAGE_WAITING,
-    SQL_USAGE_BOOK,
+    SQL_USAGE_KNOWN,
     SQL_USAGE_PRUNE,
     SQL_DAILY_ADD,
     SQL_KEY_ADD,
@@ -27,7 +25,7 @@ enum sql {
     SQL_COUNT
 };
 
-enum usage_state { USAGE_REPORTED = 0, USAGE_BOOKED = 1, USAGE_WAITING = 2 };
+enum usage_state { USAGE_REPORTED = 0, USAGE_BOOKED = 1 };
 
 enum { DAILY_SLOTS = 64, DAILY_TEXT_BYTES = 1024, REPORTED_SLOTS = 4096, SUM_COUNT = 8 };
 
@@ -62,6 +60,17 @@ struct store_sqlite {
     "stream,estimated,input_tokens,cached_tokens,cache_write_tokens,output_tokens,"                \
     "reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms"
 
+/* A day's sum that is there already takes the new one in. */
+#define SQL_DAILY_CONFLICT                                                                         \
+    " ON CONFLICT(day,key_id,model,provider) "                                                     \
+    "DO UPDATE SET key_name=excluded.key_name, requests=requests+excluded.requests,"               \
+    "estimated=estimated+excluded.estimated, input_tokens=input_tokens+excluded.input_tokens,"     \
+    "cached_tokens=cached_tokens+excluded.cached_tokens,"                                          \
+    "cache_write_tokens=cache_write_tokens+excluded.cache_write_tokens,"                           \
+    "output_tokens=output_tokens+excluded.output_tokens,"                                          \
+    "reasoning_tokens=reasoning_tokens+excluded.reasoning_tokens,"                                 \
+    "cost_nano=cost_nano+excluded.cost_nano"
+
 /* ---- sql.c ---- */
 void sql_text(sqlite3_stmt *q, int at, struct span s);
 void sql_blob(sqlite3_stmt *q, int at, const void *data, size_t n);
@@ -76,13 +85,9 @@ enum err sql_run(struct store_sqlite *s, enum sql which);
 /* SQLite's code as ours; logs anything but OK, ROW, DONE. */
 enum err sql_result(struct store_sqlite *s, int code);
 
-/* A row of USAGE_COLUMNS. */
-void usage_read(sqlite3_stmt *q, struct store_usage *out);
-
 /* ---- store_sqlite_ledger.c ---- */
 enum err ledger_settle(struct store_sqlite *s, struct store_op *op);
 enum err ledger_release(struct store_sqlite *s, struct store_op *op);
-enum err ledger_book(struct store_sqlite *s, struct store_op *op);
 enum err ledger_prune(struct store_sqlite *s, struct store_op *op);
 enum err ledger_usage(struct store_sqlite *s, struct store_op *op);
 /* Before COMMIT: writes what has been gathered. */

@@ -33,7 +33,7 @@ enum usage_column {
     COL_DURATION
 };
 
-void usage_read(sqlite3_stmt *q, struct store_usage *out)
+static void usage_read(sqlite3_stmt *q, struct store_usage *out)
 {
     *out = (struct store_usage){.attempt = (uint32_t)sql_column_u64(q, COL_ATTEMPT),
                                 .key_id = sql_column(q, COL_KEY_ID),
@@ -199,27 +199,23 @@ static enum err add_daily(struct store_sqlite *s, const struct store_usage *u, b
 
 /* ---- rows ---- */
 
-/* Takes the booked or waiting row away that a report of this attempt stands for; *found_out says
- * whether there was one. */
-static enum err drop_replaceable(struct store_sqlite *s, const struct store_usage *u,
-                                 bool *found_out)
+/* Takes the booked row away that a report of this attempt stands for. */
+static enum err drop_booked(struct store_sqlite *s, const struct store_usage *u)
 {
     sqlite3_stmt *q = s->sql[SQL_USAGE_REPLACEABLE];
     bind_id(q, &u->id);
     sql_int(q, 2, u->attempt);
     int code = sqlite3_step(q);
     enum err e = sql_result(s, code);
-    *found_out = code == SQLITE_ROW;
     uint32_t attempt = 0;
-    if (!e && *found_out) {
+    if (!e && code == SQLITE_ROW) {
         struct store_usage old;
         usage_read(q, &old);
         attempt = old.attempt;
-        if (sql_column_u64(q, COL_STATE) == USAGE_BOOKED)
-            e = add_daily(s, &old, true, -1);
+        e = add_daily(s, &old, true, -1);
     }
     (void)sqlite3_reset(q);
-    if (e || !*found_out)
+    if (e || code != SQLITE_ROW)
         return e;
     bind_id(s->sql[SQL_USAGE_DELETE], &u->id);
     sql_int(s->sql[SQL_USAGE_DELETE], 2, attempt);
@@ -238,8 +234,8 @@ static void remember_reported(struct store_sqlite *s, const struct store_usage *
 
 enum err ledger_settle(struct store_sqlite *s, struct store_op *op)
 {
-    bool found = false, added = false;
-    enum err e = drop_replaceable(s, &op->usage, &found);
+    bool added = false;
+    enum err e = drop_booked(s, &op->usage);
     if (!e)
         e = add_row(s, &op->usage, USAGE_REPORTED, op->usage.estimated, &added);
     if (!e && added)
@@ -250,60 +246,39 @@ enum err ledger_settle(struct store_sqlite *s, struct store_op *op)
     return e;
 }
 
-static enum err is_reported(struct store_sqlite *s, const struct store_usage *u, bool *out)
+/* STORE_SETTLED: reported, by this attempt or a later one; STORE_DUPLICATE: booked; STORE_NEW:
+ * neither. */
+static enum err find_row(struct store_sqlite *s, const struct store_usage *u,
+                         enum store_outcome *out)
 {
-    const struct reported *known = reported_slot(s, &u->id);
-    *out = known->used && known->attempt >= u->attempt && request_id_equals(&known->id, &u->id);
-    if (*out)
+    const struct reported *lately = reported_slot(s, &u->id);
+    *out = STORE_SETTLED;
+    if (lately->used && lately->attempt >= u->attempt && request_id_equals(&lately->id, &u->id))
         return OK;
-    sqlite3_stmt *q = s->sql[SQL_USAGE_REPORTED];
+    sqlite3_stmt *q = s->sql[SQL_USAGE_KNOWN];
     bind_id(q, &u->id);
     sql_int(q, 2, u->attempt);
-    int code = sqlite3_step(q);
-    *out = code == SQLITE_ROW;
-    enum err e = sql_result(s, code);
+    enum err e = sql_result(s, sqlite3_step(q));
+    if (!e && sqlite3_column_type(q, 0) == SQLITE_NULL)
+        *out = STORE_NEW;
+    else if (!e && sql_column_u64(q, 0) == USAGE_BOOKED)
+        *out = STORE_DUPLICATE;
     (void)sqlite3_reset(q);
     return e;
 }
 
 enum err ledger_release(struct store_sqlite *s, struct store_op *op)
 {
-    bool reported = false, added = false;
-    enum err e = is_reported(s, &op->usage, &reported);
-    if (e || reported) {
-        op->outcome = STORE_SETTLED;
-        return e;
-    }
-    e = add_row(s, &op->usage, op->settles ? USAGE_WAITING : USAGE_BOOKED, true, &added);
-    if (!e && added && !op->settles)
-        e = add_daily(s, &op->usage, true, 1);
-    op->outcome = added ? STORE_NEW : STORE_DUPLICATE;
-    return e;
-}
-
-enum err ledger_book(struct store_sqlite *s, struct store_op *op)
-{
-    sqlite3_stmt *q = s->sql[SQL_USAGE_WAITING];
-    bind_id(q, &op->usage.id);
-    int code = sqlite3_step(q);
-    enum err e = sql_result(s, code);
-    op->outcome = STORE_DUPLICATE;
-    uint32_t attempt = 0;
-    if (!e && code == SQLITE_ROW) {
-        struct store_usage waiting;
-        usage_read(q, &waiting);
-        attempt = waiting.attempt;
-        op->outcome = STORE_NEW;
-        op->usage.input_tokens = waiting.input_tokens;
-        op->usage.output_tokens = waiting.output_tokens;
-        e = add_daily(s, &waiting, true, 1);
-    }
-    (void)sqlite3_reset(q);
+    bool added = false;
+    enum err e = find_row(s, &op->usage, &op->outcome);
     if (e || op->outcome != STORE_NEW)
         return e;
-    bind_id(s->sql[SQL_USAGE_BOOK], &op->usage.id);
-    sql_int(s->sql[SQL_USAGE_BOOK], 2, attempt);
-    return sql_run(s, SQL_USAGE_BOOK);
+    if (op->settles) {
+        op->outcome = STORE_WAITING;
+        return OK;
+    }
+    e = add_row(s, &op->usage, USAGE_BOOKED, true, &added);
+    return e ? e : add_daily(s, &op->usage, true, 1);
 }
 
 enum err ledger_prune(struct store_sqlite *s, struct store_op *op)
@@ -356,7 +331,7 @@ static void rows_text(struct buf *text)
               "upstream_model,upstream_id,status,stream,estimated,input_tokens,cached_tokens,"
               "cache_write_tokens,output_tokens,reasoning_tokens,cost_nano,started_ms,first_ms,"
               "duration_ms FROM usage WHERE day BETWEEN ?1 AND ?2 AND (?3='' OR key_id=?3)"
-              " AND state<>2 ORDER BY rowid DESC LIMIT ?4");
+              " ORDER BY id DESC, attempt DESC LIMIT ?4");
 }
 
 static void write_row(sqlite3_stmt *q, struct json_writer *w)

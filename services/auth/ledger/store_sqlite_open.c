@@ -36,11 +36,8 @@ static const char schema[] =
     " cached_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, output_tokens INTEGER "
     "NOT NULL,"
     " reasoning_tokens INTEGER NOT NULL, cost_nano INTEGER NOT NULL, started_ms INTEGER NOT NULL,"
-    " first_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL);"
-    "CREATE UNIQUE INDEX IF NOT EXISTS usage_id ON usage(id, attempt);"
-    "CREATE INDEX IF NOT EXISTS usage_open ON usage(id, attempt) WHERE state <> 0;" /* few, so
-                                                                         looking there costs little
-                                                                       */
+    " first_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL, PRIMARY KEY(id, attempt))"
+    " WITHOUT ROWID;" /* ids begin with the time: it grows at one end, and goes at the other */
     "CREATE INDEX IF NOT EXISTS usage_responses ON usage(started_ms) WHERE api = 4;"
     "CREATE TABLE IF NOT EXISTS usage_daily(day INTEGER NOT NULL, key_id TEXT NOT NULL, model TEXT "
     "NOT NULL,"
@@ -51,6 +48,25 @@ static const char schema[] =
     " output_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, cost_nano INTEGER NOT "
     "NULL,"
     " PRIMARY KEY(day, key_id, model, provider)) WITHOUT ROWID;";
+
+/* From schema 1, whose table of rows had two indexes beside it. */
+static const char put_aside[] = "ALTER TABLE usage RENAME TO usage_1;"
+                                "DROP INDEX IF EXISTS usage_id;"
+                                "DROP INDEX IF EXISTS usage_open;"
+                                "DROP INDEX IF EXISTS usage_responses;";
+
+/* Schema 1 kept RELEASEs that waited for their SETTLE as rows of state 2, counted in no sum: nobody
+ * waits for them any more, so they are booked. */
+static const char take_over[] =
+    "INSERT INTO usage(" USAGE_COLUMNS ") SELECT id,attempt,min(state,1),day,key_id,key_name,model,"
+    "provider,upstream_model,upstream_id,api,status,stream,estimated,input_tokens,cached_tokens,"
+    "cache_write_tokens,output_tokens,reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms"
+    " FROM usage_1 ORDER BY id,attempt;"
+    "INSERT INTO usage_daily SELECT day,key_id,model,provider,max(key_name),count(*),"
+    "sum(estimated),sum(input_tokens),sum(cached_tokens),sum(cache_write_tokens),"
+    "sum(output_tokens),sum(reasoning_tokens),sum(cost_nano) FROM usage_1 WHERE state=2"
+    " GROUP BY day,key_id,model,provider" SQL_DAILY_CONFLICT ";"
+    "DROP TABLE usage_1;";
 
 static enum err execute(struct store_sqlite *s, const char *text)
 {
@@ -90,14 +106,20 @@ static enum err single_value(struct store_sqlite *s, const char *text, uint64_t 
     return e;
 }
 
-static enum err create_schema(struct store_sqlite *s, struct span pepper_check)
+/* `from`: the schema that is there; 0 = none. All or nothing. */
+static enum err create_schema(struct store_sqlite *s, uint64_t from, struct span pepper_check)
 {
+    bool migrates = from == 1;
     sqlite3_stmt *q = NULL;
     char version[40];
     (void)snprintf(version, sizeof version, "PRAGMA user_version=%d", STORE_SCHEMA_VERSION);
     enum err e = execute(s, "BEGIN IMMEDIATE");
+    if (!e && migrates)
+        e = execute(s, put_aside);
     if (!e)
         e = execute(s, schema);
+    if (!e && migrates)
+        e = execute(s, take_over);
     if (!e)
         e = sql_prepare(s, "INSERT OR IGNORE INTO meta(name,value) VALUES('pepper_check',?)", &q);
     if (!e) {
@@ -136,7 +158,9 @@ static enum err check_schema(struct store_sqlite *s, struct span pepper_check)
         log_error("store_too_new", LU64("schema", version), LU64("known", STORE_SCHEMA_VERSION));
         return ERR_VERSION;
     }
-    e = create_schema(s, pepper_check);
+    if (version == 1)
+        log_info("store_migrates", LU64("from", version), LU64("to", STORE_SCHEMA_VERSION));
+    e = create_schema(s, version, pepper_check);
     return e ? e : check_pepper(s, pepper_check);
 }
 

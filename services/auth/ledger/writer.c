@@ -114,10 +114,24 @@ static void batch_clear(struct write_batch *b)
     arena_reset(&b->arena);
 }
 
+static void report_some(struct writer *w, struct write_batch *b, size_t from, size_t to,
+                        bool settles, enum err result)
+{
+    for (size_t i = from; i < to; i++) {
+        if ((b->ops[i].kind == STORE_SETTLE) == settles)
+            w->fn(w->ctx, &b->ops[i], result);
+    }
+}
+
+/* Each transaction in the order in which the store applied it. */
 static void report(struct writer *w, struct write_batch *b, enum err result)
 {
-    for (size_t i = 0; i < b->count; i++)
-        w->fn(w->ctx, &b->ops[i], i < b->durable ? OK : result);
+    for (size_t from = 0, to; from < b->count; from = to) {
+        to = from + WRITER_BATCH_MAX < b->count ? from + WRITER_BATCH_MAX : b->count;
+        enum err e = to <= b->durable ? OK : result;
+        report_some(w, b, from, to, true, e);
+        report_some(w, b, from, to, false, e);
+    }
     batch_clear(b);
 }
 

@@ -15,8 +15,8 @@ enum { WRITER_GATHER_MS = 10, WRITER_GATHER_OPS = 512 };
 
 struct writer;
 
-/* On the loop's thread, for every operation in the order submitted; op and its views end with the
- * call. */
+/* On the loop's thread, for every operation in the order submitted, but the SETTLEs of a
+ * transaction first, as the store applies them; op and its views end with the call. */
 typedef void (*writer_result_fn)(void *ctx, struct store_op *op, enum err result);
 
 /* Takes the store: closed by writer_destroy. */

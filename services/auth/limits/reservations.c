@@ -55,46 +55,28 @@ struct reservation *reservation_add(struct reservations *h, const struct request
     return reservation;
 }
 
-/* ---- lists ---- */
-
-static struct reservation_list *list_of(struct reservations *h,
-                                        const struct reservation *reservation)
-{
-    return reservation->list == RESERVATION_WAITING ? &h->waiting : &h->fresh;
-}
+/* ---- those whose slot the store does not know of ---- */
 
 static void unlist(struct reservations *h, struct reservation *reservation)
 {
-    if (reservation->list == RESERVATION_UNLISTED)
+    if (!reservation->fresh)
         return;
-    struct reservation_list *l = list_of(h, reservation);
+    struct reservation_list *l = &h->fresh;
     *(reservation->before ? &reservation->before->after : &l->first) = reservation->after;
     *(reservation->after ? &reservation->after->before : &l->last) = reservation->before;
     reservation->before = reservation->after = NULL;
-    reservation->list = RESERVATION_UNLISTED;
+    reservation->fresh = false;
 }
 
-static void append(struct reservations *h, struct reservation *reservation, int list)
+static void append(struct reservations *h, struct reservation *reservation)
 {
+    struct reservation_list *l = &h->fresh;
     unlist(h, reservation);
-    reservation->list = list == RESERVATION_WAITING ? RESERVATION_WAITING : RESERVATION_FRESH;
-    struct reservation_list *l = list_of(h, reservation);
+    reservation->fresh = true;
     reservation->before = l->last;
     reservation->after = NULL;
     *(l->last ? &l->last->after : &l->first) = reservation;
     l->last = reservation;
-}
-
-void reservation_stop_waiting(struct reservations *h, struct reservation *reservation)
-{
-    if (reservation->list == RESERVATION_WAITING)
-        unlist(h, reservation);
-}
-
-void reservation_wait(struct reservations *h, struct reservation *reservation, uint64_t due_ns)
-{
-    reservation->due_ns = due_ns;
-    append(h, reservation, RESERVATION_WAITING);
 }
 
 /* ---- slots ---- */
@@ -108,7 +90,7 @@ void reservation_take_slot(struct reservations *h, struct reservation *reservati
     if (reservation->key)
         reservation->key->in_flight++;
     if (!stored)
-        append(h, reservation, RESERVATION_FRESH);
+        append(h, reservation);
 }
 
 void reservation_free_slot(struct reservations *h, struct reservation *reservation)
@@ -118,8 +100,7 @@ void reservation_free_slot(struct reservations *h, struct reservation *reservati
     if (reservation->key && reservation->key->in_flight)
         reservation->key->in_flight--;
     reservation->slot = false;
-    if (reservation->list == RESERVATION_FRESH)
-        unlist(h, reservation);
+    unlist(h, reservation);
     if (reservation->stored && h->forget)
         h->forget(h->forget_ctx, &reservation->id);
     reservation->stored = false;
@@ -142,7 +123,7 @@ void reservation_not_stored(struct reservations *h, const struct request_id *id)
     if (!reservation || !reservation->slot || !reservation->stored)
         return;
     reservation->stored = false;
-    append(h, reservation, RESERVATION_FRESH);
+    append(h, reservation);
 }
 
 /* ---- their edges ---- */
@@ -220,7 +201,7 @@ static void expire(void *ctx, struct table_node *node)
 {
     const struct reservation_sweep *s = ctx;
     struct reservation *reservation = TABLE_OWNER(node, struct reservation, node);
-    if (reservation->list == RESERVATION_WAITING ||
+    if (reservation->held ||
         (s->now_ns < reservation->due_ns && !is_orphan(s->reservations, reservation, s->now_ns)))
         return;
     if (reservation->settled)

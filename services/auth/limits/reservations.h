@@ -1,6 +1,5 @@
-/* Requests that hold something: a concurrency slot, tokens set aside, or a ledger row that waits
- * for its SETTLE. Each is let go exactly once, whichever of RELEASE, SETTLE, booking and expiry
- * come, in whatever order. */
+/* Requests that hold something: a concurrency slot, or tokens set aside. Each is let go exactly
+ * once, whichever of RELEASE, SETTLE, booking and expiry come, in whatever order. */
 #ifndef SERVICES_AUTH_LIMITS_RESERVATIONS_H
 #define SERVICES_AUTH_LIMITS_RESERVATIONS_H
 
@@ -13,14 +12,15 @@ struct reservation {
     struct key *key;         /* NULL: of a key that is gone */
     uint64_t charged_tokens; /* taken from the key's token limit at admission */
     uint64_t actual_tokens;  /* reported so far */
-    uint64_t due_ns;         /* its request's deadline; when waiting: when to book */
+    uint64_t due_ns;         /* its request's deadline */
     uint64_t owner;          /* epoch of the edge that asked; 0 = unknown */
     uint64_t since_ns;       /* when it took its slot */
     bool slot;               /* counted in key->in_flight */
     bool stored;             /* the store knows of its slot */
     bool released, settled;
-    enum { RESERVATION_UNLISTED, RESERVATION_FRESH, RESERVATION_WAITING } list;
-    struct reservation *before, *after; /* in its list */
+    bool held;  /* its RELEASE waits for the SETTLE: its end is told, not awaited */
+    bool fresh; /* in the list of those */
+    struct reservation *before, *after; /* in it */
 };
 
 struct reservation_list {
@@ -42,8 +42,7 @@ enum {
 struct reservations {
     struct table table;
     struct limits *limits;
-    struct reservation_list waiting; /* for their SETTLE, by due_ns */
-    struct reservation_list fresh;   /* with a slot the store does not know of, oldest first */
+    struct reservation_list fresh; /* with a slot the store does not know of, oldest first */
     struct reservation *spare;
     size_t cursor;
     struct reservation_owner_gone gone[RESERVATION_OWNERS_GONE];
@@ -76,9 +75,6 @@ void reservations_owner_back(struct reservations *h, uint64_t owner);
 void reservation_finish(struct reservations *h, struct reservation *reservation, uint64_t now_ns);
 /* Forgets it, leaving the tokens as charged. */
 void reservation_drop(struct reservations *h, struct reservation *reservation);
-/* Waits for its SETTLE until due_ns (which must not be before those already waiting). */
-void reservation_wait(struct reservations *h, struct reservation *reservation, uint64_t due_ns);
-void reservation_stop_waiting(struct reservations *h, struct reservation *reservation);
 /* Some of the table: those past their deadline let go. Call a few times a second. */
 void reservations_sweep(struct reservations *h, uint64_t now_ns);
 

@@ -1,14 +1,16 @@
 /* The ledger over a real store: each operation is applied at once, or held back to be applied
- * later. */
+ * later, in one transaction. */
 #include "unit/services/auth/test_support.h"
 
 #include <stdio.h>
+
+#include <sqlite3.h>
 
 #include "common/base/json.h"
 #include "services/auth/ledger/ledger.h"
 
 static const uint8_t pepper[PEPPER_BYTES] = {5};
-enum { DAY = 20000, QUEUE = 16 };
+enum { DAY = 20000, QUEUE = 64 };
 #define STARTED ((uint64_t)DAY * 86400000 + 1000)
 
 struct fixture {
@@ -28,14 +30,15 @@ struct fixture {
     size_t queued;
     bool hold_back;
     enum store_outcome last;
+    unsigned acknowledged, refused;
     char edge;
 };
 
-static void run_op(struct fixture *f, struct store_op *op)
+static void answer(void *ctx, const struct store_op *op, enum err result)
 {
-    enum err e = f->full ? ERR_IO : store_apply(f->store, op, 1);
-    f->last = op->outcome;
-    ledger_on_result(&f->ledger, op, e, f->now_ns);
+    struct fixture *f = ctx;
+    (void)op;
+    *(result ? &f->refused : &f->acknowledged) += 1;
 }
 
 static enum err submit(void *ctx, const struct store_op *op)
@@ -46,10 +49,22 @@ static enum err submit(void *ctx, const struct store_op *op)
     return OK;
 }
 
+/* As the writer tells the results: SETTLEs first. */
+static void tell(struct fixture *f, bool settles, enum err e)
+{
+    for (size_t i = 0; i < f->queued; i++) {
+        if ((f->queue[i].kind == STORE_SETTLE) == settles)
+            ledger_on_result(&f->ledger, &f->queue[i], e, f->now_ns);
+    }
+}
+
 static void drain(struct fixture *f)
 {
-    for (size_t i = 0; i < f->queued; i++)
-        run_op(f, &f->queue[i]);
+    enum err e = f->full ? ERR_IO : store_apply(f->store, f->queue, f->queued);
+    if (f->queued)
+        f->last = f->queue[f->queued - 1].outcome;
+    tell(f, true, e);
+    tell(f, false, e);
     f->queued = 0;
 }
 
@@ -73,7 +88,8 @@ static int setup(void **state)
         (struct key_attributes){.name = SPAN("alice"), .tokens_per_minute = 1000, .concurrent = 4},
         digest);
     f.ledger = (struct ledger){.submit = submit,
-                               .submit_ctx = &f,
+                               .answer = answer,
+                               .ctx = &f,
                                .keys = f.keys,
                                .leases = &f.leases,
                                .reservations = &f.reservations,
@@ -86,6 +102,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
+    ledger_free(&f->ledger);
     store_close(&f->store);
     reservations_free(&f->reservations);
     leases_free(&f->leases);
@@ -238,7 +255,9 @@ static void the_order_of_settle_and_release_does_not_matter(void **state)
     assert_sums(f, 0, 0, 0, 0, 0); /* waiting: neither shown nor summed */
     assert_int_equal(count_rows(f), 0);
     assert_int_equal(f->key->in_flight, 0);
+    assert_int_equal(f->acknowledged, 0);
     settle(f, 1, 1, 20, 30);
+    assert_int_equal(f->acknowledged, 2);
     wait_and_book(f, 60000);
     assert_sums(f, 1, 0, 20, 30, 190);
     assert_int_equal(f->reservations.table.count, 0);
@@ -337,18 +356,128 @@ static void a_request_that_reached_no_worker_has_a_row_of_no_tokens(void **state
     assert_sums(f, 1, 0, 20, 30, 190);
 }
 
-static void a_waiting_row_is_booked_by_the_next_life_of_auth(void **state)
+static void
+a_release_that_waits_is_not_acknowledged_and_booked_by_the_next_life_of_auth(void **state)
 {
     struct fixture *f = *state;
     release(f, 1, 1, true, 499);
-    reservations_free(&f->reservations); /* killed */
+    assert_int_equal(f->acknowledged, 0); /* so its edge keeps it */
+    ledger_free(&f->ledger);              /* killed */
+    reservations_free(&f->reservations);
     reservations_init(&f->reservations, &f->limits);
     store_close(&f->store);
     assert_int_equal(store_sqlite_open(f->path, SPAN("check"), &f->store), OK);
-    struct store_usage waiting = {.id = header_of(1, 1).id, .key_id = f->key->is.id};
-    assert_int_equal(ledger_on_waiting(&f->ledger, &waiting, f->now_ns), OK);
+    release(f, 1, 1, true, 499);
     wait_and_book(f, 5100);
     assert_sums(f, 1, 1, 11, 13, 11 * 3000 + 13 * 7000);
+    assert_int_equal(f->acknowledged, 1);
+}
+
+static void a_release_that_waits_and_is_sent_again_waits_no_longer(void **state)
+{
+    struct fixture *f = *state;
+    admit(f, 1, 100);
+    release(f, 1, 1, true, 499);
+    wait_and_book(f, 3000);
+    release(f, 1, 1, true, 499);
+    assert_int_equal(f->refused, 1); /* the first asks no more */
+    wait_and_book(f, 2100);
+    assert_sums(f, 1, 1, 11, 13, 11 * 3000 + 13 * 7000);
+    assert_int_equal(f->acknowledged, 1);
+    release(f, 1, 1, true, 499); /* the acknowledgement got lost */
+    assert_int_equal(f->acknowledged, 2);
+    assert_int_equal(count_rows(f), 1);
+}
+
+static void what_waits_is_booked_at_the_end_and_a_settle_still_replaces_it(void **state)
+{
+    struct fixture *f = *state;
+    release(f, 1, 1, true, 499);
+    release(f, 2, 1, true, 499);
+    ledger_book_all(&f->ledger);
+    drain(f);
+    assert_int_equal(f->acknowledged, 2);
+    assert_int_equal(count_rows(f), 2);
+    settle(f, 1, 1, 20, 30);
+    assert_int_equal(count_rows(f), 2);
+    assert_sums(f, 2, 1, 31, 43, 190 + 11 * 3000 + 13 * 7000);
+}
+
+/* ---- what is written ---- */
+
+static void run_sql(struct fixture *f, const char *text)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static int64_t query_number(struct fixture *f, const char *text)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *q = NULL;
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, text, -1, &q, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(q, 0);
+    (void)sqlite3_finalize(q);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return n;
+}
+
+static void a_request_is_one_insert_whatever_comes_first(void **state)
+{
+    struct fixture *f = *state;
+    run_sql(f, "CREATE TABLE writes(kind TEXT);"
+               "CREATE TRIGGER i AFTER INSERT ON usage BEGIN INSERT INTO writes VALUES('i'); END;"
+               "CREATE TRIGGER u AFTER UPDATE ON usage BEGIN INSERT INTO writes VALUES('u'); END;"
+               "CREATE TRIGGER d AFTER DELETE ON usage BEGIN INSERT INTO writes VALUES('d'); END;");
+    f->hold_back = true;
+    for (uint8_t n = 0; n < 8; n++) { /* within one transaction, in either order */
+        admit(f, n, 100);
+        if (n % 2)
+            settle(f, n, 1, 20, 30);
+        release(f, n, 1, true, 200);
+        if (n % 2 == 0)
+            settle(f, n, 1, 20, 30);
+    }
+    drain(f);
+    for (uint8_t n = 8; n < 16; n++) { /* in two */
+        admit(f, n, 100);
+        if (n % 2)
+            settle(f, n, 1, 20, 30);
+        else
+            release(f, n, 1, true, 200);
+    }
+    drain(f);
+    wait_and_book(f, 4900); /* just within the grace */
+    for (uint8_t n = 8; n < 16; n++) {
+        if (n % 2)
+            release(f, n, 1, true, 200);
+        else
+            settle(f, n, 1, 20, 30);
+    }
+    drain(f);
+    wait_and_book(f, 10000);
+    assert_int_equal(query_number(f, "SELECT count(*) FROM writes WHERE kind='i'"), 16);
+    assert_int_equal(query_number(f, "SELECT count(*) FROM writes WHERE kind<>'i'"), 0);
+    assert_sums(f, 16, 0, 16 * 20, 16 * 30, 16 * 190);
+    assert_int_equal(f->acknowledged, 32);
+    assert_int_equal(f->reservations.table.count, 0);
+    assert_int_equal(f->key->in_flight, 0);
+}
+
+static void the_order_within_a_transaction_changes_no_correction(void **state)
+{
+    struct fixture *f = *state;
+    admit(f, 1, 100);
+    f->hold_back = true;
+    release(f, 1, 1, true, 200);
+    settle(f, 1, 1, 20, 30);
+    drain(f);
+    assert_int_equal(tokens_left(f), 950);
+    assert_int_equal(f->reservations.table.count, 0);
 }
 
 static void nothing_changes_when_the_store_is_full_and_all_comes_right_after(void **state)
@@ -475,7 +604,11 @@ int main(void)
         TEST(a_later_attempts_estimate_survives_an_earlier_attempts_report),
         TEST(an_earlier_attempts_report_does_not_stand_for_a_later_one),
         TEST(a_request_that_reached_no_worker_has_a_row_of_no_tokens),
-        TEST(a_waiting_row_is_booked_by_the_next_life_of_auth),
+        TEST(a_release_that_waits_is_not_acknowledged_and_booked_by_the_next_life_of_auth),
+        TEST(a_release_that_waits_and_is_sent_again_waits_no_longer),
+        TEST(what_waits_is_booked_at_the_end_and_a_settle_still_replaces_it),
+        TEST(a_request_is_one_insert_whatever_comes_first),
+        TEST(the_order_within_a_transaction_changes_no_correction),
         TEST(nothing_changes_when_the_store_is_full_and_all_comes_right_after),
         TEST(booking_is_tried_again_when_the_store_refuses_it),
         TEST(a_leased_request_is_corrected_from_what_its_lease_set_aside),

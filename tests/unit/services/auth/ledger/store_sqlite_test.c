@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <sqlite3.h>
+
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "proto/api.h"
@@ -138,8 +140,7 @@ static void another_pepper_is_refused(void **state)
 }
 
 struct seen {
-    unsigned keys, limits, waiting, slots;
-    unsigned responses;
+    unsigned keys, limits, slots, responses;
 };
 
 static enum err see_key(void *ctx, const struct key_attributes *a)
@@ -159,14 +160,6 @@ static enum err see_limit(void *ctx, const struct limit_saved *l)
     assert_true(span_is(l->name, "model:gpt-4"));
     assert_int_equal(l->owed_ns, 5);
     assert_true(span_is(l->boot_id, "boot"));
-    return OK;
-}
-
-static enum err see_waiting(void *ctx, const struct store_usage *u)
-{
-    ((struct seen *)ctx)->waiting++;
-    assert_int_equal(u->id.bytes[0], 7);
-    assert_true(span_is(u->key_id, "key_1"));
     return OK;
 }
 
@@ -198,8 +191,7 @@ static void stored_responses_come_back_newest_first(void **state)
 {
     struct fixture *f = *state;
     struct seen seen = {0};
-    const struct store_visitor visitor = {&seen,       see_key,  see_limit,
-                                          see_waiting, see_slot, see_response};
+    const struct store_visitor visitor = {&seen, see_key, see_limit, see_slot, see_response};
     struct store_op ops[3] = {settle_op(7, 5), settle_op(8, 5), settle_op(9, 5)};
     ops[0].usage.upstream_id = SPAN("chatcmpl_7"); /* of another protocol */
     ops[1].usage.upstream_id = SPAN("resp_8");
@@ -215,8 +207,7 @@ static void slots_come_back_until_they_are_forgotten(void **state)
 {
     struct fixture *f = *state;
     struct seen seen = {0};
-    const struct store_visitor visitor = {&seen,       see_key,  see_limit,
-                                          see_waiting, see_slot, see_response};
+    const struct store_visitor visitor = {&seen, see_key, see_limit, see_slot, see_response};
     struct store_op put = {.kind = STORE_SLOT_PUT};
     put.slot = (struct store_slot){.id = {.bytes = {[3] = 33}},
                                    .key_id = SPAN("key_1"),
@@ -233,15 +224,14 @@ static void slots_come_back_until_they_are_forgotten(void **state)
     assert_int_equal(seen.slots, 1);
 }
 
-static void keys_limits_and_waiting_rows_come_back_at_the_next_start(void **state)
+static void keys_and_limits_come_back_at_the_next_start(void **state)
 {
     struct fixture *f = *state;
     struct seen seen = {0};
-    struct store_op ops[5] = {{.kind = STORE_KEY_ADD},
+    struct store_op ops[4] = {{.kind = STORE_KEY_ADD},
                               {.kind = STORE_KEY_REVOKE},
                               {.kind = STORE_LIMIT_PUT},
-                              {.kind = STORE_LIMIT_PUT},
-                              settle_op(7, 1)};
+                              {.kind = STORE_LIMIT_PUT}};
     ops[0].key = (struct key_attributes){.id = SPAN("key_1"),
                                          .name = SPAN("alice"),
                                          .models = SPAN("gpt-*"),
@@ -251,16 +241,12 @@ static void keys_limits_and_waiting_rows_come_back_at_the_next_start(void **stat
     ops[1].key = (struct key_attributes){.id = SPAN("key_1"), .revoked_ms = 99};
     ops[2].limit = (struct limit_saved){SPAN("model:gpt-4"), 4, 1, 1, SPAN("boot")};
     ops[3].limit = (struct limit_saved){SPAN("model:gpt-4"), 5, 2, 2, SPAN("boot")};
-    ops[4].kind = STORE_RELEASE;
-    ops[4].settles = true;
-    assert_int_equal(store_apply(f->store, ops, 5), OK);
+    assert_int_equal(store_apply(f->store, ops, 4), OK);
     reopen(f);
-    const struct store_visitor visitor = {&seen,       see_key,  see_limit,
-                                          see_waiting, see_slot, see_response};
+    const struct store_visitor visitor = {&seen, see_key, see_limit, see_slot, see_response};
     assert_int_equal(store_load(f->store, &visitor), OK);
     assert_int_equal(seen.keys, 1);
     assert_int_equal(seen.limits, 1);
-    assert_int_equal(seen.waiting, 1);
 }
 
 static void a_batch_is_written_whole_or_not_at_all(void **state)
@@ -290,7 +276,7 @@ static void a_failed_batch_leaves_no_trace_in_later_sums(void **state)
     release.kind = STORE_RELEASE;
     release.settles = true;
     assert_int_equal(store_apply(f->store, &release, 1), OK);
-    assert_int_equal(release.outcome, STORE_NEW); /* the report is not there */
+    assert_int_equal(release.outcome, STORE_WAITING); /* the report is not there */
     add(f, 2, 1);
     ask(f, (struct usage_query){0}, &answer, &doc);
     assert_int_equal(number(json_at(json_root(&doc), 0), "requests"), 1);
@@ -378,6 +364,103 @@ static void old_rows_go_and_their_sums_stay(void **state)
     buf_free(&answer);
 }
 
+static void rows_are_pruned_oldest_first_some_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+    enum { MANY = 2500 };
+    static struct store_op ops[MANY];
+    for (uint32_t i = 0; i < MANY; i++) {
+        ops[i] = settle_op(0, 100);
+        ops[i].usage.id.bytes[0] = (uint8_t)(i >> 8); /* big-endian, as the time in ids */
+        ops[i].usage.id.bytes[1] = (uint8_t)i;
+    }
+    assert_int_equal(store_apply(f->store, ops, MANY), OK);
+    struct store_op prune = {.kind = STORE_PRUNE, .before_day = 150};
+    for (size_t left = MANY; left; left -= left < 1000 ? left : 1000) {
+        assert_int_equal(count_rows(f), left);
+        assert_int_equal(store_apply(f->store, &prune, 1), OK);
+        assert_int_equal(prune.outcome, STORE_NEW);
+    }
+    assert_int_equal(count_rows(f), 0);
+}
+
+/* As the versions 0.1 made it: rows with a rowid and two indexes, some of them waiting. */
+static const char schema_1[] =
+    "DROP TABLE usage;"
+    "CREATE TABLE usage(id BLOB NOT NULL, attempt INTEGER NOT NULL, state INTEGER NOT NULL,"
+    " day INTEGER NOT NULL, key_id TEXT NOT NULL, key_name TEXT NOT NULL, model TEXT NOT NULL,"
+    " provider TEXT NOT NULL, upstream_model TEXT NOT NULL, upstream_id TEXT NOT NULL,"
+    " api INTEGER NOT NULL, status INTEGER NOT NULL, stream INTEGER NOT NULL,"
+    " estimated INTEGER NOT NULL, input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,"
+    " cache_write_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,"
+    " reasoning_tokens INTEGER NOT NULL, cost_nano INTEGER NOT NULL, started_ms INTEGER NOT NULL,"
+    " first_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL);"
+    "CREATE UNIQUE INDEX usage_id ON usage(id, attempt);"
+    "CREATE INDEX usage_open ON usage(id, attempt) WHERE state <> 0;"
+    "CREATE INDEX usage_responses ON usage(started_ms) WHERE api = 4;"
+    "PRAGMA user_version=1;";
+
+static void insert_1(sqlite3 *db, unsigned n, unsigned state)
+{
+    char text[512];
+    (void)snprintf(
+        text, sizeof text,
+        "INSERT INTO usage VALUES(x'%032x',1,%u,100,'key_1','alice','odd','openai','m-1',"
+        "'resp_%u',4,200,0,%u,%u,0,0,1,0,10,%u,1,2);",
+        n, state, n, state != 0, n, n);
+    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+}
+
+static enum err count_response(void *ctx, struct span id, struct span key_id, uint64_t made_ms)
+{
+    (void)id;
+    (void)key_id;
+    (void)made_ms;
+    ((struct seen *)ctx)->responses++;
+    return OK;
+}
+
+static void a_store_of_the_first_schema_is_taken_over(void **state)
+{
+    struct fixture *f = *state;
+    sqlite3 *db = NULL;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    struct seen seen = {0};
+    const struct store_visitor visitor = {&seen, see_key, see_limit, see_slot, count_response};
+    add(f, 3, 100); /* a sum of that day, model and key */
+    store_close(&f->store);
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, schema_1, NULL, NULL, NULL), SQLITE_OK);
+    insert_1(db, 3, 0);
+    insert_1(db, 5, 2); /* it waited for its SETTLE */
+    insert_1(db, 4, 2);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    for (int twice = 0; twice < 2; twice++) {
+        assert_int_equal(store_sqlite_open(f->path, SPAN("check"), &f->store), OK);
+        assert_int_equal(count_rows(f), 3);
+        ask(f, (struct usage_query){0}, &answer, &doc);
+        struct json sum = json_at(json_root(&doc), 0);
+        assert_int_equal(number(sum, "requests"), 3);
+        assert_int_equal(number(sum, "estimated"), 2);
+        assert_int_equal(number(sum, "input_tokens"), 3 + 5 + 4);
+        assert_int_equal(number(sum, "cost_nano"), 30);
+        store_close(&f->store);
+    }
+    assert_int_equal(store_sqlite_open(f->path, SPAN("check"), &f->store), OK);
+    ask(f, (struct usage_query){.rows = true}, &answer, &doc);
+    assert_int_equal(number(json_at(json_root(&doc), 0), "input_tokens"), 5); /* newest first */
+    struct store_op late = settle_op(0, 100);
+    late.usage.id.bytes[15] = 5;
+    assert_int_equal(store_apply(f->store, &late, 1), OK);
+    assert_int_equal(late.outcome, STORE_NEW); /* and replaces what was booked */
+    assert_int_equal(count_rows(f), 3);
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(seen.responses, 2);
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
 static void hostile_text_is_data(void **state)
 {
     struct fixture *f = *state;
@@ -455,12 +538,14 @@ int main(void)
         TEST(another_pepper_is_refused),
         TEST(stored_responses_come_back_newest_first),
         TEST(slots_come_back_until_they_are_forgotten),
-        TEST(keys_limits_and_waiting_rows_come_back_at_the_next_start),
+        TEST(keys_and_limits_come_back_at_the_next_start),
         TEST(a_batch_is_written_whole_or_not_at_all),
         TEST(a_failed_batch_leaves_no_trace_in_later_sums),
         TEST(sums_of_more_keys_than_are_gathered_are_right_too),
         TEST(usage_is_summed_by_what_is_asked),
         TEST(old_rows_go_and_their_sums_stay),
+        TEST(rows_are_pruned_oldest_first_some_at_a_time),
+        TEST(a_store_of_the_first_schema_is_taken_over),
         TEST(hostile_text_is_data),
         TEST(nothing_acknowledged_is_lost_by_kill_9),
     };

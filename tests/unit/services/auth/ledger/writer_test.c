@@ -177,6 +177,27 @@ static void a_large_batch_is_several_transactions(void **state)
     assert_int_equal(f->store.batches[2], 10);
 }
 
+static void submit_kind(struct fixture *f, enum store_op_kind kind, uint64_t n)
+{
+    char text[32];
+    struct store_op op = {.kind = kind};
+    (void)snprintf(text, sizeof text, "model %lu", (unsigned long)n);
+    op.usage.model = span_str(text);
+    assert_int_equal(writer_submit(f->writer, &op), OK);
+}
+
+/* As they are applied: a RELEASE finds its report. */
+static void of_a_transaction_the_settles_are_told_first(void **state)
+{
+    struct fixture *f = *state;
+    submit_kind(f, STORE_RELEASE, 2);
+    submit_kind(f, STORE_SETTLE, 0);
+    submit_kind(f, STORE_RELEASE, 3);
+    submit_kind(f, STORE_SETTLE, 1);
+    wait_for(f, 4);
+    assert_int_equal(f->store.batch_count, 1);
+}
+
 static void a_failure_is_told_for_every_operation(void **state)
 {
     struct fixture *f = *state;
@@ -260,6 +281,7 @@ int main(void)
         TEST(what_comes_within_a_moment_is_one_transaction_too),
         TEST(what_somebody_waits_for_goes_at_once),
         TEST(a_large_batch_is_several_transactions),
+        TEST(of_a_transaction_the_settles_are_told_first),
         TEST(a_failure_is_told_for_every_operation),
         TEST(a_failed_transaction_takes_only_itself_and_what_follows),
         TEST(the_queue_is_bounded),

@@ -87,32 +87,13 @@ static void a_slot_is_freed_once(void **state)
     assert_int_equal(f->key.in_flight, 1);
 }
 
-static void the_waiting_stand_in_order_and_may_leave_anywhere(void **state)
-{
-    struct fixture *f = *state;
-    struct reservation *a = add(f, 1, 0), *b = add(f, 2, 0), *c = add(f, 3, 0);
-    reservation_wait(&f->reservations, a, 10);
-    reservation_wait(&f->reservations, b, 20);
-    reservation_wait(&f->reservations, c, 30);
-    assert_ptr_equal(f->reservations.waiting.first, a);
-    reservation_stop_waiting(&f->reservations, b);
-    assert_ptr_equal(a->after, c);
-    reservation_wait(&f->reservations, a, 40); /* again: to the end */
-    assert_ptr_equal(f->reservations.waiting.first, c);
-    reservation_drop(&f->reservations, c);
-    assert_ptr_equal(f->reservations.waiting.first, a);
-    reservation_drop(&f->reservations, a);
-    assert_null(f->reservations.waiting.first);
-    assert_null(f->reservations.waiting.last);
-}
-
-static void those_past_their_deadline_let_go_but_the_waiting_stay(void **state)
+static void those_past_their_deadline_let_go_but_the_held_stay(void **state)
 {
     struct fixture *f = *state;
     (void)add(f, 1, START + 10);
-    struct reservation *waiting = add(f, 2, 0);
+    struct reservation *held = add(f, 2, 0);
     struct reservation *settled = add(f, 3, START + 10);
-    reservation_wait(&f->reservations, waiting, START + 5);
+    held->held = true;
     settled->settled = true;
     settled->actual_tokens = 20;
     reservations_sweep(&f->reservations, START + 9);
@@ -210,8 +191,7 @@ int main(void)
         TEST(finishing_corrects_the_tokens_both_ways),
         TEST(dropping_leaves_the_tokens_as_charged),
         TEST(a_slot_is_freed_once),
-        TEST(the_waiting_stand_in_order_and_may_leave_anywhere),
-        TEST(those_past_their_deadline_let_go_but_the_waiting_stay),
+        TEST(those_past_their_deadline_let_go_but_the_held_stay),
         TEST(slots_that_last_are_stored_and_forgotten_at_their_end),
         TEST(a_gone_edges_slots_are_free_after_a_while_unless_it_comes_back),
         TEST(more_edges_may_go_than_are_remembered),
