@@ -84,7 +84,7 @@ static void use_grant(struct edge_request *r, struct held_grant *grant)
         return;
     }
     /* As good as a worker without room. */
-    r->busy += r->busy < UINT8_MAX;
+    r->busy = r->busy < UINT8_MAX ? (uint8_t)(r->busy + 1) : UINT8_MAX;
     grants_rest(e->grants, grant);
     grants_end(e->grants, grant, GRANT_CANCELED, edge_now_ms(e));
     ask(r);
@@ -188,7 +188,7 @@ void dispatch_busy(struct edge_request *r, uint32_t free_slots)
     attempt_end(r, GRANT_CANCELED);
     dispatch_report(r->edge); /* before the ask: the slot is free */
     r->broker = NULL;
-    r->busy += r->busy < UINT8_MAX;
+    r->busy = r->busy < UINT8_MAX ? (uint8_t)(r->busy + 1) : UINT8_MAX;
     r->busy_free = free_slots;
     ask(r);
 }
