@@ -129,6 +129,8 @@ static void dispatch(struct trial *t, struct t_request *r)
     struct dispatch m = {.grant = r->grant->m.token};
     struct header h = header_of(r);
     if (!l->sees[0]) {
+        SAY(t, e->party, "holds request %u/%u under #%llu for its link to worker-%d", r->n,
+            r->attempt, (unsigned long long)r->grant_number, r->worker + 1);
         wait_until(t, r, R_LINKING, t->now_us + LINK_PATIENCE_US);
         return;
     }
@@ -301,7 +303,10 @@ static void on_grant(struct trial *t, struct t_edge *e, const struct packet *p)
     uint64_t now = local_ms(t, e->party);
     struct held_grant *grant = grants_put(e->grants, p->link->ends[1]->index, m, now);
     struct t_request *r = find_asking(t, e, p);
+    SAY(t, e->party, "hears GRANT #%llu of %s", (unsigned long long)m->number,
+        p->link->ends[1]->name);
     if (!grant) {
+        SAY(t, e->party, "has no use for GRANT #%llu", (unsigned long long)m->number);
         t->tally->crossed++;
         return;
     }

@@ -138,8 +138,9 @@ static void happen_to_link(struct trial *t, enum fault_kind kind)
 static void happen_to_party(struct trial *t, enum fault_kind kind, struct party *p)
 {
     if (kind == FAULT_STALL) {
-        p->stalled_until_us =
-            t->now_us + between(t, 10 * MS, per_mille(t, 300) ? 2500 * MS : 300 * MS);
+        /* What is put off already must not be overtaken. */
+        uint64_t until = t->now_us + between(t, 10 * MS, per_mille(t, 300) ? 2500 * MS : 300 * MS);
+        p->stalled_until_us = until > p->stalled_until_us ? until : p->stalled_until_us;
         SAY(t, p, "stands still until %.6f", (double)p->stalled_until_us / S);
         fault(t, p->stalled_until_us);
     } else {
