@@ -18,11 +18,12 @@ static unsigned hash_of(const struct outbox_key *key)
     ((hash_out) = hash_of((const struct outbox_key *)(const void *)(key)))
 #include <uthash.h>
 
-/* In the table by its key, and in the list of all by the time of its last sending. */
+/* In the table by its key, and in one of the two lists. */
 struct outbox_item {
     UT_hash_handle hh;
     struct outbox_item *prev, *next;
-    uint64_t sent_ms; /* 0 = due at once */
+    bool is_due;
+    uint64_t sent_ms;
     struct outbox_key key;
     _Alignas(max_align_t) char payload[];
 };
@@ -30,7 +31,10 @@ struct outbox_item {
 struct outbox {
     struct outbox_spec spec;
     struct outbox_item *by_key;
-    struct outbox_item *oldest;
+    struct outbox_item *due;  /* to be sent at once, in the order they came */
+    struct outbox_item *sent; /* by the time of the last sending */
+    uint32_t wait_ms;         /* before what was sent is sent again */
+    uint64_t silent_since_ms; /* nothing acknowledged, and wait_ms not changed since */
     uint64_t dropped;
 };
 
@@ -40,13 +44,20 @@ enum err outbox_create(struct outbox **out, const struct outbox_spec *spec)
     if (!*out)
         return ERR_NOMEM;
     (*out)->spec = *spec;
+    (*out)->wait_ms = spec->resend_ms;
     return OK;
+}
+
+static struct outbox_item **list_of(struct outbox *o, const struct outbox_item *item)
+{
+    return item->is_due ? &o->due : &o->sent;
 }
 
 static void drop(struct outbox *o, struct outbox_item *item)
 {
+    struct outbox_item **list = list_of(o, item);
     HASH_DEL(o->by_key, item);
-    DL_DELETE(o->oldest, item);
+    DL_DELETE(*list, item);
     free(item);
 }
 
@@ -55,8 +66,8 @@ void outbox_destroy(struct outbox **outbox)
     struct outbox *o = *outbox;
     if (!o)
         return;
-    while (o->oldest)
-        drop(o, o->oldest);
+    while (o->by_key)
+        drop(o, o->by_key);
     free(o);
     *outbox = NULL;
 }
@@ -78,13 +89,17 @@ static struct outbox_item *find(const struct outbox *o, const struct outbox_key 
     return item;
 }
 
-/* false: it could not be sent, and stays due. */
-static bool send_one(const struct outbox *o, struct outbox_item *item, uint64_t now_ms)
+/* false: nothing can be sent now; it stays where it is, or becomes due. */
+static bool send_one(struct outbox *o, struct outbox_item *item, uint64_t now_ms)
 {
     enum err e = o->spec.send(o->spec.ctx, &item->key, item->payload);
-    if (e != OK && o->spec.waits_for_sender)
+    if (e == ERR_CLOSED || e == ERR_AGAIN)
         return false;
+    struct outbox_item **list = list_of(o, item);
+    DL_DELETE(*list, item);
+    item->is_due = false;
     item->sent_ms = now_ms;
+    DL_APPEND(o->sent, item);
     return true;
 }
 
@@ -105,48 +120,76 @@ enum err outbox_add(struct outbox *o, const struct outbox_key *key, struct outbo
     if (!item) /* before anything is given up for it */
         return lose(o, item, ERR_NOMEM);
     if (HASH_COUNT(o->by_key) >= o->spec.max) {
-        if (!o->spec.drops_oldest || !o->oldest)
+        if (!o->spec.drops_oldest || !o->by_key)
             return lose(o, item, ERR_TOO_BIG);
-        drop(o, o->oldest);
+        drop(o, o->by_key); /* the table keeps the order in which they came */
         o->dropped++;
     }
     item->key = *key;
     HASH_ADD(hh, o->by_key, key, sizeof item->key, item);
     if (!item->hh.tbl)
         return lose(o, item, ERR_NOMEM);
-    DL_APPEND(o->oldest, item);
-    (void)send_one(o, item, now_ms);
+    item->is_due = true;
+    DL_APPEND(o->due, item);
+    if (o->due == item) /* not before those that came before it */
+        (void)send_one(o, item, now_ms);
     return OK;
+}
+
+static void start_over(struct outbox *o)
+{
+    o->wait_ms = o->spec.resend_ms;
+    o->silent_since_ms = 0;
 }
 
 bool outbox_acknowledge(struct outbox *o, const struct outbox_key *key)
 {
     struct outbox_item *item = find(o, key);
-    if (item)
-        drop(o, item);
-    return item != NULL;
+    if (!item)
+        return false;
+    drop(o, item);
+    start_over(o);
+    return true;
+}
+
+/* Something was sent again. Those of one round may take several ticks. */
+static void wait_longer(struct outbox *o, uint64_t now_ms)
+{
+    if (o->silent_since_ms && now_ms - o->silent_since_ms < o->wait_ms)
+        return;
+    o->silent_since_ms = now_ms;
+    o->wait_ms =
+        o->wait_ms < OUTBOX_LONGEST_RESEND_MS / 2 ? o->wait_ms * 2 : OUTBOX_LONGEST_RESEND_MS;
 }
 
 void outbox_tick(struct outbox *o, uint64_t now_ms)
 {
-    for (unsigned i = 0; i < o->spec.batch && o->oldest; i++) {
-        struct outbox_item *item = o->oldest;
-        if (item->sent_ms && now_ms - item->sent_ms < o->spec.resend_ms)
-            return;
-        if (!send_one(o, item, now_ms))
-            return;
-        DL_DELETE(o->oldest, item);
-        DL_APPEND(o->oldest, item);
+    unsigned left = o->spec.batch;
+    bool again = false;
+    while (left && o->due && send_one(o, o->due, now_ms))
+        left--;
+    if (o->due)
+        return;
+    while (left && o->sent && now_ms - o->sent->sent_ms >= o->wait_ms &&
+           send_one(o, o->sent, now_ms)) {
+        left--;
+        again = true;
     }
+    if (again)
+        wait_longer(o, now_ms);
 }
 
 void outbox_due_now(struct outbox *o)
 {
     struct outbox_item *item;
-    DL_FOREACH(o->oldest, item)
+    DL_FOREACH(o->sent, item)
     {
-        item->sent_ms = 0;
+        item->is_due = true;
     }
+    DL_CONCAT(o->sent, o->due); /* those sent before first */
+    o->due = o->sent;
+    o->sent = NULL;
+    start_over(o);
 }
 
 size_t outbox_pending(const struct outbox *o)

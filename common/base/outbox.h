@@ -1,6 +1,7 @@
 /* Messages that are sent again until they are acknowledged: bounded in number, each known by a
- * request's id and an attempt. Knows no bus and no clock: a function sends, the time is passed in.
- */
+ * request's id and an attempt. While nothing at all is acknowledged they are sent again more and
+ * more seldom, so that a slow receiver is not given more to do. Knows no bus and no clock: a
+ * function sends, the time is passed in. */
 #ifndef COMMON_BASE_OUTBOX_H
 #define COMMON_BASE_OUTBOX_H
 
@@ -13,6 +14,8 @@
 struct outbox;
 struct outbox_item;
 
+enum { OUTBOX_LONGEST_RESEND_MS = 30000 };
+
 struct outbox_key {
     uint8_t id[16];
     uint8_t attempt;
@@ -20,11 +23,11 @@ struct outbox_key {
 
 struct outbox_spec {
     size_t max;
-    bool drops_oldest;     /* at `max`: the oldest is given up; else a new one is refused */
-    bool waits_for_sender; /* one that send() refuses stays due and ends the tick; else it counts as
-                              sent, for only an acknowledgement proves anything */
-    uint32_t resend_ms;
-    unsigned batch; /* sent again in one tick, at most */
+    bool drops_oldest;  /* at `max`: the oldest is given up; else a new one is refused */
+    uint32_t resend_ms; /* doubled each time that it passes without an acknowledgement */
+    unsigned batch;     /* sent in one tick, at most */
+    /* ERR_CLOSED, ERR_AGAIN: nothing can be sent now; it stays due. Any other failure is the
+     * item's own: it is tried again as if it had been sent. */
     enum err (*send)(void *ctx, const struct outbox_key *key, const void *payload);
     void *ctx;
 };
@@ -44,9 +47,9 @@ enum err outbox_add(struct outbox *o, const struct outbox_key *key, struct outbo
                     uint64_t now_ms) NODISCARD;
 /* It is acknowledged. false when it was not pending. */
 bool outbox_acknowledge(struct outbox *o, const struct outbox_key *key);
-/* Sends again what was sent resend_ms ago or is due. */
+/* Sends what could not be sent before, then again what was sent long enough ago. */
 void outbox_tick(struct outbox *o, uint64_t now_ms);
-/* The receiver is there again: everything is due at the next tick. */
+/* The receiver is there again: everything is due at the next tick, and again after resend_ms. */
 void outbox_due_now(struct outbox *o);
 size_t outbox_pending(const struct outbox *o);
 uint64_t outbox_dropped(const struct outbox *o);

@@ -35,7 +35,6 @@ enum err releases_create(struct releases **out, size_t max_pending, release_send
     *l = (struct releases){.send = send, .ctx = ctx};
     struct outbox_spec spec = {.max = max_pending,
                                .drops_oldest = true,
-                               .waits_for_sender = true,
                                .resend_ms = RELEASE_RESEND_MS,
                                .batch = RELEASE_BATCH,
                                .send = send_item,

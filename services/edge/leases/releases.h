@@ -23,8 +23,8 @@ void releases_add(struct releases *l, const struct request_id *id, const struct 
                   uint64_t now_ms);
 /* RELEASED came. */
 void releases_ack(struct releases *l, const struct request_id *id);
-/* Sends again what was last sent RELEASE_RESEND_MS ago, at most RELEASE_BATCH of them; call it a
- * few times a second. */
+/* Sends again what was last sent RELEASE_RESEND_MS ago, or longer while auth acknowledges nothing;
+ * at most RELEASE_BATCH of them. Call it a few times a second. */
 void releases_tick(struct releases *l, uint64_t now_ms);
 /* auth is there again: everything is due now. */
 void releases_due_now(struct releases *l);

@@ -1,6 +1,6 @@
-/* What ended requests used, kept until auth has it on disk: sent at once, again every second, gone
- * at SETTLED. Bounded; the worker withdraws its slots when it is full. Knows no
- * bus: a function sends. */
+/* What ended requests used, kept until auth has it on disk: sent at once, again after a second,
+ * then more and more seldom while nothing is acknowledged, gone at SETTLED. Bounded; the worker
+ * withdraws its slots when it is full. Knows no bus: a function sends. */
 #ifndef SERVICES_WORKER_ATTEMPT_SETTLE_H
 #define SERVICES_WORKER_ATTEMPT_SETTLE_H
 
@@ -24,7 +24,8 @@ enum err settles_add(struct settles *s, const struct request_id *id, uint8_t att
                      const struct settle *m, uint64_t now_ms);
 /* SETTLED came. false when it was not pending (a second answer). */
 bool settles_done(struct settles *s, const struct request_id *id, uint8_t attempt);
-/* Sends again what has waited for SETTLE_RESEND_MS, at most SETTLE_BATCH. */
+/* Sends what could not be sent, then again what has waited for SETTLE_RESEND_MS (or longer while
+ * auth acknowledges nothing), at most SETTLE_BATCH. */
 void settles_tick(struct settles *s, uint64_t now_ms);
 /* auth is there (again): everything is due at the next tick. */
 void settles_due_now(struct settles *s);

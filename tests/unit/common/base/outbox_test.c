@@ -21,12 +21,11 @@ static enum err take(void *ctx, const struct outbox_key *key, const void *payloa
     return s->answer;
 }
 
-static struct outbox *make(struct sink *sink, bool drops_oldest, bool waits)
+static struct outbox *make(struct sink *sink, bool drops_oldest)
 {
     struct outbox *o;
     struct outbox_spec spec = {.max = 3,
                                .drops_oldest = drops_oldest,
-                               .waits_for_sender = waits,
                                .resend_ms = 100,
                                .batch = 2,
                                .send = take,
@@ -48,7 +47,7 @@ static void a_key_is_kept_once_and_each_attempt_is_a_key(void **state)
 {
     (void)state;
     struct sink sink = {0};
-    struct outbox *o = make(&sink, false, false);
+    struct outbox *o = make(&sink, false);
     assert_int_equal(add(o, 1, 1, 10), OK);
     assert_int_equal(add(o, 1, 1, 20), OK);
     assert_int_equal(sink.last, 10);
@@ -67,7 +66,7 @@ static void at_the_bound_the_new_or_the_oldest_is_lost_and_counted(void **state)
     (void)state;
     for (int drops = 0; drops < 2; drops++) {
         struct sink sink = {0};
-        struct outbox *o = make(&sink, drops, false);
+        struct outbox *o = make(&sink, drops);
         for (uint8_t n = 1; n <= 3; n++)
             assert_int_equal(add(o, n, 0, n), OK);
         assert_int_equal(add(o, 4, 0, 4), drops ? OK : ERR_TOO_BIG);
@@ -79,19 +78,100 @@ static void at_the_bound_the_new_or_the_oldest_is_lost_and_counted(void **state)
     }
 }
 
-static void an_outbox_may_wait_for_its_sender(void **state)
+static void what_cannot_be_sent_stays_due_and_ends_the_tick(void **state)
 {
     (void)state;
-    for (int waits = 0; waits < 2; waits++) {
-        struct sink sink = {.answer = ERR_CLOSED};
-        struct outbox *o = make(&sink, false, waits);
-        for (uint8_t n = 1; n <= 3; n++)
-            assert_int_equal(add(o, n, 0, n), OK);
-        outbox_tick(o, 1099);
-        assert_int_equal(sink.count, waits ? 4 : 3); /* due still, and the first refusal ends it */
-        sink.count = 0;
-        outbox_tick(o, 1100);
-        assert_int_equal(sink.count, waits ? 1 : 2); /* a batch */
+    struct sink sink = {.answer = ERR_CLOSED};
+    struct outbox *o = make(&sink, false);
+    for (uint8_t n = 1; n <= 3; n++)
+        assert_int_equal(add(o, n, 0, n), OK);
+    sink.count = 0;
+    outbox_tick(o, 1001);
+    assert_int_equal(sink.count, 1); /* the first refusal ends it */
+    assert_int_equal(sink.last, 1);
+    sink.answer = OK;
+    outbox_tick(o, 1002);
+    assert_int_equal(sink.count, 3); /* a batch */
+    outbox_tick(o, 1003);
+    assert_int_equal(sink.count, 4);
+    assert_int_equal(sink.last, 3);
+    outbox_destroy(&o);
+}
+
+static void what_could_not_be_sent_waits_for_no_newer_one(void **state)
+{
+    (void)state;
+    struct sink sink = {.answer = OK};
+    struct outbox *o = make(&sink, false);
+    assert_int_equal(add(o, 1, 0, 1), OK);
+    sink.answer = ERR_AGAIN;
+    assert_int_equal(add(o, 2, 0, 2), OK);
+    sink.answer = OK;
+    assert_int_equal(add(o, 3, 0, 3), OK); /* does not overtake it */
+    assert_int_equal(sink.last, 2);
+    outbox_tick(o, 1001);
+    assert_int_equal(sink.last, 3);
+    assert_int_equal(sink.count, 4);
+    outbox_destroy(&o);
+}
+
+static void one_that_can_never_be_sent_holds_up_no_other(void **state)
+{
+    (void)state;
+    struct sink sink = {.answer = ERR_TOO_BIG};
+    struct outbox *o = make(&sink, false);
+    assert_int_equal(add(o, 1, 0, 1), OK);
+    sink.answer = OK;
+    assert_int_equal(add(o, 2, 0, 2), OK);
+    assert_int_equal(sink.last, 2);
+    sink.answer = ERR_TOO_BIG;
+    outbox_tick(o, 1100);
+    assert_int_equal(sink.last, 2); /* both were tried */
+    assert_int_equal(sink.count, 4);
+    outbox_destroy(&o);
+}
+
+/* How often one item is sent from now on, ticks being 10 ms apart. */
+static unsigned sendings(struct outbox *o, struct sink *sink, uint64_t from_ms, uint64_t to_ms)
+{
+    sink->count = 0;
+    for (uint64_t at = from_ms; at < to_ms; at += 10)
+        outbox_tick(o, at);
+    return sink->count;
+}
+
+static void it_is_sent_again_more_and_more_seldom_while_nothing_is_acknowledged(void **state)
+{
+    (void)state;
+    struct sink sink = {0};
+    struct outbox *o = make(&sink, false);
+    assert_int_equal(add(o, 1, 0, 1), OK);
+    assert_int_equal(sendings(o, &sink, 1000, 1100), 0);
+    assert_int_equal(sendings(o, &sink, 1100, 1300), 1);
+    assert_int_equal(sendings(o, &sink, 1300, 1700), 1);
+    assert_int_equal(sendings(o, &sink, 1700, 2500), 1);
+    assert_int_equal(sendings(o, &sink, 2500, 100000), 7); /* in the end every 30 s */
+    assert_int_equal(sendings(o, &sink, 100000, 400000), 10);
+    outbox_destroy(&o);
+}
+
+static void an_acknowledgement_or_the_link_makes_it_often_again(void **state)
+{
+    (void)state;
+    for (int link = 0; link < 2; link++) {
+        struct sink sink = {0};
+        struct outbox_key second = {.id = {2}};
+        struct outbox *o = make(&sink, false);
+        assert_int_equal(add(o, 1, 0, 1), OK);
+        assert_int_equal(add(o, 2, 0, 2), OK);
+        (void)sendings(o, &sink, 1000, 100000);
+        if (link)
+            outbox_due_now(o);
+        else
+            assert_true(outbox_acknowledge(o, &second));
+        unsigned at_once = sendings(o, &sink, 100000, 100100);
+        assert_int_equal(at_once, link ? 2 : 1);
+        assert_int_equal(sendings(o, &sink, 100100, 100200), link ? 2 : 0);
         outbox_destroy(&o);
     }
 }
@@ -100,7 +180,7 @@ static void no_memory_for_an_item_is_counted(void **state)
 {
     (void)state;
     struct sink sink = {0};
-    struct outbox *o = make(&sink, true, true);
+    struct outbox *o = make(&sink, true);
     struct outbox_key key = {.id = {1}};
     assert_int_equal(outbox_add(o, &key, NULL, 0), ERR_NOMEM);
     assert_int_equal(outbox_dropped(o), 1);
@@ -112,7 +192,7 @@ static void no_memory_at_the_bound_costs_one_not_two(void **state)
 {
     (void)state;
     struct sink sink = {0};
-    struct outbox *o = make(&sink, true, true);
+    struct outbox *o = make(&sink, true);
     struct outbox_key key = {.id = {9}};
     while (outbox_dropped(o) == 0) { /* until it is full */
         key.id[1]++;
@@ -131,7 +211,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_is_kept_once_and_each_attempt_is_a_key),
         cmocka_unit_test(at_the_bound_the_new_or_the_oldest_is_lost_and_counted),
-        cmocka_unit_test(an_outbox_may_wait_for_its_sender),
+        cmocka_unit_test(what_cannot_be_sent_stays_due_and_ends_the_tick),
+        cmocka_unit_test(what_could_not_be_sent_waits_for_no_newer_one),
+        cmocka_unit_test(one_that_can_never_be_sent_holds_up_no_other),
+        cmocka_unit_test(it_is_sent_again_more_and_more_seldom_while_nothing_is_acknowledged),
+        cmocka_unit_test(an_acknowledgement_or_the_link_makes_it_often_again),
         cmocka_unit_test(no_memory_for_an_item_is_counted),
         cmocka_unit_test(no_memory_at_the_bound_costs_one_not_two),
     };

@@ -341,7 +341,7 @@ static void a_release_is_sent_until_it_is_acknowledged(void **state)
     suite_advance(s, 1500);
     assert_in_range(s->auth.seen[MESSAGE_RELEASE].count, 2, 3);
     s->auth_acks = true;
-    suite_advance(s, 1500);
+    suite_advance(s, 3000);
     assert_int_equal(releases_pending(s->edge.releases), 0);
     client_close(&c);
 }

@@ -45,7 +45,7 @@ static void add(struct settles *s, unsigned n, uint8_t attempt, uint64_t now_ms)
 static void it_is_sent_at_once_and_again_until_settled(void **state)
 {
     (void)state;
-    struct sent sent = {.result = ERR_CLOSED};
+    struct sent sent = {0};
     struct settles *s;
     struct request_id id = id_of(7);
     assert_int_equal(settles_create(&s, 10, record, &sent), OK);
