@@ -110,9 +110,11 @@ static enum err lose(struct outbox *o, struct outbox_item *item, enum err why)
     return why;
 }
 
-enum err outbox_add(struct outbox *o, const struct outbox_key *key, struct outbox_item *item,
-                    uint64_t now_ms)
+/* *kept_out is NULL when the key is pending already. */
+static enum err keep(struct outbox *o, const struct outbox_key *key, struct outbox_item *item,
+                     struct outbox_item **kept_out)
 {
+    *kept_out = NULL;
     if (find(o, key)) {
         free(item);
         return OK;
@@ -131,9 +133,24 @@ enum err outbox_add(struct outbox *o, const struct outbox_key *key, struct outbo
         return lose(o, item, ERR_NOMEM);
     item->is_due = true;
     DL_APPEND(o->due, item);
-    if (o->due == item) /* not before those that came before it */
-        (void)send_one(o, item, now_ms);
+    *kept_out = item;
     return OK;
+}
+
+enum err outbox_add(struct outbox *o, const struct outbox_key *key, struct outbox_item *item,
+                    uint64_t now_ms)
+{
+    struct outbox_item *kept;
+    enum err e = keep(o, key, item, &kept);
+    if (kept)
+        (void)send_one(o, kept, now_ms);
+    return e;
+}
+
+enum err outbox_add_later(struct outbox *o, const struct outbox_key *key, struct outbox_item *item)
+{
+    struct outbox_item *kept;
+    return keep(o, key, item, &kept);
 }
 
 static void start_over(struct outbox *o)

@@ -45,6 +45,9 @@ void *outbox_item_payload(struct outbox_item *item);
  * stays as it is: OK. NULL is ERR_NOMEM; ERR_TOO_BIG at the bound. What is lost is counted. */
 enum err outbox_add(struct outbox *o, const struct outbox_key *key, struct outbox_item *item,
                     uint64_t now_ms) NODISCARD;
+/* The same, but it is sent by the next tick, in company. */
+enum err outbox_add_later(struct outbox *o, const struct outbox_key *key,
+                          struct outbox_item *item) NODISCARD;
 /* It is acknowledged. false when it was not pending. */
 bool outbox_acknowledge(struct outbox *o, const struct outbox_key *key);
 /* Sends what could not be sent before, then again what was sent long enough ago. */

@@ -201,8 +201,10 @@ static void allow_key(const struct admission *a, struct verdict *v, const struct
                       uint64_t wall_ms)
 {
     v->allowed = true;
-    v->allow =
-        (struct allow){.key_id = key->is.id, .key_name = key->is.name, .models = key->is.models};
+    v->allow = (struct allow){.key_id = key->is.id,
+                              .key_name = key->is.name,
+                              .models = key->is.models,
+                              .holds_slot = key->is.concurrent > 0};
     uint64_t valid_ms = key->is.expires_ms ? key->is.expires_ms - wall_ms : UINT64_MAX;
     v->allow.known_ms = least(a->config->options.auth_known, valid_ms);
     v->allow.lease_ms = (uint32_t)least(least(a->config->options.auth_lease, valid_ms), UINT32_MAX);

@@ -56,6 +56,7 @@ struct edge {
     struct json_doc doc;
     struct buf scratch;
 
+    struct loop_timer gather_timer; /* RELEASEs wait for company */
     struct loop_timer gauge_timer;
     struct http_stats last_reported; /* what of these has gone into the metrics */
     uint64_t releases_dropped_reported;

@@ -13,7 +13,21 @@ static enum err send_release(void *ctx, const struct request_id *id, const struc
 {
     struct edge *e = ctx;
     struct header h = {.id = *id};
-    return bus_send_soon(e->d->auth, h, MESSAGE_RELEASE, r);
+    return bus_send(e->d->auth, h, MESSAGE_RELEASE, r);
+}
+
+static void on_gathered(void *ctx)
+{
+    struct edge *e = ctx;
+    if (bus_peer_up(e->d->auth))
+        releases_tick(e->releases, edge_now_ms(e));
+}
+
+static void gather_releases(void *ctx)
+{
+    struct edge *e = ctx;
+    if (!loop_timer_running(&e->gather_timer))
+        loop_timer_start(e->d->loop, &e->gather_timer, RELEASE_GATHER_MS, on_gathered, e);
 }
 
 /* ---- configuration ---- */
@@ -110,7 +124,8 @@ enum err edge_start(struct edge *e, struct daemon *d)
     read_config(e);
     enum err error = leases_create(&e->leases, EDGE_MAX_LEASES);
     if (error == OK)
-        error = releases_create(&e->releases, RELEASE_MAX_PENDING, send_release, e);
+        error =
+            releases_create(&e->releases, RELEASE_MAX_PENDING, send_release, gather_releases, e);
     if (error == OK)
         error = grants_create(&e->grants);
     e->grants_hook = (struct loop_hook){.fn = on_turn_end, .ctx = e};
@@ -147,6 +162,7 @@ bool edge_drained(struct edge *e)
 void edge_stop(struct edge *e)
 {
     loop_timer_stop(e->d->loop, &e->gauge_timer);
+    loop_timer_stop(e->d->loop, &e->gather_timer);
     if (e->releases && releases_pending(e->releases) > 0)
         log_warn("releases_lost", LU64("count", releases_pending(e->releases)));
     requests_free(e);

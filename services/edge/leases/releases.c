@@ -8,6 +8,7 @@
 struct releases {
     struct outbox *outbox;
     release_send send;
+    release_gather gather;
     void *ctx;
 };
 
@@ -26,13 +27,14 @@ static enum err send_item(void *ctx, const struct outbox_key *key, const void *p
     return l->send(l->ctx, &id, payload);
 }
 
-enum err releases_create(struct releases **out, size_t max_pending, release_send send, void *ctx)
+enum err releases_create(struct releases **out, size_t max_pending, release_send send,
+                         release_gather gather, void *ctx)
 {
     *out = NULL;
     struct releases *l = calloc(1, sizeof *l);
     if (!l)
         return ERR_NOMEM;
-    *l = (struct releases){.send = send, .ctx = ctx};
+    *l = (struct releases){.send = send, .gather = gather, .ctx = ctx};
     struct outbox_spec spec = {.max = max_pending,
                                .drops_oldest = true,
                                .resend_ms = RELEASE_RESEND_MS,
@@ -58,7 +60,7 @@ void releases_destroy(struct releases **releases)
 }
 
 void releases_add(struct releases *l, const struct request_id *id, const struct release *r,
-                  uint64_t now_ms)
+                  bool urgent, uint64_t now_ms)
 {
     struct outbox_key key = key_of(id);
     struct outbox_item *item =
@@ -68,8 +70,12 @@ void releases_add(struct releases *l, const struct request_id *id, const struct 
         *copy = *r;
         (void)message_own_text(MESSAGE_RELEASE, copy, (char *)(copy + 1));
     }
-    enum err ignored = outbox_add(l->outbox, &key, item, now_ms); /* counted as dropped */
+    enum err ignored = outbox_add_later(l->outbox, &key, item); /* counted as dropped */
     (void)ignored;
+    if (urgent)
+        outbox_tick(l->outbox, now_ms);
+    else
+        l->gather(l->ctx);
 }
 
 void releases_ack(struct releases *l, const struct request_id *id)

@@ -11,16 +11,21 @@ struct releases;
 /* Sends one; returns what bus_send does. */
 typedef enum err (*release_send)(void *ctx, const struct request_id *id, const struct release *r);
 
+/* One waits for company: releases_tick is to be called within RELEASE_GATHER_MS. */
+typedef void (*release_gather)(void *ctx);
+
+enum { RELEASE_GATHER_MS = 15 };
 enum { RELEASE_RESEND_MS = 1000, RELEASE_MAX_PENDING = 100000, RELEASE_BATCH = 512 };
 
 enum err releases_create(struct releases **out, size_t max_pending, release_send send,
-                         void *ctx) NODISCARD;
+                         release_gather gather, void *ctx) NODISCARD;
 void releases_destroy(struct releases **releases);
 
-/* Keeps a copy and sends it once. At the bound the oldest one is given up (counted): auth then
+/* Keeps a copy. It waits for company, unless auth waits for it (`urgent`): then it goes at once,
+ * and takes those along that wait. At the bound the oldest one is given up (counted): auth then
  * books by itself. */
 void releases_add(struct releases *l, const struct request_id *id, const struct release *r,
-                  uint64_t now_ms);
+                  bool urgent, uint64_t now_ms);
 /* RELEASED came. */
 void releases_ack(struct releases *l, const struct request_id *id);
 /* Sends again what was last sent RELEASE_RESEND_MS ago, or longer while auth acknowledges nothing;

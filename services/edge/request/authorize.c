@@ -102,6 +102,7 @@ void authorize_on_allow(struct edge *e, const struct bus_message *m)
                    a->remaining_tokens, a->reset_tokens_ms},
     };
     leases_put(e->leases, r->key, r->asked_model, &grant, edge_now_ms(e));
+    r->holds_slot = a->holds_slot;
     go_on(r, a->key_id, a->key_name, a->models, &grant.limits);
 }
 

@@ -220,7 +220,7 @@ static void send_release(const struct edge_request *r, const struct request_outc
         .duration_ms = (uint32_t)((now_us - r->started_us) / 1000),
         .key_name = r->key_name,
     };
-    releases_add(e->releases, &r->id, &release, now_us / 1000);
+    releases_add(e->releases, &r->id, &release, r->holds_slot || !r->authorized, now_us / 1000);
 }
 
 static void add_tokens(const struct edge_request *r, struct span model, struct span direction,

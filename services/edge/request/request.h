@@ -63,6 +63,7 @@ struct edge_request {
                                 models */
     struct span key_id, key_name, models;
     struct limit_headers limits;
+    bool holds_slot; /* of its key's requests at once: its RELEASE is urgent */
     bool asked, authorized, leased;
 
     /* The present attempt. */

@@ -107,11 +107,27 @@ static void what_could_not_be_sent_waits_for_no_newer_one(void **state)
     sink.answer = ERR_AGAIN;
     assert_int_equal(add(o, 2, 0, 2), OK);
     sink.answer = OK;
-    assert_int_equal(add(o, 3, 0, 3), OK); /* does not overtake it */
-    assert_int_equal(sink.last, 2);
+    assert_int_equal(add(o, 3, 0, 3), OK);
     outbox_tick(o, 1001);
-    assert_int_equal(sink.last, 3);
+    assert_int_equal(sink.last, 2);
     assert_int_equal(sink.count, 4);
+    outbox_destroy(&o);
+}
+
+static void one_may_wait_for_the_next_tick(void **state)
+{
+    (void)state;
+    struct sink sink = {.answer = OK};
+    struct outbox *o = make(&sink, false);
+    struct outbox_key key = {.id = {1}};
+    struct outbox_item *item = outbox_item_create(sizeof(int));
+    assert_non_null(item);
+    assert_int_equal(outbox_add_later(o, &key, item), OK);
+    assert_int_equal(sink.count, 0);
+    assert_int_equal(outbox_pending(o), 1);
+    outbox_tick(o, 1001);
+    outbox_tick(o, 1002);
+    assert_int_equal(sink.count, 1);
     outbox_destroy(&o);
 }
 
@@ -213,6 +229,7 @@ int main(void)
         cmocka_unit_test(at_the_bound_the_new_or_the_oldest_is_lost_and_counted),
         cmocka_unit_test(what_cannot_be_sent_stays_due_and_ends_the_tick),
         cmocka_unit_test(what_could_not_be_sent_waits_for_no_newer_one),
+        cmocka_unit_test(one_may_wait_for_the_next_tick),
         cmocka_unit_test(one_that_can_never_be_sent_holds_up_no_other),
         cmocka_unit_test(it_is_sent_again_more_and_more_seldom_while_nothing_is_acknowledged),
         cmocka_unit_test(an_acknowledgement_or_the_link_makes_it_often_again),

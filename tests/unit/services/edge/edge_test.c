@@ -791,7 +791,7 @@ static void what_is_given_up_is_counted(void **state)
     SUITE_UNTIL(s, !bus_peer_up(s->d.auth));
     for (uint32_t i = 0; i < RELEASE_MAX_PENDING + 2; i++) {
         memcpy(id.bytes, &i, sizeof i);
-        releases_add(s->edge.releases, &id, &release, 0);
+        releases_add(s->edge.releases, &id, &release, false, 0);
     }
     suite_advance(s, 3000);
     assert_int_equal(s->counted[METRIC_HEADERS_DROPPED], 1);

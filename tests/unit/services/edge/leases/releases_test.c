@@ -12,7 +12,7 @@ struct fixture {
     struct releases *releases;
     struct clock_fake clock;
     enum err answer;
-    unsigned sent;
+    unsigned sent, gathered;
     struct request_id last;
     char last_model[32];
 };
@@ -28,12 +28,17 @@ static enum err send_one(void *ctx, const struct request_id *id, const struct re
     return OK;
 }
 
+static void gather(void *ctx)
+{
+    ((struct fixture *)ctx)->gathered++;
+}
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     clock_fake_init(&f->clock, 1000000, 0);
     *state = f;
-    return releases_create(&f->releases, 4, send_one, f) == OK ? 0 : -1;
+    return releases_create(&f->releases, 4, send_one, gather, f) == OK ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -54,14 +59,34 @@ static struct request_id id_of(uint8_t n)
     return (struct request_id){{n, n, n, n}};
 }
 
-static void add(struct fixture *f, uint8_t n, const char *model)
+static void add_one(struct fixture *f, uint8_t n, const char *model, bool urgent)
 {
     char copy[32];
     (void)snprintf(copy, sizeof copy, "%s", model);
     struct request_id id = id_of(n);
     struct release r = {.model = span_str(copy), .key_id = SPAN("key_1")};
-    releases_add(f->releases, &id, &r, now(f));
+    releases_add(f->releases, &id, &r, urgent, now(f));
     memset(copy, 'X', sizeof copy);
+}
+
+static void add(struct fixture *f, uint8_t n, const char *model)
+{
+    add_one(f, n, model, true);
+}
+
+static void those_nobody_waits_for_wait_for_company(void **state)
+{
+    struct fixture *f = *state;
+    add_one(f, 1, "a", false);
+    add_one(f, 2, "b", false);
+    assert_int_equal(f->sent, 0);
+    assert_int_equal(f->gathered, 2);
+    releases_tick(f->releases, now(f));
+    assert_int_equal(f->sent, 2);
+    add_one(f, 3, "c", false);
+    add_one(f, 4, "d", true); /* takes the other along */
+    assert_int_equal(f->sent, 4);
+    assert_int_equal(f->gathered, 3);
 }
 
 static void one_is_sent_again_until_it_is_acknowledged(void **state)
@@ -127,6 +152,7 @@ static void the_oldest_is_given_up_at_the_bound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(those_nobody_waits_for_wait_for_company, setup, teardown),
         cmocka_unit_test_setup_teardown(one_is_sent_again_until_it_is_acknowledged, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(what_could_not_be_sent_is_due_when_auth_is_back, setup,
