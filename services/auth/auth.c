@@ -214,6 +214,16 @@ static void forget_slot(void *ctx, const struct request_id *id)
         log_debug("slot_not_forgotten");
 }
 
+static void note_unconfirmed(void *ctx, const struct request_id *id)
+{
+    struct auth *a = ctx;
+    char text[REQUEST_ID_TEXT];
+    request_id_text(id, text);
+    metric_add(a->d->metrics, METRIC_SETTLES_UNCONFIRMED, NULL, 1);
+    log_warn("settle_unconfirmed", LSTR("request_id", text),
+             LSTR("effect", "its key is charged with what was set aside at most"));
+}
+
 /* Monotonic times of another boot mean nothing. Without the file every start counts as a new boot.
  */
 static void read_boot_id(char out[BOOT_ID_BYTES])
@@ -252,7 +262,8 @@ static void put_together(struct auth *a, struct daemon *d)
     leases_init(&a->leases, &a->limits);
     reservations_init(&a->reservations, &a->limits);
     a->reservations.forget = forget_slot;
-    a->reservations.forget_ctx = a;
+    a->reservations.unconfirmed = note_unconfirmed;
+    a->reservations.ctx = a;
     prices_load(&a->prices);
 }
 

@@ -13,6 +13,23 @@ static uint64_t grace_ns(const struct ledger *l)
     return l->config->options.auth_release_grace * MS_NS;
 }
 
+static uint64_t worker_hash(const struct ledger *l, struct span name)
+{
+    return table_hash(l->leases->seed, name);
+}
+
+static void name_workers(const struct ledger *l, struct reservation *reservation,
+                         struct span workers)
+{
+    while (workers.len) {
+        const char *comma = memchr(workers.data, ',', workers.len);
+        size_t n = comma ? (size_t)(comma - workers.data) : workers.len;
+        if (n)
+            reservation_name_worker(reservation, worker_hash(l, span_first(workers, n)));
+        workers = span_of(workers.data + n + (comma != NULL), workers.len - n - (comma != NULL));
+    }
+}
+
 static void answer(const struct ledger *l, const struct store_op *op, enum err result)
 {
     if (l->answer)
@@ -20,10 +37,10 @@ static void answer(const struct ledger *l, const struct store_op *op, enum err r
 }
 
 enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct settle *m,
-                          uint64_t now_ns, uint64_t wall_ms, void *tag)
+                          struct span worker, uint64_t now_ns, uint64_t wall_ms, void *tag)
 {
     (void)now_ns;
-    struct store_op op = {.kind = STORE_SETTLE, .tag = tag};
+    struct store_op op = {.kind = STORE_SETTLE, .tag = tag, .worker = worker_hash(l, worker)};
     op.usage = (struct store_usage){.id = h->id,
                                     .attempt = h->attempt,
                                     .key_id = m->key_id,
@@ -94,6 +111,7 @@ static void let_go(struct ledger *l, const struct header *h, const struct releas
     if (reservation->charged_tokens == 0)
         reservation->charged_tokens = m->reserved_tokens;
     reservation->released = true;
+    name_workers(l, reservation, m->workers);
     reservation_free_slot(l->reservations, reservation);
     if (reservation->settled || !m->settles)
         reservation_finish(l->reservations, reservation, now_ns);
@@ -153,8 +171,7 @@ static void on_reported(struct ledger *l, const struct store_op *op, uint64_t no
         reservation = reservation_add(l->reservations, &op->usage.id, key, now_ns + REPORT_WAIT_NS);
     if (!reservation)
         return;
-    reservation->actual_tokens += op->usage.input_tokens + op->usage.output_tokens;
-    reservation->settled = true;
+    reservation_report(reservation, op->worker, op->usage.input_tokens + op->usage.output_tokens);
     if (reservation->released)
         reservation_finish(l->reservations, reservation, now_ns);
 }

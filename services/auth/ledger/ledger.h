@@ -27,8 +27,10 @@ struct ledger {
 };
 
 /* ERR_AGAIN: not taken, the sender will come again; else `tag` comes back by answer(). */
+/* `worker` is the bus name of the one that settles. */
 enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct settle *m,
-                          uint64_t now_ns, uint64_t wall_ms, void *tag) NODISCARD;
+                          struct span worker, uint64_t now_ns, uint64_t wall_ms,
+                          void *tag) NODISCARD;
 /* `edge` is whose lease a leased request counts against. What it held is free from here on.
  * Answered when its SETTLE is durable, or it is booked as an estimate. */
 enum err ledger_on_release(struct ledger *l, const struct header *h, const struct release *m,

@@ -88,7 +88,8 @@ struct store_op {
     uint64_t before_day;
     struct usage_query query;
     struct buf *answer; /* STORE_USAGE: a JSON array of objects is appended */
-    void *tag;          /* the submitter's own */
+    void *tag;          /* the submitter's own, as is … */
+    uint64_t worker;    /* … who settles: a hash of its name */
 };
 
 /* What a start reads back. Spans are views for the call. */

@@ -102,7 +102,7 @@ void reservation_free_slot(struct reservations *h, struct reservation *reservati
     reservation->slot = false;
     unlist(h, reservation);
     if (reservation->stored && h->forget)
-        h->forget(h->forget_ctx, &reservation->id);
+        h->forget(h->ctx, &reservation->id);
     reservation->stored = false;
 }
 
@@ -178,16 +178,65 @@ void reservation_drop(struct reservations *h, struct reservation *reservation)
     h->spare = reservation;
 }
 
+void reservation_report(struct reservation *reservation, uint64_t worker, uint64_t tokens)
+{
+    reservation->actual_tokens += tokens;
+    reservation->settled = true;
+    if (reservation->report_count < RESERVATION_REPORTS)
+        reservation->reports[reservation->report_count++] =
+            (struct reservation_report){worker, tokens};
+}
+
+void reservation_name_worker(struct reservation *reservation, uint64_t worker)
+{
+    if (reservation->worker_count < RESERVATION_WORKERS)
+        reservation->workers[reservation->worker_count] = worker;
+    if (reservation->worker_count <= RESERVATION_WORKERS)
+        reservation->worker_count++;
+}
+
+static bool is_confirmed(const struct reservation *reservation, uint64_t worker)
+{
+    if (!reservation->released)
+        return false;
+    if (reservation->worker_count == 0 || reservation->worker_count > RESERVATION_WORKERS)
+        return true;
+    for (size_t i = 0; i < reservation->worker_count; i++) {
+        if (reservation->workers[i] == worker)
+            return true;
+    }
+    return false;
+}
+
+/* What the key is charged with in the end. */
+static uint64_t believed_tokens(const struct reservations *h, const struct reservation *reservation)
+{
+    uint64_t doubted = 0;
+    bool confirmed = true;
+    for (size_t i = 0; i < reservation->report_count; i++) {
+        if (is_confirmed(reservation, reservation->reports[i].worker))
+            continue;
+        confirmed = false;
+        doubted += reservation->reports[i].tokens;
+    }
+    if (confirmed)
+        return reservation->actual_tokens;
+    if (h->unconfirmed)
+        h->unconfirmed(h->ctx, &reservation->id);
+    uint64_t sure = reservation->actual_tokens - doubted;
+    uint64_t most = sure > reservation->charged_tokens ? sure : reservation->charged_tokens;
+    return reservation->actual_tokens < most ? reservation->actual_tokens : most;
+}
+
 void reservation_finish(struct reservations *h, struct reservation *reservation, uint64_t now_ns)
 {
+    uint64_t tokens = believed_tokens(h, reservation);
     if (reservation->key && reservation->key->tokens) {
         struct limit_set only = {{reservation->key->tokens}, 1};
-        if (reservation->actual_tokens > reservation->charged_tokens)
-            limit_set_charge(h->limits, &only, now_ns, 0,
-                             reservation->actual_tokens - reservation->charged_tokens);
+        if (tokens > reservation->charged_tokens)
+            limit_set_charge(h->limits, &only, now_ns, 0, tokens - reservation->charged_tokens);
         else
-            limit_set_refund(h->limits, &only, 0,
-                             reservation->charged_tokens - reservation->actual_tokens);
+            limit_set_refund(h->limits, &only, 0, reservation->charged_tokens - tokens);
     }
     reservation_drop(h, reservation);
 }

@@ -6,17 +6,27 @@
 #include "proto/header.h"
 #include "services/auth/keys/keys.h"
 
+/* What one attempt used, as its worker says (a hash of its name). */
+struct reservation_report {
+    uint64_t worker, tokens;
+};
+
+enum { RESERVATION_REPORTS = 4, RESERVATION_WORKERS = 4 };
+
 struct reservation {
     struct table_node node;
     struct request_id id;
     struct key *key;         /* NULL: of a key that is gone */
     uint64_t charged_tokens; /* taken from the key's token limit at admission */
     uint64_t actual_tokens;  /* reported so far */
-    uint64_t due_ns;         /* its request's deadline */
-    uint64_t owner;          /* epoch of the edge that asked; 0 = unknown */
-    uint64_t since_ns;       /* when it took its slot */
-    bool slot;               /* counted in key->in_flight */
-    bool stored;             /* the store knows of its slot */
+    struct reservation_report reports[RESERVATION_REPORTS]; /* those of it that may be doubted */
+    uint64_t workers[RESERVATION_WORKERS]; /* named by the RELEASE; none = whoever it was */
+    uint8_t report_count, worker_count;
+    uint64_t due_ns;   /* its request's deadline */
+    uint64_t owner;    /* epoch of the edge that asked; 0 = unknown */
+    uint64_t since_ns; /* when it took its slot */
+    bool slot;         /* counted in key->in_flight */
+    bool stored;       /* the store knows of its slot */
     bool released, settled;
     bool held;  /* its RELEASE waits for the SETTLE: its end is told, not awaited */
     bool fresh; /* in the list of those */
@@ -48,7 +58,9 @@ struct reservations {
     struct reservation_owner_gone gone[RESERVATION_OWNERS_GONE];
     /* A slot the store knows of is free; may be NULL. */
     void (*forget)(void *ctx, const struct request_id *id);
-    void *forget_ctx;
+    /* What a request used is known only from a worker that no RELEASE names; may be NULL. */
+    void (*unconfirmed)(void *ctx, const struct request_id *id);
+    void *ctx; /* of both */
 };
 
 void reservations_init(struct reservations *h, struct limits *limits);
@@ -70,6 +82,12 @@ void reservation_not_stored(struct reservations *h, const struct request_id *id)
 /* An edge has gone, or is back: its holds end RESERVATION_OWNER_GRACE_S after it went. */
 void reservations_owner_gone(struct reservations *h, uint64_t owner, uint64_t now_ns);
 void reservations_owner_back(struct reservations *h, uint64_t owner);
+/* A worker says what an attempt used. Until the RELEASE names it (or says nothing of workers) that
+ * is provisional: it never costs the key more than was set aside. */
+void reservation_report(struct reservation *reservation, uint64_t worker, uint64_t tokens);
+/* The RELEASE names a worker that an attempt ran at. Of more than RESERVATION_WORKERS nobody is
+ * doubted. */
+void reservation_name_worker(struct reservation *reservation, uint64_t worker);
 /* Corrects the key's tokens from what was set aside to what was used, frees the slot, forgets it.
  */
 void reservation_finish(struct reservations *h, struct reservation *reservation, uint64_t now_ns);

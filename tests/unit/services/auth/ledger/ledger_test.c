@@ -145,7 +145,8 @@ static void settle(struct fixture *f, uint8_t n, uint8_t attempt, uint64_t input
                        .output_tokens = output,
                        .cost_nano = input * 2 + output * 5,
                        .started_ms = STARTED};
-    assert_int_equal(ledger_on_settle(&f->ledger, &h, &m, f->now_ns, STARTED, NULL), OK);
+    assert_int_equal(
+        ledger_on_settle(&f->ledger, &h, &m, SPAN("worker-1"), f->now_ns, STARTED, NULL), OK);
     if (!f->hold_back)
         drain(f);
 }
@@ -531,6 +532,32 @@ static void a_leased_request_is_corrected_from_what_its_lease_set_aside(void **s
     assert_int_equal(f->reservations.table.count, 0);
 }
 
+static void a_settle_of_a_worker_that_the_release_does_not_name_is_not_believed(void **state)
+{
+    struct fixture *f = *state;
+    for (uint8_t n = 1; n <= 8; n++) { /* in either order */
+        struct header h = header_of(n, 1);
+        struct release m = {.key_id = f->key->is.id,
+                            .model = SPAN("m"),
+                            .settles = true,
+                            .status = 200,
+                            .started_ms = STARTED,
+                            .workers = n % 4 < 2 ? SPAN("worker-2,worker-1") : SPAN("worker-2")};
+        f->key->tokens->gcra.full_ns = 0;
+        admit(f, n, 100);
+        if (n % 2)
+            settle(f, n, 1, 100, 50);
+        assert_int_equal(ledger_on_release(&f->ledger, &h, &m, &f->edge, f->now_ns, STARTED, NULL),
+                         OK);
+        drain(f);
+        if (n % 2 == 0)
+            settle(f, n, 1, 100, 50);
+        assert_int_equal(tokens_left(f), n % 4 < 2 ? 850 : 900);
+        assert_int_equal(f->reservations.table.count, 0);
+    }
+    assert_int_equal(count_rows(f), 8); /* the rows stand all the same */
+}
+
 static void an_abandoned_request_gives_all_back_and_leaves_no_row(void **state)
 {
     struct fixture *f = *state;
@@ -585,7 +612,8 @@ static void a_row_of_an_unknown_key_is_kept_too(void **state)
     struct header h = header_of(9, 1);
     struct settle m = {
         .key_id = SPAN("key_gone"), .model = SPAN("m"), .input_tokens = 1, .started_ms = STARTED};
-    assert_int_equal(ledger_on_settle(&f->ledger, &h, &m, f->now_ns, STARTED, NULL), OK);
+    assert_int_equal(
+        ledger_on_settle(&f->ledger, &h, &m, SPAN("worker-1"), f->now_ns, STARTED, NULL), OK);
     drain(f);
     assert_sums(f, 1, 0, 1, 0, 0);
 }
@@ -612,6 +640,7 @@ int main(void)
         TEST(nothing_changes_when_the_store_is_full_and_all_comes_right_after),
         TEST(booking_is_tried_again_when_the_store_refuses_it),
         TEST(a_leased_request_is_corrected_from_what_its_lease_set_aside),
+        TEST(a_settle_of_a_worker_that_the_release_does_not_name_is_not_believed),
         TEST(an_abandoned_request_gives_all_back_and_leaves_no_row),
         TEST(a_running_requests_slot_survives_a_restart),
         TEST(a_slot_that_lasts_is_stored_by_the_tick),

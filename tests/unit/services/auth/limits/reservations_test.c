@@ -103,6 +103,54 @@ static void those_past_their_deadline_let_go_but_the_held_stay(void **state)
     assert_int_equal(left(f), 1000 - 100 - 100 - 20);
 }
 
+static void count_unconfirmed(void *ctx, const struct request_id *id)
+{
+    (void)id;
+    ++*(unsigned *)ctx;
+}
+
+static void what_no_release_confirms_costs_no_more_than_was_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        bool released;
+        uint64_t named[2]; /* 0 = nobody */
+        uint64_t reported; /* by worker 7 */
+        unsigned unconfirmed;
+        uint64_t left;
+    } cases[] = {{true, {0, 0}, 150, 0, 850}, {true, {7, 0}, 150, 0, 850},
+                 {true, {8, 7}, 150, 0, 850}, {true, {8, 0}, 150, 1, 900},
+                 {true, {8, 0}, 30, 1, 970},  {false, {0, 0}, 150, 1, 900},
+                 {false, {0, 0}, 30, 1, 970}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        unsigned unconfirmed = 0;
+        f->key.tokens->gcra.full_ns = 0;
+        f->reservations.unconfirmed = count_unconfirmed;
+        f->reservations.ctx = &unconfirmed;
+        struct reservation *r = add(f, 1, START);
+        reservation_report(r, 7, cases[i].reported);
+        r->released = cases[i].released;
+        for (size_t k = 0; k < 2 && cases[i].named[k]; k++)
+            reservation_name_worker(r, cases[i].named[k]);
+        reservation_finish(&f->reservations, r, START);
+        assert_int_equal(unconfirmed, cases[i].unconfirmed);
+        assert_int_equal(left(f), cases[i].left);
+    }
+    f->reservations.unconfirmed = NULL;
+}
+
+static void an_attempt_that_is_confirmed_counts_in_full_beside_one_that_is_not(void **state)
+{
+    struct fixture *f = *state;
+    struct reservation *r = add(f, 1, START);
+    r->released = true;
+    reservation_name_worker(r, 8);
+    reservation_report(r, 7, 500);
+    reservation_report(r, 8, 120);
+    reservation_finish(&f->reservations, r, START);
+    assert_int_equal(left(f), 880);
+}
+
 struct forgotten {
     unsigned count;
     struct request_id last;
@@ -121,7 +169,7 @@ static void slots_that_last_are_stored_and_forgotten_at_their_end(void **state)
     struct forgotten forgotten = {0};
     const uint64_t ripe = START + RESERVATION_STORE_AGE_MS * (SECOND / 1000);
     f->reservations.forget = on_forget;
-    f->reservations.forget_ctx = &forgotten;
+    f->reservations.ctx = &forgotten;
     struct reservation *shortly = add(f, 1, UINT64_MAX), *lasting = add(f, 2, UINT64_MAX),
                        *other = add(f, 3, UINT64_MAX);
     assert_null(reservation_next_to_store(&f->reservations, ripe - 1));
@@ -192,6 +240,8 @@ int main(void)
         TEST(dropping_leaves_the_tokens_as_charged),
         TEST(a_slot_is_freed_once),
         TEST(those_past_their_deadline_let_go_but_the_held_stay),
+        TEST(what_no_release_confirms_costs_no_more_than_was_set_aside),
+        TEST(an_attempt_that_is_confirmed_counts_in_full_beside_one_that_is_not),
         TEST(slots_that_last_are_stored_and_forgotten_at_their_end),
         TEST(a_gone_edges_slots_are_free_after_a_while_unless_it_comes_back),
         TEST(more_edges_may_go_than_are_remembered),
