@@ -57,6 +57,14 @@ static enum err send_dispatch(struct edge_request *r)
     return bus_send(r->link->peer, request_header(r), MESSAGE_DISPATCH, &message);
 }
 
+/* It may settle this request. Without memory none is named, which doubts none. */
+static void remember_worker(struct edge_request *r)
+{
+    r->workers = r->workers.len ? arena_printf(&r->arena, "%.*s,%.*s", SPAN_ARG(r->workers),
+                                               SPAN_ARG(r->worker))
+                                : r->worker;
+}
+
 /* Over its link: now, or when that is up. */
 static void dispatch(struct edge_request *r)
 {
@@ -65,10 +73,12 @@ static void dispatch(struct edge_request *r)
         request_set_state(r, REQUEST_LINKING);
         return;
     }
-    if (send_dispatch(r) == OK)
-        request_set_state(r, REQUEST_DISPATCHED);
-    else
+    if (send_dispatch(r) != OK) {
         dispatch_busy(r, 0);
+        return;
+    }
+    remember_worker(r);
+    request_set_state(r, REQUEST_DISPATCHED);
 }
 
 /* An attempt has been started under this grant. */

@@ -219,6 +219,7 @@ static void send_release(const struct edge_request *r, const struct request_outc
         .started_ms = r->started_wall_ms,
         .duration_ms = (uint32_t)((now_us - r->started_us) / 1000),
         .key_name = r->key_name,
+        .workers = r->workers,
     };
     releases_add(e->releases, &r->id, &release, r->holds_slot || !r->authorized, now_us / 1000);
 }

@@ -76,6 +76,7 @@ struct edge_request {
     struct held_grant *grant; /* LINKING to STREAMING … */
     struct worker_link *link; /* … the worker's that it names */
     struct span worker;       /* its name, or that of the last attempt's */
+    struct span workers;      /* of all attempts, for the RELEASE: "a,b" */
 
     /* The attempt before: what the broker must know, and what the client is told if none follows.
      */

@@ -113,6 +113,7 @@ static void a_request_goes_through_auth_to_a_worker_and_back(void **state)
     assert_int_equal(release->number[0], 200);
     assert_int_equal(release->number[2], true);
     assert_string_equal(release->text[1], "openai");
+    assert_memory_equal(release->text[3], "worker-", 7);
     assert_int_equal(s->edge.request_count, 0);
     client_close(&c);
 }

@@ -84,6 +84,7 @@ static void on_release(void *ctx, struct bus_peer *from, const struct bus_messag
     keep(seen, 0, r->model);
     keep(seen, 1, r->provider);
     keep(seen, 2, r->key_id);
+    keep(seen, 3, r->workers);
     seen->number[0] = r->status;
     seen->number[1] = r->leased;
     seen->number[2] = r->settles;
