@@ -17,8 +17,8 @@ void attempt_commit(struct edge_request *r)
 void attempt_end(struct edge_request *r, enum grant_outcome outcome)
 {
     uint64_t now = edge_now_ms(r->edge);
-    if (!r->grant)
-        return;
+    if (!r->grant || !r->link)
+        return; /* they come and go together */
     if (--r->link->running == 0)
         r->link->used_ms = now;
     grants_end(r->edge->grants, r->grant, outcome, now);

@@ -173,6 +173,10 @@ struct edge_request *request_begin(struct edge *e, struct http_exchange *x,
     r->deadline_ms = edge_now_ms(e) + edge_options(e)->edge_deadline;
     answer_init(&r->to, e, x, api, h, &r->id);
     HASH_ADD(hh, e->requests, id.bytes, sizeof r->id.bytes, r);
+    if (!r->hh.tbl) {
+        give_back(e, r);
+        return NULL;
+    }
     e->request_count++;
     http_set_user(x, r);
     return r;
