@@ -354,30 +354,38 @@ static const char *own_address(const struct life *life)
     return o->bus_brokers.count ? o->bus_brokers.items[0] : "";
 }
 
+/* A worker's: any free one, beside its brokers. */
+static enum err address_of_worker(const struct life *life, char out[OWN_ADDRESS_BYTES])
+{
+    const struct config_options *o = &life->config->options;
+    const char *broker = o->bus_brokers.count ? o->bus_brokers.items[0] : "";
+    if (strncmp(broker, "tcp://", 6) != 0)
+        return own_address_below(life->run_dir, life->name, bus_epoch(life->d.bus), out);
+    (void)snprintf(out, OWN_ADDRESS_BYTES, "tcp://*:*");
+    return OK;
+}
+
 /* Brokers and the like are where the configuration says; a worker anywhere, and tells. */
 static enum err bind_bus(struct life *life)
 {
     const struct config_options *o = &life->config->options;
-    struct daemon *d = &life->d;
+    struct bus *bus = life->d.bus;
     char address[OWN_ADDRESS_BYTES];
-    bool told = strcmp(life->spec->role, "worker") != 0;
+    bool worker = strcmp(life->spec->role, "worker") == 0;
     bool given = (life->bind && *life->bind) || *o->bus_bind;
-    if (told || given)
+    enum err e = OK;
+    if (worker && !given)
+        e = address_of_worker(life, address);
+    else
         (void)snprintf(address, sizeof address, "%s", own_address(life));
-    else if (own_address_of_worker(o, life->run_dir, life->name, bus_epoch(d->bus), address)) {
+    if (e) {
         log_error("bind_failed", LSTR("dir", life->run_dir),
                   LSTR("why", "no socket can be made there, or its path is too long"));
-        return ERR_IO;
-    }
-    enum err e = bus_bind(d->bus, address);
-    if (e || told)
         return e;
-    e = own_address_to_tell(o, bus_address(d->bus), address);
-    if (e)
-        log_error("no_address", LSTR("why", "this machine's address is not known"),
-                  LSTR("hint", "set bus.worker_address"));
-    else
-        bus_advertise(d->bus, address);
+    }
+    e = bus_bind(bus, address);
+    if (!e && worker && *o->bus_worker_address)
+        bus_advertise(bus, o->bus_worker_address);
     return e;
 }
 

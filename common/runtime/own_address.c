@@ -1,6 +1,5 @@
 #include "common/runtime/own_address.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,14 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/base/log.h"
-
 enum { UNIX_PATH_MAX = 107 };
-
-static bool is_tcp(const char *address)
-{
-    return strncmp(address, "tcp://", 6) == 0;
-}
 
 /* ---- ipc ---- */
 
@@ -51,8 +43,8 @@ static void sweep(const char *folder)
         (void)closedir(dir);
 }
 
-static enum err path_of_worker(const char *run_dir, const char *name, uint64_t boot,
-                               char out[OWN_ADDRESS_BYTES])
+enum err own_address_below(const char *run_dir, const char *name, uint64_t boot,
+                           char out[OWN_ADDRESS_BYTES])
 {
     char folder[220];
     int n = snprintf(folder, sizeof folder, "%s/w", run_dir);
@@ -66,84 +58,71 @@ static enum err path_of_worker(const char *run_dir, const char *name, uint64_t b
     return n < 0 || n - 6 > UNIX_PATH_MAX ? ERR_TOO_BIG : OK;
 }
 
-enum err own_address_of_worker(const struct config_options *o, const char *run_dir,
-                               const char *name, uint64_t boot, char out[OWN_ADDRESS_BYTES])
-{
-    const char *broker = o->bus_brokers.count ? o->bus_brokers.items[0] : "";
-    if (!is_tcp(broker))
-        return path_of_worker(run_dir, name, boot, out);
-    (void)snprintf(out, OWN_ADDRESS_BYTES, "tcp://*:*");
-    return OK;
-}
-
 /* ---- tcp ---- */
 
-/* This machine's address on the way to host:port: connecting a datagram socket sends nothing. */
-static enum err address_towards(const char *host, const char *port, char out[INET6_ADDRSTRLEN])
+bool own_address_is_any(const char *bound)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *list = NULL;
+    return strncmp(bound, "tcp://0.0.0.0:", 14) == 0 || strncmp(bound, "tcp://[::]:", 11) == 0;
+}
+
+static enum err number_of(const struct sockaddr *address, socklen_t size, char out[NI_MAXHOST])
+{
+    return getnameinfo(address, size, out, NI_MAXHOST, NULL, 0, NI_NUMERICHOST) == 0 ? OK : ERR_IO;
+}
+
+/* Connecting a datagram socket sends nothing. */
+static enum err address_towards(const char *host, const char *port, char out[NI_MAXHOST])
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICHOST}, *list = NULL;
     struct sockaddr_storage own;
     socklen_t size = sizeof own;
     enum err e = ERR_IO;
     if (getaddrinfo(host, port, &hints, &list) != 0)
         return ERR_IO;
-    for (const struct addrinfo *a = list; a && e; a = a->ai_next) {
-        int fd = socket(a->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0 &&
-            getsockname(fd, (struct sockaddr *)&own, &size) == 0 &&
-            getnameinfo((struct sockaddr *)&own, size, out, INET6_ADDRSTRLEN, NULL, 0,
-                        NI_NUMERICHOST) == 0)
-            e = OK;
-        if (fd >= 0)
-            (void)close(fd);
-    }
+    int fd = socket(list->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, list->ai_addr, list->ai_addrlen) == 0 &&
+        getsockname(fd, (struct sockaddr *)&own, &size) == 0)
+        e = number_of((struct sockaddr *)&own, size, out);
+    if (fd >= 0)
+        (void)close(fd);
     freeaddrinfo(list);
     return e;
 }
 
-/* While no broker has a name yet: the first interface that is not the loopback one. */
-static enum err first_address(char out[INET6_ADDRSTRLEN])
+/* The first interface that is not the loopback one, or that. */
+static enum err first_address(char out[NI_MAXHOST])
 {
     struct ifaddrs *all = NULL;
     enum err e = ERR_IO;
     if (getifaddrs(&all) != 0)
         return ERR_IO;
-    for (const struct ifaddrs *i = all; i && e; i = i->ifa_next)
-        if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET && !(i->ifa_flags & IFF_LOOPBACK) &&
-            getnameinfo(i->ifa_addr, sizeof(struct sockaddr_in), out, INET6_ADDRSTRLEN, NULL, 0,
-                        NI_NUMERICHOST) == 0)
-            e = OK;
+    for (unsigned loopback = 0; e && loopback <= IFF_LOOPBACK; loopback += IFF_LOOPBACK)
+        for (const struct ifaddrs *i = all; i && e; i = i->ifa_next)
+            if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET &&
+                (i->ifa_flags & IFF_LOOPBACK) == loopback)
+                e = number_of(i->ifa_addr, sizeof(struct sockaddr_in), out);
     freeifaddrs(all);
     return e;
 }
 
-enum err own_address_to_tell(const struct config_options *o, const char *bound,
-                             char out[OWN_ADDRESS_BYTES])
+enum err own_address_towards(const char *bound, const char *towards, char out[OWN_ADDRESS_BYTES])
 {
-    char host[200], own[INET6_ADDRSTRLEN];
-    if (*o->bus_worker_address) {
-        (void)snprintf(out, OWN_ADDRESS_BYTES, "%s", o->bus_worker_address);
-        return OK;
-    }
-    if (!is_tcp(bound)) {
-        (void)snprintf(out, OWN_ADDRESS_BYTES, "%s", bound);
-        return OK;
-    }
-    const char *port = strrchr(bound, ':') + 1;
+    char host[OWN_ADDRESS_BYTES], own[NI_MAXHOST];
+    const char *colon = strrchr(towards, ':'), *port = strrchr(bound, ':');
+    if (!port)
+        return ERR_IO;
     enum err e = ERR_IO;
-    for (size_t i = 0; e && i < o->bus_brokers.count; i++) {
-        const char *address = o->bus_brokers.items[i];
-        const char *colon = strrchr(address, ':');
-        if (!is_tcp(address) || !colon || (size_t)(colon - address - 6) >= sizeof host)
-            continue;
-        (void)snprintf(host, sizeof host, "%.*s", (int)(colon - address - 6), address + 6);
+    if (strncmp(towards, "tcp://", 6) == 0 && colon > towards + 6) {
+        bool v6 = towards[6] == '[';
+        const char *start = towards + 6 + v6;
+        (void)snprintf(host, sizeof host, "%.*s", (int)(colon - v6 - start), start);
         e = address_towards(host, colon + 1, own);
-    }
-    if (e)
+    } else {
         e = first_address(own);
+    }
     if (e)
         return e;
-    bool v6 = strchr(own, ':') != NULL;
-    (void)snprintf(out, OWN_ADDRESS_BYTES, v6 ? "tcp://[%s]:%s" : "tcp://%s:%s", own, port);
-    return OK;
+    int n = snprintf(out, OWN_ADDRESS_BYTES, strchr(own, ':') ? "tcp://[%s]%s" : "tcp://%s%s", own,
+                     port);
+    return n < 0 || n >= OWN_ADDRESS_BYTES ? ERR_IO : OK;
 }

@@ -2,9 +2,23 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/base/crypto.h"
+
+/* A socket takes a descriptor, and its connection another one. ZeroMQ keeps 12 bytes for each that
+ * may be. */
+static void *process_context(void)
+{
+    void *context = zsys_init();
+    struct rlimit limit;
+    int sockets = MAX_SOCKETS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < MAX_SOCKETS)
+        sockets = (int)(limit.rlim_cur / 2);
+    (void)zmq_ctx_set(context, ZMQ_MAX_SOCKETS, sockets);
+    return context;
+}
 
 enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *spec)
 {
@@ -12,9 +26,8 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
     struct bus *bus = calloc(1, sizeof *bus);
     if (!bus)
         return ERR_NOMEM;
-    /* czmq would take SIGTERM for itself */
-    (void)zsys_init();
-    zsys_handler_set(NULL);
+    bus->context = process_context();
+    zsys_handler_set(NULL); /* czmq would take SIGTERM for itself */
     bus->loop = loop;
     bus->spec = *spec;
     bus->lock_fd = -1;
@@ -81,6 +94,7 @@ void bus_destroy(struct bus **pointer)
         peer->disconnected = false; /* its wire is closed */
         bus_free_peer(peer);
     }
+    resolver_destroy(&bus->resolver);
     if (bus->lock_fd >= 0)
         (void)close(bus->lock_fd);
     free(bus);

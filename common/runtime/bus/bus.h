@@ -40,7 +40,9 @@ struct bus_spec {
         *handlers; /* MESSAGE_TYPES entries by type; NULL ones are counted and ignored */
     void (*on_peer_up)(void *ctx, struct bus_peer *peer);   /* greeted, versions fit */
     void (*on_peer_down)(void *ctx, struct bus_peer *peer); /* silent, refused, gone or reborn */
-    uint64_t peer_timeout_ms;   /* silence after which a peer counts as hung; 0 = 1200 */
+    uint64_t peer_timeout_ms; /* silence after which a peer counts as hung; 0 = 1200 */
+    /* a host's address in numbers (resolver.h), in a thread of its own; NULL = the system's */
+    enum err (*lookup)(const char *host, char *out, size_t size);
     uint32_t max_message_bytes; /* that are taken from others; 0 = 80 MiB */
     /* brokers: what PONG reports to this peer; may be NULL */
     uint32_t (*queued)(void *ctx, const struct bus_peer *peer);
@@ -53,12 +55,14 @@ void bus_destroy(struct bus **bus);
 
 /* ERR_EXISTS when another live process holds the address. */
 enum err bus_bind(struct bus *bus, const char *address) NODISCARD;
-/* As bound, with the port that was given. */
+/* As bound, with the port that was given; or as advertised. HELLO tells it to others, but for any
+ * interface the one on the way to who is greeted. */
 const char *bus_address(const struct bus *bus);
-/* What HELLO says instead of the address that was bound: another one behind NAT. */
+/* What HELLO says instead: another one behind NAT. */
 void bus_advertise(struct bus *bus, const char *address);
-/* Keeps trying for ever; on_peer_up tells. At any time, also within a handler. The peer object
- * exists from here on. */
+/* Keeps trying for ever; on_peer_up tells. A host's name is looked up now, and anew whenever the
+ * link was lost. At any time, also within a handler. The peer object exists from here on.
+ * ERR_TOO_BIG: the process may have no more sockets. */
 enum err bus_connect(struct bus *bus, const char *role, const char *address,
                      struct bus_peer **out) NODISCARD;
 

@@ -2,6 +2,7 @@
  *   wires.c     sockets and their options
  *   send.c      messages into batches, batches into sockets
  *   peers.c     greeting with versions, departure
+ *   links.c     where links lead
  *   liveness.c  pings, silence
  *   receive.c   frames out of sockets, to their handlers
  *   turn.c      the end of a turn: batches leave
@@ -18,6 +19,8 @@
 #include <zmq.h>
 
 #include "common/base/buf.h"
+#include "common/runtime/bus/resolver.h"
+#include "common/runtime/own_address.h"
 #include "proto/codec.h"
 
 enum {
@@ -29,6 +32,7 @@ enum {
     TICK_MS = 100,
     PING_US = 250 * 1000,
     PEER_TIMEOUT_MS = 1200,
+    RESOLVE_US = 1000 * 1000,    /* then a link goes where its name led last */
     UNREACHABLE_US = 500 * 1000, /* a link that takes nothing and was silent for so long */
     STALL_US = 1000 * 1000,      /* our own loop stood still: no peer is called silent for it */
     SOON_MS = 4,
@@ -36,8 +40,10 @@ enum {
     HWM_BATCHES = 10000,
     DEFAULT_MAX_BYTES = 80 * 1024 * 1024,
     MAX_HELD_BYTES = 8 * 1024 * 1024,
+    MAX_SOCKETS = 16384,
     RECONNECT_MS = 5,
     RECONNECT_MAX_MS = 200,
+    LOCK_TRIES = 20,  /* a millisecond apart */
     GOODBYE_MS = 300, /* to be answered */
     NAME_BYTES = 96,
     ID_BYTES = 120
@@ -47,7 +53,6 @@ enum {
 struct wire {
     struct bus *bus;
     struct bus_peer *link; /* a DEALER's peer; NULL for a ROUTER */
-    zsock_t *zsock;
     void *handle;
     struct loop_watch *watch;
     bool touched; /* sent on since it was last drained: its readiness may have been eaten
@@ -81,7 +86,13 @@ struct bus_peer {
     uint64_t epoch;
     bool stale; /* a link that was lost: its socket is made anew, so that what still comes over the
                    old one reaches nobody */
-    uint64_t heard_us, pinged_us;
+    bool named; /* a link, whose address has a host's name in it */
+    bool connected;                        /* its socket, to endpoint */
+    bool sure;                             /* its name has led there since the socket was made */
+    char endpoint[RESOLVER_ADDRESS_BYTES]; /* in numbers; "" = not known yet */
+    uint64_t connected_us, asked_us;
+    struct resolver_query *query;
+    uint64_t heard_us, pinged_us, greeted_us;
     uint64_t suspect_us; /* a link, when our loop had stood still: the PING whose PONG must say that
                           it still knows us; what else comes is held until then. 0 = not suspect */
     struct buf held;     /* as a bundle */
@@ -103,12 +114,15 @@ struct bus {
     char name[NAME_BYTES];
     char id[ID_BYTES];
     uint64_t epoch;
+    void *context;
     struct wire *wires;
     struct wire *bound;
     loop_fd_fn on_wire; /* receive.c's */
     char address[256];  /* that others connect to; "" = does not bind */
     int lock_fd;
-    struct bus_peer *clients; /* uthash */
+    struct resolver *resolver; /* from the first name on */
+    bool lost_itself;          /* it was logged that no address of ours is known */
+    struct bus_peer *clients;  /* uthash */
     struct bus_peer *links;
     struct bus_peer *dirty;
     struct bus_peer *dead; /* freed at the end of the turn: a handler may still hold one */
@@ -127,10 +141,8 @@ struct bus {
 struct wire *bus_open_wire(struct bus *bus, int type, struct bus_peer *link);
 enum err bus_watch_wire(struct wire *wire) NODISCARD;
 void bus_close_wire(struct wire *wire);
-/* Gives it a socket; on failure it has the one before. */
-enum err bus_open_link(struct bus_peer *link) NODISCARD;
-/* A stale link's. */
-void bus_reopen(struct bus_peer *link);
+/* ZMQ_POLLIN: there is something to read; ZMQ_POLLOUT: a link has a connection with room. */
+int bus_wire_events(struct wire *wire);
 
 /* send.c */
 void bus_mark_dirty(struct bus_peer *peer);
@@ -157,6 +169,15 @@ void bus_free_peer(struct bus_peer *peer);
 void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
                   const struct hello *hello);
 void bus_on_welcome(struct bus_peer *link, const struct header *h, const struct welcome *welcome);
+
+/* links.c */
+/* Gives it another socket (the one before stays open, its caller's); on failure it keeps its own.
+ */
+enum err bus_open_link(struct bus_peer *link) NODISCARD;
+/* A stale link's. */
+void bus_reopen(struct bus_peer *link);
+/* At each tick: asks for its name while it is not known for sure where it leads. */
+void bus_look_up(struct bus_peer *link, uint64_t now_us);
 
 /* liveness.c */
 /* peer: NULL = unknown. */

@@ -72,9 +72,14 @@ bool bus_on_pong(struct bus_peer *peer, const struct pong *pong)
 
 void bus_greet(struct bus_peer *link)
 {
+    uint64_t now = loop_now_us(link->bus->loop);
     /* A WELCOME makes it up; whatever was queued before is stale. */
-    if (!link->up && !link->stale && !link->out.count)
-        bus_send_hello(link);
+    if (link->up || link->stale || link->disconnected || link->out.count ||
+        us_since(link->greeted_us, now) < TICK_MS * 1000 ||
+        !(bus_wire_events(link->wire) & ZMQ_POLLOUT))
+        return;
+    link->greeted_us = now;
+    bus_send_hello(link);
 }
 
 static void tick_peer(struct bus_peer *peer, uint64_t now)
@@ -90,6 +95,8 @@ static void tick_peer(struct bus_peer *peer, uint64_t now)
     } else if (peer->connecting) {
         bus_greet(peer);
     }
+    if (peer->connecting)
+        bus_look_up(peer, now);
 }
 
 void bus_on_tick(void *ctx)

@@ -103,17 +103,14 @@ static void refuse(struct wire *wire, struct span id, const struct hello *hello)
 /* Where others may be sent: a path of this machine, or numbers. */
 static bool is_address(struct span address)
 {
-    bool tcp = span_starts(address, "tcp://");
-    if (address.len >= sizeof((struct bus_peer *)0)->address ||
-        (!tcp && !span_starts(address, "ipc:///")))
+    char text[sizeof((struct bus_peer *)0)->address];
+    if (address.len >= sizeof text)
         return false;
     for (size_t i = 0; i < address.len; i++)
         if (address.data[i] <= ' ' || address.data[i] >= 0x7f)
             return false;
-    for (size_t i = sizeof "tcp://" - 1; tcp && i < address.len; i++)
-        if (!strchr("0123456789abcdefABCDEF.:[]", address.data[i]))
-            return false;
-    return true;
+    (void)snprintf(text, sizeof text, "%.*s", SPAN_ARG(address));
+    return span_starts(address, "ipc:///") || resolver_is_numeric(text);
 }
 
 void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
@@ -165,6 +162,7 @@ void bus_free_peer(struct bus_peer *peer)
     bus_drop_outbox(peer);
     buf_free(&peer->out.bundle);
     buf_free(&peer->held);
+    resolver_forget(&peer->query);
     if (peer->disconnected)
         bus_close_wire(peer->wire);
     free(peer);

@@ -202,6 +202,6 @@ void bus_on_wire(void *ctx, uint32_t events)
     const struct wire *wire = ctx;
     (void)events;
     bus_drain(ctx);
-    if (wire->link && !wire->link->disconnected)
+    if (wire->link)
         bus_greet(wire->link); /* a connection has come up, perhaps */
 }

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "common/base/log.h"
+
 void bus_mark_dirty(struct bus_peer *peer)
 {
     if (peer->dirty)
@@ -194,9 +196,25 @@ void bus_send_goodbye(struct bus_peer *peer)
     (void)e;
 }
 
+/* Where that peer, and whoever it tells, reaches us. */
+static struct span address_for(const struct bus_peer *link, char out[OWN_ADDRESS_BYTES])
+{
+    struct bus *bus = link->bus;
+    if (!own_address_is_any(bus->address))
+        return span_str(bus->address);
+    if (own_address_towards(bus->address, link->endpoint, out) == OK)
+        return span_str(out);
+    if (!bus->lost_itself)
+        log_error("no_address", LSTR("why", "this machine's address is not known"),
+                  LSTR("hint", "set bus.worker_address"));
+    bus->lost_itself = true;
+    return SPAN_NONE;
+}
+
 void bus_send_hello(struct bus_peer *link)
 {
     const struct bus_spec *spec = &link->bus->spec;
+    char address[OWN_ADDRESS_BYTES];
     struct hello hello = {.role = span_str(spec->role),
                           .name = span_str(link->bus->name),
                           .version = span_str(TOLLGATE_VERSION),
@@ -204,7 +222,7 @@ void bus_send_hello(struct bus_peer *link)
                           .minor = PROTO_MINOR,
                           .provider = span_str(spec->provider),
                           .pid = (uint32_t)getpid(),
-                          .address = span_str(link->bus->address)};
+                          .address = address_for(link, address)};
     enum err e = bus_send_raw(link, (struct header){0}, MESSAGE_HELLO, &hello);
     (void)e; /* nobody there yet: the next tick tries again */
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -10,17 +11,38 @@
 
 #include "common/base/log.h"
 
-/* A second bind on one ipc path succeeds and steals it: hold a lock beside it. */
+/* ERR_AGAIN: the file was removed meanwhile, by one that sweeps up after dead workers. */
+static enum err lock_path(const char *path, int *fd_out)
+{
+    struct stat ours, there;
+    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0640);
+    *fd_out = fd;
+    if (fd < 0)
+        return ERR_IO;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return ERR_EXISTS;
+    if (fstat(fd, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino)
+        return OK;
+    return ERR_AGAIN;
+}
+
+/* A second bind on one ipc path succeeds and steals it: hold a lock beside it. A sweeper holds it
+ * for a moment, a daemon for its life. */
 static enum err lock_ipc(struct bus *bus, const char *address)
 {
     char path[300];
+    enum err e = ERR_AGAIN;
     if (strncmp(address, "ipc://", 6) != 0)
         return OK;
     (void)snprintf(path, sizeof path, "%s.lock", address + 6);
-    bus->lock_fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0640);
-    if (bus->lock_fd < 0)
-        return ERR_IO;
-    return flock(bus->lock_fd, LOCK_EX | LOCK_NB) == 0 ? OK : ERR_EXISTS;
+    for (unsigned i = 0; i < LOCK_TRIES && (e == ERR_AGAIN || e == ERR_EXISTS); i++) {
+        if (i && poll(NULL, 0, 1) < 0)
+            return ERR_IO;
+        if (bus->lock_fd >= 0)
+            (void)close(bus->lock_fd);
+        e = lock_path(path, &bus->lock_fd);
+    }
+    return e;
 }
 
 /* With the port that was given where the address asks for any. */
@@ -34,11 +56,14 @@ static void note_address(struct bus *bus)
 enum err bus_bind(struct bus *bus, const char *address)
 {
     enum err e = lock_ipc(bus, address);
+    int v6 = strchr(address, '[') != NULL || strncmp(address, "tcp://*:", 8) == 0;
     mode_t mask = umask(0007);
     bus->bound = e ? NULL : bus_open_wire(bus, ZMQ_ROUTER, NULL);
     if (!e && !bus->bound)
         e = errno == EMFILE ? ERR_TOO_BIG : ERR_NOMEM;
-    else if (!e && zmq_bind(bus->bound->handle, address) != 0)
+    else if (!e)
+        (void)zmq_setsockopt(bus->bound->handle, ZMQ_IPV6, &v6, sizeof v6);
+    if (!e && zmq_bind(bus->bound->handle, address) != 0)
         e = errno == EADDRINUSE ? ERR_EXISTS : errno == EINVAL ? ERR_INVALID : ERR_IO;
     if (!e)
         e = bus_watch_wire(bus->bound);
@@ -70,6 +95,7 @@ enum err bus_connect(struct bus *bus, const char *role, const char *address, str
     link->connecting = true;
     bus_copy_name(link->role, sizeof link->role, span_str(role));
     (void)snprintf(link->address, sizeof link->address, "%s", address);
+    link->named = resolver_is_needed(link->address);
     enum err e = bus_open_link(link);
     if (e) {
         log_error("connect_failed", LSTR("address", address), LSTR("why", err_name(e)));

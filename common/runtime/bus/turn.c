@@ -52,13 +52,6 @@ void bus_flush(struct bus *bus)
     send_all(bus, true);
 }
 
-static bool has_input(struct wire *wire)
-{
-    int events = 0;
-    size_t size = sizeof events;
-    return zmq_getsockopt(wire->handle, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
-}
-
 static void free_dead(struct bus *bus)
 {
     while (bus->dead) {
@@ -71,7 +64,7 @@ static void free_dead(struct bus *bus)
 }
 
 /* Sends the turn's batches, then looks once more at every socket that was sent on: a send may have
- * eaten the edge that tells of new input. */
+ * eaten the edge that tells of new input, or of a connection. */
 void bus_on_turn_end(void *ctx)
 {
     struct bus *bus = ctx;
@@ -80,8 +73,10 @@ void bus_on_turn_end(void *ctx)
         if (!wire->touched)
             continue;
         wire->touched = false;
-        if (has_input(wire))
+        if (bus_wire_events(wire) & ZMQ_POLLIN)
             loop_again(bus->loop), bus_drain(wire);
+        if (wire->link)
+            bus_greet(wire->link);
     }
     if (bus->dirty)
         send_all(bus, false);

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/runtime/bus/resolver.h"
 #include "common/runtime/config/option.h"
 #include "common/runtime/config/value.h"
 
@@ -38,6 +39,13 @@ static bool is_bus_address_or_none(const char *text)
     return !*text || is_bus_address(text);
 }
 
+static bool is_told_address_or_none(const char *text)
+{
+    return !*text || strncmp(text, "ipc:///", 7) == 0 || resolver_is_numeric(text);
+}
+
+const struct option_check option_check_told_address_or_none = {
+    "an address in numbers such as tcp://192.0.2.1:5571", is_told_address_or_none};
 const struct option_check option_check_bus_address = {
     "an address such as ipc:///run/tollgate/auth or tcp://host:5571", is_bus_address};
 const struct option_check option_check_bus_address_or_none = {
