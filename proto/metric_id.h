@@ -13,7 +13,11 @@ enum metric_id {
     METRIC_ID_COUNT
 };
 
-enum { METRIC_BUCKETS = 18, METRIC_MAX_LABELS = 4 };
+enum {
+    METRIC_BUCKETS = 18,
+    METRIC_MAX_LABELS = 4,
+    METRIC_SERIES_MAX = 8192 /* of one daemon */
+};
 
 /* A gauge set to this is gone: its worker has left, say. */
 #define METRIC_GONE INT64_MIN

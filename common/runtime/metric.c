@@ -2,24 +2,26 @@
 
 #include <stdlib.h>
 
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "common/base/log.h"
 
 enum {
-    SERIES_MAX = 8192,
     KEY_MAX = 512,
     FLUSH_MS = 1000,
-    ALL_GAUGES_EVERY = 10 /* flushes; what was on its way when the peer was lost is lost */
+    REPEAT_EVERY = 10 /* flushes; what was on its way when a link was lost is lost */
 };
 
 struct client_series {
     UT_hash_handle hh;
     enum metric_id id;
     bool dirty;
-    bool known;    /* a gauge that was set */
-    int64_t value; /* increment since the last send; a gauge's value */
-    uint32_t buckets[METRIC_BUCKETS];
+    bool known;      /* a gauge that was set */
+    unsigned turn;   /* spreads repetitions evenly over the flushes */
+    uint32_t number; /* counters and histograms: from 1; gauges: 0 */
+    int64_t value;   /* since our start; a gauge's value */
+    uint64_t buckets[METRIC_BUCKETS];
     uint16_t key_len;
     char key[]; /* id byte, then the labels separated by \x1f */
 };
@@ -30,10 +32,12 @@ struct metric_client {
     struct bus_peer *peer;
     struct client_series *table;
     struct loop_timer timer;
-    uint64_t peer_epoch; /* of the metrics daemon that has our gauges */
-    uint64_t dropped;
+    struct client_series *dropped; /* METRICS_DROPPED: always has a place */
+    uint64_t peer_epoch; /* of the metrics daemon that has been told everything; 0 = none */
     uint64_t bus_dropped_reported;
-    unsigned flushes;
+    uint32_t counters;
+    unsigned made, flushes;
+    bool catching_up; /* not everything has been told over this link */
 };
 
 static size_t make_key(enum metric_id id, const struct span *labels, char *key)
@@ -58,6 +62,26 @@ static size_t make_key(enum metric_id id, const struct span *labels, char *key)
     return n;
 }
 
+static struct client_series *add(struct metric_client *m, enum metric_id id, struct span key)
+{
+    struct client_series *s = calloc(1, sizeof *s + key.len);
+    if (!s)
+        return NULL;
+    s->id = id;
+    s->key_len = (uint16_t)key.len;
+    memcpy(s->key, key.data, key.len);
+    HASH_ADD_KEYPTR(hh, m->table, s->key, s->key_len, s);
+    if (!s->hh.tbl) {
+        free(s);
+        return NULL;
+    }
+    s->turn = m->made++;
+    if (metric_info(id)->kind != METRIC_GAUGE)
+        s->number = ++m->counters;
+    return s;
+}
+
+/* NULL: no room, which is counted. */
 static struct client_series *find(struct metric_client *m, enum metric_id id,
                                   const struct span *labels)
 {
@@ -65,16 +89,12 @@ static struct client_series *find(struct metric_client *m, enum metric_id id,
     size_t len = make_key(id, labels, key);
     struct client_series *s = NULL;
     HASH_FIND(hh, m->table, key, len, s);
-    if (s)
-        return s;
-    if (HASH_COUNT(m->table) >= SERIES_MAX || !(s = calloc(1, sizeof *s + len))) {
-        m->dropped++;
-        return NULL;
+    if (!s && HASH_COUNT(m->table) < METRIC_SERIES_MAX)
+        s = add(m, id, span_of(key, len));
+    if (!s && m->dropped) {
+        m->dropped->value++;
+        m->dropped->dirty = true;
     }
-    s->id = id;
-    s->key_len = (uint16_t)len;
-    memcpy(s->key, key, len);
-    HASH_ADD_KEYPTR(hh, m->table, s->key, s->key_len, s);
     return s;
 }
 
@@ -118,58 +138,68 @@ void metric_observe_us(struct metric_client *m, enum metric_id id, const struct 
     s->dirty = true;
 }
 
-static void put_buckets(const struct client_series *s, char out[METRIC_BUCKETS * 4])
+static void put_buckets(const struct client_series *s, char out[METRIC_BUCKETS * 8])
 {
     for (unsigned i = 0; i < METRIC_BUCKETS; i++) {
-        for (unsigned b = 0; b < 4; b++)
-            out[4 * i + b] = (char)(s->buckets[i] >> 8 * b);
+        for (unsigned b = 0; b < 8; b++)
+            out[8 * i + b] = (char)(s->buckets[i] >> 8 * b);
     }
 }
 
-static bool send_series(struct metric_client *m, struct client_series *s)
+static bool send_series(struct metric_client *m, struct client_series *s, bool complete)
 {
-    char buckets[METRIC_BUCKETS * 4];
-    struct metric message = {
-        .id = s->id, .labels = span_of(s->key + 1, s->key_len - 1u), .value = s->value};
-    enum metric_kind kind = metric_info(s->id)->kind;
-    if (kind == METRIC_HISTOGRAM) {
+    char buckets[METRIC_BUCKETS * 8];
+    struct metric message = {.id = s->id,
+                             .labels = span_of(s->key + 1, s->key_len - 1u),
+                             .value = s->value,
+                             .number = s->number,
+                             .complete = complete};
+    if (metric_info(s->id)->kind == METRIC_HISTOGRAM) {
         put_buckets(s, buckets);
         message.buckets = span_of(buckets, sizeof buckets);
     }
     if (bus_send(m->peer, (struct header){0}, MESSAGE_METRIC, &message) != OK)
         return false;
     s->dirty = false;
-    if (kind != METRIC_GAUGE)
-        s->value = 0;
-    memset(s->buckets, 0, sizeof s->buckets);
     return true;
+}
+
+/* A message that went into a link as it broke is lost without a word: everything is said again to
+ * whoever comes up, and now and then. Totals can be repeated; only the last word counts. */
+static void choose_repeated(struct metric_client *m)
+{
+    struct client_series *s, *next;
+    bool all = m->peer_epoch != bus_peer_epoch(m->peer);
+    m->peer_epoch = bus_peer_epoch(m->peer);
+    m->catching_up |= all;
+    m->flushes++;
+    HASH_ITER(hh, m->table, s, next)
+    s->dirty |= all || (s->turn + m->flushes) % REPEAT_EVERY == 0;
 }
 
 void metric_flush(struct metric_client *m)
 {
     struct client_series *s, *next;
-    if (!m || !bus_peer_up(m->peer))
-        return; /* what happens meanwhile adds up here */
-    bool all_gauges =
-        m->peer_epoch != bus_peer_epoch(m->peer) || ++m->flushes % ALL_GAUGES_EVERY == 0;
-    m->peer_epoch = bus_peer_epoch(m->peer);
-    if (m->dropped) {
-        uint64_t dropped = m->dropped;
-        m->dropped = 0;
-        metric_add(m, METRIC_METRICS_DROPPED, NULL, (int64_t)dropped);
+    if (!m)
+        return;
+    if (!bus_peer_up(m->peer)) {
+        m->peer_epoch = 0;
+        return;
     }
+    choose_repeated(m);
     metric_add_total(m, METRIC_BUS_DROPPED, METRIC_LABELS(span_str(bus_role(m->bus))),
                      bus_dropped(m->bus), &m->bus_dropped_reported);
     HASH_ITER(hh, m->table, s, next)
     {
-        bool gauge = metric_info(s->id)->kind == METRIC_GAUGE;
-        if ((s->dirty || (all_gauges && gauge)) && !send_series(m, s))
+        if (s->dirty && !send_series(m, s, false))
             return;
-        if (gauge && s->value == METRIC_GONE) { /* said: make room for others */
+        if (s->value == METRIC_GONE && !s->number) { /* said: make room for others */
             HASH_DEL(m->table, s);
             free(s);
         }
     }
+    if (m->catching_up)
+        m->catching_up = !send_series(m, m->dropped, true);
 }
 
 static void on_timer(void *ctx)
@@ -177,6 +207,16 @@ static void on_timer(void *ctx)
     struct metric_client *m = ctx;
     loop_timer_start(m->loop, &m->timer, FLUSH_MS, on_timer, m);
     metric_flush(m);
+}
+
+static void drop_all(struct metric_client *m)
+{
+    struct client_series *s, *next;
+    HASH_ITER(hh, m->table, s, next)
+    {
+        HASH_DEL(m->table, s);
+        free(s);
+    }
 }
 
 enum err metric_client_create(struct metric_client **out, struct loop *loop, const struct bus *bus,
@@ -189,6 +229,14 @@ enum err metric_client_create(struct metric_client **out, struct loop *loop, con
     m->loop = loop;
     m->bus = bus;
     m->peer = peer;
+    /* Their places are taken before anything can fill the table. */
+    m->dropped = find(m, METRIC_METRICS_DROPPED, NULL);
+    if (!m->dropped || !find(m, METRIC_BUS_DROPPED, METRIC_LABELS(span_str(bus_role(bus))))) {
+        drop_all(m);
+        free(m);
+        *out = NULL;
+        return ERR_NOMEM;
+    }
     loop_timer_start(loop, &m->timer, FLUSH_MS, on_timer, m);
     metric_set(m, METRIC_UP, NULL, 1);
     metric_set(m, METRIC_BUILD, METRIC_LABELS(span_str(TOLLGATE_VERSION)), 1);
@@ -198,16 +246,11 @@ enum err metric_client_create(struct metric_client **out, struct loop *loop, con
 void metric_client_destroy(struct metric_client **pointer)
 {
     struct metric_client *m = *pointer;
-    struct client_series *s, *next;
     if (!m)
         return;
     metric_flush(m);
     loop_timer_stop(m->loop, &m->timer);
-    HASH_ITER(hh, m->table, s, next)
-    {
-        HASH_DEL(m->table, s);
-        free(s);
-    }
+    drop_all(m);
     free(m);
     *pointer = NULL;
 }

@@ -1,5 +1,6 @@
 /* A daemon's own counters: summed here, sent to metrics once a second, bounded. Never holds up a
- * request. */
+ * request. What is sent is always the total since this process began, so that a message may be lost
+ * or repeated and a metrics daemon that is new learns all of it. */
 #ifndef COMMON_RUNTIME_METRIC_H
 #define COMMON_RUNTIME_METRIC_H
 
@@ -8,8 +9,9 @@
 
 struct metric_client;
 
-/* `peer` is the metrics daemon, at `bus`; while it is down, increments go on adding up here. What
- * the bus drops is counted without being asked for. */
+/* `peer` is the metrics daemon, at `bus`; while it is down, increments go on adding up here. Up to
+ * METRIC_SERIES_MAX series: updates of further ones are counted in METRICS_DROPPED, one by one.
+ * What the bus drops is counted without being asked for. */
 enum err metric_client_create(struct metric_client **out, struct loop *loop, const struct bus *bus,
                               struct bus_peer *peer) NODISCARD;
 void metric_client_destroy(struct metric_client **m);
@@ -25,7 +27,7 @@ void metric_set(struct metric_client *m, enum metric_id id, const struct span *l
                 int64_t value);
 void metric_observe_us(struct metric_client *m, enum metric_id id, const struct span *labels,
                        uint64_t us);
-/* Sends what has changed now. */
+/* Sends what has changed, everything after a new link, and a tenth of all again. */
 void metric_flush(struct metric_client *m);
 
 #endif

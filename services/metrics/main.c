@@ -7,13 +7,14 @@
 #include "common/runtime/daemon.h"
 #include "services/metrics/web.h"
 
-enum { PURGE_MS = 60000 };
+enum { PURGE_MS = 60000, SAVE_MS = 2000, PATH_BYTES = 256 };
 
 struct metrics {
     struct daemon *d;
     struct aggregate aggregate;
     struct http_server *web; /* NULL: no port */
-    struct loop_timer purge;
+    struct loop_timer purge, save;
+    char path[PATH_BYTES]; /* what was counted, for our next start */
 };
 
 /* ---- life ---- */
@@ -23,6 +24,13 @@ static void on_purge(void *self)
     struct metrics *m = self;
     aggregate_purge(&m->aggregate);
     loop_timer_start(m->d->loop, &m->purge, PURGE_MS, on_purge, m);
+}
+
+static void on_save(void *self)
+{
+    struct metrics *m = self;
+    aggregate_save(&m->aggregate, m->path);
+    loop_timer_start(m->d->loop, &m->save, SAVE_MS, on_save, m);
 }
 
 static enum err open_port(struct metrics *m)
@@ -55,12 +63,16 @@ static enum err start(void *self, struct daemon *d)
 {
     struct metrics *m = self;
     m->d = d;
+    (void)snprintf(m->path, sizeof m->path, "%s/metrics.json", d->state_dir);
     enum err e =
         aggregate_init(&m->aggregate, loop_clock(d->loop), d->config->options.metrics_max_series);
+    if (!e)
+        e = aggregate_load(&m->aggregate, m->path);
     if (e)
         return e;
     list_self(m);
     on_purge(m);
+    on_save(m);
     return open_port(m);
 }
 
@@ -69,6 +81,8 @@ static void stop(void *self)
     struct metrics *m = self;
     http_server_destroy(&m->web);
     loop_timer_stop(m->d->loop, &m->purge);
+    loop_timer_stop(m->d->loop, &m->save);
+    aggregate_save(&m->aggregate, m->path);
     aggregate_reset(&m->aggregate);
 }
 
@@ -86,12 +100,19 @@ static void on_peer_up(void *self, struct bus_peer *peer)
     (void)snprintf(who.version, sizeof who.version, "%s", bus_peer_version(peer));
     (void)snprintf(who.provider, sizeof who.provider, "%s", bus_peer_provider(peer));
     aggregate_up(&m->aggregate, &who);
+    aggregate_expect(&m->aggregate, who.epoch);
+    aggregate_save(&m->aggregate, m->path);
 }
 
 static void on_peer_down(void *self, struct bus_peer *peer)
 {
     struct metrics *m = self;
-    aggregate_down(&m->aggregate, span_str(bus_peer_name(peer)));
+    if (strcmp(bus_peer_role(peer), "ctl") == 0)
+        return;
+    aggregate_down(&m->aggregate, span_str(bus_peer_name(peer)), bus_peer_epoch(peer),
+                   bus_peer_stopped(peer));
+    /* What it had counted can't be learned from it again. */
+    aggregate_save(&m->aggregate, m->path);
 }
 
 /* ---- messages ---- */
@@ -101,7 +122,7 @@ static void on_metric(void *self, struct bus_peer *from, const struct bus_messag
     struct metrics *m = self;
     const struct metric *u = &message->body->metric;
     struct source source = {span_str(bus_peer_role(from)), span_str(bus_peer_name(from))};
-    enum err e = store_apply(m->aggregate.store, &source, u->id, u->labels, u->value, u->buckets);
+    enum err e = aggregate_report(&m->aggregate, &source, bus_peer_epoch(from), u);
     if (e)
         log_debug("series_dropped", LSPAN("from", source.name), LU64("id", u->id),
                   LSTR("why", err_name(e)));
@@ -111,6 +132,9 @@ static void on_query(void *self, struct bus_peer *from, const struct bus_message
 {
     struct metrics *m = self;
     struct buf out = {0};
+    /* Unanswered, it is "unavailable at the moment". */
+    if (span_is(message->body->query.what, "metrics") && aggregate_is_catching_up(&m->aggregate))
+        return;
     const char *type = aggregate_document(&m->aggregate, message->body->query.what, &out);
     struct answer answer = {.content_type = span_str(type ? type : ""), .body = buf_span(&out)};
     if (bus_send(from, (struct header){.id = message->header.id}, MESSAGE_ANSWER, &answer))

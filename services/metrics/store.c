@@ -13,6 +13,7 @@ enum { KEY_BYTES = 8 + (METRIC_MAX_LABELS + 2) * (STORE_LABEL_BYTES * 3 + 1) };
 struct entry {
     struct series series; /* first: list links point here */
     uint64_t away_since_ms;
+    bool other;
     UT_hash_handle hh;
     size_t key_bytes;
     char key[];
@@ -21,7 +22,7 @@ struct entry {
 struct series_store {
     struct entry *by_key;
     struct series *by_id[METRIC_ID_COUNT];
-    uint32_t count;
+    uint32_t count, others;
     uint32_t max;
 };
 
@@ -39,6 +40,7 @@ static void drop(struct series_store *s, struct entry *e)
     HASH_DELETE(hh, s->by_key, e);
     LL_DELETE(s->by_id[e->series.id], &e->series);
     s->count--;
+    s->others -= e->other;
     free(e->series.buckets);
     free(e);
 }
@@ -131,46 +133,55 @@ static struct entry *lookup(struct series_store *s, struct span key)
     return e;
 }
 
-static enum err find_or_add(struct series_store *s, unsigned id, struct span labels,
-                            const struct source *from, struct entry **out)
+/* The series that takes what has no place: one per metric at most, not counted against the bound.
+ * One without labels is its own. */
+static bool is_other(const struct metric_info *info, struct span labels)
 {
-    static const struct span others = {"other\x1fother\x1fother\x1fother",
-                                       sizeof("other\x1fother\x1fother\x1fother") - 1};
+    if (info->kind == METRIC_GAUGE)
+        return false;
+    for (unsigned i = 0; i < label_count(info); i++) {
+        if (!span_is(span_cut(&labels, '\x1f'), "other"))
+            return false;
+    }
+    return true;
+}
+
+static struct entry *find_or_add(struct series_store *s, unsigned id, struct span labels,
+                                 const struct source *from, bool *full_out)
+{
+    bool other = is_other(metric_info(id), labels);
     struct buf key;
     buf_init(&key, KEY_BYTES);
     put_key(&key, id, labels, from);
-    *out = lookup(s, buf_span(&key));
-    if (!*out && s->count >= s->max && metric_info(id)->kind != METRIC_GAUGE) {
-        buf_clear(&key);
-        put_key(&key, id, others, from);
-        *out = lookup(s, buf_span(&key));
-        /* One more per metric at most: not counted against the bound. */
-        if (!*out)
-            *out = add(s, id, buf_span(&key));
-    } else if (!*out && s->count < s->max) {
-        *out = add(s, id, buf_span(&key));
+    struct entry *e = lookup(s, buf_span(&key));
+    *full_out = !e && !other && s->count - s->others >= s->max;
+    if (!e && !*full_out && (e = add(s, id, buf_span(&key)))) {
+        e->other = other;
+        s->others += other;
     }
-    bool too_big = !*out && s->count >= s->max;
     buf_free(&key);
-    return *out ? OK : too_big ? ERR_TOO_BIG : ERR_NOMEM;
+    return e;
+}
+
+static enum err place(struct series_store *s, unsigned id, struct span labels,
+                      const struct source *from, struct entry **out)
+{
+    bool full;
+    *out = find_or_add(s, id, labels, from, &full);
+    if (full && metric_info(id)->kind != METRIC_GAUGE)
+        *out = find_or_add(s, id, SPAN("other\x1fother\x1fother\x1fother"), from, &full);
+    return *out ? OK : full ? ERR_TOO_BIG : ERR_NOMEM;
 }
 
 /* ---- values ---- */
 
-static uint32_t get32(const char *at)
+static bool is_sound(const struct metric_info *info, int64_t value, const uint64_t *buckets)
 {
-    const unsigned char *b = (const unsigned char *)at;
-    return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
-}
-
-static bool is_sound(const struct metric_info *info, int64_t value, struct span buckets)
-{
-    bool histogram = info->kind == METRIC_HISTOGRAM;
-    return buckets.len == (histogram ? METRIC_BUCKETS * 4 : 0) &&
+    return (info->kind == METRIC_HISTOGRAM) == (buckets != NULL) &&
            (info->kind == METRIC_GAUGE || value >= 0);
 }
 
-static void apply(struct series_store *s, struct entry *e, int64_t value, struct span buckets)
+static void apply(struct series_store *s, struct entry *e, int64_t value, const uint64_t *buckets)
 {
     struct series *series = &e->series;
     if (metric_info(series->id)->kind == METRIC_GAUGE) {
@@ -183,11 +194,11 @@ static void apply(struct series_store *s, struct entry *e, int64_t value, struct
     if (__builtin_add_overflow(series->value, value, &series->value))
         series->value = INT64_MAX;
     for (unsigned i = 0; series->buckets && i < METRIC_BUCKETS; i++)
-        series->buckets[i] += get32(buckets.data + (size_t)i * 4);
+        series->buckets[i] += buckets[i];
 }
 
-static enum err store_one(struct series_store *s, const struct source *from, unsigned id,
-                          struct span labels, int64_t value, struct span buckets)
+enum err store_apply(struct series_store *s, const struct source *from, unsigned id,
+                     struct span labels, int64_t value, const uint64_t *buckets)
 {
     const struct metric_info *info = metric_info(id);
     struct entry *e;
@@ -195,19 +206,10 @@ static enum err store_one(struct series_store *s, const struct source *from, uns
         return ERR_UNSUPPORTED;
     if (!is_sound(info, value, buckets))
         return ERR_INVALID;
-    enum err err = find_or_add(s, id, labels, from, &e);
+    enum err err = place(s, id, labels, from, &e);
     if (!err)
         apply(s, e, value, buckets);
     return err;
-}
-
-enum err store_apply(struct series_store *s, const struct source *from, unsigned id,
-                     struct span labels, int64_t value, struct span buckets)
-{
-    enum err e = store_one(s, from, id, labels, value, buckets);
-    if (e && store_one(s, from, METRIC_METRICS_DROPPED, SPAN_NONE, 1, SPAN_NONE))
-        return ERR_NOMEM;
-    return e;
 }
 
 /* ---- daemons that come and go ---- */

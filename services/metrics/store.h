@@ -32,11 +32,12 @@ struct series {
 enum err store_create(struct series_store **out, uint32_t max_series) NODISCARD;
 void store_destroy(struct series_store **store);
 
-/* One METRIC message. Labels as on the bus: in metrics.def's order, separated by \x1f.
- * ERR_UNSUPPORTED for an unknown id, ERR_INVALID for what no daemon of ours sends, ERR_TOO_BIG and
- * ERR_NOMEM when it could not be kept; all of these are counted in METRICS_DROPPED. */
+/* A gauge's value, or what a counter or histogram has grown by. Labels as on the bus: in
+ * metrics.def's order, separated by \x1f. buckets: METRIC_BUCKETS counts for a histogram, else
+ * NULL. ERR_UNSUPPORTED for an unknown id, ERR_INVALID for what no daemon of ours sends,
+ * ERR_TOO_BIG and ERR_NOMEM when it could not be kept. */
 enum err store_apply(struct series_store *s, const struct source *from, unsigned id,
-                     struct span labels, int64_t value, struct span buckets) NODISCARD;
+                     struct span labels, int64_t value, const uint64_t *buckets) NODISCARD;
 
 /* A daemon went out of sight: its gauges are kept, but not shown, in case it is the same one that
  * comes back. */

@@ -16,7 +16,13 @@ static void on_request(void *ctx, struct http_exchange *x)
         respond(x, 405, "text/plain", SPAN("Only GET here.\n"));
         return;
     }
-    const char *type = aggregate_document(a, span_skip(http_path(x), 1), &out);
+    struct span what = span_skip(http_path(x), 1);
+    if (span_is(what, "metrics") && aggregate_is_catching_up(a)) {
+        http_add_header(x, "retry-after", SPAN("1"));
+        respond(x, 503, "text/plain", SPAN("Counters are being gathered after a restart.\n"));
+        return;
+    }
+    const char *type = aggregate_document(a, what, &out);
     if (!type)
         respond(x, 404, "text/plain", SPAN("Try /metrics, /status or /health.\n"));
     else if (buf_check(&out))

@@ -9,6 +9,7 @@
 #include "common/base/utf8.h"
 #include "fuzz/fuzz.h"
 #include "services/metrics/aggregate.h"
+#include "services/metrics/state.h"
 
 enum { MAX_SERIES = 20 };
 
@@ -40,22 +41,35 @@ static void step(struct aggregate *a, struct clock_fake *clock, struct span *res
         aggregate_up(a, &who);
         break;
     case 1:
-        aggregate_down(a, span_str(name));
+        aggregate_down(a, span_str(name), who.epoch, what >> 5 & 1);
         break;
     case 2:
         clock_fake_advance_ms(clock, (uint64_t)take(rest) * 10000);
         aggregate_purge(a);
         break;
     default: {
-        unsigned id = take(rest);
-        struct span labels = take_bytes(rest), buckets = take_bytes(rest);
-        int64_t value = (int8_t)(what ^ 0x55);
-        enum err e = store_apply(a->store, &from, id, labels, value, buckets);
+        struct metric m = {.id = take(rest), .value = (int8_t)(what ^ 0x55), .number = what & 31};
+        m.labels = take_bytes(rest);
+        m.buckets = take_bytes(rest);
+        enum err e = aggregate_report(a, &from, who.epoch, &m);
         (void)e; /* refused ones are counted */
         break;
     }
     }
     REQUIRE(store_count(a->store) <= MAX_SERIES + METRIC_ID_COUNT);
+}
+
+/* What is written for the next start can be read there, whatever was counted. */
+static void reread(const struct aggregate *a, struct buf *out)
+{
+    struct series_store *store;
+    struct senders *senders;
+    state_write(a->store, a->senders, out);
+    REQUIRE(store_create(&store, MAX_SERIES) == OK && senders_create(&senders, 1 << 20) == OK);
+    REQUIRE(state_read(store, senders, buf_span(out), 1) == OK);
+    REQUIRE(store_count(store) <= store_count(a->store));
+    store_destroy(&store);
+    senders_destroy(&senders);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -71,6 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         step(&a, &clock, &rest);
     REQUIRE(aggregate_document(&a, SPAN("metrics"), &out));
     REQUIRE(utf8_valid(buf_span(&out)) && (!out.len || out.data[out.len - 1] == '\n'));
+    buf_clear(&out);
+    reread(&a, &out);
     buf_clear(&out);
     REQUIRE(aggregate_document(&a, SPAN("status"), &out));
     REQUIRE(json_parse(&doc, buf_span(&out), JSON_DEPTH_CLIENT) == OK);

@@ -20,23 +20,30 @@ struct world {
     struct metric_client *metrics;
     bus_handler handlers[MESSAGE_TYPES];
     bool up;
-    unsigned gauges, counters;
-    int64_t gauge, counted, bus_dropped;
+    bool deaf; /* METRICs count as lost */
+    unsigned gauges, counters, complete;
+    int64_t gauge, counted, bus_dropped, metrics_dropped;
 };
 
 static void on_metric(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
     struct world *w = ctx;
     (void)from;
+    if (w->deaf)
+        return;
+    w->complete += m->body->metric.complete;
+    if (m->body->metric.id == METRIC_METRICS_DROPPED)
+        w->metrics_dropped = m->body->metric.value;
     if (m->body->metric.id == METRIC_QUEUE_DEPTH) {
+        assert_int_equal(m->body->metric.number, 0);
         w->gauges++;
         w->gauge = m->body->metric.value;
     } else if (m->body->metric.id == METRIC_LEDGER_ROWS) {
         w->counters++;
-        w->counted += m->body->metric.value;
+        w->counted = m->body->metric.value;
     } else if (m->body->metric.id == METRIC_BUS_DROPPED) {
         assert_true(span_is(m->body->metric.labels, "broker"));
-        w->bus_dropped += m->body->metric.value;
+        w->bus_dropped = m->body->metric.value;
     }
 }
 
@@ -100,13 +107,71 @@ static int teardown(void **state)
     return 0;
 }
 
-static void what_was_counted_before_the_peer_came_arrives_once(void **state)
+static void what_was_counted_before_the_peer_came_arrives(void **state)
 {
     struct world *w = *state;
     metric_add(w->metrics, METRIC_LEDGER_ROWS, METRIC_LABELS(SPAN("true")), 2);
     metric_add(w->metrics, METRIC_LEDGER_ROWS, METRIC_LABELS(SPAN("true")), 3);
-    AWAIT(w, w->counters == 1);
+    AWAIT(w, w->complete == 1);
+    assert_int_equal(w->counters, 1);
     assert_int_equal(w->counted, 5);
+}
+
+static void a_total_that_was_lost_on_its_way_is_said_again(void **state)
+{
+    struct world *w = *state;
+    AWAIT(w, w->complete == 1);
+    w->deaf = true;
+    metric_add(w->metrics, METRIC_LEDGER_ROWS, METRIC_LABELS(SPAN("true")), 7);
+    for (unsigned i = 0; i < 100; i++)
+        turn(w);
+    w->deaf = false;
+    assert_int_equal(w->counters, 0);
+    AWAIT(w, w->counters);
+    assert_int_equal(w->counted, 7);
+}
+
+static void start_server(struct world *w)
+{
+    char address[96];
+    struct bus_spec spec = {
+        .role = "metrics", .name = "metrics", .ctx = w, .handlers = w->handlers};
+    (void)snprintf(address, sizeof address, "ipc://%s/metrics", w->dir);
+    assert_int_equal(bus_create(&w->server, w->loop, &spec), OK);
+    assert_int_equal(bus_bind(w->server, address), OK);
+}
+
+/* The total of all, and the word that it is all, to each process that serves. */
+static void a_new_metrics_daemon_is_told_everything(void **state)
+{
+    struct world *w = *state;
+    metric_add(w->metrics, METRIC_LEDGER_ROWS, METRIC_LABELS(SPAN("true")), 7);
+    metric_set(w->metrics, METRIC_QUEUE_DEPTH, NULL, 2);
+    AWAIT(w, w->complete == 1);
+    bus_destroy(&w->server);
+    AWAIT(w, !bus_peer_up(w->link));
+    metric_add(w->metrics, METRIC_LEDGER_ROWS, METRIC_LABELS(SPAN("true")), 4);
+    w->counters = w->gauges = 0;
+    start_server(w);
+    AWAIT(w, w->complete == 2);
+    assert_int_equal(w->counters, 1);
+    assert_int_equal(w->counted, 11);
+    assert_int_equal(w->gauges, 1);
+}
+
+static void updates_beyond_the_bound_are_counted_one_by_one(void **state)
+{
+    struct world *w = *state;
+    char name[32];
+    for (unsigned i = 0; i < METRIC_SERIES_MAX + 50; i++) {
+        (void)snprintf(name, sizeof name, "class-%u", i);
+        metric_add(w->metrics, METRIC_RETRIES, METRIC_LABELS(SPAN("openai"), span_str(name)), 1);
+    }
+    /* Four that are always there: itself, what the bus drops, up and build. */
+    AWAIT(w, w->complete == 1);
+    assert_int_equal(w->metrics_dropped, 54);
+    metric_add(w->metrics, METRIC_RETRIES, METRIC_LABELS(SPAN("openai"), SPAN("one more")), 1);
+    AWAIT(w, w->metrics_dropped == 55);
 }
 
 /* One that was under way when the connection broke would be wrong until it changes. */
@@ -161,7 +226,12 @@ static void messages_that_the_bus_dropped_are_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_was_counted_before_the_peer_came_arrives_once, setup,
+        cmocka_unit_test_setup_teardown(what_was_counted_before_the_peer_came_arrives, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_total_that_was_lost_on_its_way_is_said_again, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_new_metrics_daemon_is_told_everything, setup, teardown),
+        cmocka_unit_test_setup_teardown(updates_beyond_the_bound_are_counted_one_by_one, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_gauge_that_does_not_change_is_said_again_now_and_then,
                                         setup, teardown),

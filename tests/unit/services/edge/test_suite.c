@@ -239,7 +239,7 @@ static void on_metric(void *ctx, struct bus_peer *from, const struct bus_message
     struct suite *s = suite_of(ctx);
     (void)from;
     assert_true(m->body->metric.id < METRIC_ID_COUNT);
-    s->counted[m->body->metric.id] += m->body->metric.value;
+    s->counted[m->body->metric.id] = m->body->metric.value;
 }
 
 static const bus_handler fake_handlers[MESSAGE_TYPES] = {

@@ -52,7 +52,7 @@ struct suite {
     uint64_t grants;                  /* given */
     struct suite_peer *dispatched;    /* that got the last dispatch */
     unsigned dispatches;              /* that suite_dispatched has not told of */
-    int64_t counted[METRIC_ID_COUNT]; /* what has come in METRIC, over all labels */
+    int64_t counted[METRIC_ID_COUNT]; /* as METRIC said last, whatever the labels */
 };
 
 int suite_setup(void **state);
