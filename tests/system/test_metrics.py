@@ -100,7 +100,10 @@ def totals(text):
 
 
 def total_of(suite, prefix):
-    r = httpx.get(f"http://127.0.0.1:{suite.metrics_port}/metrics", timeout=10)
+    try:
+        r = httpx.get(f"http://127.0.0.1:{suite.metrics_port}/metrics", timeout=10)
+    except httpx.HTTPError:
+        return None  # it has just been restarted
     return sum(v for k, v in totals(r.text).items() if k.startswith(prefix)) if r.status_code == 200 else None
 
 
