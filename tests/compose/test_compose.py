@@ -130,6 +130,24 @@ def test_a_killed_worker_comes_back(compose, key):
     wait_for(lambda: compose.chat(key).status_code == 200, "served again", 60)
 
 
+def test_a_broker_that_comes_back_with_another_address_is_found_by_its_name(compose, key):
+    def address():
+        (broker,) = compose.containers("broker-1")
+        return {name: n["IPAddress"] for name, n in
+                json.loads(run("docker", "inspect", broker).stdout)[0]["NetworkSettings"]["Networks"].items()}
+    before = address()
+    compose("stop", "broker-1")
+    compose("up", "-d", "--no-build", "--no-recreate", "--no-deps", "--scale", "worker-anthropic=2", "worker-anthropic")
+    try:  # the new worker has the address that is free
+        compose("start", "broker-1")
+        assert address() != before
+        compose("stop", "broker-2")  # nobody else is left to ask
+        wait_for(lambda: compose.chat(key).status_code == 200, "served by the broker that came back", 60)
+    finally:
+        compose("start", "broker-2")
+        compose("up", "-d", "--no-build", "--no-recreate", "--no-deps", "--scale", "worker-anthropic=1", "worker-anthropic")
+
+
 @pytest.mark.timeout(1200)
 def test_the_facts_hold_for_the_images_libraries(image):
     run("docker", "build", "--network", "host", "--target", "facts", "-t", "tollgate:facts", "-f", "deploy/Dockerfile", ".",
