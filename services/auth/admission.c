@@ -165,30 +165,77 @@ static void explain_limit(struct verdict *v, const struct key *key, const struct
         (answer)->reset_tokens_ms = tokens_.reset_ms;                                              \
     } while (0)
 
-static bool refuse_limits(const struct admission *a, struct verdict *v, const struct key *key,
-                          const struct config_model *m, const struct limit_set *set,
-                          uint64_t tokens, uint64_t now_ns)
+static bool refuse_rate(const struct admission *a, struct verdict *v, const struct key *key,
+                        const struct config_model *m, const struct limit_set *set, uint64_t tokens,
+                        uint64_t now_ns)
 {
     struct limit_refusal refusal;
-    if (key->is.concurrent && key->in_flight >= key->is.concurrent) {
-        (void)snprintf(v->message, sizeof v->message,
-                       "Rate limit reached for API key '%.*s': %u concurrent requests.",
-                       SPAN_ARG(key->is.name), key->is.concurrent);
-        deny(v, key, ERROR_RATE_LIMITED, v->message);
-        v->deny.retry_after_ms = CONCURRENCY_RETRY_MS;
-        count_refusal(a, key, m, "key_concurrent");
-    } else if (!limit_set_check(set, now_ns, 1, tokens, &refusal)) {
-        explain_limit(v, key, &refusal);
-        bool never = refusal.wait_ns == GCRA_NEVER;
-        deny(v, key, never ? ERROR_LIMIT_TOO_SMALL : ERROR_RATE_LIMITED, v->message);
-        if (!never)
-            v->deny.retry_after_ms = (refusal.wait_ns + MS_NS - 1) / MS_NS;
-        count_refusal(a, key, m, refusal.limit->label);
-    } else {
+    if (limit_set_check(set, now_ns, 1, tokens, &refusal))
         return false;
-    }
+    explain_limit(v, key, &refusal);
+    bool never = refusal.wait_ns == GCRA_NEVER;
+    deny(v, key, never ? ERROR_LIMIT_TOO_SMALL : ERROR_RATE_LIMITED, v->message);
+    if (!never)
+        v->deny.retry_after_ms = (refusal.wait_ns + MS_NS - 1) / MS_NS;
+    count_refusal(a, key, m, refusal.limit->label);
     FILL_VIEWS(&v->deny, set, now_ns);
     return true;
+}
+
+/* ---- slots ---- */
+
+static bool lacks_slot(const struct admission *a, const struct asker *who, const struct key *key,
+                       const struct authorize *ask, uint64_t now_ns)
+{
+    if (!key->is.concurrent)
+        return false;
+    if (ask->has_slot) /* unless an edge that was cut off for long has come back */
+        return key->in_flight > key->is.concurrent;
+    return now_ns < a->slots_from_ns || key->in_flight >= key->is.concurrent ||
+           (key->waiting && !who->queued);
+}
+
+/* It waits, if a slot may come back; otherwise it is refused. */
+static void wait_or_refuse(const struct admission *a, const struct asker *who, struct verdict *v,
+                           struct key *key, const struct config_model *m,
+                           const struct limit_set *set, uint64_t now_ns)
+{
+    bool early = now_ns < a->slots_from_ns;
+    v->waits = !who->overdue && (early || v->asked_again || slot_leases_elsewhere(key, who->epoch));
+    if (v->waits)
+        return;
+    if (early) {
+        deny(v, key, ERROR_UNAVAILABLE,
+             "The requests that run at once cannot be counted at the moment. Try again shortly.");
+        return;
+    }
+    (void)snprintf(v->message, sizeof v->message,
+                   "Rate limit reached for API key '%.*s': %u concurrent requests.",
+                   SPAN_ARG(key->is.name), key->is.concurrent);
+    deny(v, key, ERROR_RATE_LIMITED, v->message);
+    v->deny.retry_after_ms = CONCURRENCY_RETRY_MS;
+    count_refusal(a, key, m, "key_concurrent");
+    FILL_VIEWS(&v->deny, set, now_ns);
+}
+
+/* On lease, or for this request alone where there are no leases. One each: an edge keeps as many as
+ * it has had requests at once lately. */
+static void give_slot(const struct admission *a, const struct asker *who, struct verdict *v,
+                      struct key *key, struct reservation *reservation, const struct authorize *ask,
+                      uint64_t now_ns)
+{
+    struct slot_party party = {who->edge, who->epoch, key};
+    struct allow *allow = &v->allow;
+    if (!key->is.concurrent || (reservation && reservation->slot))
+        return;
+    if ((allow->lease_ms || ask->has_slot) &&
+        slot_lease_give(a->slots, &party, !ask->has_slot, now_ns + allow->lease_ms * MS_NS,
+                        &allow->slots_given) == OK) {
+        allow->slots_key = ask->key_digest;
+        allow->slots_ms = allow->lease_ms;
+    } else if (!ask->has_slot) {
+        reservation_take_slot(a->reservations, reservation, now_ns, false);
+    }
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -201,10 +248,8 @@ static void allow_key(const struct admission *a, struct verdict *v, const struct
                       uint64_t wall_ms)
 {
     v->allowed = true;
-    v->allow = (struct allow){.key_id = key->is.id,
-                              .key_name = key->is.name,
-                              .models = key->is.models,
-                              .holds_slot = key->is.concurrent > 0};
+    v->allow =
+        (struct allow){.key_id = key->is.id, .key_name = key->is.name, .models = key->is.models};
     uint64_t valid_ms = key->is.expires_ms ? key->is.expires_ms - wall_ms : UINT64_MAX;
     v->allow.known_ms = least(a->config->options.auth_known, valid_ms);
     v->allow.lease_ms = (uint32_t)least(least(a->config->options.auth_lease, valid_ms), UINT32_MAX);
@@ -214,7 +259,7 @@ static void add_lease(const struct admission *a, struct verdict *v, const struct
                       size_t edges, const struct limit_set *set, uint64_t tokens, uint64_t now_ns)
 {
     struct lease_terms terms = {0};
-    if (!party->key->is.concurrent && v->allow.lease_ms)
+    if ((!party->key->is.concurrent || v->allow.slots_key.len) && v->allow.lease_ms)
         terms =
             lease_grant(a->leases, party, set, now_ns, v->allow.lease_ms * MS_NS, edges, tokens);
     v->allow.lease_requests = terms.requests;
@@ -224,8 +269,9 @@ static void add_lease(const struct admission *a, struct verdict *v, const struct
 }
 
 /* What must be let go at the end of the request, if anything. False without memory. */
-static bool add_reservation(struct admission *a, const struct header *h, const struct asker *who,
-                            struct key *key, uint64_t tokens, uint64_t now_ns)
+static bool add_reservation(const struct admission *a, const struct header *h,
+                            const struct asker *who, struct key *key, uint64_t tokens,
+                            uint64_t now_ns, struct reservation **out)
 {
     if (!key->is.concurrent && !key->tokens)
         return true;
@@ -236,16 +282,61 @@ static bool add_reservation(struct admission *a, const struct header *h, const s
         return false;
     reservation->charged_tokens = tokens;
     reservation->owner = who->epoch;
-    if (key->is.concurrent)
-        reservation_take_slot(a->reservations, reservation, now_ns, false);
+    *out = reservation;
     return true;
+}
+
+/* Within its limits, once more if it was asked about before: then it is charged already. */
+static void decide_limits(const struct admission *a, const struct asker *who,
+                          const struct header *h, struct key *key, const struct authorize *ask,
+                          struct moment now, struct verdict *v)
+{
+    uint64_t tokens = ask->input_tokens + ask->output_tokens, now_ns = now.now_ns;
+    struct limit_set set;
+    const struct config_model *m = limits_of(a, key, ask->model, &set);
+    struct reservation *reservation = reservation_find(a->reservations, &h->id);
+    v->asked_again = reservation != NULL; /* the answer got lost */
+    if (!v->asked_again && refuse_rate(a, v, key, m, &set, tokens, now_ns))
+        return;
+    if (!(reservation && reservation->slot) && lacks_slot(a, who, key, ask, now_ns)) {
+        wait_or_refuse(a, who, v, key, m, &set, now_ns);
+        return;
+    }
+    if (!v->asked_again && !add_reservation(a, h, who, key, tokens, now_ns, &reservation)) {
+        deny(v, key, ERROR_OVERLOADED, "Too many requests are in flight.");
+        return;
+    }
+    if (!v->asked_again)
+        limit_set_charge(a->limits, &set, now_ns, 1, tokens);
+    allow_key(a, v, key, now.wall_ms);
+    give_slot(a, who, v, key, reservation, ask, now_ns);
+    v->allow.holds_slot = reservation && reservation->slot;
+    FILL_VIEWS(&v->allow, &set, now_ns);
+    struct lease_party party = {who->edge, key, ask->model};
+    add_lease(a, v, &party, who->edges, &set, tokens, now_ns);
+}
+
+/* What the edge says of its leases. */
+static void hear(const struct admission *a, const struct asker *who, struct key *key,
+                 const struct authorize *ask, uint64_t now_ns)
+{
+    struct lease_party party = {who->edge, key, ask->model};
+    struct slot_party slots = {who->edge, who->epoch, key};
+    if (ask->lease_ended)
+        lease_report(a->leases, &party, now_ns, ask->lease_used, ask->lease_used_tokens);
+    else
+        lease_asked_again(a->leases, &party, now_ns);
+    if (key->is.concurrent)
+        slot_lease_told(a->slots, &slots, ask->slots_given, ask->slots_returned, now_ns);
 }
 
 void admission_decide(struct admission *a, const struct asker *who, const struct header *h,
                       const struct authorize *ask, struct moment now, struct verdict *out)
 {
-    out->deny = (struct deny){0};
     struct key *key = keys_find_digest(a->keys, ask->key_digest);
+    out->deny = (struct deny){0};
+    out->allowed = out->waits = out->asked_again = false;
+    out->key = key;
     if (refuse_key(out, key, now.wall_ms))
         return;
     if (refuse_response(a, out, key, ask))
@@ -255,11 +346,7 @@ void admission_decide(struct admission *a, const struct asker *who, const struct
         out->allow.lease_ms = 0;
         return;
     }
-    struct lease_party party = {who->edge, key, ask->model};
-    if (ask->lease_ended)
-        lease_report(a->leases, &party, now.now_ns, ask->lease_used, ask->lease_used_tokens);
-    else
-        lease_asked_again(a->leases, &party, now.now_ns);
+    hear(a, who, key, ask, now.now_ns);
     if (refuse_model(out, key, ask->model))
         return;
     if (a->store_down) {
@@ -267,20 +354,5 @@ void admission_decide(struct admission *a, const struct asker *who, const struct
              "Usage cannot be recorded at the moment. Please try again later.");
         return;
     }
-    uint64_t tokens = ask->input_tokens + ask->output_tokens;
-    struct limit_set set;
-    const struct config_model *m = limits_of(a, key, ask->model, &set);
-    bool again =
-        reservation_find(a->reservations, &h->id) != NULL; /* asked before: the answer got lost */
-    if (!again && refuse_limits(a, out, key, m, &set, tokens, now.now_ns))
-        return;
-    if (!again && !add_reservation(a, h, who, key, tokens, now.now_ns)) {
-        deny(out, key, ERROR_OVERLOADED, "Too many requests are in flight.");
-        return;
-    }
-    if (!again)
-        limit_set_charge(a->limits, &set, now.now_ns, 1, tokens);
-    allow_key(a, out, key, now.wall_ms);
-    FILL_VIEWS(&out->allow, &set, now.now_ns);
-    add_lease(a, out, &party, who->edges, &set, tokens, now.now_ns);
+    decide_limits(a, who, h, key, ask, now, out);
 }

@@ -9,17 +9,20 @@
 #include "proto/message.h"
 #include "services/auth/limits/reservations.h"
 #include "services/auth/limits/lease.h"
+#include "services/auth/limits/slot_leases.h"
 
 struct admission {
     struct keys *keys;
     struct limits *limits;
     struct leases *leases;
+    struct slot_leases *slots;
     struct reservations *reservations;
     const struct stored_responses *responses; /* may be NULL */
     struct metric_client *metrics;            /* may be NULL */
     const struct config *config;
     struct limit **model_limits; /* by index into config->models; NULL entries: none */
     bool store_down;             /* nothing new may be spent that could not be booked */
+    uint64_t slots_from_ns;      /* no slot is given before: edges have yet to say what they hold */
 };
 
 struct moment {
@@ -32,10 +35,15 @@ struct asker {
     const void *edge;
     size_t edges;
     uint64_t epoch; /* of the edge's life */
+    bool queued;    /* has waited for a slot, and is the next in turn … */
+    bool overdue;   /* … or may not wait (any longer) */
 };
 
 struct verdict {
     bool allowed;
+    bool waits;       /* neither: a slot of `key` may come back soon. Nothing was charged */
+    bool asked_again; /* … which its edge may have and not know of: an answer got lost */
+    struct key *key;
     struct allow allow;
     struct deny deny;
     char message[320]; /* deny.message shows it */

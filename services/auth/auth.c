@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "services/auth/answers.h"
 #include "services/auth/client.h"
 #include "services/auth/keys/pepper.h"
 
@@ -131,6 +132,7 @@ static void on_tick(void *ctx)
     probe_store(a, now.now_ns);
     lease_sweep(&a->leases, now.now_ns);
     reservations_sweep(&a->reservations, now.now_ns);
+    answers_tick(a);
     loop_timer_start(a->d->loop, &a->tick, TICK_MS, on_tick, a);
 }
 
@@ -260,6 +262,7 @@ static void put_together(struct auth *a, struct daemon *d)
     read_boot_id(a->boot_id);
     limits_init(&a->limits);
     leases_init(&a->leases, &a->limits);
+    answers_init(a);
     reservations_init(&a->reservations, &a->limits);
     a->reservations.forget = forget_slot;
     a->reservations.unconfirmed = note_unconfirmed;
@@ -274,6 +277,7 @@ static void connect_parts(struct auth *a)
     a->admission.reservations = a->ledger.reservations = &a->reservations;
     a->admission.metrics = a->ledger.metrics = a->d->metrics;
     a->admission.limits = &a->limits;
+    a->admission.slots = &a->slots;
     a->admission.responses = &a->responses;
     a->ledger.prices = &a->prices;
     a->ledger.config = a->d->config;
@@ -312,6 +316,7 @@ enum err auth_start(struct auth *a, struct daemon *d)
         auth_stop(a);
         return e;
     }
+    answers_await_edges(a);
     on_tick(a);
     start_prune(a, PRUNE_MS);
     log_info("auth_ready", LU64("keys", keys_count(a->keys)),
@@ -339,6 +344,7 @@ void auth_stop(struct auth *a)
         loop_timer_stop(a->d->loop, &a->prune);
     }
     ledger_free(&a->ledger);
+    answers_free(a);
     admission_free(&a->admission);
     reservations_free(&a->reservations);
     stored_responses_free(&a->responses);

@@ -8,11 +8,14 @@
 #include "services/auth/admission.h"
 #include "services/auth/ledger/ledger.h"
 #include "services/auth/ledger/writer.h"
+#include "services/auth/waiting.h"
 
 struct auth {
     struct daemon *d;
     struct limits limits;
     struct leases leases;
+    struct slot_leases slots;
+    struct waiting waiting;
     struct reservations reservations;
     struct stored_responses responses; /* whose they are, as the ledger knows */
     struct keys *keys;
@@ -21,7 +24,7 @@ struct auth {
     struct ledger ledger;
     struct writer *writer;
     struct admin *admin;
-    struct loop_timer tick, prune;
+    struct loop_timer tick, prune, wait;
     uint64_t next_probe_ns;
     char boot_id[BOOT_ID_BYTES];
     size_t edges; /* connected */

@@ -1,6 +1,7 @@
 /* tollgate-auth: who may ask, how much, and what it came to. Owns keys, limits and the ledger. */
 #include "common/base/log.h"
 #include "proto/api.h"
+#include "services/auth/answers.h"
 #include "services/auth/auth.h"
 #include "services/auth/client.h"
 
@@ -30,6 +31,7 @@ static void on_peer_up(void *self, struct bus_peer *peer)
         return;
     a->edges++;
     reservations_owner_back(&a->reservations, bus_peer_epoch(peer));
+    answers_on_edge_up(a, peer);
     if (auth_revoked_lately(a) &&
         bus_send(peer, (struct header){0}, MESSAGE_REVOKED, &(struct revoked){0}))
         log_warn("revoke_not_sent", LSTR("edge", bus_peer_name(peer)));
@@ -42,6 +44,7 @@ static void on_peer_down(void *self, struct bus_peer *peer)
     if (c && c->is_edge) {
         a->edges--;
         reservations_owner_gone(&a->reservations, bus_peer_epoch(peer), auth_now(a).now_ns);
+        answers_on_edge_down(a, peer);
         lease_forget_edge(&a->leases, c);
     }
     client_leave(peer);
@@ -49,16 +52,12 @@ static void on_peer_down(void *self, struct bus_peer *peer)
 
 static void on_authorize(void *self, struct bus_peer *from, const struct bus_message *m)
 {
-    struct auth *a = self;
-    struct verdict v;
-    struct asker who = {client_of(from), a->edges, m->header.epoch};
-    admission_decide(&a->admission, &who, &m->header, &m->body->authorize, auth_now(a), &v);
-    struct header h = {.id = m->header.id, .seq = m->header.seq};
-    enum err e = v.allowed ? bus_send(from, h, MESSAGE_ALLOW, &v.allow)
-                           : bus_send(from, h, MESSAGE_DENY, &v.deny);
-    if (e)
-        log_debug("answer_not_sent",
-                  LSTR("error", err_name(e))); /* the edge asks again, or gives up */
+    answers_on_authorize(self, from, m);
+}
+
+static void on_slots_held(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    answers_on_slots_held(self, from, m);
 }
 
 /* What is not taken is not acknowledged, and comes again. */
@@ -92,6 +91,7 @@ static void on_release(void *self, struct bus_peer *from, const struct bus_messa
     struct moment now = auth_now(a);
     if (m->body->release.key_id.len == 0) {
         ledger_on_abandoned(&a->ledger, &m->header, now.now_ns);
+        answers_on_ended(a, &m->header.id, SPAN_NONE);
         if (bus_send(from, (struct header){.id = m->header.id}, MESSAGE_RELEASED,
                      &(struct released){0}))
             log_debug("acknowledge_failed");
@@ -101,6 +101,7 @@ static void on_release(void *self, struct bus_peer *from, const struct bus_messa
         drop_unless(ledger_on_release(&a->ledger, &m->header, &m->body->release, c, now.now_ns,
                                       now.wall_ms, client_ref(c)),
                     c);
+    answers_on_ended(a, &m->header.id, m->body->release.key_id);
 }
 
 int main(int argc, char **argv)
@@ -121,6 +122,7 @@ int main(int argc, char **argv)
         .handlers =
             {
                 [MESSAGE_AUTHORIZE] = on_authorize,
+                [MESSAGE_SLOTS_HELD] = on_slots_held,
                 [MESSAGE_SETTLE] = on_settle,
                 [MESSAGE_RELEASE] = on_release,
             },

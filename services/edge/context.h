@@ -11,6 +11,7 @@
 #include "services/edge/http/cidr.h"
 #include "services/edge/leases/leases.h"
 #include "services/edge/leases/releases.h"
+#include "services/edge/leases/slot_book.h"
 
 struct edge_request;
 
@@ -26,6 +27,7 @@ struct edge {
     struct daemon *d;
     struct http_server *http;
     struct key_leases *leases;
+    struct slot_book *slots;
     struct releases *releases;
     struct grants *grants;
     struct worker_links links;

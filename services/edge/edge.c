@@ -16,6 +16,16 @@ static enum err send_release(void *ctx, const struct request_id *id, const struc
     return bus_send(e->d->auth, h, MESSAGE_RELEASE, r);
 }
 
+static void tell_slots(void *ctx, const uint8_t key[SHA256_BYTES], uint64_t given,
+                       uint64_t returned)
+{
+    struct edge *e = ctx;
+    struct slots_held m = {
+        .key_digest = span_of(key, SHA256_BYTES), .given = given, .returned = returned};
+    if (bus_peer_up(e->d->auth) && bus_send(e->d->auth, (struct header){0}, MESSAGE_SLOTS_HELD, &m))
+        log_debug("slots_not_told"); /* auth asks */
+}
+
 static void on_gathered(void *ctx)
 {
     struct edge *e = ctx;
@@ -105,6 +115,7 @@ static void on_tick(void *ctx)
     if (bus_peer_up(e->d->auth))
         releases_tick(e->releases, edge_now_ms(e));
     links_tick(&e->links, edge_now_ms(e));
+    slot_book_tick(e->slots, edge_now_ms(e));
     loop_timer_start(e->d->loop, &e->gauge_timer, TICK_MS, on_tick, e);
 }
 
@@ -123,6 +134,8 @@ enum err edge_start(struct edge *e, struct daemon *d)
     e->auth_down_ms = e->brokers_down_ms = edge_now_ms(e);
     read_config(e);
     enum err error = leases_create(&e->leases, EDGE_MAX_LEASES);
+    if (error == OK)
+        error = slot_book_create(&e->slots, EDGE_MAX_LEASES, tell_slots, e);
     if (error == OK)
         error =
             releases_create(&e->releases, RELEASE_MAX_PENDING, send_release, gather_releases, e);
@@ -150,6 +163,7 @@ void edge_reload(struct edge *e)
 void edge_drain(struct edge *e)
 {
     http_server_drain(e->http);
+    slot_book_end_all(e->slots);
 }
 
 /* Waits for releases to be acknowledged as long as auth is there. */
@@ -165,13 +179,17 @@ void edge_stop(struct edge *e)
     loop_timer_stop(e->d->loop, &e->gather_timer);
     if (e->releases && releases_pending(e->releases) > 0)
         log_warn("releases_lost", LU64("count", releases_pending(e->releases)));
-    requests_free(e);
+    if (e->slots) {
+        requests_free(e);
+        slot_book_end_all(e->slots);
+    }
     loop_timer_stop(e->d->loop, &e->grants_timer);
     loop_hook_remove(e->d->loop, &e->grants_hook);
     links_close_all(&e->links);
     grants_destroy(&e->grants);
     http_server_destroy(&e->http);
     releases_destroy(&e->releases);
+    slot_book_destroy(&e->slots);
     leases_destroy(&e->leases);
     cidr_list_free(&e->metrics_allow);
     json_doc_free(&e->doc);

@@ -67,6 +67,12 @@ static void on_revoked(void *self, struct bus_peer *from, const struct bus_messa
     authorize_on_revoked(self, m);
 }
 
+static void on_slots_back(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    (void)from;
+    authorize_on_slots_back(self, m);
+}
+
 static void on_released(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     struct edge *e = self;
@@ -141,6 +147,7 @@ static const struct daemon_spec spec = {
             [MESSAGE_ALLOW] = on_allow,
             [MESSAGE_DENY] = on_deny,
             [MESSAGE_REVOKED] = on_revoked,
+            [MESSAGE_SLOTS_BACK] = on_slots_back,
             [MESSAGE_RELEASED] = on_released,
             [MESSAGE_GRANT] = on_grant,
             [MESSAGE_DECLINE] = on_decline,

@@ -37,6 +37,9 @@ struct key_attributes {
     uint32_t concurrent;
 };
 
+struct slot_lease;
+struct waiting_authorize;
+
 struct key_rule {
     char *pattern;
     struct limit *limit;
@@ -53,8 +56,11 @@ struct key {
     struct limit *tokens;     /* the one of them in tokens, or NULL */
     struct key_rule *rules;
     size_t rule_count;
-    uint32_t in_flight; /* counted only when `concurrent` is set */
-    struct key *next;   /* in order of creation */
+    /* Only when `concurrent` is set: slots taken, those that edges hold on lease included, … */
+    uint32_t in_flight;
+    struct slot_lease *slot_leases;    /* … these leases, … */
+    struct waiting_authorize *waiting; /* … and requests that wait for a slot, oldest first */
+    struct key *next;                  /* in order of creation */
     char *text_;
 };
 

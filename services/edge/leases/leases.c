@@ -9,6 +9,7 @@ struct key_lease {
     bool tokens_limited;
     uint64_t tokens; /* left */
     struct lease_use used;
+    bool needs_slot;
     bool unlimited;      /* the key has no limit: only the absence of auth ends it */
     bool reported;       /* auth has been told of the use, and may take back the rest */
     uint64_t expires_ms; /* of the lease */
@@ -136,6 +137,7 @@ void leases_put(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct sp
     lease->tokens = g->tokens;
     lease->expires_ms = now_ms + g->lease_ms;
     lease->unlimited = is_unlimited(g);
+    lease->needs_slot = g->needs_slot;
     if (g->requests == 0 && old && !old->reported)
         keep_lease(lease, old);
     lease->known_until_ms = now_ms + g->known_ms;
@@ -162,11 +164,13 @@ static struct lease_view view(const struct key_lease *lease, uint64_t now_ms)
     return v;
 }
 
-enum err leases_take(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
-                     uint64_t tokens, bool auth_up, uint64_t now_ms, struct lease_view *out)
+enum err leases_take(struct key_leases *l, const uint8_t key[SHA256_BYTES],
+                     const struct lease_request *ask, bool auth_up, uint64_t now_ms,
+                     struct lease_view *out)
 {
     char name[NAME_MAX_BYTES];
-    size_t name_bytes = make_name(key, model, name);
+    size_t name_bytes = make_name(key, ask->model, name);
+    uint64_t tokens = ask->tokens;
     struct key_lease *lease = name_bytes ? find(l, name, name_bytes) : NULL;
     if (!lease || now_ms >= lease->known_until_ms)
         return ERR_NOT_FOUND;
@@ -176,6 +180,8 @@ enum err leases_take(struct key_leases *l, const uint8_t key[SHA256_BYTES], stru
         return ERR_AGAIN;
     if (lease->tokens_limited && tokens > lease->tokens)
         return ERR_AGAIN;
+    if (lease->needs_slot && !ask->has_slot)
+        return ERR_DENIED;
     lease->reported = false;
     if (lease->requests > 0)
         lease->requests--;

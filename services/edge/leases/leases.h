@@ -23,6 +23,7 @@ struct lease_grant {
     uint64_t tokens;   /* 0 with requests > 0 = not limited */
     uint32_t lease_ms;
     uint64_t known_ms;
+    bool needs_slot; /* each request of the key runs in a slot of its own (slot_book.h) */
     struct limit_headers limits;
 };
 
@@ -44,11 +45,19 @@ void leases_destroy(struct key_leases **leases);
 
 void leases_put(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
                 const struct lease_grant *g, uint64_t now_ms);
-/* Authorizes one request of so many tokens. ERR_NOT_FOUND: the key is not known; ERR_AGAIN: known,
- * but its lease is used up or expired: ask auth. `auth_up` false: an expired lease holds on until
- * the key's known time is over, and one with no limit behind it is never used up. */
-enum err leases_take(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct span model,
-                     uint64_t tokens, bool auth_up, uint64_t now_ms,
+/* A request that asks to be authorized. */
+struct lease_request {
+    struct span model;
+    uint64_t tokens;
+    bool has_slot; /* one of its key is its own already */
+};
+
+/* Authorizes one request. ERR_NOT_FOUND: the key is not known; ERR_AGAIN: known, but its lease is
+ * used up or expired: ask auth; ERR_DENIED: the lease is good, but the request has no slot and
+ * needs one: ask auth for that. `auth_up` false: an expired lease holds on until the key's known
+ * time is over, and one with no limit behind it is never used up. */
+enum err leases_take(struct key_leases *l, const uint8_t key[SHA256_BYTES],
+                     const struct lease_request *ask, bool auth_up, uint64_t now_ms,
                      struct lease_view *out) NODISCARD;
 /* Before auth is asked again: its lease is over, and auth is told what was used of it, so that it
  * can take back the rest. false when there is none to report. Should auth go away before it

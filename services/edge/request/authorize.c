@@ -25,13 +25,24 @@ static void go_on(struct edge_request *r, struct span key_id, struct span key_na
             "The server had an error while processing your request. Try again shortly.");
 }
 
+/* A slot of its key, if the edge has a free one. */
+static void try_slot(struct edge_request *r, bool expired)
+{
+    if (!r->slots && r->asked_model.len)
+        r->slots = slot_book_take(r->edge->slots, r->key, expired, edge_now_ms(r->edge));
+}
+
 static bool try_lease(struct edge_request *r)
 {
     struct edge *e = r->edge;
     struct lease_view v;
-    uint64_t tokens = r->input_tokens + r->output_tokens;
-    if (leases_take(e->leases, r->key, r->asked_model, tokens, bus_peer_up(e->d->auth),
-                    edge_now_ms(e), &v) != OK)
+    try_slot(r, false);
+    struct lease_request ask = {r->asked_model, r->input_tokens + r->output_tokens,
+                                r->slots != NULL};
+    enum err error =
+        leases_take(e->leases, r->key, &ask, bus_peer_up(e->d->auth), edge_now_ms(e), &v);
+    r->lacks_slot = error == ERR_DENIED;
+    if (error)
         return false;
     r->leased = true;
     go_on(r, v.key_id, v.key_name, v.models, &v.limits);
@@ -44,8 +55,10 @@ static bool send_authorize(struct edge_request *r)
     struct edge *e = r->edge;
     if (!bus_peer_up(e->d->auth))
         return false;
-    struct lease_use use;
-    bool ended = leases_end(e->leases, r->key, r->asked_model, &use);
+    struct lease_use use = {0};
+    bool ended = !r->lacks_slot && leases_end(e->leases, r->key, r->asked_model, &use);
+    try_slot(r, true);
+    struct slot_counts slots = slot_book_counts(e->slots, r->key);
     struct authorize ask = {
         .key_digest = span_of(r->key, sizeof r->key),
         .model = r->asked_model,
@@ -56,6 +69,9 @@ static bool send_authorize(struct edge_request *r)
         .lease_ended = ended,
         .lease_used = use.requests,
         .lease_used_tokens = use.tokens,
+        .has_slot = r->slots != NULL,
+        .slots_given = slots.given,
+        .slots_returned = slots.returned,
     };
     if (bus_send(e->d->auth, request_header(r), MESSAGE_AUTHORIZE, &ask) != OK)
         return false;
@@ -84,12 +100,36 @@ static struct edge_request *find_authorizing(struct edge *e, const struct bus_me
     return r && r->state == REQUEST_AUTHORIZING ? r : NULL;
 }
 
+static const uint8_t *digest_of(struct span key)
+{
+    return key.len == SHA256_BYTES ? (const uint8_t *)key.data : NULL;
+}
+
+/* The slot that comes with an ALLOW. `r` is NULL when its request has ended. */
+static bool take_given(struct edge *e, const struct allow *a, struct edge_request *r)
+{
+    const uint8_t *key = digest_of(a->slots_key);
+    if (!key)
+        return true;
+    bool known = slot_book_given(e->slots, key, a->slots_given, a->slots_ms, edge_now_ms(e));
+    if (!r)
+        return false;
+    try_slot(r, true);
+    if (r->slots)
+        return true;
+    if (!known)
+        request_fail_class(r, ERROR_OVERLOADED, "Too many API keys are in use at the moment.");
+    else /* it was called back before this came: auth is asked once more */
+        (void)send_authorize(r);
+    return false;
+}
+
 void authorize_on_allow(struct edge *e, const struct bus_message *m)
 {
     const struct allow *a = &m->body->allow;
     struct edge_request *r = find_authorizing(e, m);
-    if (!r)
-        return; /* it has ended, and its RELEASE is under way */
+    if (!take_given(e, a, r) || !r)
+        return; /* one that has ended has its RELEASE under way */
     struct lease_grant grant = {
         .key_id = a->key_id,
         .key_name = a->key_name,
@@ -98,6 +138,7 @@ void authorize_on_allow(struct edge *e, const struct bus_message *m)
         .tokens = a->lease_tokens,
         .lease_ms = a->lease_ms,
         .known_ms = a->known_ms,
+        .needs_slot = a->slots_key.len > 0,
         .limits = {a->limit_requests, a->remaining_requests, a->reset_requests_ms, a->limit_tokens,
                    a->remaining_tokens, a->reset_tokens_ms},
     };
@@ -130,17 +171,29 @@ void authorize_on_deny(struct edge *e, const struct bus_message *m)
 
 void authorize_on_revoked(struct edge *e, const struct bus_message *m)
 {
-    struct span key = m->body->revoked.key_digest;
-    if (key.len == SHA256_BYTES)
-        leases_forget(e->leases, (const uint8_t *)key.data);
-    else
+    const uint8_t *key = digest_of(m->body->revoked.key_digest);
+    if (key) {
+        leases_forget(e->leases, key);
+        slot_book_end(e->slots, key);
+    } else {
         leases_forget_all(e->leases);
-    log_info("key_revoked", LU64("all", key.len != SHA256_BYTES));
+        slot_book_end_all(e->slots);
+    }
+    log_info("key_revoked", LU64("all", !key));
+}
+
+void authorize_on_slots_back(struct edge *e, const struct bus_message *m)
+{
+    const struct slots_back *back = &m->body->slots_back;
+    const uint8_t *key = digest_of(back->key_digest);
+    if (key)
+        slot_book_back(e->slots, key, back->given, back->until, edge_now_ms(e));
 }
 
 void authorize_on_auth_up(struct edge *e)
 {
     struct edge_request *r, *next;
+    slot_book_tell_all(e->slots);
     HASH_ITER(hh, e->requests, r, next)
     {
         if (r->state == REQUEST_AUTHORIZING && send_authorize(r))

@@ -13,6 +13,7 @@ void authorize_ask(struct edge_request *r);
 void authorize_on_allow(struct edge *e, const struct bus_message *m);
 void authorize_on_deny(struct edge *e, const struct bus_message *m);
 void authorize_on_revoked(struct edge *e, const struct bus_message *m);
+void authorize_on_slots_back(struct edge *e, const struct bus_message *m);
 /* What was waiting for auth is asked now. */
 void authorize_on_auth_up(struct edge *e);
 /* What auth has not answered goes on under its leases, or waits for auth to come back. */

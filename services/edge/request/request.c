@@ -280,6 +280,7 @@ void request_end(struct edge_request *r, const struct request_outcome *o)
     attempt_stop(r);
     grants_leave(e->grants, &r->use);
     request_set_state(r, REQUEST_ENDED);
+    slot_book_leave(e->slots, &r->slots, edge_now_ms(e));
     send_release(r, o);
     count(r, o);
     log_request(r, o);
@@ -375,6 +376,7 @@ void requests_free(struct edge *e)
         loop_timer_stop(e->d->loop, &r->timer);
         attempt_end(r, GRANT_CANCELED);
         grants_leave(e->grants, &r->use);
+        slot_book_leave(e->slots, &r->slots, edge_now_ms(e));
         http_set_user(r->to.x, NULL);
         HASH_DEL(e->requests, r);
         arena_free(&r->arena);

@@ -63,7 +63,9 @@ struct edge_request {
                                 models */
     struct span key_id, key_name, models;
     struct limit_headers limits;
-    bool holds_slot; /* of its key's requests at once: its RELEASE is urgent */
+    struct leased_slots *slots; /* of its key: it runs in one of them; NULL = it needs none here */
+    bool lacks_slot;            /* the lease is good, but for that */
+    bool holds_slot;            /* of its key's requests at once, in auth: its RELEASE is urgent */
     bool asked, authorized, leased;
 
     /* The present attempt. */

@@ -13,6 +13,7 @@ struct fixture {
     struct limits limits;
     struct keys *keys;
     struct leases leases;
+    struct slot_leases slots;
     struct reservations reservations;
     struct admission admission;
     struct verdict verdict;
@@ -20,6 +21,7 @@ struct fixture {
     uint8_t digest[SHA256_BYTES];
     struct key *key;
     char edge;
+    bool has_slot; /* says the edge */
     uint64_t ids;
 };
 
@@ -32,6 +34,11 @@ static const char yaml[] =
     "  \"*\": { targets: [{provider: openai}] }\n"
     "auth: { lease: 0s }\n";
 
+static void ask_nobody(void *ctx, const void *edge, const struct slots_back *m)
+{
+    (void)ctx, (void)edge, (void)m;
+}
+
 static int setup(void **state)
 {
     static struct fixture f;
@@ -39,10 +46,14 @@ static int setup(void **state)
     f.config = test_config(yaml);
     limits_init(&f.limits);
     leases_init(&f.leases, &f.limits);
+    slot_leases_init(&f.slots, ask_nobody, NULL);
     reservations_init(&f.reservations, &f.limits);
     assert_int_equal(keys_create(&f.keys, pepper, &f.limits), OK);
-    f.admission = (struct admission){
-        .keys = f.keys, .limits = &f.limits, .leases = &f.leases, .reservations = &f.reservations};
+    f.admission = (struct admission){.keys = f.keys,
+                                     .limits = &f.limits,
+                                     .leases = &f.leases,
+                                     .slots = &f.slots,
+                                     .reservations = &f.reservations};
     assert_int_equal(admission_configure(&f.admission, f.config), OK);
     *state = &f;
     return 0;
@@ -54,6 +65,7 @@ static int teardown(void **state)
     admission_free(&f->admission);
     reservations_free(&f->reservations);
     leases_free(&f->leases);
+    slot_leases_free(&f->slots);
     keys_destroy(&f->keys);
     limits_free(&f->limits);
     config_destroy(&f->config);
@@ -78,9 +90,10 @@ static bool ask(struct fixture *f, const struct header *h, const char *model, ui
 {
     struct authorize m = {.key_digest = span_of(f->digest, SHA256_BYTES),
                           .model = span_str(model),
+                          .has_slot = f->has_slot,
                           .input_tokens = tokens / 2,
                           .output_tokens = tokens - tokens / 2};
-    struct asker who = {&f->edge, 1, 77};
+    struct asker who = {.edge = &f->edge, .edges = 1, .epoch = 77};
     admission_decide(&f->admission, &who, h, &m, f->now, &f->verdict);
     return f->verdict.allowed;
 }
@@ -251,7 +264,7 @@ static void nothing_new_is_spent_while_the_store_is_down(void **state)
     assert_true(ask_new(f, "m", 1));
 }
 
-static void leases_come_with_the_answer_but_never_for_concurrency(void **state)
+static void leases_come_with_the_answer(void **state)
 {
     struct fixture *f = *state;
     f->config->options.auth_lease = 2000;
@@ -260,13 +273,53 @@ static void leases_come_with_the_answer_but_never_for_concurrency(void **state)
     assert_int_equal(f->verdict.allow.lease_requests, 20);
     assert_int_equal(f->verdict.allow.lease_ms, 2000);
     assert_int_equal(f->verdict.allow.remaining_requests, 80);
-    struct key *limited = f->key;
-    (void)limited;
-    f->key =
-        test_key(f->keys, (struct key_attributes){.name = SPAN("c"), .concurrent = 5}, f->digest);
+    assert_int_equal(f->verdict.allow.slots_key.len, 0);
+}
+
+static void a_key_of_so_many_requests_at_once_gets_its_slots_on_lease(void **state)
+{
+    struct fixture *f = *state;
+    f->config->options.auth_lease = 2000;
+    give_key(f, (struct key_attributes){.concurrent = 2});
     assert_true(ask_new(f, "m", 1));
+    assert_true(f->verdict.allow.lease_requests > 0);
+    assert_true(span_equals(f->verdict.allow.slots_key, span_of(f->digest, SHA256_BYTES)));
+    assert_int_equal(f->verdict.allow.slots_given, 1);
+    assert_int_equal(f->verdict.allow.slots_ms, 2000);
+    assert_false(f->verdict.allow.holds_slot);
+    assert_int_equal(f->key->in_flight, 1);
+    f->has_slot = true;
+    assert_true(ask_new(f, "m", 1));
+    assert_int_equal(f->verdict.allow.slots_given, 1); /* it has one: the lease is renewed */
+    f->has_slot = false;
+    assert_true(ask_new(f, "m", 1));
+    assert_false(ask_new(f, "m", 1));
+    assert_denied(f, ERROR_RATE_LIMITED, "2 concurrent");
+}
+
+static void no_slot_is_given_before_edges_can_have_said_what_they_hold(void **state)
+{
+    struct fixture *f = *state;
+    f->config->options.auth_lease = 2000;
+    give_key(f, (struct key_attributes){.concurrent = 2});
+    f->admission.slots_from_ns = f->now.now_ns + SECOND;
+    assert_false(ask_new(f, "m", 1));
+    assert_true(f->verdict.waits);
+    f->has_slot = true; /* of the life before */
+    assert_true(ask_new(f, "m", 1));
+    f->has_slot = false;
+    f->now.now_ns += SECOND;
+    assert_true(ask_new(f, "m", 1));
+}
+
+static void without_leases_a_slot_is_held_in_auth(void **state)
+{
+    struct fixture *f = *state;
+    give_key(f, (struct key_attributes){.concurrent = 2});
+    assert_true(ask_new(f, "m", 1));
+    assert_true(f->verdict.allow.holds_slot);
+    assert_int_equal(f->verdict.allow.slots_key.len, 0);
     assert_int_equal(f->verdict.allow.lease_requests, 0);
-    assert_int_equal(f->verdict.allow.lease_ms, 0);
 }
 
 static void a_reported_lease_is_taken_back_before_deciding(void **state)
@@ -278,7 +331,7 @@ static void a_reported_lease_is_taken_back_before_deciding(void **state)
     assert_int_equal(f->verdict.allow.lease_requests, 2);
     struct authorize m = {
         .key_digest = span_of(f->digest, SHA256_BYTES), .model = SPAN("m"), .lease_ended = true};
-    struct asker who = {&f->edge, 1, 77};
+    struct asker who = {.edge = &f->edge, .edges = 1, .epoch = 77};
     struct header h = fresh(f);
     admission_decide(&f->admission, &who, &h, &m, f->now, &f->verdict);
     assert_true(f->verdict.allowed);
@@ -336,7 +389,7 @@ static void a_stored_response_is_for_the_key_that_made_it(void **state)
         {"resp_unknown", "", ERROR_NONE},    {"", "gpt-5", ERROR_NONE},
         {"resp_other", "", ERROR_NOT_FOUND}, {"resp_other", "gpt-5", ERROR_BAD_REQUEST},
     };
-    struct asker who = {&f->edge, 1, 1};
+    struct asker who = {.edge = &f->edge, .edges = 1, .epoch = 1};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct header h = fresh(f);
         struct authorize m = {.key_digest = span_of(f->digest, SHA256_BYTES),
@@ -367,7 +420,10 @@ int main(void)
         TEST(a_slot_is_free_again_after_the_requests_deadline),
         TEST(asking_twice_for_one_request_counts_once),
         TEST(nothing_new_is_spent_while_the_store_is_down),
-        TEST(leases_come_with_the_answer_but_never_for_concurrency),
+        TEST(leases_come_with_the_answer),
+        TEST(a_key_of_so_many_requests_at_once_gets_its_slots_on_lease),
+        TEST(no_slot_is_given_before_edges_can_have_said_what_they_hold),
+        TEST(without_leases_a_slot_is_held_in_auth),
         TEST(a_reported_lease_is_taken_back_before_deciding),
         TEST(a_new_configuration_keeps_what_is_owed),
         TEST(a_stored_response_is_for_the_key_that_made_it),

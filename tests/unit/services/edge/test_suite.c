@@ -69,10 +69,22 @@ static void on_authorize(void *ctx, struct bus_peer *from, const struct bus_mess
     seen->number[1] = a->output_tokens;
     seen->number[2] = a->lease_ended;
     seen->number[3] = a->lease_used;
+    seen->number[4] = a->has_slot;
+    seen->number[5] = a->slots_returned;
+    if (s->auth_does == AUTH_ALLOWS && s->allow.slots_key.len && !a->has_slot)
+        s->allow.slots_given++;
     if (s->auth_does == AUTH_ALLOWS)
         reply(from, m, MESSAGE_ALLOW, &s->allow);
     else if (s->auth_does == AUTH_DENIES)
         reply(from, m, MESSAGE_DENY, &s->deny);
+}
+
+static void on_slots_held(void *ctx, struct bus_peer *from, const struct bus_message *m)
+{
+    struct suite *s = suite_of(ctx);
+    struct suite_seen *seen = note(&s->auth, from, m);
+    seen->number[0] = m->body->slots_held.given;
+    seen->number[1] = m->body->slots_held.returned;
 }
 
 static void on_release(void *ctx, struct bus_peer *from, const struct bus_message *m)
@@ -243,15 +255,11 @@ static void on_metric(void *ctx, struct bus_peer *from, const struct bus_message
 }
 
 static const bus_handler fake_handlers[MESSAGE_TYPES] = {
-    [MESSAGE_AUTHORIZE] = on_authorize,
-    [MESSAGE_RELEASE] = on_release,
-    [MESSAGE_ASK] = on_ask,
-    [MESSAGE_REPORT] = on_report,
-    [MESSAGE_DISPATCH] = on_dispatch,
-    [MESSAGE_CANCEL] = on_noted,
-    [MESSAGE_STORED] = on_stored,
-    [MESSAGE_CREDIT] = on_credit,
-    [MESSAGE_QUERY] = on_query,
+    [MESSAGE_AUTHORIZE] = on_authorize, [MESSAGE_SLOTS_HELD] = on_slots_held,
+    [MESSAGE_RELEASE] = on_release,     [MESSAGE_ASK] = on_ask,
+    [MESSAGE_REPORT] = on_report,       [MESSAGE_DISPATCH] = on_dispatch,
+    [MESSAGE_CANCEL] = on_noted,        [MESSAGE_STORED] = on_stored,
+    [MESSAGE_CREDIT] = on_credit,       [MESSAGE_QUERY] = on_query,
     [MESSAGE_METRIC] = on_metric,
 };
 
@@ -351,6 +359,12 @@ static void edge_on_revoked(void *ctx, struct bus_peer *from, const struct bus_m
     authorize_on_revoked(&suite_of(ctx)->edge, m);
 }
 
+static void edge_on_slots_back(void *ctx, struct bus_peer *from, const struct bus_message *m)
+{
+    (void)from;
+    authorize_on_slots_back(&suite_of(ctx)->edge, m);
+}
+
 static void edge_on_released(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
@@ -398,7 +412,7 @@ static const bus_handler edge_handlers[MESSAGE_TYPES] = {
     [MESSAGE_FAIL] = edge_on_fail,         [MESSAGE_ANSWER] = edge_on_answer,
     [MESSAGE_DRAIN] = edge_drains,         [MESSAGE_GRANT] = edge_on_grant,
     [MESSAGE_DECLINE] = edge_on_decline,   [MESSAGE_REVOKE] = edge_on_revoke,
-    [MESSAGE_REPORTED] = edge_on_reported,
+    [MESSAGE_REPORTED] = edge_on_reported, [MESSAGE_SLOTS_BACK] = edge_on_slots_back,
 };
 
 static void edge_up(void *ctx, struct bus_peer *peer)

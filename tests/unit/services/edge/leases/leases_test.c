@@ -59,7 +59,8 @@ static void put(struct fixture *f, const uint8_t *key, const char *model, struct
 static enum err take(struct fixture *f, const uint8_t *key, const char *model, uint64_t tokens,
                      bool auth_up)
 {
-    return leases_take(f->leases, key, span_str(model), tokens, auth_up, now(f), &f->view);
+    struct lease_request ask = {span_str(model), tokens, false};
+    return leases_take(f->leases, key, &ask, auth_up, now(f), &f->view);
 }
 
 static void a_lease_admits_so_many_requests_and_no_more(void **state)
@@ -76,6 +77,18 @@ static void a_lease_admits_so_many_requests_and_no_more(void **state)
     assert_int_equal(take(f, key_a, "gpt-4", 10, true), ERR_AGAIN);
     assert_int_equal(take(f, key_a, "gpt-3", 10, true), ERR_NOT_FOUND);
     assert_int_equal(take(f, key_b, "gpt-4", 10, true), ERR_NOT_FOUND);
+}
+
+static void a_request_that_needs_a_slot_costs_nothing_without(void **state)
+{
+    struct fixture *f = *state;
+    struct lease_grant g = grant(1, 0);
+    g.needs_slot = true;
+    put(f, key_a, "m", g);
+    struct lease_request ask = {SPAN("m"), 1, true};
+    assert_int_equal(take(f, key_a, "m", 1, true), ERR_DENIED);
+    assert_int_equal(leases_take(f->leases, key_a, &ask, true, now(f), &f->view), OK);
+    assert_int_equal(take(f, key_a, "m", 1, true), ERR_AGAIN); /* used up: no slot would help */
 }
 
 static void tokens_run_out_too(void **state)
@@ -202,16 +215,17 @@ static void the_table_is_bounded_and_the_oldest_makes_room(void **state)
     char model[300];
     memset(model, 'x', sizeof model);
     struct lease_grant g = grant(5, 0);
-    leases_put(f->leases, key_a, span_of(model, sizeof model), &g, now(f));
-    assert_int_equal(
-        leases_take(f->leases, key_a, span_of(model, sizeof model), 1, true, now(f), &f->view),
-        ERR_NOT_FOUND);
+    struct lease_request ask = {span_of(model, sizeof model), 1, false};
+    leases_put(f->leases, key_a, ask.model, &g, now(f));
+    assert_int_equal(leases_take(f->leases, key_a, &ask, true, now(f), &f->view), ERR_NOT_FOUND);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_lease_admits_so_many_requests_and_no_more, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_request_that_needs_a_slot_costs_nothing_without, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(tokens_run_out_too, setup, teardown),
         cmocka_unit_test_setup_teardown(time_ends_a_lease_unless_auth_is_away, setup, teardown),

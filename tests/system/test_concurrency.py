@@ -1,0 +1,82 @@
+"""A key that may run so many requests at once: edges hold its slots on lease, exactly so many over all edges."""
+import threading
+import time
+
+import httpx
+import pytest
+from lib.suite import Suite, in_threads, wait_for
+from lib.upstream import Upstream, chat
+
+CONCURRENT = 6
+
+
+class Counter:
+    """How many requests the upstream is about at once."""
+
+    def __init__(self):
+        self.lock, self.running, self.most = threading.Lock(), 0, 0
+
+    def answer(self, _):
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        time.sleep(0.01)
+        with self.lock:
+            self.running -= 1  # before anybody can know that it is over
+        return 200, chat("ok"), {}
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    return Counter()
+
+
+@pytest.fixture(scope="module")
+def leased(tmp_path_factory, upstream):
+    with Upstream() as server:
+        server.on("/v1/chat/completions", answer=upstream.answer)
+        # a lease that outlasts the test: what moves between edges has been called back
+        with Suite(tmp_path_factory.mktemp("slots"), edges=2, workers={"openai": 1},
+                   options={"auth": {"lease": "1m"}}, providers={"openai": server.provider("")}) as suite:
+            suite.key = suite.create_key(name="slots", concurrent=CONCURRENT)
+            yield suite
+
+
+def ask(suite, edge, times):
+    """So many requests one after the other; their statuses."""
+    with httpx.Client(timeout=60, headers={"authorization": f"Bearer {suite.key}"}) as client:
+        return [client.post(suite.url_of(edge) + "/v1/chat/completions", json={
+            "model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x"}]}).status_code for _ in range(times)]
+
+
+def counted(suite, name, label):
+    return sum(float(line.rsplit(" ", 1)[1]) for line in suite.metrics_text().splitlines()
+               if line.startswith(name + "{") and label in line)
+
+
+def test_an_edge_asks_auth_once_for_each_slot_and_not_for_each_request(leased, upstream):
+    statuses = sum(in_threads(CONCURRENT, lambda _: ask(leased, 0, 50)), [])
+    assert set(statuses) == {200}
+    assert upstream.most <= CONCURRENT
+    wait_for(lambda: counted(leased, "tollgate_requests_total", 'key="slots"') == len(statuses), "all are counted")
+    asked = wait_for(lambda: counted(leased, "tollgate_authorizations_total", "allowed"), "auth has counted")
+    assert asked <= 3 * CONCURRENT, asked
+
+
+def test_another_edge_gets_slots_when_it_needs_them(leased, upstream):
+    held = sum(in_threads(CONCURRENT, lambda _: ask(leased, 0, 10)), [])
+    assert set(held) == {200}
+    statuses = sum(in_threads(CONCURRENT - 2, lambda _: ask(leased, 1, 20)), [])
+    assert set(statuses) == {200}
+    assert upstream.most <= CONCURRENT
+
+
+def test_two_edges_together_never_run_more_than_the_key_may(leased, upstream):
+    def work(i):
+        return i % 2, ask(leased, i % 2, 40)
+
+    results = in_threads(2 * CONCURRENT, work)
+    for edge in (0, 1):
+        statuses = sum((s for e, s in results if e == edge), [])
+        assert set(statuses) <= {200, 429} and statuses.count(200) > 0, (edge, set(statuses))
+    assert upstream.most == CONCURRENT
