@@ -81,8 +81,10 @@ static bool is_word(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static bool matches(struct span pattern, struct span model)
+static bool matches(struct span pattern, struct span model, bool exact)
 {
+    if (exact)
+        return span_equals(pattern, model);
     if (pattern.len > model.len || !span_equals(span_first(model, pattern.len), pattern))
         return false;
     if (pattern.len == 0 || pattern.len == model.len || !is_word(pattern.data[pattern.len - 1]))
@@ -90,15 +92,16 @@ static bool matches(struct span pattern, struct span model)
     return memchr("-@:/", model.data[pattern.len], 4) != NULL;
 }
 
-struct json model_file_find(const struct model_file *f, const char *provider_type,
-                            struct span model)
+static struct json find(struct json models, const char *provider, struct span model)
 {
     struct json best = JSON_NOTHING;
     size_t longest = 0;
-    for (struct json_iter i = json_iter(json_get(json_root(&f->doc), "models")); json_next(&i);) {
+    for (struct json_iter i = json_iter(models); json_next(&i);) {
         struct span pattern = json_text(json_get(i.value, "match"));
-        if (!pattern.data || !json_is(json_get(i.value, "provider"), provider_type) ||
-            !matches(pattern, model))
+        bool exact = false;
+        (void)json_bool(json_get(i.value, "exact"), &exact);
+        if (!pattern.data || !json_is(json_get(i.value, "provider"), provider) ||
+            !matches(pattern, model, exact))
             continue;
         if (json_type(best) != JSON_NONE && pattern.len <= longest)
             continue;
@@ -108,12 +111,10 @@ struct json model_file_find(const struct model_file *f, const char *provider_typ
     return best;
 }
 
-bool model_row_price_nano(struct json row, const char *what, uint64_t *out)
+struct json model_file_find(const struct model_file *f, const char *provider, const char *protocol,
+                            struct span model)
 {
-    double dollars;
-    if (!json_double(json_get(json_get(row, "price"), what), &dollars) || !(dollars >= 0) ||
-        dollars > 1e9)
-        return false;
-    *out = (uint64_t)(dollars * 1000 + 0.5);
-    return true;
+    struct json models = json_get(json_root(&f->doc), "models");
+    struct json row = find(models, provider, model);
+    return json_type(row) == JSON_NONE ? find(models, protocol, model) : row;
 }

@@ -19,12 +19,10 @@ enum err model_file_path(struct buf *out) NODISCARD;
 enum err model_file_load(const char *path, struct model_file *out) NODISCARD;
 void model_file_free(struct model_file *f);
 
-/* The row of a provider type ("openai") and upstream model: the longest `match` that is a prefix
- * and ends at a word's end; JSON_NONE when there is none. */
-struct json model_file_find(const struct model_file *f, const char *provider_type,
+/* The row of the provider of that name ("groq") and upstream model: the longest `match` that is a
+ * prefix and ends at a word's end; else that of the protocol ("openai") it speaks; JSON_NONE when
+ * there is none. */
+struct json model_file_find(const struct model_file *f, const char *provider, const char *protocol,
                             struct span model);
-/* "input", "output", "cached", "cache_write" of a row in nano-dollars per token; false when it has
- * none. */
-bool model_row_price_nano(struct json row, const char *what, uint64_t *out);
 
 #endif

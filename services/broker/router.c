@@ -1,6 +1,5 @@
 #include "services/broker/router.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { STORED_TIMEOUT_MS = 60000 }; /* the models' default */
@@ -216,17 +215,7 @@ struct span candidate_model(const struct candidate *candidate, struct span asked
                             size_t size)
 {
     struct span name = candidate->name ? span_str(candidate->name) : asked;
-    const char *model = candidate->target->model, *star = model ? strchr(model, '*') : NULL;
-    const char *wildcard = strchr(candidate->route, '*');
-    if (!model)
-        return name;
-    if (!star || !wildcard)
-        return span_str(model);
-    size_t before = (size_t)(wildcard - candidate->route), after = strlen(wildcard + 1);
-    struct span matched = span_of(name.data + before, name.len - before - after);
-    int n =
-        snprintf(out, size, "%.*s%.*s%s", (int)(star - model), model, SPAN_ARG(matched), star + 1);
-    return span_of(out, (size_t)n < size ? (size_t)n : size - 1);
+    return config_upstream_model(candidate->route, candidate->target->model, name, out, size);
 }
 
 /* ---- choosing ---- */

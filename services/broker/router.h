@@ -75,9 +75,8 @@ uint64_t route_eligible(const struct model_route *route, const struct route_stat
  * chance: 32 random bits. */
 int route_choose(const struct model_route *route, uint64_t eligible, bool free_only,
                  uint32_t chance);
-/* What to ask the candidate's upstream for when the client asked for `asked`: a * in the target's
- * name stands for what the * of the configured name matched (`openai/` and * to *: gpt-4o for
- * openai/gpt-4o). A view of the configuration, of asked or of out; cut off at size. */
+/* What to ask the candidate's upstream for when the client asked for `asked`, as
+ * config_upstream_model says. */
 struct span candidate_model(const struct candidate *candidate, struct span asked, char *out,
                             size_t size);
 /* May a worker for this pool still appear within the request's grace? */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "services/ctl/offers.h"
 #include "services/ctl/paths.h"
 
 /* A key that is not in the environment here may well be in the worker's: a note, not an error. */
@@ -34,6 +35,21 @@ static void print_warnings(const struct config *config)
         struct span line = span_cut(&lines, '\n');
         (void)fprintf(stderr, "warning: %.*s\n", SPAN_ARG(line));
     }
+}
+
+static void warn_unpriced(const struct config *config)
+{
+    struct model_file table;
+    struct buf names = {0};
+    offers_load_table(&table);
+    offers_without_price(config, &table, &names);
+    if (names.len)
+        (void)fprintf(stderr,
+                      "warning: no price is known of %.*s: what they use is booked at no cost "
+                      "unless the provider states one; give models.NAME.price\n",
+                      (int)names.len, names.data);
+    buf_free(&names);
+    model_file_free(&table);
 }
 
 static int print_defaults(bool markdown)
@@ -73,6 +89,7 @@ static int check(const struct command *self, int argc, char **argv)
     if (code >= 0)
         return code;
     print_warnings(config);
+    warn_unpriced(config);
     if (!quiet) {
         note_keys(config);
         printf("%s: ok (%zu providers, %zu models)\n", rest.items[0], config->provider_count,

@@ -104,7 +104,7 @@ static void text_cell(struct sheet *s, struct json row, const char *name)
 }
 
 struct sums {
-    uint64_t requests, estimated, input, cached, output, cost;
+    uint64_t requests, estimated, input, cached, output, cost, unpriced;
 };
 
 static void sum_cells(struct sheet *s, const struct sums *v)
@@ -129,7 +129,8 @@ static void sum_row(struct sheet *s, const char *by, struct json row, struct sum
         text_cell(s, row, "provider");
     struct sums v = {number(row, "requests"),      number(row, "estimated"),
                      number(row, "input_tokens"),  number(row, "cached_tokens"),
-                     number(row, "output_tokens"), number(row, "cost_nano")};
+                     number(row, "output_tokens"), number(row, "cost_nano"),
+                     number(row, "unpriced")};
     sum_cells(s, &v);
     total->requests += v.requests;
     total->estimated += v.estimated;
@@ -137,6 +138,16 @@ static void sum_row(struct sheet *s, const char *by, struct json row, struct sum
     total->cached += v.cached;
     total->output += v.output;
     total->cost += v.cost;
+    total->unpriced += v.unpriced;
+}
+
+static void note_unpriced(const struct sums *total)
+{
+    if (total->unpriced)
+        (void)fprintf(stderr,
+                      "note: %llu of these requests used models without a price and count as $0; "
+                      "tollgate models says which\n",
+                      (unsigned long long)total->unpriced);
 }
 
 static void sums_sheet(struct sheet *s, const char *by, struct json rows)
@@ -156,11 +167,40 @@ static void sums_sheet(struct sheet *s, const char *by, struct json rows)
     buf_free(&head);
     for (struct json_iter i = json_iter(rows); json_next(&i);)
         sum_row(s, by, i.value, &total);
+    note_unpriced(&total);
     if (dims == 0 && json_count(rows))
         return; /* the one row is the total */
     for (size_t i = 0; i < dims; i++)
         sheet_str(s, i == 0 ? "total" : "");
     sum_cells(s, &total);
+}
+
+static void add_note(struct buf *notes, struct span note)
+{
+    if (!note.len)
+        return;
+    buf_append_str(notes, notes->len ? ", " : "");
+    buf_append(notes, note);
+}
+
+/* How it came to its cost, where that is not the plain way. */
+static void notes_cell(struct sheet *s, struct json row)
+{
+    struct buf notes = {0};
+    struct json source = json_get(row, "cost_source");
+    if (number(row, "estimated"))
+        add_note(&notes, SPAN("estimated"));
+    add_note(&notes, json_text(json_get(row, "service_tier")));
+    if (number(row, "cache_write_1h_tokens"))
+        add_note(&notes, SPAN("1h cache write"));
+    if (number(row, "tool_calls"))
+        add_note(&notes, SPAN("tool calls"));
+    if (json_is(source, "stated"))
+        add_note(&notes, SPAN("cost as stated"));
+    else if (json_is(source, "unpriced"))
+        add_note(&notes, SPAN("no price"));
+    sheet_cell(s, buf_span(&notes));
+    buf_free(&notes);
 }
 
 static void requests_sheet(struct sheet *s, struct json rows)
@@ -181,7 +221,7 @@ static void requests_sheet(struct sheet *s, struct json rows)
         sheet_u64(s, number(i.value, "output_tokens"));
         sheet_dollars(s, number(i.value, "cost_nano"));
         sheet_u64(s, number(i.value, "duration_ms"));
-        sheet_str(s, number(i.value, "estimated") ? "estimated" : "");
+        notes_cell(s, i.value);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/span.h"
+#include "common/base/tariff.h"
 #include "proto/provider_info.h"
 
 #define OPTION_CTYPE_BOOL bool
@@ -30,13 +31,19 @@ struct config_options {
 #undef SECTION
 };
 
-/* A money amount of a `price:` entry: nano-dollars per token ($ per million tokens × 1000). */
+/* `price:` of a model, completed. */
 struct config_price {
     bool set;
-    uint64_t input_nano;
-    uint64_t output_nano;
-    uint64_t cached_nano;      /* UINT64_MAX = not given */
-    uint64_t cache_write_nano; /* UINT64_MAX = not given */
+    struct tariff tariff;
+};
+
+/* While they are read: `long:` of a price or of one of its tiers, and a tier. */
+struct config_price_long {
+    uint64_t over;
+    struct tariff_rates rates;
+};
+struct config_price_tier {
+    struct tariff_rates rates;
 };
 
 struct config_header {
@@ -135,6 +142,13 @@ void config_destroy(struct config **config);
 const struct config_provider *config_find_provider(const struct config *c, const char *name);
 /* Exact name first, then the longest matching wildcard; NULL when none fits. */
 const struct config_model *config_find_model(const struct config *c, struct span name);
+/* What to ask the upstream of a target with this `model` (may be NULL) for when the client asked
+ * for `asked` of the model entry of this name: a * in the target's model stands for what the * of
+ * the entry's name matched
+ * (`openai/` and * to *: gpt-4o for openai/gpt-4o). A view of the configuration, of asked or of
+ * out; cut off at size. */
+struct span config_upstream_model(const char *entry, const char *model, struct span asked,
+                                  char *out, size_t size);
 
 /* Replaces ${NAME} by the environment's value, appending to out. ERR_NOT_FOUND when one is unset or
  * empty: *missing_out then names it (a view of text). Only a worker does this, for its own

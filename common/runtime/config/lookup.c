@@ -1,4 +1,5 @@
 /* Finding things in a configuration that has been read. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/runtime/config/config.h"
@@ -37,6 +38,24 @@ const struct config_model *config_find_model(const struct config *c, struct span
         }
     }
     return best;
+}
+
+struct span config_upstream_model(const char *entry, const char *model, struct span asked,
+                                  char *out, size_t size)
+{
+    const char *star = model ? strchr(model, '*') : NULL;
+    const char *wildcard = strchr(entry, '*');
+    if (!model)
+        return asked;
+    if (!star || !wildcard)
+        return span_str(model);
+    size_t before = (size_t)(wildcard - entry), after = strlen(wildcard + 1);
+    struct span matched = asked.len >= before + after
+                              ? span_of(asked.data + before, asked.len - before - after)
+                              : SPAN_NONE;
+    int n =
+        snprintf(out, size, "%.*s%.*s%s", (int)(star - model), model, SPAN_ARG(matched), star + 1);
+    return span_of(out, (size_t)n < size ? (size_t)n : size - 1);
 }
 
 enum err config_expand(const char *text, struct buf *out, struct span *missing_out)

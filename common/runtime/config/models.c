@@ -55,19 +55,69 @@ static void read_targets(struct config_reader *r, const struct yaml *model, cons
         read_target(r, t, reader_place(r, where, "targets"), &m->targets[m->target_count++]);
 }
 
+/* The keys of the map that nothing can be computed without; all its keys have been looked at. */
+static bool has_needed(struct config_reader *r, const struct yaml *node, const char *where,
+                       const char *const *needed, const char *like)
+{
+    for (; *needed; needed++) {
+        if (yaml_member(node, *needed))
+            continue;
+        yaml_complain(&r->yaml, node->line, where, "%s, in dollars per million tokens", like);
+        return false;
+    }
+    return true;
+}
+
+static void read_long_price(struct config_reader *r, const struct yaml *node, const char *where,
+                            struct tariff_tier *tier)
+{
+    static const char *const needed[] = {"over", "input", NULL};
+    struct config_price_long price = {.rates = tier->long_rates};
+    if (!node)
+        return;
+    where = reader_place(r, where, "long");
+    reader_read_group(r, node, "price_long", where, &price);
+    if (!has_needed(r, node, where, needed,
+                    "a price of long requests is {over: 200000, input: 6, output: 22.5}"))
+        return;
+    tier->long_over = price.over;
+    tier->long_rates = price.rates;
+}
+
+static void read_tier_price(struct config_reader *r, const struct yaml *price, const char *where,
+                            enum service_tier which, struct tariff *tariff)
+{
+    static const char *const needed[] = {"input", NULL};
+    struct tariff_tier *tier = &tariff->tiers[which];
+    const char *word = service_tier_word(which);
+    const struct yaml *node = yaml_member(price, word);
+    struct config_price_tier read = {tier->rates};
+    if (!node)
+        return;
+    where = reader_place(r, where, word);
+    reader_read_group(r, node, "price_tier", where, &read);
+    if (!has_needed(r, node, where, needed, "a tier's price is {input: 15, output: 30}"))
+        return;
+    tier->set = true;
+    tier->rates = read.rates;
+    read_long_price(r, yaml_member(node, "long"), where, tier);
+}
+
 static void read_price(struct config_reader *r, const struct yaml *node, const char *where,
                        struct config_price *p)
 {
-    p->cached_nano = p->cache_write_nano = UINT64_MAX;
+    static const char *const needed[] = {"input", "output", NULL};
+    tariff_init(&p->tariff);
     if (!node)
         return;
-    if (!yaml_member(node, "input") || !yaml_member(node, "output")) {
-        yaml_complain(&r->yaml, node->line, where,
-                      "a price is {input: 30, output: 60}, in dollars per million tokens");
-        return;
-    }
-    p->set = true;
     reader_read_group(r, node, "price", where, p);
+    if (!has_needed(r, node, where, needed, "a price is {input: 30, output: 60}"))
+        return;
+    p->set = p->tariff.tiers[TIER_STANDARD].set = true;
+    read_long_price(r, yaml_member(node, "long"), where, &p->tariff.tiers[TIER_STANDARD]);
+    for (unsigned i = TIER_STANDARD + 1; i < SERVICE_TIERS; i++)
+        read_tier_price(r, node, where, (enum service_tier)i, &p->tariff);
+    tariff_complete(&p->tariff);
 }
 
 static void read_parameters(struct config_reader *r, const struct yaml *node, const char *where,

@@ -154,7 +154,7 @@ bool option_parse(const struct option_row *row, const char *text, void *at)
     case OPTION_MS:
         return value_duration_ms(text, into);
     case OPTION_PRICE:
-        return value_price_nano(text, into);
+        return value_price_pico(text, into);
     case OPTION_NUMBER:
         return value_number(text, into);
     case OPTION_STR:

@@ -62,13 +62,13 @@ bool value_rate(const char *text, uint64_t *count_out, uint64_t *period_ms_out)
     return false;
 }
 
-bool value_price_nano(const char *text, uint64_t *out)
+bool value_price_pico(const char *text, uint64_t *out)
 {
     char *end;
     double dollars = strtod(text, &end);
     if (end == text || *end || !(dollars >= 0 && dollars <= 1e6))
         return false;
-    *out = (uint64_t)ceil(dollars * 1000 - 1e-6);
+    *out = (uint64_t)llround(dollars * 1e6);
     return true;
 }
 

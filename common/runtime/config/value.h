@@ -12,8 +12,9 @@ bool value_duration_ms(const char *text, uint64_t *out);
 bool value_size(const char *text, uint64_t *out);
 /* "10000/hour": second, minute, hour, day, or s, m, h, d. Count and period are above 0. */
 bool value_rate(const char *text, uint64_t *count_out, uint64_t *period_ms_out);
-/* Dollars per million tokens → nano-dollars per token, rounded up. Not negative, at most 1e6. */
-bool value_price_nano(const char *text, uint64_t *out);
+/* Dollars per million tokens → pico-dollars per token (per thousand calls → nano-dollars per call).
+ * Not negative, at most 1e6. */
+bool value_price_pico(const char *text, uint64_t *out);
 /* yes/no, true/false, on/off. */
 bool value_bool(const char *text, bool *out);
 /* Decimal digits that fit 32 bits. */

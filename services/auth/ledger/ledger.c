@@ -36,10 +36,18 @@ static void answer(const struct ledger *l, const struct store_op *op, enum err r
         l->answer(l->ctx, op, result);
 }
 
+static uint32_t cost_source_of(const struct settle *m)
+{
+    return m->cost_source <= COST_UNPRICED ? m->cost_source : COST_COMPUTED;
+}
+
 enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct settle *m,
                           struct span worker, uint64_t now_ns, uint64_t wall_ms, void *tag)
 {
     (void)now_ns;
+    if (m->cost_source == COST_UNPRICED)
+        prices_tell_missing(l->prices, m->provider,
+                            m->upstream_model.len ? m->upstream_model : m->model);
     struct store_op op = {.kind = STORE_SETTLE, .tag = tag, .worker = worker_hash(l, worker)};
     op.usage = (struct store_usage){.id = h->id,
                                     .attempt = h->attempt,
@@ -59,6 +67,10 @@ enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct
                                     .output_tokens = m->output_tokens,
                                     .reasoning_tokens = m->reasoning_tokens,
                                     .cost_nano = m->cost_nano,
+                                    .cache_write_1h_tokens = m->cache_write_1h_tokens,
+                                    .tool_calls = m->tool_calls,
+                                    .service_tier = m->service_tier,
+                                    .cost_source = cost_source_of(m),
                                     .started_ms = m->started_ms ? m->started_ms : wall_ms,
                                     .first_ms = m->first_ms,
                                     .duration_ms = m->duration_ms};
@@ -87,6 +99,9 @@ static void estimate(const struct ledger *l, const struct header *h, const struc
     out->output_tokens = m->output_tokens;
     out->cost_nano = prices_cost_nano(l->prices, l->config, m->model, m->provider, m->input_tokens,
                                       m->output_tokens);
+    bool used = m->input_tokens || m->output_tokens;
+    if (used && !prices_know(l->prices, l->config, m->model, m->provider))
+        out->cost_source = COST_UNPRICED;
 }
 
 /* The request no longer runs: frees its slot, counts it against its lease, corrects its tokens if

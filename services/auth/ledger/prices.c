@@ -1,6 +1,7 @@
 #include "services/auth/ledger/prices.h"
 
 #include "common/base/log.h"
+#include "common/runtime/config/price.h"
 #include "services/auth/limits/table.h"
 
 void prices_load(struct prices *p)
@@ -30,59 +31,86 @@ static const struct config_target *target_of(const struct config_model *m, struc
     return NULL;
 }
 
-static uint64_t cost(uint64_t input_nano, uint64_t output_nano, uint64_t input_tokens,
-                     uint64_t output_tokens)
+static bool is_of(const struct price *p, const struct config_provider *provider, struct span model)
 {
-    uint64_t in, out, sum;
-    if (__builtin_mul_overflow(input_nano, input_tokens, &in) ||
-        __builtin_mul_overflow(output_nano, output_tokens, &out) ||
-        __builtin_add_overflow(in, out, &sum))
-        return UINT64_MAX;
-    return sum;
+    return p->is_known && p->protocol == provider->protocol &&
+           strcmp(p->provider, provider->name) == 0 &&
+           span_equals(span_of(p->model, p->model_bytes), model);
 }
 
-static struct price look_up(const struct model_file *table, const char *provider_type,
-                            struct span model)
+/* A copy of the names; what does not fit is not kept. */
+static void remember(struct price *p, const struct config_provider *provider, struct span model)
 {
-    struct json row = model_file_find(table, provider_type, model);
-    struct price price = {0};
-    if (!model_row_price_nano(row, "input", &price.input_nano))
-        price.input_nano = 0;
-    else if (!model_row_price_nano(row, "output", &price.output_nano))
-        price.output_nano = 0; /* embeddings */
-    return price;
+    size_t bytes = strlen(provider->name);
+    if (model.len > sizeof p->model || bytes >= sizeof p->provider)
+        return;
+    memcpy(p->provider, provider->name, bytes + 1);
+    if (model.len)
+        memcpy(p->model, model.data, model.len);
+    p->protocol = provider->protocol;
+    p->model_bytes = model.len;
+    p->is_known = true;
 }
 
-static struct price price_of(struct prices *p, const char *provider_type, struct span model)
+static const struct price *look_up(struct prices *p, const struct config_model *m,
+                                   const struct config_target *target, struct span model,
+                                   struct price *scratch)
 {
     struct price *slot = &p->known[table_hash(0, model) % PRICES_KNOWN];
-    if (slot->is_known && span_equals(span_of(slot->model, slot->model_bytes), model) &&
-        strcmp(slot->provider_type, provider_type) == 0)
-        return *slot;
-    struct price price = look_up(&p->table, provider_type, model);
-    size_t type_bytes = strlen(provider_type);
-    if (model.len > sizeof price.model || type_bytes >= sizeof price.provider_type)
-        return price;
-    if (model.len)
-        memcpy(price.model, model.data, model.len);
-    memcpy(price.provider_type, provider_type, type_bytes);
-    price.model_bytes = model.len;
-    price.is_known = true;
-    return *slot = price;
+    if (is_of(slot, target->provider, model))
+        return slot;
+    *scratch = (struct price){0};
+    scratch->priced = price_find(m, target, model, &p->table, &scratch->tariff);
+    remember(scratch, target->provider, model);
+    if (scratch->is_known)
+        *slot = *scratch;
+    return scratch;
+}
+
+/* `scratch` holds it when it can't be kept. */
+static const struct tariff *find(struct prices *p, const struct config *config, struct span model,
+                                 struct span provider, struct price *scratch)
+{
+    const struct config_model *m = config_find_model(config, model);
+    if (!m)
+        return NULL;
+    if (m->price.set)
+        return &m->price.tariff;
+    const struct config_target *target = target_of(m, provider);
+    if (!target)
+        return NULL;
+    char name[512];
+    struct span upstream = config_upstream_model(m->name, target->model, model, name, sizeof name);
+    const struct price *price = look_up(p, m, target, upstream, scratch);
+    return price->priced ? &price->tariff : NULL;
+}
+
+bool prices_know(struct prices *p, const struct config *config, struct span model,
+                 struct span provider)
+{
+    struct price scratch;
+    return find(p, config, model, provider, &scratch) != NULL;
 }
 
 uint64_t prices_cost_nano(struct prices *p, const struct config *config, struct span model,
                           struct span provider, uint64_t input_tokens, uint64_t output_tokens)
 {
-    const struct config_model *m = config_find_model(config, model);
-    if (!m)
-        return 0;
-    if (m->price.set)
-        return cost(m->price.input_nano, m->price.output_nano, input_tokens, output_tokens);
-    const struct config_target *target = target_of(m, provider);
-    if (!target)
-        return 0;
-    struct span upstream = target->model ? span_str(target->model) : model;
-    struct price price = price_of(p, target->provider->type, upstream);
-    return cost(price.input_nano, price.output_nano, input_tokens, output_tokens);
+    struct price scratch;
+    const struct tariff *tariff = find(p, config, model, provider, &scratch);
+    const struct tariff_use use = {.input = input_tokens, .output = output_tokens};
+    return tariff ? tariff_cost_nano(tariff, &use) : 0;
+}
+
+void prices_tell_missing(struct prices *p, struct span provider, struct span model)
+{
+    uint64_t hash = table_hash(table_hash(0, provider), model);
+    for (size_t i = 0; i < p->missing_count; i++) {
+        if (p->missing[i] == hash)
+            return;
+    }
+    if (p->missing_count == PRICES_MISSING)
+        return;
+    p->missing[p->missing_count++] = hash;
+    log_warn("model_without_price", LSPAN("provider", provider), LSPAN("model", model),
+             LSTR("hint", "booked at no cost; give models.NAME.price in the configuration"));
 }

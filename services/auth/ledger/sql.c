@@ -8,7 +8,7 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_USAGE_ADD] = "INSERT OR IGNORE INTO usage(" USAGE_COLUMNS
-                      ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                      ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_USAGE_REPLACEABLE] =
         "SELECT " USAGE_COLUMNS " FROM usage WHERE id=? AND attempt<=? AND state=1",
     [SQL_USAGE_DELETE] = "DELETE FROM usage WHERE id=? AND attempt=?",
@@ -16,7 +16,7 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_USAGE_PRUNE] = "DELETE FROM usage WHERE day<? AND id<="
                         "(SELECT max(id) FROM (SELECT id FROM usage ORDER BY id LIMIT 1000))",
     [SQL_DAILY_ADD] =
-        "INSERT INTO usage_daily VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)" SQL_DAILY_CONFLICT,
+        "INSERT INTO usage_daily VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)" SQL_DAILY_CONFLICT,
     [SQL_KEY_ADD] =
         "INSERT INTO keys(id,name,hint,stored,created_ms,expires_ms,revoked_ms,models,model_limits,"
         "requests_per_minute,requests_per_hour,tokens_per_minute,concurrent)"

@@ -28,7 +28,11 @@ struct store_usage {
     bool estimated;
     uint64_t input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens;
     uint64_t cost_nano;
-    uint64_t started_ms; /* wall clock */
+    uint64_t cache_write_1h_tokens; /* of cache_write_tokens */
+    uint64_t tool_calls;            /* billed ones, of tools that run at the provider */
+    struct span service_tier;       /* empty = standard */
+    uint32_t cost_source;           /* enum cost_source */
+    uint64_t started_ms;            /* wall clock */
     uint32_t first_ms, duration_ms;
 };
 

@@ -27,7 +27,7 @@ enum sql {
 
 enum usage_state { USAGE_REPORTED = 0, USAGE_BOOKED = 1 };
 
-enum { DAILY_SLOTS = 64, DAILY_TEXT_BYTES = 1024, REPORTED_SLOTS = 4096, SUM_COUNT = 8 };
+enum { DAILY_SLOTS = 64, DAILY_TEXT_BYTES = 1024, REPORTED_SLOTS = 4096, SUM_COUNT = 9 };
 
 /* What a transaction adds to one day's sum: written once, before it commits. */
 struct daily {
@@ -58,7 +58,8 @@ struct store_sqlite {
 #define USAGE_COLUMNS                                                                              \
     "id,attempt,state,day,key_id,key_name,model,provider,upstream_model,upstream_id,api,status,"   \
     "stream,estimated,input_tokens,cached_tokens,cache_write_tokens,output_tokens,"                \
-    "reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms"
+    "reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms,cache_write_1h_tokens,"            \
+    "tool_calls,service_tier,cost_source"
 
 /* A day's sum that is there already takes the new one in. */
 #define SQL_DAILY_CONFLICT                                                                         \
@@ -69,7 +70,7 @@ struct store_sqlite {
     "cache_write_tokens=cache_write_tokens+excluded.cache_write_tokens,"                           \
     "output_tokens=output_tokens+excluded.output_tokens,"                                          \
     "reasoning_tokens=reasoning_tokens+excluded.reasoning_tokens,"                                 \
-    "cost_nano=cost_nano+excluded.cost_nano"
+    "cost_nano=cost_nano+excluded.cost_nano, unpriced=unpriced+excluded.unpriced"
 
 /* ---- sql.c ---- */
 void sql_text(sqlite3_stmt *q, int at, struct span s);

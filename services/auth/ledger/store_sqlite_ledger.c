@@ -3,8 +3,9 @@
 #include "services/auth/ledger/store_sqlite.h"
 
 #include "common/base/json.h"
+#include "common/base/tariff.h"
 
-enum { DAY_MS = 86400000 };
+enum { DAY_MS = 86400000, SERVICE_TIER_BYTES = 32 };
 
 /* The columns of USAGE_COLUMNS, in its order. */
 enum usage_column {
@@ -30,7 +31,11 @@ enum usage_column {
     COL_COST,
     COL_STARTED,
     COL_FIRST,
-    COL_DURATION
+    COL_DURATION,
+    COL_CACHE_WRITE_1H,
+    COL_TOOL_CALLS,
+    COL_SERVICE_TIER,
+    COL_COST_SOURCE
 };
 
 static void usage_read(sqlite3_stmt *q, struct store_usage *out)
@@ -54,7 +59,11 @@ static void usage_read(sqlite3_stmt *q, struct store_usage *out)
                                 .cost_nano = sql_column_u64(q, COL_COST),
                                 .started_ms = sql_column_u64(q, COL_STARTED),
                                 .first_ms = (uint32_t)sql_column_u64(q, COL_FIRST),
-                                .duration_ms = (uint32_t)sql_column_u64(q, COL_DURATION)};
+                                .duration_ms = (uint32_t)sql_column_u64(q, COL_DURATION),
+                                .cache_write_1h_tokens = sql_column_u64(q, COL_CACHE_WRITE_1H),
+                                .tool_calls = sql_column_u64(q, COL_TOOL_CALLS),
+                                .service_tier = sql_column(q, COL_SERVICE_TIER),
+                                .cost_source = (uint32_t)sql_column_u64(q, COL_COST_SOURCE)};
     struct span id = sql_column(q, COL_ID);
     memcpy(out->id.bytes, id.data ? id.data : "",
            id.len < sizeof out->id.bytes ? id.len : sizeof out->id.bytes);
@@ -92,6 +101,10 @@ static enum err add_row(struct store_sqlite *s, const struct store_usage *u, enu
     sql_int(q, COL_STARTED + 1, u->started_ms);
     sql_int(q, COL_FIRST + 1, u->first_ms);
     sql_int(q, COL_DURATION + 1, u->duration_ms);
+    sql_int(q, COL_CACHE_WRITE_1H + 1, u->cache_write_1h_tokens);
+    sql_int(q, COL_TOOL_CALLS + 1, u->tool_calls);
+    sql_text(q, COL_SERVICE_TIER + 1, span_first(u->service_tier, SERVICE_TIER_BYTES));
+    sql_int(q, COL_COST_SOURCE + 1, u->cost_source);
     enum err e = sql_run(s, SQL_USAGE_ADD);
     *added_out = !e && sqlite3_changes(s->db) > 0;
     return e;
@@ -189,7 +202,8 @@ static enum err add_daily(struct store_sqlite *s, const struct store_usage *u, b
                                        bounded(u->cache_write_tokens),
                                        bounded(u->output_tokens),
                                        bounded(u->reasoning_tokens),
-                                       bounded(u->cost_nano)};
+                                       bounded(u->cost_nano),
+                                       u->cost_source == COST_UNPRICED};
     for (size_t i = 0; i < SUM_COUNT; i++) {
         if (__builtin_add_overflow(d->sums[i], sign * values[i], &d->sums[i]))
             d->sums[i] = sign < 0 ? INT64_MIN : INT64_MAX;
@@ -312,7 +326,8 @@ static void sums_text(struct buf *text, unsigned by)
         "sum(requests) AS requests,sum(estimated) AS estimated,sum(input_tokens) AS input_tokens,"
         "sum(cached_tokens) AS cached_tokens,sum(cache_write_tokens) AS cache_write_tokens,"
         "sum(output_tokens) AS output_tokens,sum(reasoning_tokens) AS reasoning_tokens,"
-        "sum(cost_nano) AS cost_nano FROM usage_daily WHERE day BETWEEN ?1 AND ?2"
+        "sum(cost_nano) AS cost_nano,sum(unpriced) AS unpriced FROM usage_daily WHERE day BETWEEN "
+        "?1 AND ?2"
         " AND (?3='' OR key_id=?3)");
     const char *before = " GROUP BY ";
     for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
@@ -330,7 +345,9 @@ static void rows_text(struct buf *text)
         text, "SELECT 'req_'||lower(hex(id)) AS request_id,attempt,key_id,key_name,model,provider,"
               "upstream_model,upstream_id,status,stream,estimated,input_tokens,cached_tokens,"
               "cache_write_tokens,output_tokens,reasoning_tokens,cost_nano,started_ms,first_ms,"
-              "duration_ms FROM usage WHERE day BETWEEN ?1 AND ?2 AND (?3='' OR key_id=?3)"
+              "duration_ms,cache_write_1h_tokens,tool_calls,service_tier,"
+              "CASE cost_source WHEN 0 THEN 'computed' WHEN 1 THEN 'stated' ELSE 'unpriced' END"
+              " AS cost_source FROM usage WHERE day BETWEEN ?1 AND ?2 AND (?3='' OR key_id=?3)"
               " ORDER BY id DESC, attempt DESC LIMIT ?4");
 }
 

@@ -36,7 +36,10 @@ static const char schema[] =
     " cached_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, output_tokens INTEGER "
     "NOT NULL,"
     " reasoning_tokens INTEGER NOT NULL, cost_nano INTEGER NOT NULL, started_ms INTEGER NOT NULL,"
-    " first_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL, PRIMARY KEY(id, attempt))"
+    " first_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL, cache_write_1h_tokens INTEGER NOT "
+    "NULL,"
+    " tool_calls INTEGER NOT NULL, service_tier TEXT NOT NULL, cost_source INTEGER NOT NULL,"
+    " PRIMARY KEY(id, attempt))"
     " WITHOUT ROWID;" /* ids begin with the time: it grows at one end, and goes at the other */
     "CREATE INDEX IF NOT EXISTS usage_responses ON usage(started_ms) WHERE api = 4;"
     "CREATE TABLE IF NOT EXISTS usage_daily(day INTEGER NOT NULL, key_id TEXT NOT NULL, model TEXT "
@@ -46,25 +49,27 @@ static const char schema[] =
     " input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, cache_write_tokens INTEGER "
     "NOT NULL,"
     " output_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, cost_nano INTEGER NOT "
-    "NULL,"
+    "NULL, unpriced INTEGER NOT NULL,"
     " PRIMARY KEY(day, key_id, model, provider)) WITHOUT ROWID;";
 
 /* From schema 1, whose table of rows had two indexes beside it. */
 static const char put_aside[] = "ALTER TABLE usage RENAME TO usage_1;"
                                 "DROP INDEX IF EXISTS usage_id;"
                                 "DROP INDEX IF EXISTS usage_open;"
-                                "DROP INDEX IF EXISTS usage_responses;";
+                                "DROP INDEX IF EXISTS usage_responses;"
+                                "ALTER TABLE usage_daily ADD COLUMN unpriced INTEGER NOT NULL "
+                                "DEFAULT 0;";
 
 /* Schema 1 kept RELEASEs that waited for their SETTLE as rows of state 2, counted in no sum: nobody
  * waits for them any more, so they are booked. */
 static const char take_over[] =
     "INSERT INTO usage(" USAGE_COLUMNS ") SELECT id,attempt,min(state,1),day,key_id,key_name,model,"
     "provider,upstream_model,upstream_id,api,status,stream,estimated,input_tokens,cached_tokens,"
-    "cache_write_tokens,output_tokens,reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms"
-    " FROM usage_1 ORDER BY id,attempt;"
+    "cache_write_tokens,output_tokens,reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms,"
+    "0,0,'',0 FROM usage_1 ORDER BY id,attempt;"
     "INSERT INTO usage_daily SELECT day,key_id,model,provider,max(key_name),count(*),"
     "sum(estimated),sum(input_tokens),sum(cached_tokens),sum(cache_write_tokens),"
-    "sum(output_tokens),sum(reasoning_tokens),sum(cost_nano) FROM usage_1 WHERE state=2"
+    "sum(output_tokens),sum(reasoning_tokens),sum(cost_nano),0 FROM usage_1 WHERE state=2"
     " GROUP BY day,key_id,model,provider" SQL_DAILY_CONFLICT ";"
     "DROP TABLE usage_1;";
 

@@ -184,7 +184,8 @@ static void add_cost_and_time(const struct edge_request *r, const struct reply *
     struct field_text text;
     uint64_t whole_ms = (loop_now_us(r->edge->d->loop) - r->started_us) / 1000;
     uint64_t ours_ms = whole_ms > reply->upstream_ms ? whole_ms - reply->upstream_ms : 0;
-    http_add_header(r->to.x, "x-tollgate-cost", field_dollars(&text, reply->cost_nano));
+    if (!reply->unpriced)
+        http_add_header(r->to.x, "x-tollgate-cost", field_dollars(&text, reply->cost_nano));
     http_add_header(r->to.x, "x-tollgate-overhead-ms", field_u64(&text, ours_ms));
 }
 

@@ -57,6 +57,7 @@ void anthropic_write_usage(const struct anthropic_writer *w, struct json_writer 
     writer_count(jw, "input_tokens", u.input > other ? u.input - other : 0);
     writer_count(jw, "cache_creation_input_tokens", u.cache_write);
     writer_count(jw, "cache_read_input_tokens", u.cached);
+    writer_cache_split(jw, "cache_creation", &u);
     writer_count(jw, "output_tokens", u.output);
     if (u.reasoning) {
         jw_key(jw, "output_tokens_details");

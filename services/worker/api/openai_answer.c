@@ -22,6 +22,7 @@ void openai_write_usage(struct json_writer *jw, const struct usage *u)
     jw_object(jw);
     writer_count(jw, "cached_tokens", u->cached);
     writer_count(jw, "cache_write_tokens", u->cache_write);
+    writer_cache_split(jw, "cache_creation_token_details", u);
     jw_object_end(jw);
     jw_key(jw, "completion_tokens_details");
     jw_object(jw);

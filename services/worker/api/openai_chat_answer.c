@@ -11,7 +11,9 @@ static const char *tier_word(struct span tier)
 {
     if (span_is(tier, "standard") || span_is(tier, "default"))
         return "default";
-    return span_is(tier, "priority") ? "priority" : NULL;
+    if (span_is(tier, "priority"))
+        return "priority";
+    return span_is(tier, "flex") ? "flex" : NULL;
 }
 
 void chat_write_tier(const struct chat_writer *w, struct json_writer *jw)

@@ -131,6 +131,19 @@ void writer_count(struct json_writer *jw, const char *name, uint64_t count)
     jw_u64(jw, count);
 }
 
+void writer_cache_split(struct json_writer *jw, const char *name, const struct usage *u)
+{
+    uint64_t hour = u->cache_write_1h;
+    if (hour == USAGE_UNKNOWN)
+        return;
+    hour = hour < u->cache_write ? hour : u->cache_write;
+    jw_key(jw, name);
+    jw_object(jw);
+    writer_count(jw, "ephemeral_5m_input_tokens", u->cache_write - hour);
+    writer_count(jw, "ephemeral_1h_input_tokens", hour);
+    jw_object_end(jw);
+}
+
 struct usage writer_usage(const struct answer_writer *w)
 {
     struct usage u = w->usage;

@@ -38,6 +38,9 @@ void writer_error(struct answer_writer *w, const struct api_error *fault);
 
 /* A member that is a count. */
 void writer_count(struct json_writer *jw, const char *name, uint64_t count);
+/* Cache-written tokens by how long they are kept, as a member; nothing where the upstream does not
+ * tell them apart. */
+void writer_cache_split(struct json_writer *jw, const char *name, const struct usage *u);
 /* Usage with every gap filled: estimates for input and output, zero for the rest. */
 struct usage writer_usage(const struct answer_writer *w);
 

@@ -58,6 +58,14 @@ static uint64_t cost(const struct attempt *attempt, const struct pipeline_result
     return is_metered(attempt) ? r->cost_nano : 0;
 }
 
+static uint64_t tool_calls(const struct usage *u)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < TARIFF_FEES; i++)
+        sum += u->calls[i];
+    return sum;
+}
+
 void attempt_settle(struct attempt *attempt, const struct pipeline_result *r, unsigned status,
                     bool whole)
 {
@@ -84,6 +92,10 @@ void attempt_settle(struct attempt *attempt, const struct pipeline_result *r, un
         m.output_tokens = known(attempt, r->usage.output);
         m.reasoning_tokens = known(attempt, r->usage.reasoning);
         m.cost_nano = cost(attempt, r);
+        m.cache_write_1h_tokens = known(attempt, r->usage.cache_write_1h);
+        m.tool_calls = tool_calls(&r->usage);
+        m.service_tier = span_str(service_tier_word(r->usage.tier));
+        m.cost_source = r->cost_source;
     }
     /* Counts of an answer that was cut short are not the last word, whoever reported them. */
     m.estimated = r->estimated || !whole;
@@ -204,7 +216,8 @@ void attempt_send_reply(struct attempt *attempt, const struct pipeline_result *r
                           attempt->sent_us ? attempt_ms_since(attempt, attempt->sent_us) : 0,
                       .body = body,
                       .upstream_id = attempt_makes_response(attempt) ? r->upstream_id : SPAN_NONE,
-                      .endpoint = attempt->endpoint->index};
+                      .endpoint = attempt->endpoint->index,
+                      .unpriced = is_metered(attempt) && r->cost_source == COST_UNPRICED};
     (void)send_to_edge(attempt, MESSAGE_REPLY, HEADER_LAST, &m);
 }
 

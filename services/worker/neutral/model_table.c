@@ -1,7 +1,6 @@
 #include "services/worker/neutral/model_table.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,22 +8,23 @@
 
 enum { FILE_MAX = 4 << 20 };
 
+/* The rows of one provider, next to each other. */
+struct provider_rows {
+    const char *provider;
+    size_t first, count;
+};
+
+enum { PROVIDERS_MAX = 256 };
+
 struct model_table {
     struct arena arena; /* rows, their strings */
     struct model_row *rows;
     size_t count;
+    struct provider_rows providers[PROVIDERS_MAX];
+    size_t provider_count;
 };
 
 /* ---- one row ---- */
-
-static bool read_nano(struct json v, uint64_t *out)
-{
-    double dollars;
-    if (!json_double(v, &dollars) || !(dollars >= 0) || dollars > 1e9)
-        return false;
-    *out = (uint64_t)llround(dollars * 1000);
-    return true;
-}
 
 static bool read_count(struct json v, uint64_t *out)
 {
@@ -35,45 +35,11 @@ static bool read_count(struct json v, uint64_t *out)
     return true;
 }
 
-static bool read_long(struct json v, struct model_row *row)
+static bool read_price(struct model_table *t, struct json v, struct model_row *row)
 {
-    row->long_cached_nano = row->long_cache_write_nano = UINT64_MAX;
-    for (struct json_iter i = json_iter(v); json_next(&i);) {
-        bool ok = json_is(i.key, "over")          ? read_count(i.value, &row->long_over)
-                  : json_is(i.key, "input")       ? read_nano(i.value, &row->long_input_nano)
-                  : json_is(i.key, "output")      ? read_nano(i.value, &row->long_output_nano)
-                  : json_is(i.key, "cached")      ? read_nano(i.value, &row->long_cached_nano)
-                  : json_is(i.key, "cache_write") ? read_nano(i.value, &row->long_cache_write_nano)
-                                                  : false;
-        if (!ok)
-            return false;
-    }
-    if (row->long_cached_nano == UINT64_MAX)
-        row->long_cached_nano = row->long_input_nano;
-    if (row->long_cache_write_nano == UINT64_MAX)
-        row->long_cache_write_nano = row->long_input_nano;
-    return row->long_over > 0;
-}
-
-static bool read_price(struct json v, struct model_row *row)
-{
-    uint64_t input = UINT64_MAX, output = UINT64_MAX, cached = UINT64_MAX, written = UINT64_MAX;
-    for (struct json_iter i = json_iter(v); json_next(&i);) {
-        bool ok = json_is(i.key, "input")         ? read_nano(i.value, &input)
-                  : json_is(i.key, "output")      ? read_nano(i.value, &output)
-                  : json_is(i.key, "cached")      ? read_nano(i.value, &cached)
-                  : json_is(i.key, "cache_write") ? read_nano(i.value, &written)
-                  : json_is(i.key, "long")        ? read_long(i.value, row)
-                                                  : false;
-        if (!ok)
-            return false;
-    }
-    row->priced = true;
-    row->input_nano = input;
-    row->output_nano = output;
-    row->cached_nano = cached == UINT64_MAX ? input : cached;
-    row->cache_write_nano = written == UINT64_MAX ? input : written;
-    return input != UINT64_MAX && output != UINT64_MAX;
+    struct tariff *tariff = ARENA_NEW(&t->arena, struct tariff);
+    row->tariff = tariff;
+    return tariff && tariff_read(v, tariff);
 }
 
 static bool read_sampling(struct json v, struct model_row *row)
@@ -185,7 +151,8 @@ static bool read_row(struct model_table *t, struct json v, struct model_row *row
         bool ok = json_is(i.key, "match")          ? read_word(t, i.value, &row->pattern)
                   : json_is(i.key, "provider")     ? read_word(t, i.value, &row->provider)
                   : json_is(i.key, "mode")         ? read_word(t, i.value, &row->mode)
-                  : json_is(i.key, "price")        ? read_price(i.value, row)
+                  : json_is(i.key, "exact")        ? json_bool(i.value, &row->exact)
+                  : json_is(i.key, "price")        ? read_price(t, i.value, row)
                   : json_is(i.key, "context")      ? read_count(i.value, &row->context)
                   : json_is(i.key, "max_output")   ? read_count(i.value, &row->max_out)
                   : json_is(i.key, "capabilities") ? read_capabilities(i.value, row)
@@ -197,6 +164,30 @@ static bool read_row(struct model_table *t, struct json v, struct model_row *row
 }
 
 /* ---- the file ---- */
+
+static int by_provider(const void *a, const void *b)
+{
+    const struct model_row *x = a, *y = b;
+    int order = strcmp(x->provider, y->provider);
+    return order ? order : strcmp(x->pattern, y->pattern);
+}
+
+/* So that a request looks through the rows of its provider alone. */
+static bool group_rows(struct model_table *t)
+{
+    qsort(t->rows, t->count, sizeof *t->rows, by_provider);
+    for (size_t i = 0; i < t->count; i++) {
+        struct provider_rows *last = &t->providers[t->provider_count ? t->provider_count - 1 : 0];
+        if (t->provider_count && strcmp(last->provider, t->rows[i].provider) == 0) {
+            last->count++;
+            continue;
+        }
+        if (t->provider_count == PROVIDERS_MAX)
+            return false;
+        t->providers[t->provider_count++] = (struct provider_rows){t->rows[i].provider, i, 1};
+    }
+    return true;
+}
 
 static enum err read_rows(struct model_table *t, struct json models, const char *path,
                           struct buf *error_out)
@@ -217,7 +208,10 @@ static enum err read_rows(struct model_table *t, struct json models, const char 
         }
         t->count++;
     }
-    return OK;
+    if (group_rows(t))
+        return OK;
+    buf_printf(error_out, "%s: more than %d providers", path, PROVIDERS_MAX);
+    return ERR_INVALID;
 }
 
 static enum err read_file(const char *path, struct buf *text, struct buf *error_out)
@@ -281,14 +275,19 @@ static bool is_word(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static bool matches(const char *pattern, struct span model)
+static bool matches(const struct model_row *row, struct span model)
 {
+    const char *pattern = row->pattern;
     if (*pattern && (model.len == 0 || *pattern != *model.data))
         return false; /* most of the table */
     size_t n = strlen(pattern);
     if (!span_starts(model, pattern))
         return false;
-    if (n == 0 || n == model.len || !is_word(pattern[n - 1]))
+    if (n == model.len)
+        return true;
+    if (row->exact)
+        return false;
+    if (n == 0 || !is_word(pattern[n - 1]))
         return true;
     return memchr("-@:/", model.data[n], 4) != NULL;
 }
@@ -305,17 +304,8 @@ static const struct model_row unknown_row = {
 
 static void override(struct model_row *row, const struct config_model *with)
 {
-    if (with->price.set) {
-        row->priced = true;
-        row->input_nano = with->price.input_nano;
-        row->output_nano = with->price.output_nano;
-        row->cached_nano =
-            with->price.cached_nano == UINT64_MAX ? row->input_nano : with->price.cached_nano;
-        row->cache_write_nano = with->price.cache_write_nano == UINT64_MAX
-                                    ? row->input_nano
-                                    : with->price.cache_write_nano;
-        row->long_over = 0;
-    }
+    if (with->price.set)
+        row->tariff = &with->price.tariff;
     if (with->capabilities) {
         struct json_doc doc = {0};
         struct model_row changed = *row;
@@ -328,49 +318,41 @@ static void override(struct model_row *row, const struct config_model *with)
     }
 }
 
-const struct model_row *model_table_find(const struct model_table *t, const char *provider_type,
-                                         struct span model, const struct config_model *overrides,
+static const struct provider_rows *rows_of(const struct model_table *t, const char *provider)
+{
+    for (size_t i = 0; t && i < t->provider_count; i++) {
+        if (strcmp(t->providers[i].provider, provider) == 0)
+            return &t->providers[i];
+    }
+    return NULL;
+}
+
+static const struct model_row *find(const struct model_table *t, const char *provider,
+                                    struct span model)
+{
+    const struct provider_rows *rows = rows_of(t, provider);
+    const struct model_row *best = NULL;
+    for (size_t i = 0; rows && i < rows->count; i++) {
+        const struct model_row *row = &t->rows[rows->first + i];
+        if (matches(row, model) && (!best || strlen(row->pattern) > strlen(best->pattern)))
+            best = row;
+    }
+    return best;
+}
+
+const struct model_row *model_table_find(const struct model_table *t, const char *provider,
+                                         const char *protocol, struct span model,
+                                         const struct config_model *overrides,
                                          struct model_row *scratch)
 {
-    const struct model_row *best = &unknown_row;
-    bool found = false;
-    for (size_t i = 0; t && i < t->count; i++) {
-        const struct model_row *row = &t->rows[i];
-        if (!matches(row->pattern, model) || strcmp(row->provider, provider_type) != 0)
-            continue;
-        if (!found || strlen(row->pattern) > strlen(best->pattern))
-            best = row;
-        found = true;
-    }
+    const struct model_row *best = find(t, provider, model);
+    if (!best && strcmp(provider, protocol) != 0)
+        best = find(t, protocol, model);
+    if (!best)
+        best = &unknown_row;
     if (!overrides || (!overrides->price.set && !overrides->capabilities))
         return best;
     *scratch = *best;
     override(scratch, overrides);
     return scratch;
-}
-
-/* ---- money ---- */
-
-static uint64_t add_cost(uint64_t sum, uint64_t tokens, uint64_t nano)
-{
-    uint64_t cost;
-    if (__builtin_mul_overflow(tokens, nano, &cost) || __builtin_add_overflow(sum, cost, &sum))
-        return UINT64_MAX;
-    return sum;
-}
-
-uint64_t model_row_cost(const struct model_row *row, uint64_t input_tokens, uint64_t cached_tokens,
-                        uint64_t cache_write_tokens, uint64_t output_tokens)
-{
-    if (!row->priced)
-        return 0;
-    /* an upstream's own numbers may disagree: never bill less than nothing */
-    uint64_t cached = cached_tokens < input_tokens ? cached_tokens : input_tokens;
-    uint64_t rest = input_tokens - cached;
-    uint64_t written = cache_write_tokens < rest ? cache_write_tokens : rest;
-    bool dear = row->long_over && input_tokens > row->long_over;
-    uint64_t cost = add_cost(0, rest - written, dear ? row->long_input_nano : row->input_nano);
-    cost = add_cost(cost, cached, dear ? row->long_cached_nano : row->cached_nano);
-    cost = add_cost(cost, written, dear ? row->long_cache_write_nano : row->cache_write_nano);
-    return add_cost(cost, output_tokens, dear ? row->long_output_nano : row->output_nano);
 }

@@ -17,15 +17,11 @@ enum effort_words {
 };
 
 struct model_row {
-    const char *pattern;  /* prefix it was found by; "" for the default row */
-    const char *provider; /* "openai", "anthropic", "replicate" */
-    const char *mode;     /* "chat", "completion", "embedding", "responses" */
-    bool priced;
-    /* nano-dollars per token */
-    uint64_t input_nano, output_nano, cached_nano, cache_write_nano;
-    uint64_t long_over, long_input_nano,
-        long_output_nano; /* dearer when the input is over this many tokens; 0 = never */
-    uint64_t long_cached_nano, long_cache_write_nano;
+    bool exact;                  /* nothing may follow the pattern */
+    const char *pattern;         /* prefix it was found by; "" for the default row */
+    const char *provider;        /* "openai", "groq", …: a name of proto/providers.def */
+    const char *mode;            /* "chat", "completion", "embedding", "responses" */
+    const struct tariff *tariff; /* the table's or the configuration's; NULL = nobody knows one */
     uint64_t context, max_out;
     /* capabilities */
     bool vision, tools, json_schema, pdf, reasoning;
@@ -45,16 +41,13 @@ struct model_table;
 enum err model_table_load(const char *path, struct model_table **out,
                           struct buf *error_out) NODISCARD;
 void model_table_destroy(struct model_table **t);
-/* The row for a provider type and upstream model: longest prefix that ends at a word's end ("gpt-4"
- * is no prefix of "gpt-4.5"), else the provider's default row; with the configuration's overrides
- * applied into *scratch when it has any (the result then points there). Never NULL. */
-const struct model_row *model_table_find(const struct model_table *t, const char *provider_type,
-                                         struct span model, const struct config_model *overrides,
+/* The row for the provider of that name ("groq"), or else for the protocol it speaks, and upstream
+ * model: longest prefix that ends at a word's end ("gpt-4" is no prefix of "gpt-4.5"), else the
+ * protocol's default row; with the configuration's overrides applied into *scratch when it has any
+ * (the result then points there, and its tariff into `overrides`). Never NULL. */
+const struct model_row *model_table_find(const struct model_table *t, const char *provider,
+                                         const char *protocol, struct span model,
+                                         const struct config_model *overrides,
                                          struct model_row *scratch);
-
-/* Nano-dollars of one answer. input_tokens is all of the input: cached and cache-written tokens
- * included. 0 for a row without a price; UINT64_MAX instead of an overflow. */
-uint64_t model_row_cost(const struct model_row *row, uint64_t input_tokens, uint64_t cached_tokens,
-                        uint64_t cache_write_tokens, uint64_t output_tokens);
 
 #endif

@@ -80,6 +80,15 @@ void usage_merge(struct usage *into, const struct usage *from)
     take(&into->cache_write, from->cache_write);
     take(&into->output, from->output);
     take(&into->reasoning, from->reasoning);
+    take(&into->cache_write_1h, from->cache_write_1h);
+    for (size_t i = 0; i < TARIFF_FEES; i++)
+        into->calls[i] = from->calls[i] ? from->calls[i] : into->calls[i];
+    if (from->stated) {
+        into->stated = true;
+        into->stated_nano = from->stated_nano;
+    }
+    if (from->tier != TIER_STANDARD)
+        into->tier = from->tier;
     if (from->service_tier_text.len)
         into->service_tier_text = from->service_tier_text;
 }

@@ -14,6 +14,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/json.h"
+#include "common/base/tariff.h"
 #include "proto/api.h"
 #include "proto/api_error.h"
 
@@ -177,12 +178,21 @@ enum stop_reason {
  * included (OpenAI's sense). */
 #define USAGE_UNKNOWN UINT64_MAX
 struct usage {
-    uint64_t input, cached, cache_write, output, reasoning;
+    uint64_t input, cached, cache_write, output, reasoning; /* reasoning is inside of output */
+    uint64_t cache_write_1h;     /* of cache_write; known where the upstream tells the two apart */
+    uint64_t calls[TARIFF_FEES]; /* of tools that run at the provider, as far as they are billed */
+    bool stated;                 /* the provider has said what it costs: stated_nano */
+    uint64_t stated_nano;
+    enum service_tier tier;
     struct span service_tier_text;
 };
 #define USAGE_NONE                                                                                 \
-    ((struct usage){                                                                               \
-        USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, {NULL, 0}})
+    ((struct usage){.input = USAGE_UNKNOWN,                                                        \
+                    .cached = USAGE_UNKNOWN,                                                       \
+                    .cache_write = USAGE_UNKNOWN,                                                  \
+                    .output = USAGE_UNKNOWN,                                                       \
+                    .reasoning = USAGE_UNKNOWN,                                                    \
+                    .cache_write_1h = USAGE_UNKNOWN})
 /* Fields of `from` that are known replace those of `into`. */
 void usage_merge(struct usage *into, const struct usage *from);
 

@@ -34,14 +34,26 @@ static bool copy_texts(struct pipeline *c)
     return true;
 }
 
+/* As the table of models has it. */
+static const char *provider_name(const struct pipeline_spec *s)
+{
+    const struct config_provider *p = s->provider_config;
+    return p && p->name ? p->name : provider_protocol(s->provider);
+}
+
 static void look_up(struct pipeline *c)
 {
     const struct pipeline_spec *s = &c->spec;
     c->compat = compat_describe(s->provider_config, s->base_url);
     c->row = &unknown_row;
-    if (s->table)
-        c->row = model_table_find(s->table, provider_protocol(s->provider), s->target_model,
-                                  s->model_config, &c->row_scratch);
+    if (s->table) {
+        c->row = model_table_find(s->table, provider_name(s), provider_protocol(s->provider),
+                                  s->target_model, s->model_config, &c->row_scratch);
+    } else if (s->model_config && s->model_config->price.set) {
+        c->row_scratch = unknown_row;
+        c->row_scratch.tariff = &s->model_config->price.tariff;
+        c->row = &c->row_scratch;
+    }
 }
 
 /* Legacy completions go native only to models that still speak them. */

@@ -84,7 +84,8 @@ struct pipeline_result {
     struct span upstream_id;    /* the provider's id of the answer */
     struct usage usage;         /* gaps filled with estimates where `estimated` */
     bool estimated;
-    uint64_t cost_nano;
+    uint64_t cost_nano; /* of its source; 0 when nobody knows a price */
+    enum cost_source cost_source;
 };
 /* Valid once done, failed or cancelled; may be asked earlier for what is known. */
 const struct pipeline_result *pipeline_result(struct pipeline *pipeline);

@@ -27,6 +27,32 @@ static bool was_answered(const struct pipeline *c)
            c->usage.input != USAGE_UNKNOWN;
 }
 
+/* The operator's own price first, then what the provider says, then the table. */
+static void fill_cost(const struct pipeline *c, struct pipeline_result *r)
+{
+    const struct usage *u = &r->usage;
+    bool has_own_price = c->spec.model_config && c->spec.model_config->price.set;
+    struct tariff_use use = {.input = u->input,
+                             .cached = u->cached,
+                             .cache_write = u->cache_write,
+                             .cache_write_1h =
+                                 u->cache_write_1h == USAGE_UNKNOWN ? 0 : u->cache_write_1h,
+                             .output = u->output,
+                             .tier = u->tier};
+    memcpy(use.calls, u->calls, sizeof use.calls);
+    use.calls[FEE_REQUEST] = u->input || u->output;
+    r->cost_source = COST_COMPUTED;
+    r->cost_nano = 0;
+    if (u->stated && !has_own_price) {
+        r->cost_source = COST_STATED;
+        r->cost_nano = u->stated_nano;
+    } else if (c->row->tariff) {
+        r->cost_nano = tariff_cost_nano(c->row->tariff, &use);
+    } else if (u->input || u->output) {
+        r->cost_source = COST_UNPRICED;
+    }
+}
+
 static void fill_usage(struct pipeline *c)
 {
     struct pipeline_result *r = &c->result;
@@ -38,8 +64,7 @@ static void fill_usage(struct pipeline *c)
     r->estimated =
         usage_complete(&r->usage, input, estimate_tokens(c->text_bytes)) && was_answered(c);
     r->estimated |= c->estimated;
-    r->cost_nano = model_row_cost(c->row, r->usage.input, r->usage.cached, r->usage.cache_write,
-                                  r->usage.output);
+    fill_cost(c, r);
 }
 
 const struct pipeline_result *pipeline_result(struct pipeline *c)

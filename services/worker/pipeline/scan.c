@@ -4,62 +4,31 @@ enum { MAX_CHOICES = 128 };
 
 void scan_init(struct scan *s, enum api api)
 {
-    *s = (struct scan){.api = api,
-                       .usage = USAGE_NONE,
-                       .uncached = USAGE_UNKNOWN,
-                       .cache_read = USAGE_UNKNOWN,
-                       .cache_write = USAGE_UNKNOWN};
+    *s = (struct scan){.api = api, .usage = USAGE_NONE, .messages = usage_messages_none};
 }
 
 /* ---- usage ---- */
 
-/* Absent and null do not reset. */
-static void read_count(struct json object, const char *name, uint64_t *out)
+static void note_tier(struct scan *s, struct json answer)
 {
-    int64_t v;
-    if (json_i64(json_get(object, name), &v) && v >= 0)
-        *out = (uint64_t)v;
+    struct json tier = json_get(answer, "service_tier");
+    if (json_type(tier) == JSON_STRING)
+        s->usage.tier = service_tier_of(json_text(tier));
 }
 
-static void read_openai_usage(struct scan *s, struct json usage)
+static void read_chat_usage(struct scan *s, struct json usage)
 {
-    struct json in = json_get(usage, "prompt_tokens_details"),
-                out = json_get(usage, "completion_tokens_details");
-    read_count(usage, "prompt_tokens", &s->usage.input);
-    read_count(usage, "completion_tokens", &s->usage.output);
-    read_count(usage, "prompt_cache_hit_tokens", &s->usage.cached); /* DeepSeek's word */
-    read_count(in, "cached_tokens", &s->usage.cached);
-    read_count(in, "cache_write_tokens", &s->usage.cache_write);
-    read_count(out, "reasoning_tokens", &s->usage.reasoning);
+    usage_read_chat(&s->usage, usage);
     if (!api_info(s->api)->generates && s->usage.input != USAGE_UNKNOWN &&
         s->usage.output == USAGE_UNKNOWN)
         s->usage.output = 0;
 }
 
-static void read_responses_usage(struct scan *s, struct json usage)
+static void read_messages_usage(struct scan *s, struct json usage)
 {
-    struct json in = json_get(usage, "input_tokens_details"),
-                out = json_get(usage, "output_tokens_details");
-    read_count(usage, "input_tokens", &s->usage.input);
-    read_count(usage, "output_tokens", &s->usage.output);
-    read_count(in, "cached_tokens", &s->usage.cached);
-    read_count(in, "cache_write_tokens", &s->usage.cache_write);
-    read_count(out, "reasoning_tokens", &s->usage.reasoning);
-}
-
-/* Anthropic's input_tokens leaves the cached ones out; ours is all of them (neutral.h). */
-static void read_anthropic_usage(struct scan *s, struct json usage)
-{
-    read_count(usage, "input_tokens", &s->uncached);
-    read_count(usage, "cache_read_input_tokens", &s->cache_read);
-    read_count(usage, "cache_creation_input_tokens", &s->cache_write);
-    read_count(usage, "output_tokens", &s->usage.output);
-    read_count(json_get(usage, "output_tokens_details"), "thinking_tokens", &s->usage.reasoning);
-    if (s->uncached == USAGE_UNKNOWN)
-        return;
-    s->usage.cached = s->cache_read == USAGE_UNKNOWN ? 0 : s->cache_read;
-    s->usage.cache_write = s->cache_write == USAGE_UNKNOWN ? 0 : s->cache_write;
-    s->usage.input = s->uncached + s->usage.cached + s->usage.cache_write;
+    usage_read_messages(&s->messages, usage);
+    struct usage counts = usage_of_messages(&s->messages);
+    usage_merge(&s->usage, &counts);
 }
 
 /* ---- errors ---- */
@@ -131,15 +100,28 @@ static bool scan_choice(struct scan *s, struct json choice)
            (json_type(finish) == JSON_STRING && json_text(finish).len);
 }
 
+bool scan_is_complete(const struct scan *s)
+{
+    if (s->stopped)
+        return true;
+    return (s->seen[0] || s->seen[1]) && s->seen[0] == s->finished[0] &&
+           s->seen[1] == s->finished[1];
+}
+
 static void scan_chat(struct scan *s, struct json v, struct scan_result *r)
 {
     struct json choices = json_get(v, "choices");
     r->usage_member = json_get(v, "usage");
-    if (json_type(r->usage_member) == JSON_OBJECT)
-        read_openai_usage(s, r->usage_member);
-    r->usage_chunk = json_type(r->usage_member) == JSON_OBJECT && json_count(choices) == 0;
+    bool has_usage = json_type(r->usage_member) == JSON_OBJECT;
+    if (has_usage) {
+        read_chat_usage(s, r->usage_member);
+        note_tier(s, v);
+    }
+    r->usage_chunk = has_usage && json_count(choices) == 0;
     for (struct json_iter i = json_iter(choices); json_next(&i);)
         r->content |= scan_choice(s, i.value);
+    if (s->usage.output == USAGE_UNKNOWN && scan_is_complete(s))
+        usage_read_groq(&s->usage, v);
 }
 
 /* ---- Anthropic messages ---- */
@@ -164,11 +146,11 @@ static void scan_anthropic_event(struct scan *s, struct json v, struct span name
     if (span_is(type, "message_start")) {
         r->id = json_get(message, "id");
         r->model = json_get(message, "model");
-        read_anthropic_usage(s, json_get(message, "usage"));
+        read_messages_usage(s, json_get(message, "usage"));
         /* its output_tokens is what the first token cost: no count for an answer that is cut */
-        s->usage.output = USAGE_UNKNOWN;
+        s->messages.output = s->usage.output = USAGE_UNKNOWN;
     } else if (span_is(type, "message_delta")) {
-        read_anthropic_usage(s, json_get(v, "usage"));
+        read_messages_usage(s, json_get(v, "usage"));
         s->stopped |= !json_absent(json_get(delta, "stop_reason"));
         r->content = true;
     } else if (span_is(type, "message_stop")) {
@@ -182,7 +164,7 @@ static void scan_anthropic_event(struct scan *s, struct json v, struct span name
 
 static void scan_anthropic_body(struct scan *s, struct json v, struct scan_result *r)
 {
-    read_anthropic_usage(s, json_get(v, "usage"));
+    read_messages_usage(s, json_get(v, "usage"));
     for (struct json_iter i = json_iter(json_get(v, "content")); json_next(&i);)
         scan_block(s, i.value);
     if (!api_info(s->api)->generates) {
@@ -195,11 +177,46 @@ static void scan_anthropic_body(struct scan *s, struct json v, struct scan_resul
 
 /* ---- OpenAI responses ---- */
 
+/* Which fee an item of a response's output costs; TARIFF_FEES = none. Pages that a search opens are
+ * not billed. */
+static enum tariff_fee fee_of(struct json item)
+{
+    struct json type = json_get(item, "type");
+    struct json action = json_get(json_get(item, "action"), "type");
+    if (json_is(type, "web_search_call"))
+        return json_absent(action) || json_is(action, "search") ? FEE_WEB_SEARCH : TARIFF_FEES;
+    return json_is(type, "file_search_call") ? FEE_FILE_SEARCH : TARIFF_FEES;
+}
+
+/* Containers are billed, not calls: those that follow each other mostly share one. */
+static bool is_new_container(struct json item, struct json before)
+{
+    struct json id = json_get(item, "container_id");
+    return json_is(json_get(item, "type"), "code_interpreter_call") &&
+           !span_equals(json_text(id), json_text(json_get(before, "container_id")));
+}
+
+/* What a whole output says stands for what its items said one by one. */
+static void count_calls(struct scan *s, struct json output)
+{
+    uint64_t calls[TARIFF_FEES + 1] = {0};
+    struct json before = JSON_NOTHING;
+    if (json_type(output) != JSON_ARRAY || json_count(output) == 0)
+        return;
+    for (struct json_iter i = json_iter(output); json_next(&i);) {
+        calls[fee_of(i.value)]++;
+        calls[FEE_CODE_INTERPRETER] += is_new_container(i.value, before);
+        if (json_is(json_get(i.value, "type"), "code_interpreter_call"))
+            before = i.value;
+    }
+    memcpy(s->usage.calls, calls, sizeof s->usage.calls);
+}
+
 static void scan_response_object(struct scan *s, struct json response, struct scan_result *r)
 {
-    struct json usage = json_get(response, "usage");
-    if (json_type(usage) == JSON_OBJECT)
-        read_responses_usage(s, usage);
+    usage_read_responses(&s->usage, json_get(response, "usage"));
+    note_tier(s, response);
+    count_calls(s, json_get(response, "output"));
     r->id = json_get(response, "id");
     r->model = json_get(response, "model");
 }
@@ -219,6 +236,8 @@ static void scan_responses_event(struct scan *s, struct json v, struct span name
         r->terminal = true;
     } else if (!span_is(type, "response.created") && !span_is(type, "response.in_progress") &&
                !span_is(type, "response.queued")) {
+        if (span_is(type, "response.output_item.done") && fee_of(json_get(v, "item")) < TARIFF_FEES)
+            s->usage.calls[fee_of(json_get(v, "item"))]++;
         s->text_bytes += json_text(json_get(v, "delta")).len;
         r->content = true;
     }
@@ -273,12 +292,4 @@ struct scan_result scan_body(struct scan *s, struct json body)
         break;
     }
     return r;
-}
-
-bool scan_is_complete(const struct scan *s)
-{
-    if (s->stopped)
-        return true;
-    return (s->seen[0] || s->seen[1]) && s->seen[0] == s->finished[0] &&
-           s->seen[1] == s->finished[1];
 }

@@ -3,17 +3,17 @@
 #ifndef SERVICES_WORKER_PIPELINE_SCAN_H
 #define SERVICES_WORKER_PIPELINE_SCAN_H
 
-#include "services/worker/neutral/neutral.h"
+#include "services/worker/neutral/usage_read.h"
 
 /* Over a whole answer: several choices finish one by one, Anthropic's token counts come in parts.
  */
 struct scan {
     enum api api;
     struct usage usage;
-    uint64_t seen[2], finished[2];              /* choices by index, 128 at most */
-    uint64_t uncached, cache_read, cache_write; /* Anthropic's own sense */
-    uint64_t text_bytes;                        /* of what the model said, for an estimate */
-    bool stopped;                               /* Anthropic: a stop_reason was seen */
+    uint64_t seen[2], finished[2];  /* choices by index, 128 at most */
+    struct usage_messages messages; /* Anthropic's own sense */
+    uint64_t text_bytes;            /* of what the model said, for an estimate */
+    bool stopped;                   /* Anthropic: a stop_reason was seen */
 };
 
 /* What one event or body was. Spans are views of the JSON. */

@@ -34,6 +34,17 @@ static void add_count(uint64_t *into, uint64_t from)
         *into = *into == USAGE_UNKNOWN ? from : *into + from;
 }
 
+static void sum_bill(struct usage *into, const struct usage *from)
+{
+    add_count(&into->cache_write_1h, from->cache_write_1h);
+    for (size_t i = 0; i < TARIFF_FEES; i++)
+        into->calls[i] += from->calls[i];
+    into->stated |= from->stated;
+    into->stated_nano += from->stated_nano;
+    if (from->tier != TIER_STANDARD)
+        into->tier = from->tier;
+}
+
 static void sum_usage(struct translation *t)
 {
     struct pipeline *c = t->pipeline;
@@ -46,6 +57,7 @@ static void sum_usage(struct translation *t)
         add_count(&c->usage.cache_write, part->usage.cache_write);
         add_count(&c->usage.output, part->usage.output);
         add_count(&c->usage.reasoning, part->usage.reasoning);
+        sum_bill(&c->usage, &part->usage);
         if (part->usage.service_tier_text.len)
             c->usage.service_tier_text = part->usage.service_tier_text;
         c->text_bytes += part->text_bytes;

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-enum { TEXT_BYTES = 40 };
+enum { TEXT_BYTES = 63 };
 
 static bool is_text(const struct field_info *f)
 {
@@ -46,7 +46,8 @@ static void assert_is_copy(const struct message_info *info, void *copy, const ch
 
 static void every_string_of_every_message_is_copied(void **state)
 {
-    static const char text[TEXT_BYTES] = "0123456789abcdefghijklmnopqrstuvwxyzABC";
+    static const char text[TEXT_BYTES] =
+        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     (void)state;
     for (unsigned type = 0; type < MESSAGE_TYPES; type++) {
         const struct message_info *info = message_info(type);

@@ -3,49 +3,27 @@
 
 /* ---- usage ---- */
 
-static void take_count(struct json object, const char *name, uint64_t *into)
+void anthropic_forget_usage(struct anthropic_usage *u)
 {
-    int64_t n;
-    if (json_i64(json_get(object, name), &n) && n >= 0)
-        *into = (uint64_t)n;
+    *u = (struct anthropic_usage){.counts = usage_messages_none};
 }
 
-/* Counts are cumulative: the last one said stands, what is absent or null resets nothing. */
 void anthropic_read_usage(struct conversion *pc, struct anthropic_usage *u, struct json usage)
 {
-    take_count(usage, "input_tokens", &u->input);
-    take_count(usage, "cache_creation_input_tokens", &u->created);
-    take_count(usage, "cache_read_input_tokens", &u->read);
-    take_count(usage, "output_tokens", &u->output);
-    take_count(json_get(usage, "output_tokens_details"), "thinking_tokens", &u->thinking);
     struct span tier = json_text(json_get(usage, "service_tier"));
+    usage_read_messages(&u->counts, usage);
     if (tier.len) {
         u->tier.len = 0;
         (void)arena_text_append(&u->tier, pc->arena, tier);
     }
 }
 
-static uint64_t known(uint64_t n)
-{
-    return n == USAGE_UNKNOWN ? 0 : n;
-}
-
-/* Their input counts leave out what the cache holds; ours do not. */
 struct usage anthropic_neutral_usage(const struct anthropic_usage *u)
 {
-    return (struct usage){
-        .input = u->input == USAGE_UNKNOWN ? USAGE_UNKNOWN
-                                           : u->input + known(u->created) + known(u->read),
-        .cached = u->read,
-        .cache_write = u->created,
-        .output = u->output,
-        .reasoning = u->thinking,
-        .service_tier_text = arena_text_span(&u->tier),
-    };
+    struct usage usage = usage_of_messages(&u->counts);
+    usage.service_tier_text = arena_text_span(&u->tier);
+    return usage;
 }
-
-const struct anthropic_usage anthropic_no_usage = {
-    USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, {NULL, 0, 0, false}};
 
 /* ---- why it stopped ---- */
 
@@ -170,7 +148,7 @@ static enum err parse_whole(struct conversion *pc, struct anthropic_state *s, st
     }
     if (json_type(content) != JSON_ARRAY)
         return ERR_INVALID;
-    s->usage = anthropic_no_usage;
+    anthropic_forget_usage(&s->usage);
     anthropic_read_usage(pc, &s->usage, json_get(root, "usage"));
     anthropic_note_stop(pc, s, root);
     struct usage usage = anthropic_neutral_usage(&s->usage);

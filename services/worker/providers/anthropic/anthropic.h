@@ -2,15 +2,15 @@
 #ifndef SERVICES_WORKER_PROVIDERS_ANTHROPIC_ANTHROPIC_H
 #define SERVICES_WORKER_PROVIDERS_ANTHROPIC_ANTHROPIC_H
 
+#include "services/worker/neutral/usage_read.h"
 #include "services/worker/providers/out.h"
 
 /* An open content block of a stream. */
 struct anthropic_block;
 
-/* Counts as the upstream gives them: input without the cached ones. */
 struct anthropic_usage {
-    uint64_t input, created, read, output, thinking;
-    struct arena_text tier;
+    struct usage_messages counts;
+    struct arena_text tier; /* its word */
 };
 
 struct anthropic_state {
@@ -108,10 +108,8 @@ enum err anthropic_build_request(struct conversion *pc, struct api_error *fault_
 /* ---- answer ---- */
 
 /* Nothing known yet. */
-extern const struct anthropic_usage anthropic_no_usage;
-/* Counts are cumulative: the last one said stands, what is absent or null resets nothing. */
+void anthropic_forget_usage(struct anthropic_usage *u);
 void anthropic_read_usage(struct conversion *pc, struct anthropic_usage *u, struct json usage);
-/* Their input counts leave out what the cache holds; ours do not. */
 struct usage anthropic_neutral_usage(const struct anthropic_usage *u);
 /* A copy of the text in place of the old one. */
 void anthropic_keep_text(struct conversion *pc, struct arena_text *into, struct span text);

@@ -162,10 +162,10 @@ static enum err on_message_start(struct conversion *pc, struct anthropic_state *
     if (json_type(message) != JSON_OBJECT)
         return ERR_INVALID;
     if (!s->out.started)
-        s->usage = anthropic_no_usage;
+        anthropic_forget_usage(&s->usage);
     anthropic_read_usage(pc, &s->usage, json_get(message, "usage"));
     /* its output_tokens is what the first token cost: no count for an answer that is cut short */
-    s->usage.output = USAGE_UNKNOWN;
+    s->usage.counts.output = USAGE_UNKNOWN;
     struct usage usage = anthropic_neutral_usage(&s->usage);
     out_start(pc, &s->out, json_text(json_get(message, "id")),
               json_text(json_get(message, "model")), &usage);

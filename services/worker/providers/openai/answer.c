@@ -3,26 +3,15 @@
 
 /* ---- shared by bodies and streams ---- */
 
-static void take_count(struct json object, const char *name, uint64_t *into)
+void openai_note_bill(struct openai_state *s, struct json root)
 {
-    int64_t n;
-    if (json_i64(json_get(object, name), &n) && n >= 0)
-        *into = (uint64_t)n;
-}
-
-/* Members that are absent or null leave what an earlier chunk said. */
-void openai_read_usage(struct openai_state *s, struct json usage)
-{
+    struct json usage = json_get(root, "usage"), tier;
     if (json_type(usage) != JSON_OBJECT)
         return;
-    struct json in = json_get(usage, "prompt_tokens_details"),
-                out = json_get(usage, "completion_tokens_details");
-    take_count(usage, "prompt_tokens", &s->usage.input);
-    take_count(usage, "completion_tokens", &s->usage.output);
-    take_count(usage, "prompt_cache_hit_tokens", &s->usage.cached); /* DeepSeek */
-    take_count(in, "cached_tokens", &s->usage.cached);
-    take_count(in, "cache_write_tokens", &s->usage.cache_write);
-    take_count(out, "reasoning_tokens", &s->usage.reasoning);
+    usage_read_chat(&s->usage, usage);
+    tier = json_get(root, "service_tier");
+    if (json_type(tier) == JSON_STRING)
+        s->usage.tier = service_tier_of(json_text(tier));
 }
 
 static bool is_said(struct json v)
@@ -244,7 +233,7 @@ static enum err parse_whole(struct conversion *pc, struct openai_state *s, struc
         openai_fail_by_finish(pc, s, json_get(choice, "finish_reason"));
         return OK;
     }
-    openai_read_usage(s, json_get(root, "usage"));
+    openai_note_bill(s, root);
     s->usage.service_tier_text = json_text(json_get(root, "service_tier"));
     openai_note_stop(pc, s, choice);
     out_start(pc, &s->out, json_text(json_get(root, "id")), json_text(json_get(root, "model")),

@@ -2,6 +2,7 @@
 #ifndef SERVICES_WORKER_PROVIDERS_OPENAI_OPENAI_H
 #define SERVICES_WORKER_PROVIDERS_OPENAI_OPENAI_H
 
+#include "services/worker/neutral/usage_read.h"
 #include "services/worker/providers/out.h"
 
 enum { OPENAI_MAX_TOOL_CALLS = 128 };
@@ -52,8 +53,8 @@ enum err openai_write_messages(struct conversion *pc, struct json_writer *w,
 
 /* ---- what a body and a chunk have in common ---- */
 
-/* Members that are absent or null leave what an earlier chunk said. */
-void openai_read_usage(struct openai_state *s, struct json usage);
+/* Usage, and the tier beside it, of a body or a chunk that has them. */
+void openai_note_bill(struct openai_state *s, struct json root);
 /* An error in place of an answer, in any of the shapes that compatible servers have. */
 bool openai_is_error(struct json root);
 void openai_say_reasoning(struct conversion *pc, struct openai_state *s, struct json from);

@@ -109,6 +109,8 @@ static enum err on_choice(struct conversion *pc, struct openai_state *s, struct 
         openai_fail_by_finish(pc, s, reason);
     else
         openai_note_stop(pc, s, choice);
+    if (s->usage.output == USAGE_UNKNOWN)
+        usage_read_groq(&s->usage, root);
     return OK;
 }
 
@@ -121,7 +123,7 @@ static enum err on_chunk(struct conversion *pc, struct openai_state *s, struct j
         out_error_body(pc, &s->out, data);
         return OK;
     }
-    openai_read_usage(s, json_get(root, "usage"));
+    openai_note_bill(s, root);
     struct json choice = openai_first_choice(json_get(root, "choices"));
     return json_type(choice) == JSON_OBJECT ? on_choice(pc, s, root, choice) : OK;
 }

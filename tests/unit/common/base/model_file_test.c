@@ -31,25 +31,37 @@ static const char table[] =
     "{\"match\":\"gpt-5.\",\"provider\":\"openai\",\"price\":{\"input\":0.0005}},"
     "{\"match\":\"gpt-4\",\"provider\":\"other\",\"price\":{\"input\":9}}]}";
 
+static double dollars(struct json row)
+{
+    double v = -1;
+    (void)json_double(json_get(json_get(row, "price"), "input"), &v);
+    return v;
+}
+
 static void the_longest_match_at_a_words_end_is_found(void **state)
 {
     (void)state;
     static const struct {
-        const char *provider, *model;
-        uint64_t nano; /* UINT64_MAX: no row */
-    } cases[] = {{"openai", "gpt-4", 30000},     {"openai", "gpt-4-turbo", 30000},
-                 {"openai", "gpt-4o", 2500},     {"openai", "gpt-4o-mini", 2500},
-                 {"openai", "gpt-4oh", 1000},    {"openai", "gpt-5.1", 1},
-                 {"openai", "", 1000},           {"openai", "o1", 1000},
-                 {"other", "gpt-4@2", 9000},     {"other", "gpt-4o", UINT64_MAX},
-                 {"nobody", "gpt-4", UINT64_MAX}};
+        const char *provider, *protocol, *model;
+        double dollars; /* < 0: no row */
+    } cases[] = {{"openai", "openai", "gpt-4", 30},
+                 {"openai", "openai", "gpt-4-turbo", 30},
+                 {"openai", "openai", "gpt-4o", 2.5},
+                 {"openai", "openai", "gpt-4o-mini", 2.5},
+                 {"openai", "openai", "gpt-4oh", 1},
+                 {"openai", "openai", "gpt-5.1", 0.0005},
+                 {"openai", "openai", "", 1},
+                 {"openai", "openai", "o1", 1},
+                 {"other", "openai", "gpt-4@2", 9},
+                 {"other", "openai", "gpt-4o", 2.5}, /* not one of its own: as its protocol's */
+                 {"other", "other", "gpt-4o", -1},
+                 {"nobody", "no-protocol", "gpt-4", -1}};
     struct model_file f;
     assert_int_equal(load(table, &f), OK);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        uint64_t nano = UINT64_MAX;
-        struct json row = model_file_find(&f, cases[i].provider, span_str(cases[i].model));
-        assert_int_equal(model_row_price_nano(row, "input", &nano), cases[i].nano != UINT64_MAX);
-        assert_int_equal(nano, cases[i].nano);
+        struct json row =
+            model_file_find(&f, cases[i].provider, cases[i].protocol, span_str(cases[i].model));
+        assert_true(dollars(row) == cases[i].dollars);
     }
     model_file_free(&f);
 }
@@ -64,22 +76,15 @@ static void what_is_no_table_is_refused(void **state)
     assert_int_equal(model_file_load("/no/such/file", &f), ERR_NOT_FOUND);
 }
 
-static void bad_rows_and_prices_are_no_price(void **state)
+static void rows_that_are_none_are_passed_over(void **state)
 {
     (void)state;
     struct model_file f;
-    uint64_t nano = 5;
     assert_int_equal(load("{\"models\":[7,null,{\"match\":7},{\"match\":\"a\",\"provider\":\"p\","
-                          "\"price\":{\"input\":-1,"
-                          "\"output\":\"x\",\"cached\":1e300}}]}",
+                          "\"price\":{\"input\":5}}]}",
                           &f),
                      OK);
-    struct json row = model_file_find(&f, "p", SPAN("a"));
-    assert_false(model_row_price_nano(row, "input", &nano));
-    assert_false(model_row_price_nano(row, "output", &nano));
-    assert_false(model_row_price_nano(row, "cached", &nano));
-    assert_false(model_row_price_nano(row, "missing", &nano));
-    assert_int_equal(nano, 5);
+    assert_true(dollars(model_file_find(&f, "p", "p", SPAN("a"))) == 5);
     model_file_free(&f);
 }
 
@@ -100,7 +105,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_longest_match_at_a_words_end_is_found),
         cmocka_unit_test(what_is_no_table_is_refused),
-        cmocka_unit_test(bad_rows_and_prices_are_no_price),
+        cmocka_unit_test(rows_that_are_none_are_passed_over),
         cmocka_unit_test(the_environment_says_where_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

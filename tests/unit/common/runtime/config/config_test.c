@@ -70,8 +70,11 @@ static void the_example_of_the_design_is_read_whole(void **state)
     assert_int_equal(m->rate_burst, 10000);
     assert_int_equal(m->timeout_ms, 60000);
     assert_int_equal(m->deadline_ms, 600000);
-    assert_int_equal(m->price.input_nano, 30000);
-    assert_int_equal(m->price.output_nano, 60000);
+    const struct tariff_rates *rates = &m->price.tariff.tiers[TIER_STANDARD].rates;
+    assert_true(m->price.set);
+    assert_int_equal(rates->pico[RATE_INPUT], 30000000);
+    assert_int_equal(rates->pico[RATE_OUTPUT], 60000000);
+    assert_int_equal(rates->pico[RATE_CACHED], 30000000);
     assert_int_equal(m->default_count, 4);
     assert_string_equal(m->defaults[0].json, "1000");
     assert_string_equal(m->defaults[1].json, "0.7");
@@ -480,19 +483,87 @@ static void a_known_name_gives_protocol_and_key(void **state)
     buf_free(&errors);
 }
 
-static void prices_are_nano_dollars_per_token(void **state)
+static void prices_are_pico_dollars_per_token(void **state)
 {
     (void)state;
-    uint64_t nano;
-    assert_true(value_price_nano("0.25", &nano));
-    assert_int_equal(nano, 250);
-    assert_true(value_price_nano("15", &nano));
-    assert_int_equal(nano, 15000);
-    assert_true(value_price_nano("0.0001", &nano));
-    assert_int_equal(nano, 1);
-    assert_false(value_price_nano("1e9", &nano));
-    assert_false(value_price_nano("x", &nano));
-    assert_false(value_price_nano("nan", &nano));
+    uint64_t pico;
+    assert_true(value_price_pico("0.25", &pico));
+    assert_int_equal(pico, 250000);
+    assert_true(value_price_pico("15", &pico));
+    assert_int_equal(pico, 15000000);
+    assert_true(value_price_pico("0.0001", &pico));
+    assert_int_equal(pico, 100);
+    assert_false(value_price_pico("1e9", &pico));
+    assert_false(value_price_pico("x", &pico));
+    assert_false(value_price_pico("nan", &pico));
+}
+
+#define PRICED(price)                                                                              \
+    "providers: {openai: {api_keys: [a]}}\nmodels:\n  m: {targets: [{provider: openai}], price: "  \
+    "{" price "}}\n"
+
+static void a_price_has_tiers_thresholds_and_fees(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct buf errors = {0};
+    if (load(
+            PRICED("input: 3, output: 15, cached_input: 0.3, cache_write: 3.75, cache_write_1h: 6, "
+                   "long: {over: 200000, input: 6, output: 22.5}, flex: {input: 1.5, long: {over: "
+                   "1000, input: 2}}, web_search: 10"),
+            &c, &errors) != OK)
+        fail_msg("%.*s", SPAN_ARG(buf_span(&errors)));
+    const struct tariff *t = &config_find_model(c, SPAN("m"))->price.tariff;
+    static const struct {
+        struct tariff_use use;
+        uint64_t nano;
+    } cases[] = {
+        {{.input = 10, .cached = 2, .cache_write = 5, .cache_write_1h = 1, .output = 1},
+         3 * 3000 + 2 * 300 + 4 * 3750 + 6000 + 15000},
+        {{.input = 200001, .output = 2}, 200001ULL * 6000 + 2 * 22500},
+        {{.input = 10, .output = 2, .tier = TIER_FLEX}, 10 * 1500 + 2 * 7500},
+        {{.input = 1001, .tier = TIER_FLEX}, 1001 * 2000},
+        {{.calls = {[FEE_WEB_SEARCH] = 2}}, 20000000},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(tariff_cost_nano(t, &cases[i].use), cases[i].nano);
+    config_destroy(&c);
+    buf_free(&errors);
+}
+
+static void what_is_wrong_with_a_price_is_said_by_its_path(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *error;
+    } cases[] = {
+        {PRICED("input_cost_per_token: 1, output: 2"),
+         "models.m.price.input_cost_per_token: unknown key"},
+        {PRICED("input_cost_per_token: 1, output: 2"),
+         "models.m.price: a price is {input: 30, output: 60}, in dollars per million tokens"},
+        {PRICED("input: 1, output: 2, cached_imput: 1"),
+         "models.m.price.cached_imput: unknown key (did you mean cached_input?)"},
+        {PRICED("input: 1, output: 2, long: {over: 5}"),
+         "models.m.price.long: a price of long requests is {over: 200000"},
+        {PRICED("input: 1, output: 2, long: {over: 5, input: 1, outptu: 3}"),
+         "models.m.price.long.outptu: unknown key (did you mean output?)"},
+        {PRICED("input: 1, output: 2, long: 7"), "models.m.price.long: expected keys and values"},
+        {PRICED("input: 1, output: 2, long: {over: 0, input: 1}"),
+         "models.m.price.long.over: 0 is out of range"},
+        {PRICED("input: 1, output: 2, flex: {output: 1}"),
+         "models.m.price.flex: a tier's price is {input: 15, output: 30}"},
+        {PRICED("input: 1, output: 2, batch: {input: -1}"), "models.m.price.batch.input: expected"},
+        {PRICED("input: 1, output: 2, web_search: x"), "models.m.price.web_search: expected"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct config *c;
+        struct buf errors = {0};
+        assert_int_equal(load(cases[i].text, &c, &errors), ERR_INVALID);
+        buf_append_char(&errors, '\0');
+        if (!strstr(errors.data, cases[i].error))
+            fail_msg("%s: %s", cases[i].error, errors.data);
+        buf_free(&errors);
+    }
 }
 
 int main(void)
@@ -515,7 +586,9 @@ int main(void)
         cmocka_unit_test(the_printed_defaults_are_themselves_a_valid_file),
         cmocka_unit_test(every_quirk_the_worker_knows_is_taken),
         cmocka_unit_test(a_known_name_gives_protocol_and_key),
-        cmocka_unit_test(prices_are_nano_dollars_per_token),
+        cmocka_unit_test(prices_are_pico_dollars_per_token),
+        cmocka_unit_test(a_price_has_tiers_thresholds_and_fees),
+        cmocka_unit_test(what_is_wrong_with_a_price_is_said_by_its_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

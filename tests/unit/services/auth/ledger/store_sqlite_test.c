@@ -11,6 +11,7 @@
 
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "common/base/tariff.h"
 #include "proto/api.h"
 #include "services/auth/ledger/store.h"
 
@@ -384,9 +385,60 @@ static void rows_are_pruned_oldest_first_some_at_a_time(void **state)
     assert_int_equal(count_rows(f), 0);
 }
 
+static void rows_tell_how_they_came_to_their_cost(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    static const char *const sources[] = {"computed", "stated", "unpriced"};
+    for (uint32_t i = 0; i < 3; i++) {
+        struct store_op op = settle_op(2 * i, 5);
+        memset(op.usage.id.bytes, (int)i, sizeof op.usage.id.bytes);
+        op.usage.cache_write_tokens = 9;
+        op.usage.cache_write_1h_tokens = 7;
+        op.usage.tool_calls = 2;
+        op.usage.service_tier = i ? SPAN_NONE : SPAN("flex");
+        op.usage.cost_source = i;
+        assert_int_equal(store_apply(f->store, &op, 1), OK);
+    }
+    ask(f, (struct usage_query){.rows = true}, &answer, &doc);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct json row = json_at(json_root(&doc), 2 - i);
+        assert_int_equal(number(row, "cache_write_1h_tokens"), 7);
+        assert_int_equal(number(row, "tool_calls"), 2);
+        assert_true(json_is(json_get(row, "service_tier"), i ? "" : "flex"));
+        assert_true(json_is(json_get(row, "cost_source"), sources[i]));
+    }
+    ask(f, (struct usage_query){0}, &answer, &doc);
+    assert_int_equal(number(json_at(json_root(&doc), 0), "unpriced"), 1);
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+/* A booked row without a price that a report stands for: it leaves the sum of those again. */
+static void a_report_takes_the_missing_price_back(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    struct store_op booked = settle_op(1, 5), reported = settle_op(1, 5);
+    booked.kind = STORE_RELEASE;
+    booked.usage.cost_source = COST_UNPRICED;
+    assert_int_equal(store_apply(f->store, &booked, 1), OK);
+    ask(f, (struct usage_query){0}, &answer, &doc);
+    assert_int_equal(number(json_at(json_root(&doc), 0), "unpriced"), 1);
+    reported.usage.cost_source = COST_STATED;
+    assert_int_equal(store_apply(f->store, &reported, 1), OK);
+    ask(f, (struct usage_query){0}, &answer, &doc);
+    assert_int_equal(number(json_at(json_root(&doc), 0), "unpriced"), 0);
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
 /* As the versions 0.1 made it: rows with a rowid and two indexes, some of them waiting. */
 static const char schema_1[] =
     "DROP TABLE usage;"
+    "ALTER TABLE usage_daily DROP COLUMN unpriced;"
     "CREATE TABLE usage(id BLOB NOT NULL, attempt INTEGER NOT NULL, state INTEGER NOT NULL,"
     " day INTEGER NOT NULL, key_id TEXT NOT NULL, key_name TEXT NOT NULL, model TEXT NOT NULL,"
     " provider TEXT NOT NULL, upstream_model TEXT NOT NULL, upstream_id TEXT NOT NULL,"
@@ -545,6 +597,8 @@ int main(void)
         TEST(usage_is_summed_by_what_is_asked),
         TEST(old_rows_go_and_their_sums_stay),
         TEST(rows_are_pruned_oldest_first_some_at_a_time),
+        TEST(rows_tell_how_they_came_to_their_cost),
+        TEST(a_report_takes_the_missing_price_back),
         TEST(a_store_of_the_first_schema_is_taken_over),
         TEST(hostile_text_is_data),
         TEST(nothing_acknowledged_is_lost_by_kill_9),

@@ -221,7 +221,12 @@ static void usage_known_early_stands_in_message_start(void **state)
     struct neutral_event start = {.kind = EVENT_START,
                                   .id_text = SPAN("msg_1"),
                                   .model_text = SPAN("m"),
-                                  .usage = {20, 5, 1, U_, U_, {NULL, 0}}};
+                                  .usage = {.input = 20,
+                                            .cached = 5,
+                                            .cache_write = 1,
+                                            .output = U_,
+                                            .reasoning = U_,
+                                            .cache_write_1h = U_}};
     char *got = PLAY(&stream, start, E_USAGE(30, U_, U_, 7, 3), E_END);
     char *early = test_quoted(
         "'usage':{'input_tokens':14,'cache_creation_input_tokens':1,'cache_read_input_tokens':5,"

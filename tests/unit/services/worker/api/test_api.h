@@ -104,7 +104,14 @@ char *test_golden(const char *name);
 #define U_ USAGE_UNKNOWN
 #define E_USAGE(i, c, w, o, r)                                                                     \
     {                                                                                              \
-        .kind = EVENT_USAGE, .usage = {(i), (c), (w), (o), (r), {NULL, 0} }                        \
+        .kind = EVENT_USAGE, .usage = {                                                            \
+            .input = (i),                                                                          \
+            .cached = (c),                                                                         \
+            .cache_write = (w),                                                                    \
+            .output = (o),                                                                         \
+            .reasoning = (r),                                                                      \
+            .cache_write_1h = USAGE_UNKNOWN                                                        \
+        }                                                                                          \
     }
 #define E_ERROR(c, m)                                                                              \
     {                                                                                              \

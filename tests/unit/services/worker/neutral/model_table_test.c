@@ -32,7 +32,7 @@ static const struct model_row *find(const char *provider, const char *model)
 {
     struct model_row scratch;
     const struct model_row *row =
-        model_table_find(table, provider, span_str(model), NULL, &scratch);
+        model_table_find(table, provider, "openai", span_str(model), NULL, &scratch);
     assert_ptr_not_equal(row, &scratch);
     return row;
 }
@@ -72,20 +72,26 @@ static void the_longest_prefix_that_ends_at_a_word_wins(void **state)
     }
 }
 
-static void prices_are_nano_dollars_per_token(void **state)
+static uint64_t pico(const struct model_row *row, enum tariff_rate which)
+{
+    return row->tariff->tiers[TIER_STANDARD].rates.pico[which];
+}
+
+static void prices_are_pico_dollars_per_token(void **state)
 {
     (void)state;
     const struct model_row *gpt4 = find("openai", "gpt-4");
-    assert_true(gpt4->priced);
-    assert_int_equal(gpt4->input_nano, 30000);
-    assert_int_equal(gpt4->output_nano, 60000);
-    assert_int_equal(gpt4->cached_nano, 30000);
+    assert_non_null(gpt4->tariff);
+    assert_int_equal(pico(gpt4, RATE_INPUT), 30000000);
+    assert_int_equal(pico(gpt4, RATE_OUTPUT), 60000000);
+    assert_int_equal(pico(gpt4, RATE_CACHED), 30000000);
     const struct model_row *nano = find("openai", "gpt-5-nano");
-    assert_int_equal(nano->cached_nano, 5);
+    assert_int_equal(pico(nano, RATE_CACHED), 5000);
     const struct model_row *haiku = find("anthropic", "claude-haiku-4-5");
-    assert_int_equal(haiku->cached_nano, 100);
-    assert_int_equal(haiku->cache_write_nano, 1250);
-    assert_false(find("openai", "unheard-of")->priced);
+    assert_int_equal(pico(haiku, RATE_CACHED), 100000);
+    assert_int_equal(pico(haiku, RATE_CACHE_WRITE), 1250000);
+    assert_int_equal(pico(haiku, RATE_CACHE_WRITE_1H), 2000000);
+    assert_null(find("openai", "unheard-of")->tariff);
 }
 
 static void capabilities_follow_the_claude_table(void **state)
@@ -136,28 +142,22 @@ static void a_configuration_overrides_price_and_capabilities(void **state)
 {
     (void)state;
     struct config_model model = {
-        .price = {.set = true,
-                  .input_nano = 7,
-                  .output_nano = 9,
-                  .cached_nano = UINT64_MAX,
-                  .cache_write_nano = 8},
+        .price = {.set = true},
         .capabilities =
             "{\"sampling\": false, \"max_output\": 123, \"effort\": [\"low\", \"max\"]}",
     };
     struct model_row scratch;
-    const struct model_row *row =
-        model_table_find(table, "anthropic", SPAN("claude-sonnet-4-5"), &model, &scratch);
+    const struct model_row *row = model_table_find(table, "anthropic", "anthropic",
+                                                   SPAN("claude-sonnet-4-5"), &model, &scratch);
     assert_ptr_equal(row, &scratch);
-    assert_int_equal(row->input_nano, 7);
-    assert_int_equal(row->cached_nano, 7);
-    assert_int_equal(row->cache_write_nano, 8);
-    assert_int_equal(row->long_over, 0);
+    assert_ptr_equal(row->tariff, &model.price.tariff);
     assert_false(row->sampling);
     assert_true(row->json_schema);
     assert_int_equal(row->max_out, 123);
     assert_int_equal(row->efforts, EFFORT_LOW | EFFORT_MAX);
     model.capabilities = "{\"sampling\": false, \"colour\": true}";
-    row = model_table_find(table, "anthropic", SPAN("claude-sonnet-4-5"), &model, &scratch);
+    row = model_table_find(table, "anthropic", "anthropic", SPAN("claude-sonnet-4-5"), &model,
+                           &scratch);
     assert_true(row->sampling);
 }
 
@@ -165,10 +165,65 @@ static void a_table_that_is_missing_still_answers(void **state)
 {
     (void)state;
     struct model_row scratch;
-    const struct model_row *row = model_table_find(NULL, "openai", SPAN("gpt-4"), NULL, &scratch);
+    const struct model_row *row =
+        model_table_find(NULL, "openai", "openai", SPAN("gpt-4"), NULL, &scratch);
     assert_non_null(row);
-    assert_false(row->priced);
+    assert_null(row->tariff);
     assert_true(row->sampling);
+}
+
+/* The table is large, has sources and a date, and each of its rows finds itself. */
+static void the_table_names_its_sources_and_every_row_is_found(void **state)
+{
+    (void)state;
+    struct buf text = {0};
+    FILE *f = fopen(SOURCE_DIR "/share/models.json", "r");
+    assert_non_null(f);
+    for (size_t n = 1; n > 0;) {
+        char *at = buf_reserve(&text, 65536);
+        n = fread(at, 1, 65536, f);
+        text.len += n;
+    }
+    (void)fclose(f);
+    struct json_doc doc = {0};
+    assert_int_equal(json_parse(&doc, buf_span(&text), JSON_DEPTH_CLIENT), OK);
+    struct json root = json_root(&doc), models = json_get(root, "models");
+    assert_int_equal(json_text(json_get(root, "updated")).len, 10);
+    assert_true(json_count(json_get(root, "sources")) > 0);
+    for (struct json_iter i = json_iter(json_get(root, "sources")); json_next(&i);) {
+        assert_true(json_text(json_get(i.value, "source")).len > 0);
+        assert_int_equal(json_text(json_get(i.value, "date")).len, 10);
+    }
+    size_t providers = 0, priced = 0;
+    char last[64] = "";
+    for (struct json_iter i = json_iter(models); json_next(&i);) {
+        char provider[64], match[128];
+        (void)snprintf(provider, sizeof provider, "%.*s",
+                       SPAN_ARG(json_text(json_get(i.value, "provider"))));
+        (void)snprintf(match, sizeof match, "%.*s",
+                       SPAN_ARG(json_text(json_get(i.value, "match"))));
+        const struct model_row *row = find(provider, match);
+        assert_string_equal(row->pattern, match);
+        assert_string_equal(row->provider, provider);
+        priced += row->tariff != NULL;
+        if (*match && strcmp(last, provider) != 0) {
+            providers++;
+            (void)snprintf(last, sizeof last, "%s", provider);
+        }
+    }
+    assert_in_range(providers, 15, 100);
+    assert_in_range(priced, 400, 5000);
+    json_doc_free(&doc);
+    buf_free(&text);
+}
+
+static void an_exact_row_is_of_its_name_alone(void **state)
+{
+    (void)state;
+    assert_string_equal(find("groq", "openai/gpt-oss-120b")->pattern, "openai/gpt-oss-120b");
+    assert_string_equal(find("groq", "openai/gpt-oss-120b-turbo")->pattern, "");
+    assert_string_equal(find("deepseek", "deepseek-chat")->provider, "deepseek");
+    assert_string_equal(find("deepseek", "gpt-4o")->provider, "openai"); /* as its protocol's */
 }
 
 static void costs_add_up(void **state)
@@ -186,13 +241,15 @@ static void costs_add_up(void **state)
         {"anthropic", "claude-sonnet-4-5", 200001, 1, 2, 1,
          199998ULL * 6000 + 600 + 2 * 7500 + 22500},
         {"openai", "gpt-4o", 10, 50, 7, 0, 10 * 1250},
-        {"openai", "unheard-of", 1000, 0, 0, 500, 0},
         {"openai", "gpt-4", UINT64_MAX, 0, 0, 1, UINT64_MAX},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct model_row *row = find(cases[i].provider, cases[i].model);
-        uint64_t cost =
-            model_row_cost(row, cases[i].input, cases[i].cached, cases[i].written, cases[i].output);
+        const struct tariff_use use = {.input = cases[i].input,
+                                       .cached = cases[i].cached,
+                                       .cache_write = cases[i].written,
+                                       .output = cases[i].output};
+        uint64_t cost = tariff_cost_nano(row->tariff, &use);
         assert_true(cost == cases[i].cost);
     }
 }
@@ -252,10 +309,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_longest_prefix_that_ends_at_a_word_wins),
-        cmocka_unit_test(prices_are_nano_dollars_per_token),
+        cmocka_unit_test(prices_are_pico_dollars_per_token),
         cmocka_unit_test(capabilities_follow_the_claude_table),
         cmocka_unit_test(a_configuration_overrides_price_and_capabilities),
         cmocka_unit_test(a_table_that_is_missing_still_answers),
+        cmocka_unit_test(the_table_names_its_sources_and_every_row_is_found),
+        cmocka_unit_test(an_exact_row_is_of_its_name_alone),
         cmocka_unit_test(costs_add_up),
         cmocka_unit_test(a_file_that_is_wrong_is_refused_with_a_reason),
     };

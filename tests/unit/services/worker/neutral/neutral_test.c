@@ -92,8 +92,19 @@ static void usage_merges_what_is_known(void **state)
 {
     (void)state;
     struct usage into = USAGE_NONE;
-    struct usage first = {10, 50, USAGE_UNKNOWN, 3, USAGE_UNKNOWN, SPAN("standard")};
-    struct usage second = {USAGE_UNKNOWN, USAGE_UNKNOWN, 7, 9, 0, {NULL, 0}};
+    struct usage first = USAGE_NONE, second = USAGE_NONE;
+    first.input = 10;
+    first.cached = 50;
+    first.output = 3;
+    first.service_tier_text = SPAN("standard");
+    first.calls[FEE_WEB_SEARCH] = 2;
+    first.stated = true;
+    first.stated_nano = 9;
+    second.cache_write = 7;
+    second.cache_write_1h = 4;
+    second.output = 9;
+    second.reasoning = 0;
+    second.tier = TIER_FLEX;
     usage_merge(&into, &first);
     usage_merge(&into, &second);
     assert_int_equal(into.input, 10);
@@ -102,6 +113,11 @@ static void usage_merges_what_is_known(void **state)
     assert_int_equal(into.output, 9);
     assert_int_equal(into.reasoning, 0);
     assert_true(span_is(into.service_tier_text, "standard"));
+    assert_int_equal(into.cache_write_1h, 4);
+    assert_int_equal(into.calls[FEE_WEB_SEARCH], 2);
+    assert_true(into.stated);
+    assert_int_equal(into.stated_nano, 9);
+    assert_int_equal(into.tier, TIER_FLEX);
 }
 
 int main(void)

@@ -48,6 +48,15 @@ static void emit(struct conversion *pc, struct neutral_event e)
     pc->emit(pc->emit_ctx, &e);
 }
 
+static void emit_usage(struct conversion *pc, uint64_t input, uint64_t output, struct span tier)
+{
+    struct usage usage = USAGE_NONE;
+    usage.input = input;
+    usage.output = output;
+    usage.service_tier_text = tier;
+    emit(pc, (struct neutral_event){.kind = EVENT_USAGE, .usage = usage});
+}
+
 static enum err do_word(struct conversion *pc, struct span word)
 {
     struct span arg = word;
@@ -60,16 +69,9 @@ static enum err do_word(struct conversion *pc, struct span word)
     else if (span_is(verb, "text"))
         emit(pc, (struct neutral_event){.kind = EVENT_TEXT, .text = arg, .usage = USAGE_NONE});
     else if (span_is(verb, "in"))
-        emit(
-            pc,
-            (struct neutral_event){
-                .kind = EVENT_USAGE,
-                .usage = {
-                    number(arg), USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN, {0}}});
+        emit_usage(pc, number(arg), USAGE_UNKNOWN, SPAN_NONE);
     else if (span_is(verb, "out"))
-        emit(pc, (struct neutral_event){.kind = EVENT_USAGE,
-                                        .usage = {USAGE_UNKNOWN, USAGE_UNKNOWN, USAGE_UNKNOWN,
-                                                  number(arg), USAGE_UNKNOWN, SPAN("priority")}});
+        emit_usage(pc, USAGE_UNKNOWN, number(arg), SPAN("priority"));
     else if (span_is(verb, "stop"))
         emit(pc, (struct neutral_event){.kind = EVENT_STOP, .stop = STOP_END, .usage = USAGE_NONE});
     else if (span_is(verb, "ping"))
