@@ -20,5 +20,6 @@ unsigned error_status(unsigned error_class, enum api api)
 
 bool error_should_retry(unsigned error_class)
 {
-    return error_info(error_class)->retry != RETRY_NEVER;
+    enum retry retry = error_info(error_class)->retry;
+    return retry == RETRY_SAFE || retry == RETRY_AMBIGUOUS || retry == RETRY_CLIENT;
 }

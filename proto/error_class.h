@@ -7,7 +7,14 @@
 
 #include "proto/api.h"
 
-enum retry { RETRY_NEVER, RETRY_SAFE, RETRY_AMBIGUOUS, RETRY_CLIENT };
+enum retry {
+    RETRY_NEVER,
+    RETRY_SAFE,
+    RETRY_AMBIGUOUS,
+    RETRY_CLIENT,
+    RETRY_ELSEWHERE,
+    RETRY_OTHER_MODEL
+};
 
 enum error_class {
 #define ERROR_CLASS(name, ...) ERROR_##name,

@@ -316,7 +316,7 @@ static void conclude(struct fetch_connection *c, enum step step, struct breakage
         break_off(c, why);
         break;
     case STEP_REFUSED:
-        transfer_fail(r, (struct fetch_failure){r->verdict, r->verdict_message}, NULL);
+        transfer_fail(r, (struct fetch_failure){r->verdict, r->verdict_message, 0}, NULL);
         break;
     }
 }
@@ -356,7 +356,7 @@ static void on_connected(struct fetch_connection *c, CURLcode code, long os_errn
     }
     struct fetch_failure failure = fetch_failure_of(code, false, false, os_errno);
     if (c->refused)
-        failure = (struct fetch_failure){ERROR_UPSTREAM_UNREACHABLE, SOCKETS_REFUSED};
+        failure = (struct fetch_failure){ERROR_UPSTREAM_UNREACHABLE, SOCKETS_REFUSED, 0};
     char *detail = c->error; /* outlives the connection */
     c->error = NULL;
     transfer_fail(r, failure, detail);

@@ -53,7 +53,7 @@ static enum meaning meaning_of(CURLcode code)
     return BROKE;
 }
 
-#define FAILURE(name, text) ((struct fetch_failure){ERROR_##name, SPAN(text)})
+#define FAILURE(name, text) ((struct fetch_failure){ERROR_##name, SPAN(text), os_errno})
 
 struct fetch_failure fetch_failure_of(CURLcode code, bool sent, bool headed, long os_errno)
 {

@@ -10,6 +10,7 @@
 struct fetch_failure {
     unsigned error_class;
     struct span message; /* static; names no address */
+    long os_errno;       /* of the failed call, or 0 */
 };
 
 /* sent: bytes of the request left us; headed: the answer's head had come; os_errno: of the failed

@@ -55,9 +55,11 @@ struct fetch_handler {
     void (*on_head)(void *ctx, unsigned status, const struct upstream_headers *headers);
     void (*on_bytes)(void *ctx, struct span bytes);
     void (*on_end)(void *ctx);
-    /* error_class: one of ERROR_UPSTREAM_…; sent: bytes of the request may have reached the
-     * upstream. */
-    void (*on_failure)(void *ctx, unsigned error_class, struct span message, bool sent);
+    /* error_class: one of ERROR_UPSTREAM_…; message: for clients; detail: for the operator's log,
+     * empty or the library's words, which may name addresses, good until this returns; sent: bytes
+     * of the request may have reached the upstream. */
+    void (*on_failure)(void *ctx, unsigned error_class, struct span message, struct span detail,
+                       bool sent);
 };
 
 struct fetch_spec {

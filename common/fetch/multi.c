@@ -53,7 +53,7 @@ static void park_part(struct multi_part *p)
 
 static void fail_as_given_up(struct fetch_transfer *r, const struct multi_part *p)
 {
-    transfer_fail(r, (struct fetch_failure){r->verdict, r->verdict_message}, p->error);
+    transfer_fail(r, (struct fetch_failure){r->verdict, r->verdict_message, 0}, p->error);
 }
 
 /* Its head, when no byte of a body has brought it. false: the transfer is gone. */
@@ -175,7 +175,8 @@ static void resume(struct fetch_transfer *r)
     else
         transfer_fail(r,
                       (struct fetch_failure){ERROR_UPSTREAM_CLOSED,
-                                             SPAN("The upstream's answer could not be read on.")},
+                                             SPAN("The upstream's answer could not be read on."),
+                                             0},
                       p->error);
 }
 

@@ -1,10 +1,9 @@
 #include "common/fetch/transfer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "common/base/log.h"
-
-enum { MAX_IDLE = 1024 }; /* transfers kept for reuse */
+enum { MAX_IDLE = 1024 /* transfers kept for reuse */, DETAIL_BYTES = 400 };
 
 /* ---- memory and lists ---- */
 
@@ -134,12 +133,15 @@ void transfer_fail(struct fetch_transfer *r, struct fetch_failure failure, const
 {
     struct fetch_spec spec = r->spec;
     bool sent = r->engine->sent(r);
-    if (failure.error_class != ERROR_UPSTREAM_CLOSED)
-        log_debug("upstream_failed", LSTR("class", error_info(failure.error_class)->name),
-                  LSTR("detail", detail ? detail : ""));
+    char text[DETAIL_BYTES];
+    int n = snprintf(text, sizeof text, "%s%s%s", detail ? detail : "",
+                     detail && *detail && failure.os_errno ? ": " : "",
+                     failure.os_errno ? strerror((int)failure.os_errno) : "");
+    size_t bytes = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
     transfer_take_out(r);
     r->up->handler_called = true;
-    spec.handler->on_failure(spec.ctx, failure.error_class, failure.message, sent);
+    spec.handler->on_failure(spec.ctx, failure.error_class, failure.message, span_of(text, bytes),
+                             sent);
     transfer_park(r);
 }
 
@@ -148,7 +150,7 @@ static void on_fail_soon(void *ctx)
     struct fetch_transfer *r = ctx;
     struct fetch *up = r->up;
     if (r->state == FETCH_RUNNING)
-        transfer_fail(r, (struct fetch_failure){r->verdict, r->verdict_message}, NULL);
+        transfer_fail(r, (struct fetch_failure){r->verdict, r->verdict_message, 0}, NULL);
     transfer_finish_deferred(up);
 }
 

@@ -110,7 +110,7 @@ static struct route_state state_of(const struct core *c, const struct broker_ask
 {
     return (struct route_state){
         .tried = ask->trail.tried,
-        .barred = ask->trail.barred,
+        .barred = ask->trail.barred | ~ask->route->serves[ask->trail.cause],
         .now_us = now_us,
         .since_us = ask->asked_us,
         .grace_us = c->rules.worker_grace_us,
@@ -293,6 +293,12 @@ static bool has_spare_endpoint(const struct broker_ask *ask)
            (unsigned)__builtin_popcountll(t->avoid) < target->endpoints;
 }
 
+/* Does it move on, to another target or another endpoint of the same? */
+static bool moves_on(const struct broker_ask *ask, uint64_t eligible)
+{
+    return !(eligible >> ask->trail.candidate & 1) || has_spare_endpoint(ask);
+}
+
 /* How long to wait for the next attempt; UINT64_MAX = too long. */
 static uint64_t wait_us(struct core *c, const struct broker_ask *ask, uint64_t eligible)
 {
@@ -305,10 +311,22 @@ static uint64_t wait_us(struct core *c, const struct broker_ask *ask, uint64_t e
     return after_ms <= c->rules.retry.max_wait_us / 1000 ? after_ms * 1000 : UINT64_MAX;
 }
 
+static enum route_cause cause_of(unsigned error_class)
+{
+    switch (error_class) {
+    case ERROR_UPSTREAM_CONTEXT_LENGTH:
+        return ROUTE_TOO_LONG;
+    case ERROR_UPSTREAM_CONTENT_POLICY:
+        return ROUTE_POLICY;
+    default:
+        return ROUTE_FAILED;
+    }
+}
+
 /* false: no other attempt. Else it waits in BACKOFF. */
 static bool retry(struct core *c, struct broker_ask *ask, uint64_t now_us)
 {
-    const struct target *target = candidate_of(ask)->target;
+    struct target *target = candidate_of(ask)->target;
     uint64_t bit = ask->trail.known ? (uint64_t)1 << ask->trail.candidate : 0;
     unsigned attempts = ask->attempt - 1u;
     struct retry_failure failure = {ask->m.failed_class,
@@ -318,21 +336,24 @@ static bool retry(struct core *c, struct broker_ask *ask, uint64_t now_us)
                                     attempts > ask->trail.missed ? attempts - ask->trail.missed : 0,
                                     ask->trail.ambiguous_used};
     struct retry_decision d = retry_decide(&c->rules.retry, &failure);
+    enum route_cause cause = cause_of(ask->m.failed_class);
     if (!d.retry)
         return false;
+    if (cause)
+        ask->trail.cause = (uint8_t)cause;
     if (!d.inside) {
-        remember_endpoint(ask, ask->m.failed_endpoint);
-        bool spare = has_spare_endpoint(ask);
+        bool spare = !cause && has_spare_endpoint(ask);
         ask->trail.tried |= spare ? 0 : bit;
         ask->trail.barred |= d.elsewhere && !spare ? bit : 0;
     }
     struct route_state s = state_of(c, ask, now_us);
     uint64_t eligible = route_eligible(ask->route, &s);
-    uint64_t wait = d.inside || !eligible ? 0 : wait_us(c, ask, eligible);
+    bool free = d.inside || (d.refused && moves_on(ask, eligible));
+    uint64_t wait = free || !eligible ? 0 : wait_us(c, ask, eligible);
     uint64_t left = now_us < ask->deadline_us ? ask->deadline_us - now_us : 0;
     if (!eligible || wait >= left)
         return false;
-    if (!d.inside && !retry_budget_take(&c->budget, &c->rules.retry, now_us))
+    if (!free && !retry_budget_take(&target->budget, &c->rules.retry, now_us))
         return false;
     c->ops->retried(c->ctx, target->pool->name, ask->m.failed_class);
     ask->trail.ambiguous_used |= d.ambiguous;
@@ -350,7 +371,6 @@ static bool search_on(struct core *c, struct broker_ask *ask, uint64_t now_us)
         ask->trail.missed >= MAX_SEARCHED)
         return false;
     ask->trail.missed++;
-    remember_endpoint(ask, ask->m.failed_endpoint);
     if (ask->trail.known && !has_spare_endpoint(ask))
         ask->trail.barred |= (uint64_t)1 << ask->trail.candidate;
     struct route_state s = state_of(c, ask, now_us);
@@ -379,10 +399,25 @@ static void judge_target(struct core *c, const struct broker_ask *ask, uint64_t 
         grants_call_back(c, candidate_of(ask)->target->pool, NULL);
 }
 
+/* It asked to be left alone; one with another endpoint to try is not meant as a whole. */
+static void rest_target(struct core *c, const struct broker_ask *ask, uint64_t now_us)
+{
+    struct target *t = candidate_of(ask)->target;
+    uint64_t rest_ms = retry_rest_ms(ask->m.failed_class, ask->m.failed_retry_after_ms);
+    uint64_t until_us = now_us + rest_ms * 1000;
+    if (!ask->trail.known || !rest_ms || has_spare_endpoint(ask) || until_us <= t->rest_until_us)
+        return;
+    t->rest_until_us = until_us;
+    grants_call_back(c, t->pool, NULL);
+}
+
 static void after_failure(struct core *c, struct broker_ask *ask, uint64_t now_us)
 {
     unsigned class = ask->m.failed_class;
     judge_target(c, ask, now_us);
+    if (!retry_is_inside(class))
+        remember_endpoint(ask, ask->m.failed_endpoint);
+    rest_target(c, ask, now_us);
     bool missed = ask->by_id && (class == ERROR_UPSTREAM_NOT_FOUND || class == ERROR_NOT_FOUND);
     bool goes_on = missed ? search_on(c, ask, now_us) : retry(c, ask, now_us);
     if (goes_on)
@@ -459,7 +494,7 @@ static struct broker_ask *create(struct core *c, struct broker_edge *from, const
     ask->by_id = is_by_id(m);
     ask->trail = trail_read(m->trail, route->fingerprint);
     if (ask->trail.candidate >= route->candidate_count ||
-        ask->trail.avoid_of >= route->candidate_count)
+        ask->trail.avoid_of >= route->candidate_count || ask->trail.cause >= ROUTE_CAUSE_COUNT)
         ask->trail = trail_read(SPAN_NONE, route->fingerprint);
     uint64_t deadline_ms = h->deadline_ms ? h->deadline_ms : route->deadline_ms;
     ask->deadline_us = now_us + deadline_ms * 1000;
@@ -503,8 +538,6 @@ void asks_add(struct core *c, struct broker_edge *from, const struct header *h, 
         end(c, ask);
     else if (grants_repeat(c, from, &h->id, h->attempt, m->busy, now_us))
         return;
-    if (h->attempt <= 1 && !m->busy)
-        retry_budget_request(&c->budget, now_us);
     const struct model_route *route = route_of(c, from, h, m, &stored);
     if (!route)
         return;

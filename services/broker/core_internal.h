@@ -110,7 +110,6 @@ struct core {
     struct broker_ask *asks;
     struct broker_grant *grants, *by_ask;
     struct heap due_asks, due_grants;
-    struct retry_budget budget;
     struct stored_responses stored;
     struct core_stats stats;
     uint64_t closed_from_us; /* 0 = open */

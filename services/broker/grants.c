@@ -233,12 +233,13 @@ bool grants_repeat(struct core *c, const struct broker_edge *edge, const struct 
 /* ---- standing grants ---- */
 
 /* May this model have some now? Its choice must depend on nothing. */
-static struct target *standing_target(const struct model_route *route)
+static struct target *standing_target(const struct model_route *route, uint64_t now_us)
 {
     if (!route->candidate_count || (route->candidate_count > 1 && !route->candidates[1].tier))
         return NULL;
     struct target *t = route->candidates[0].target;
-    bool quiet = t->breaker.state == BREAKER_CLOSED && !t->pool->queue.count;
+    bool quiet =
+        t->breaker.state == BREAKER_CLOSED && now_us >= t->rest_until_us && !t->pool->queue.count;
     return quiet && t->pool->offered ? t : NULL;
 }
 
@@ -360,7 +361,7 @@ static uint32_t slots_of(const struct standing *s)
 
 bool grants_stand(struct core *c, struct broker_ask *ask, uint64_t now_us)
 {
-    struct target *target = standing_target(ask->route);
+    struct target *target = standing_target(ask->route, now_us);
     bool fits = ask->m.wanted && ask->attempt == 1 && !ask->m.busy && !ask->m.response_id.len;
     /* What stands is renewed: it must not carry an earlier configuration on. */
     fits = fits && ask->router == c->router;
@@ -426,7 +427,7 @@ void grants_renew(struct core *c, struct broker_edge *edge, struct span model, u
                   uint64_t now_us)
 {
     struct standing *s = find_standing(edge, model);
-    if (!s || !wanted || !standing_target(s->route))
+    if (!s || !wanted || !standing_target(s->route, now_us))
         return; /* they expire */
     spread(c, s, wanted, now_us);
 }
@@ -469,14 +470,17 @@ static uint64_t grown(uint64_t *seen, uint64_t now)
     return more;
 }
 
-static void hear(struct core *c, struct broker_grant *g, const struct grant_report *r)
+static void hear(struct core *c, struct broker_grant *g, const struct grant_report *r,
+                 uint64_t now_us)
 {
     struct pool *pool = g->worker ? g->worker->pool : g->target->pool;
     const struct grant_report *s = &g->seen;
     if (r->started < s->started || r->committed < s->committed || r->ok < s->ok ||
         r->failed < s->failed || r->canceled < s->canceled)
         return; /* late */
-    (void)grown(&g->seen.started, r->started);
+    uint64_t more = grown(&g->seen.started, r->started);
+    if (g->attempt <= 1)
+        retry_budget_requests(&g->target->budget, more, now_us);
     if (grown(&g->seen.committed, r->committed))
         breaker_success(&g->target->breaker);
     pool->outcomes[OUTCOME_OK] += grown(&g->seen.ok, r->ok);
@@ -507,7 +511,7 @@ void grants_hear(struct core *c, struct broker_edge *from, struct span entries,
         struct broker_worker *w = g->worker;
         uint32_t before = g->taken;
         uint64_t over = g->seen.ok + g->seen.failed;
-        hear(c, g, &r);
+        hear(c, g, &r, now_us);
         bool less = w && g->taken < before;
         /* One that was refused says nothing about room. */
         if (less && g->seen.ok + g->seen.failed > over)

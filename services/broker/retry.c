@@ -20,10 +20,12 @@ static void advance(struct retry_budget *b, uint64_t now_us)
     }
 }
 
-void retry_budget_request(struct retry_budget *b, uint64_t now_us)
+void retry_budget_requests(struct retry_budget *b, uint64_t count, uint64_t now_us)
 {
+    enum { MOST = 1 << 24 }; /* in a second; no sum of them overflows */
     advance(b, now_us);
-    b->requests[b->second % RETRY_WINDOW_S]++;
+    uint32_t *n = &b->requests[b->second % RETRY_WINDOW_S];
+    *n = count < MOST - *n ? *n + (uint32_t)count : MOST;
 }
 
 bool retry_budget_take(struct retry_budget *b, const struct retry_rules *rules, uint64_t now_us)
@@ -42,7 +44,9 @@ bool retry_budget_take(struct retry_budget *b, const struct retry_rules *rules, 
 
 /* ---- decision ---- */
 
-static bool is_inside(unsigned error_class)
+enum { REST_MS = 1000, REST_MAX_MS = 24 * 3600 * 1000 };
+
+bool retry_is_inside(unsigned error_class)
 {
     return error_class == ERROR_WORKER_LOST || error_class == ERROR_WORKER_REFUSED;
 }
@@ -55,7 +59,7 @@ struct retry_decision retry_decide(const struct retry_rules *rules, const struct
         return no;
     if (kind == RETRY_AMBIGUOUS && !f->sent)
         kind = RETRY_SAFE;
-    if (kind != RETRY_SAFE && kind != RETRY_AMBIGUOUS)
+    if (kind == RETRY_NEVER || kind == RETRY_CLIENT)
         return no;
     bool ambiguous = kind == RETRY_AMBIGUOUS;
     if (ambiguous && (f->paid || f->ambiguous_used))
@@ -63,9 +67,11 @@ struct retry_decision retry_decide(const struct retry_rules *rules, const struct
     return (struct retry_decision){
         .retry = true,
         .ambiguous = ambiguous,
-        .inside = is_inside(f->error_class),
-        .elsewhere =
-            f->error_class == ERROR_UPSTREAM_AUTH || f->error_class == ERROR_UPSTREAM_QUOTA,
+        .inside = retry_is_inside(f->error_class),
+        .refused = !ambiguous,
+        .elsewhere = kind == RETRY_ELSEWHERE || kind == RETRY_OTHER_MODEL ||
+                     f->error_class == ERROR_UPSTREAM_AUTH ||
+                     f->error_class == ERROR_UPSTREAM_QUOTA,
     };
 }
 
@@ -76,6 +82,15 @@ uint64_t retry_backoff_us(const struct retry_rules *rules, unsigned attempts, ui
     if (cap > rules->max_wait_us && rules->max_wait_us >= rules->base_us)
         cap = rules->max_wait_us;
     return cap * chance / UINT32_MAX;
+}
+
+uint64_t retry_rest_ms(unsigned error_class, uint64_t retry_after_ms)
+{
+    bool limited = error_class == ERROR_UPSTREAM_RATE_LIMITED;
+    bool told = retry_after_ms && (limited || error_class == ERROR_UPSTREAM_OVERLOADED);
+    if (told)
+        return retry_after_ms < REST_MAX_MS ? retry_after_ms : REST_MAX_MS;
+    return limited ? REST_MS : 0;
 }
 
 bool retry_blames_target(unsigned error_class)
@@ -94,7 +109,7 @@ bool retry_blames_target(unsigned error_class)
 
 bool retry_is_neutral(unsigned error_class)
 {
-    return is_inside(error_class) || error_class == ERROR_CLIENT_GONE ||
+    return retry_is_inside(error_class) || error_class == ERROR_CLIENT_GONE ||
            error_class == ERROR_DEADLINE || error_class == ERROR_INTERNAL ||
            error_class == ERROR_UPSTREAM_RATE_LIMITED || error_class >= ERROR_CLASS_COUNT;
 }

@@ -14,7 +14,7 @@ struct retry_rules {
     uint32_t floor;        /* … but this many per 10 s always */
 };
 
-/* Requests and retries of the last 10 s, by second. {0} is an empty one. */
+/* Requests and retries of one target in the last 10 s, by second. {0} is an empty one. */
 enum { RETRY_WINDOW_S = 10 };
 struct retry_budget {
     uint64_t second; /* the newest one counted */
@@ -22,8 +22,8 @@ struct retry_budget {
     uint32_t retries[RETRY_WINDOW_S];
 };
 
-void retry_budget_request(struct retry_budget *b, uint64_t now_us);
-/* Takes one retry out of the budget; false when it is spent. */
+void retry_budget_requests(struct retry_budget *b, uint64_t count, uint64_t now_us);
+/* Takes one retry out of it; false when it is spent. */
 bool retry_budget_take(struct retry_budget *b, const struct retry_rules *rules, uint64_t now_us);
 
 /* One failed attempt. */
@@ -40,12 +40,17 @@ struct retry_decision {
     bool retry;
     bool ambiguous; /* it spends the request's one ambiguous repeat */
     bool inside;    /* the suite's own trouble: no backoff, no budget */
-    bool elsewhere; /* never at the same target again (its key or its quota is bad) */
+    bool refused;   /* nothing ran: to move on costs neither backoff nor budget */
+    bool elsewhere; /* never at the same target again (its key, its quota, its model is bad) */
 };
 
 struct retry_decision retry_decide(const struct retry_rules *rules, const struct retry_failure *f);
 /* Full jitter: anything between 0 and base × 2^(attempts-1); chance is any 32 random bits. */
 uint64_t retry_backoff_us(const struct retry_rules *rules, unsigned attempts, uint32_t chance);
+/* The suite's own trouble: it says nothing about an endpoint. */
+bool retry_is_inside(unsigned error_class);
+/* How long the target is to be left alone while others serve; 0 = not at all. */
+uint64_t retry_rest_ms(unsigned error_class, uint64_t retry_after_ms);
 /* Does this class speak against the target itself (for its breaker)? */
 bool retry_blames_target(unsigned error_class);
 /* Is it no evidence for or against the target? */

@@ -14,15 +14,15 @@ struct router {
 
 /* ---- making ---- */
 
-static const struct breaker *breaker_before(const struct router *before, const char *route,
-                                            const struct target *t)
+static const struct target *target_before(const struct router *before, const char *route,
+                                          const struct target *t)
 {
     for (size_t i = 0; before && i < before->route_count; i++) {
         const struct model_route *r = &before->routes[i];
         for (size_t j = 0; strcmp(r->name, route) == 0 && j < r->target_count; j++)
             if (r->targets[j].pool == t->pool &&
                 span_equals(span_str(r->targets[j].model), span_str(t->model)))
-                return &r->targets[j].breaker;
+                return &r->targets[j];
     }
     return NULL;
 }
@@ -60,9 +60,12 @@ static enum err make_route(const struct config_model *from, struct workers *work
             return e;
         t->model = from->targets[i].model;
         t->weight = from->targets[i].weight;
-        const struct breaker *b = breaker_before(before, out->name, t);
-        if (b)
-            t->breaker = *b;
+        const struct target *was = target_before(before, out->name, t);
+        if (was) {
+            t->breaker = was->breaker;
+            t->budget = was->budget;
+            t->rest_until_us = was->rest_until_us;
+        }
         /* A probe of before reports to the router of before. */
         breaker_abandon(&t->breaker, true, now_us);
     }
@@ -70,12 +73,17 @@ static enum err make_route(const struct config_model *from, struct workers *work
     return OK;
 }
 
+/* causes: bits by enum route_cause. */
 static void add_candidates(struct model_route *to, const struct model_route *of, const char *name,
-                           uint64_t timeout_ms, uint32_t tier)
+                           uint64_t timeout_ms, uint32_t tier, unsigned causes)
 {
-    for (size_t i = 0; i < of->target_count && to->candidate_count < ROUTE_MAX_CANDIDATES; i++)
+    for (size_t i = 0; i < of->target_count && to->candidate_count < ROUTE_MAX_CANDIDATES; i++) {
+        for (unsigned c = 0; c < ROUTE_CAUSE_COUNT; c++)
+            if (causes >> c & 1)
+                to->serves[c] |= (uint64_t)1 << to->candidate_count;
         to->candidates[to->candidate_count++] =
             (struct candidate){&of->targets[i], of->name, name, timeout_ms, tier};
+    }
 }
 
 /* The providers that keep responses. A tier each: searched in turn. */
@@ -98,6 +106,7 @@ static enum err make_stored_route(struct router *r, const struct config *config,
             return e;
         route->candidates[n] =
             (struct candidate){&route->targets[n], route->name, NULL, STORED_TIMEOUT_MS, n};
+        route->serves[ROUTE_FAILED] |= (uint64_t)1 << n;
         route->target_count = ++route->candidate_count;
     }
     return OK;
@@ -108,13 +117,22 @@ static void link_route(struct router *r, const struct config *config, size_t ind
 {
     const struct config_model *m = &config->models[index];
     struct model_route *route = &r->routes[index];
-    add_candidates(route, route, NULL, m->timeout_ms, 0);
-    for (size_t i = 0; i < m->fallbacks.count; i++) {
-        const char *name = m->fallbacks.items[i];
-        const struct config_model *f = config_find_model(config, span_str(name));
-        if (f && f != m)
-            add_candidates(route, &r->routes[f - config->models], name, f->timeout_ms,
-                           (uint32_t)i + 1);
+    add_candidates(route, route, NULL, m->timeout_ms, 0, 1u << ROUTE_FAILED);
+    const struct config_list *lists[ROUTE_CAUSE_COUNT] = {&m->fallbacks, &m->context_fallbacks,
+                                                          &m->policy_fallbacks};
+    uint32_t tier = 0;
+    for (unsigned cause = 0; cause < ROUTE_CAUSE_COUNT; cause++) {
+        unsigned causes = 1u << cause;
+        /* What has no list of its own goes where failures go. */
+        for (unsigned other = 1; cause == ROUTE_FAILED && other < ROUTE_CAUSE_COUNT; other++)
+            causes |= lists[other]->count ? 0 : 1u << other;
+        for (size_t i = 0; i < lists[cause]->count; i++) {
+            const char *name = lists[cause]->items[i];
+            const struct config_model *f = config_find_model(config, span_str(name));
+            if (f && f != m)
+                add_candidates(route, &r->routes[f - config->models], name, f->timeout_ms, ++tier,
+                               causes);
+        }
     }
 }
 
@@ -134,6 +152,8 @@ static void fingerprint(struct model_route *route)
         hash = mix(mix(mix(hash, c->target->pool->name), c->target->model), c->route);
         hash = (hash ^ c->target->endpoints) * 1099511628211u;
     }
+    for (unsigned i = 0; i < ROUTE_CAUSE_COUNT; i++)
+        hash = (hash ^ route->serves[i]) * 1099511628211u;
     route->fingerprint = hash;
 }
 
@@ -233,8 +253,13 @@ bool pool_is_hopeful(const struct pool *pool, const struct route_state *s)
     return s->now_us < s->since_us + s->grace_us;
 }
 
+bool target_is_fit(const struct target *t, uint64_t now_us)
+{
+    return now_us >= t->rest_until_us && breaker_allows(&t->breaker, now_us);
+}
+
 static uint64_t lowest_tier(const struct model_route *route, const struct route_state *s,
-                            uint64_t without, bool heed_breaker)
+                            uint64_t without, bool fit_only)
 {
     uint64_t found = 0;
     uint32_t tier = 0;
@@ -242,7 +267,7 @@ static uint64_t lowest_tier(const struct model_route *route, const struct route_
         const struct candidate *o = &route->candidates[i];
         if (found && o->tier != tier)
             break;
-        if (without >> i & 1 || (heed_breaker && !breaker_allows(&o->target->breaker, s->now_us)))
+        if (without >> i & 1 || (fit_only && !target_is_fit(o->target, s->now_us)))
             continue;
         if (!pool_is_hopeful(o->target->pool, s))
             continue;

@@ -6,9 +6,13 @@
 
 #include "common/runtime/config/config.h"
 #include "common/base/breaker.h"
+#include "services/broker/retry.h"
 #include "services/broker/workers.h"
 
 enum { ROUTE_MAX_CANDIDATES = 64 };
+
+/* Why a request leaves the model that it asked for: for each there may be fallbacks of its own. */
+enum route_cause { ROUTE_FAILED, ROUTE_TOO_LONG, ROUTE_POLICY, ROUTE_CAUSE_COUNT };
 
 /* One upstream model of one configured model. */
 struct target {
@@ -18,6 +22,8 @@ struct target {
     uint32_t endpoints; /* endpoints × keys the worker can choose from; at least 1 */
     bool paid; /* bills a request that was merely accepted: never repeat an ambiguous one */
     struct breaker breaker;
+    struct retry_budget budget;
+    uint64_t rest_until_us; /* it has asked to be left alone until then */
 };
 
 /* One way to answer a model: a target of its own (tier 0) or of a fallback (tier 1 …). */
@@ -36,13 +42,14 @@ struct model_route {
     size_t target_count;
     struct candidate candidates[ROUTE_MAX_CANDIDATES];
     uint32_t candidate_count;
-    uint64_t fingerprint; /* the same in every broker whose candidates are the same */
+    uint64_t serves[ROUTE_CAUSE_COUNT]; /* candidates for each cause, bits by index */
+    uint64_t fingerprint;               /* the same in every broker whose candidates are the same */
 };
 
 struct router;
 
-/* Reads the configuration; it holds on to it. Breakers of targets that `before` (may be NULL) has
- * too go on. The caller holds the first reference. */
+/* Reads the configuration; it holds on to it. What is known of targets that `before` (may be NULL)
+ * has too (breakers, budgets, rests) is kept. The caller holds the first reference. */
 enum err router_create(struct router **out, const struct config *config, struct workers *workers,
                        const struct router *before, uint64_t now_us) NODISCARD;
 /* Puts a router of the present configuration in place of *r; on failure *r stays as it is. */
@@ -67,9 +74,10 @@ struct route_state {
     uint64_t grace_us; /* how long it waits for a worker to appear */
 };
 
-/* The candidates to wait for or to send to now, all of one tier; 0 = none left. First those whose
- * breaker allows and which have a worker (or may soon have one again); an open breaker yields when
- * nothing else is left. */
+/* May it be used while there are others: its breaker allows it, and it has had its rest. */
+bool target_is_fit(const struct target *t, uint64_t now_us);
+/* The candidates to wait for or to send to now, all of one tier; 0 = none left. First those that
+ * are fit and have a worker (or may soon have one again); unfit ones when nothing else is left. */
 uint64_t route_eligible(const struct model_route *route, const struct route_state *s);
 /* One of them by weight, among those with a free slot if `free_only`; -1 when there is none.
  * chance: 32 random bits. */

@@ -1,6 +1,6 @@
 #include "services/broker/trail.h"
 
-enum { VERSION = 1, PROBE = 1, HAS_AVOID = 2, AMBIGUOUS_USED = 4 };
+enum { VERSION = 2, PROBE = 1, HAS_AVOID = 2, AMBIGUOUS_USED = 4 };
 
 static uint8_t *put(uint8_t *at, uint64_t n, unsigned bytes)
 {
@@ -30,7 +30,8 @@ void trail_write(const struct trail *t, uint8_t out[TRAIL_BYTES])
     at = put(at, t->candidate, 2);
     at = put(at, t->avoid_of, 2);
     at = put(at, flags, 1);
-    (void)put(at, t->missed, 1);
+    at = put(at, t->missed, 1);
+    (void)put(at, t->cause, 1);
 }
 
 struct trail trail_read(struct span bytes, uint64_t config)
@@ -50,9 +51,12 @@ struct trail trail_read(struct span bytes, uint64_t config)
     t.has_avoid = flags & HAS_AVOID;
     t.ambiguous_used = flags & AMBIGUOUS_USED;
     t.missed = (uint8_t)take(&at, 1);
+    t.cause = (uint8_t)take(&at, 1);
     if (t.config != config)
-        t = (struct trail){
-            .config = config, .ambiguous_used = t.ambiguous_used, .missed = t.missed};
+        t = (struct trail){.config = config,
+                           .ambiguous_used = t.ambiguous_used,
+                           .missed = t.missed,
+                           .cause = t.cause};
     else
         t.known = true;
     return t;

@@ -85,8 +85,10 @@ struct config_model {
     const char *name; /* may hold one `*` */
     struct config_target *targets;
     size_t target_count;
-    struct config_list fallbacks; /* model names, all known */
-    uint64_t rate_count;          /* rate_limit: 10000/hour; 0 = none */
+    struct config_list fallbacks; /* model names, all known; so are the next two */
+    struct config_list context_fallbacks;
+    struct config_list policy_fallbacks;
+    uint64_t rate_count; /* rate_limit: 10000/hour; 0 = none */
     uint64_t rate_period_ms;
     uint64_t rate_burst;  /* = rate_count unless `burst` */
     uint64_t timeout_ms;  /* to first content and between bytes; 60 s unless given */

@@ -208,7 +208,11 @@ void check_model_names(struct config_reader *r, const struct yaml *root)
     }
     for (size_t i = 0; i < r->config->model_count; i++) {
         const struct config_model *m = &r->config->models[i];
-        for (size_t f = 0; f < m->fallbacks.count; f++)
-            check_model_name(r, m->line, reader_place(r, "models", m->name), m->fallbacks.items[f]);
+        const struct config_list *lists[] = {&m->fallbacks, &m->context_fallbacks,
+                                             &m->policy_fallbacks};
+        for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++)
+            for (size_t f = 0; f < lists[l]->count; f++)
+                check_model_name(r, m->line, reader_place(r, "models", m->name),
+                                 lists[l]->items[f]);
     }
 }

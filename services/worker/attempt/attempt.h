@@ -17,6 +17,7 @@
 #include "common/runtime/bus/bus.h"
 #include "common/runtime/metric.h"
 #include "services/worker/pipeline/pipeline.h"
+#include "services/worker/attempt/failure_log.h"
 #include "services/worker/attempt/settle.h"
 #include "services/worker/setup.h"
 
@@ -51,6 +52,7 @@ struct attempt_env {
     /* The attempt is OVER: its pointer is not used any more by the owner when this returns. Once
      * per attempt that was begun, perhaps within attempt_begin. */
     void (*on_over)(void *ctx, struct attempt *attempt);
+    struct failure_log failures;
     struct attempt *idle; /* finished ones, kept for reuse */
     struct attempt *all;  /* running and lingering ones */
     uint32_t idle_count;

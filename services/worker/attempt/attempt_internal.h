@@ -44,6 +44,7 @@ struct attempt {
     struct loop_timer deadline, poll;
     bool head_sent, paused, sent;
     bool pumping, pump_again;
+    struct span detail; /* of its last transfer that failed, for the log */
     void (*on_progress)(struct attempt *attempt); /* a transfer brought something */
     struct batch *batch;   /* it is a member of: then it has neither pipeline nor endpoint */
     uint32_t batch_at;     /* its index there */

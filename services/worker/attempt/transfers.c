@@ -62,7 +62,8 @@ static void on_end(void *ctx)
     attempt->on_progress(attempt);
 }
 
-static void on_failure(void *ctx, unsigned error_class, struct span message, bool sent)
+static void on_failure(void *ctx, unsigned error_class, struct span message, struct span detail,
+                       bool sent)
 {
     struct attempt_transfer *f = ctx;
     struct attempt *attempt = f->attempt;
@@ -70,6 +71,7 @@ static void on_failure(void *ctx, unsigned error_class, struct span message, boo
     if (landed(f))
         return;
     attempt->sent = attempt->sent || sent;
+    attempt->detail = arena_copy(&attempt->arena, detail);
     pipeline_on_failure(attempt->pipeline, x, error_class, message);
     attempt->on_progress(attempt);
 }

@@ -190,6 +190,8 @@ static bool is_listed(struct span list, unsigned index)
     return false;
 }
 
+enum { RESTS = 1 };
+
 /* The less, the better. */
 static unsigned unfitness(const struct endpoint *endpoint, struct span avoid, uint64_t now_ms)
 {
@@ -199,7 +201,7 @@ static unsigned unfitness(const struct endpoint *endpoint, struct span avoid, ui
     if (avoid.len && is_listed(avoid, endpoint->index))
         score += 2;
     if (now_ms < endpoint->rest_until_ms)
-        score += 1;
+        score += RESTS;
     return score;
 }
 
@@ -208,6 +210,8 @@ static bool is_better(const struct endpoint *endpoint, unsigned score, const str
 {
     if (!best || score != best_score)
         return !best || score < best_score;
+    if (endpoint->rest_until_ms != best->rest_until_ms && score & RESTS)
+        return endpoint->rest_until_ms < best->rest_until_ms;
     return endpoint->running < best->running;
 }
 

@@ -9,7 +9,7 @@
 #include "common/runtime/config/config.h"
 #include "services/worker/neutral/provider.h"
 
-enum { ENDPOINTS_MAX = 256, ENDPOINTS_MAX_REST_MS = 60000 };
+enum { ENDPOINTS_MAX = 256, ENDPOINTS_MAX_REST_MS = 24 * 3600 * 1000 };
 
 struct endpoints;
 struct fetch_origin;

@@ -160,9 +160,8 @@ static void on_bytes(struct pipeline *c, const struct transfer *x, struct span b
 static bool repeat(struct prompt_part *part, unsigned error_class)
 {
     const struct transfer *x = part->current;
-    enum retry retry = error_info(error_class)->retry;
     if (!x->repeatable || x->expects_stream || part->repeats >= TRANSLATION_MAX_REPEATS ||
-        retry == RETRY_NEVER)
+        !error_should_retry(error_class))
         return false;
     part->again = ARENA_NEW(&part->owner->pipeline->arena, struct transfer);
     if (!part->again)

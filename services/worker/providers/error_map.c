@@ -105,6 +105,10 @@ struct word_class {
 /* Types and codes of both protocols; the more exact ones first. */
 static const struct word_class words[] = {
     {"context_length_exceeded", ERROR_UPSTREAM_CONTEXT_LENGTH},
+    {"exceed_context_size_error", ERROR_UPSTREAM_CONTEXT_LENGTH},
+    {"content_filter", ERROR_UPSTREAM_CONTENT_POLICY},
+    {"content_policy_violation", ERROR_UPSTREAM_CONTENT_POLICY},
+    {"moderation_blocked", ERROR_UPSTREAM_CONTENT_POLICY},
     {"insufficient_quota", ERROR_UPSTREAM_QUOTA},
     {"credit_balance_exhausted", ERROR_UPSTREAM_QUOTA},
     {"billing_hard_limit_reached", ERROR_UPSTREAM_QUOTA},
@@ -185,9 +189,19 @@ bool error_message_has(struct span message, const char *const *phrases)
 /* Servers that know no code for it say it in words. */
 static bool is_about_context(struct span message)
 {
-    static const char *const phrases[] = {
-        "context length",          "context window",        "prompt is too long", "maximum context",
-        "context_length_exceeded", "too many input tokens", "input is too long",  NULL};
+    static const char *const phrases[] = {"context length",
+                                          "context window",
+                                          "context size",
+                                          "maximum context",
+                                          "context_length_exceeded",
+                                          "prompt is too long",
+                                          "maximum prompt length",
+                                          "too many input tokens",
+                                          "input token count",
+                                          "input is too long",
+                                          "reduce the length of the messages",
+                                          "`max_new_tokens` must be",
+                                          NULL};
     return error_message_has(message, phrases);
 }
 
@@ -213,7 +227,11 @@ static unsigned classify(unsigned status, const struct upstream_error *e)
     if (status < 300 && said == ERROR_NONE)
         return ERROR_UPSTREAM_ERROR;
     unsigned error_class = status < 300 ? said : class_of_status(status);
+    if (error_class == ERROR_UPSTREAM_UNPROCESSABLE && is_about_context(e->message))
+        return ERROR_UPSTREAM_CONTEXT_LENGTH;
     if (error_class == ERROR_UPSTREAM_BAD_REQUEST) {
+        if (said == ERROR_UPSTREAM_CONTENT_POLICY)
+            return said;
         if (said == ERROR_UPSTREAM_CONTEXT_LENGTH || is_about_context(e->message))
             return ERROR_UPSTREAM_CONTEXT_LENGTH;
         if (said == ERROR_UPSTREAM_QUOTA || is_about_money(e->message))
@@ -265,10 +283,12 @@ void error_map(struct conversion *pc, unsigned status, const struct upstream_hea
         fault_out->retry_after_ms = retry_after_of_limits(headers, now_s);
     if (error_class == ERROR_UPSTREAM_RATE_LIMITED && !fault_out->retry_after_ms)
         fault_out->retry_after_ms = retry_after_of_text(e.message);
-    if (error_class == ERROR_UPSTREAM_BAD_REQUEST || error_class == ERROR_UPSTREAM_CONTEXT_LENGTH) {
+    bool own_code =
+        error_class == ERROR_UPSTREAM_BAD_REQUEST || error_class == ERROR_UPSTREAM_CONTENT_POLICY;
+    if (own_code || error_class == ERROR_UPSTREAM_CONTEXT_LENGTH) {
         uint64_t number;
         fault_out->param = span_first(e.param, 256);
-        if (error_class == ERROR_UPSTREAM_BAD_REQUEST && !span_to_u64(e.code, &number))
+        if (own_code && !span_to_u64(e.code, &number))
             fault_out->code = span_first(e.code, 128);
     }
 }

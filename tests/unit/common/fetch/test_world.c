@@ -63,8 +63,10 @@ static void on_end(void *ctx)
     }
 }
 
-static void on_failure(void *ctx, unsigned error_class, struct span message, bool sent)
+static void on_failure(void *ctx, unsigned error_class, struct span message, struct span detail,
+                       bool sent)
 {
+    (void)detail;
     struct heard *h = ctx;
     h->failures++;
     h->error_class = error_class;

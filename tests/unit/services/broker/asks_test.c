@@ -18,6 +18,7 @@ static const char yaml[] =
     "  keys: { targets: [{provider: twokeys}] }\n"
     "  safe: { targets: [{provider: openai}], fallbacks: [other] }\n"
     "  other: { targets: [{provider: anthropic, model: claude}] }\n"
+    "  long: { targets: [{provider: openai}], fallbacks: [other], context_fallbacks: [keys] }\n"
     "  both: { targets: [{provider: openai}, {provider: anthropic}] }\n"
     "  paid: { targets: [{provider: replicate}] }\n"
     "broker: { queue_size: 4, queue_timeout: 10s, worker_grace: 2s, breaker_failures: 3 }\n";
@@ -222,6 +223,82 @@ static void a_failed_target_gives_way_to_the_next_then_to_fallbacks(void **state
     fail_with(w, begin(w, 2, "both", W1), ERROR_UPSTREAM_AUTH);
     world_advance(w, 1);
     assert_string_equal(world_expect_grant(w, EDGE, 2, W2)->target_model, "both");
+}
+
+static void a_limited_target_is_left_alone_as_long_as_it_said(void **state)
+{
+    struct world *w = *state;
+    world_worker(w, "openai", W1, 2);
+    world_worker(w, "anthropic", W2, 2);
+    struct ask limited = {.failed_class = ERROR_UPSTREAM_RATE_LIMITED,
+                          .failed_sent = true,
+                          .failed_retry_after_ms = 14400000};
+    world_fail(w, edge, begin(w, 1, "safe", W1), limited);
+    world_advance(w, 0); /* nothing ran: the fallback gets it at once */
+    world_done(w, edge, world_expect_grant(w, EDGE, 1, W2));
+    for (unsigned i = 2; i < 30; i++) {
+        world_advance(w, 1000);
+        world_done(w, edge, begin(w, i, "safe", W2));
+    }
+    /* Without others it is asked all the same. */
+    world_done(w, edge, begin(w, 90, "plain", W1));
+    world_advance(w, 14400000);
+    world_done(w, edge, begin(w, 91, "safe", W1));
+}
+
+static void moving_on_from_a_refusal_costs_no_budget(void **state)
+{
+    struct world *w = *state;
+    struct core_rules rules = rules_from(&w->config->options);
+    rules.retry.floor = rules.retry.percent = 0;
+    world_rules(w, &rules);
+    world_worker(w, "openai", W1, 9);
+    world_worker(w, "anthropic", W2, 9);
+    static const unsigned refusals[] = {ERROR_UPSTREAM_NOT_FOUND, ERROR_UPSTREAM_TLS,
+                                        ERROR_UPSTREAM_RATE_LIMITED};
+    for (unsigned i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        fail_with(w, begin(w, i + 1, "safe", W1), refusals[i]);
+        world_advance(w, 0);
+        world_done(w, edge, world_expect_grant(w, EDGE, i + 1, W2));
+    }
+    world_advance(w, 1000);                                       /* it has had its rest */
+    fail_with(w, begin(w, 50, "safe", W1), ERROR_UPSTREAM_ERROR); /* may have run */
+    expect_end(w, 50, 2);
+}
+
+static void one_targets_storm_spends_no_others_budget(void **state)
+{
+    struct world *w = *state;
+    world_worker(w, "openai", W1, 100);
+    world_worker(w, "anthropic", W2, 100);
+    unsigned declined = 0;
+    for (unsigned i = 1; i <= 20; i++) {
+        fail_with(w, begin(w, i, "plain", W1), ERROR_UPSTREAM_OVERLOADED);
+        declined += world_next(w) != NULL;
+    }
+    assert_int_equal(declined, 10);
+    fail_with(w, begin(w, 50, "other", W2), ERROR_UPSTREAM_OVERLOADED);
+    world_expect_nothing(w);
+    assert_int_equal(w->retried, 11);
+}
+
+static void what_is_too_long_goes_to_the_models_for_that_only(void **state)
+{
+    struct world *w = *state;
+    world_worker(w, "openai", W1, 9);
+    world_worker(w, "anthropic", W2, 9);
+    world_worker(w, "twokeys", W3, 9);
+    fail_with(w, begin(w, 1, "long", W1), ERROR_UPSTREAM_CONTEXT_LENGTH);
+    world_advance(w, 0);
+    const struct sent *g = world_expect_grant(w, EDGE, 1, W3);
+    assert_string_equal(g->route, "keys");
+    fail_with(w, g, ERROR_UPSTREAM_CONTEXT_LENGTH); /* there, too */
+    expect_end(w, 1, 3);
+    fail_with(w, begin(w, 2, "long", W1), ERROR_UPSTREAM_CONTENT_POLICY);
+    world_advance(w, 0);
+    world_done(w, edge, world_expect_grant(w, EDGE, 2, W2));
+    fail_with(w, begin(w, 3, "plain", W1), ERROR_UPSTREAM_CONTEXT_LENGTH);
+    expect_end(w, 3, 2);
 }
 
 static void the_retry_budget_ends_a_storm(void **state)
@@ -596,6 +673,10 @@ int main(void)
         TEST(retry_after_is_obeyed_unless_another_endpoint_is_there),
         TEST(no_backoff_goes_beyond_the_deadline),
         TEST(a_failed_target_gives_way_to_the_next_then_to_fallbacks),
+        TEST(a_limited_target_is_left_alone_as_long_as_it_said),
+        TEST(moving_on_from_a_refusal_costs_no_budget),
+        TEST(one_targets_storm_spends_no_others_budget),
+        TEST(what_is_too_long_goes_to_the_models_for_that_only),
         TEST(the_retry_budget_ends_a_storm),
         TEST(a_retry_goes_first_among_its_own_key),
         TEST(what_a_lost_worker_had_runs_elsewhere_at_once_or_waits_for_its_return),

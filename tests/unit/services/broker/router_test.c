@@ -10,6 +10,7 @@ static const char yaml[] =
     "    targets: [{provider: openai, weight: 3}, {provider: anthropic, model: claude, weight: "
     "1}]\n"
     "    fallbacks: [llama]\n"
+    "    context_fallbacks: [gpt-4o]\n"
     "    deadline: 90s\n"
     "  llama: { targets: [{provider: replicate, model: meta/llama}], timeout: 120s }\n"
     "  \"gpt-*\": { targets: [{provider: openai}] }\n"
@@ -70,7 +71,7 @@ static void choices_are_own_targets_then_those_of_fallbacks(void **state)
 {
     struct fixture *f = *state;
     const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
-    assert_int_equal(r->candidate_count, 3);
+    assert_int_equal(r->candidate_count, 4);
     assert_int_equal(r->deadline_ms, 90000);
     assert_string_equal(r->candidates[0].target->pool->name, "openai");
     assert_int_equal(r->candidates[0].target->endpoints, 2);
@@ -87,6 +88,40 @@ static void choices_are_own_targets_then_those_of_fallbacks(void **state)
     r = router_find(f->router, SPAN("gpt-4o"));
     assert_string_equal(r->candidates[1].name, "gpt-4-mini");
     assert_string_equal(r->candidates[1].route, "gpt-*");
+}
+
+static void each_cause_has_fallbacks_of_its_own_or_the_general_ones(void **state)
+{
+    struct fixture *f = *state;
+    const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
+    assert_string_equal(r->candidates[3].name, "gpt-4o");
+    assert_int_equal(r->candidates[3].tier, 2);
+    assert_int_equal(r->serves[ROUTE_FAILED], 7);
+    assert_int_equal(r->serves[ROUTE_TOO_LONG], 8);
+    assert_int_equal(r->serves[ROUTE_POLICY], 4);
+    r = router_find(f->router, SPAN("llama"));
+    assert_int_equal(r->serves[ROUTE_FAILED], 1);
+    assert_int_equal(r->serves[ROUTE_TOO_LONG] | r->serves[ROUTE_POLICY], 0);
+}
+
+static void who_asked_to_be_left_alone_is_while_others_serve(void **state)
+{
+    struct fixture *f = *state;
+    const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
+    struct route_state s = at_start;
+    s.barred = ~r->serves[ROUTE_FAILED];
+    offer(f, "openai", 1);
+    offer(f, "anthropic", 1);
+    offer(f, "replicate", 1);
+    r->candidates[0].target->rest_until_us = s.now_us + 5000;
+    assert_int_equal(route_eligible(r, &s), 2);
+    r->candidates[1].target->rest_until_us = s.now_us + 9000;
+    assert_int_equal(route_eligible(r, &s), 4);
+    s.barred |= 4;
+    assert_int_equal(route_eligible(r, &s), 3);
+    s.barred &= ~(uint64_t)4;
+    s.now_us += 5000;
+    assert_int_equal(route_eligible(r, &s), 1);
 }
 
 static void weights_share_the_load(void **state)
@@ -121,6 +156,7 @@ static void fallbacks_come_when_nothing_else_is_left(void **state)
     struct fixture *f = *state;
     const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
     struct route_state s = at_start;
+    uint64_t others = s.barred = ~r->serves[ROUTE_FAILED];
     offer(f, "openai", 1);
     offer(f, "replicate", 1);
     /* No worker of anthropic yet, but it may come. */
@@ -131,9 +167,9 @@ static void fallbacks_come_when_nothing_else_is_left(void **state)
     assert_int_equal(route_eligible(r, &s), 4);
     s.tried = 7;
     assert_int_equal(route_eligible(r, &s), 1);
-    s.barred = 1;
+    s.barred = others | 1;
     assert_int_equal(route_eligible(r, &s), 4);
-    s.barred = 5;
+    s.barred = others | 5;
     assert_int_equal(route_eligible(r, &s), 0);
 }
 
@@ -157,6 +193,7 @@ static void open_breakers_are_avoided_but_the_last_target_is_never_ejected(void 
     const struct model_route *r = router_find(f->router, SPAN("gpt-4"));
     const struct breaker_rules rules = {1, 10000000, 20000000};
     struct route_state s = at_start;
+    s.barred = ~r->serves[ROUTE_FAILED];
     offer(f, "openai", 1);
     offer(f, "anthropic", 1);
     breaker_failure(&r->candidates[0].target->breaker, &rules, false, s.now_us);
@@ -224,6 +261,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(exact_names_win_over_wildcards_and_long_ones_over_short),
         TEST(choices_are_own_targets_then_those_of_fallbacks),
+        TEST(each_cause_has_fallbacks_of_its_own_or_the_general_ones),
+        TEST(who_asked_to_be_left_alone_is_while_others_serve),
         TEST(weights_share_the_load),
         TEST(a_target_without_a_free_slot_is_passed_over),
         TEST(fallbacks_come_when_nothing_else_is_left),

@@ -13,6 +13,7 @@ static const struct trail full = {
     .has_avoid = true,
     .ambiguous_used = true,
     .missed = 200,
+    .cause = 2,
 };
 
 static struct span bytes_of(const uint8_t *bytes, size_t n)
@@ -25,7 +26,7 @@ static bool same(const struct trail *a, const struct trail *b)
     return a->config == b->config && a->tried == b->tried && a->barred == b->barred &&
            a->avoid == b->avoid && a->candidate == b->candidate && a->avoid_of == b->avoid_of &&
            a->probe == b->probe && a->has_avoid == b->has_avoid &&
-           a->ambiguous_used == b->ambiguous_used && a->missed == b->missed;
+           a->ambiguous_used == b->ambiguous_used && a->missed == b->missed && a->cause == b->cause;
 }
 
 static void what_was_written_is_read(void **state)
@@ -80,7 +81,7 @@ static void another_version_is_an_empty_trail(void **state)
 static void of_another_configuration_only_what_does_not_depend_on_it_counts(void **state)
 {
     (void)state;
-    const struct trail left = {.config = 42, .ambiguous_used = true, .missed = 200};
+    const struct trail left = {.config = 42, .ambiguous_used = true, .missed = 200, .cause = 2};
     uint8_t bytes[TRAIL_BYTES];
     trail_write(&full, bytes);
     struct trail t = trail_read(bytes_of(bytes, sizeof bytes), 42);

@@ -182,7 +182,7 @@ static void a_limited_endpoint_rests_as_long_as_told_but_not_for_ever(void **sta
     (void)state;
     struct endpoints *e = make(two_urls, 1, two_keys, 2);
     struct endpoint *endpoint = endpoints_take(e, SPAN_NONE, 0);
-    endpoints_give_back(e, endpoint, ENDPOINT_LIMITED, 3600000, 0);
+    endpoints_give_back(e, endpoint, ENDPOINT_LIMITED, UINT64_MAX, 0);
     for (unsigned i = 0; i < 3; i++)
         assert_ptr_not_equal(endpoints_take(e, SPAN_NONE, ENDPOINTS_MAX_REST_MS - 1), endpoint);
     assert_ptr_equal(endpoints_take(e, SPAN_NONE, ENDPOINTS_MAX_REST_MS), endpoint);
