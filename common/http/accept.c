@@ -1,19 +1,16 @@
 /* Accepting by ourselves: the socket, limits per server and address. */
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
 #include "common/http/internal.h"
+#include "common/runtime/listening.h"
 
 enum {
     ACCEPTS_PER_TURN = 64,
-    BACKLOG = 4096,
     RETRY_MS = 100, /* after running out of descriptors */
     KEEPALIVE_S = 60,
     DEFAULT_SEND_BUFFER = 128 << 10,
@@ -144,54 +141,27 @@ static void set_option(int fd, int level, int name, int value)
 }
 
 /* Accepted sockets inherit all of these on Linux, which saves the calls per connection. */
-static void set_options(int fd, const struct http_server *s, int family)
+static void set_options(int fd, const struct http_server *s)
 {
     uint32_t buffer =
         s->config.send_buffer_bytes ? s->config.send_buffer_bytes : DEFAULT_SEND_BUFFER;
-    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     set_option(fd, SOL_SOCKET, SO_SNDBUF, (int)buffer);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_S);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (family == AF_INET6)
-        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-}
-
-static enum err listen_on(struct http_server *s, const struct addrinfo *at)
-{
-    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return ERR_IO;
-    set_options(fd, s, at->ai_family);
-    struct sockaddr_storage bound;
-    socklen_t len = sizeof bound;
-    if (bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0 ||
-        getsockname(fd, (struct sockaddr *)&bound, &len) < 0) {
-        int why = errno;
-        (void)close(fd);
-        return why == EADDRINUSE ? ERR_EXISTS : why == EACCES ? ERR_DENIED : ERR_IO;
-    }
-    /* sin_port and sin6_port stand at the same place */
-    s->port = ntohs(((const struct sockaddr_in *)(const void *)&bound)->sin_port);
-    s->listen_fd = fd;
-    return OK;
 }
 
 enum err accept_start(struct http_server *s)
 {
-    char port[8];
-    (void)snprintf(port, sizeof port, "%u", (unsigned)s->config.port);
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    if (getaddrinfo(s->address && *s->address ? s->address : NULL, port, &hints, &found) || !found)
-        return ERR_INVALID;
-    enum err e = listen_on(s, found);
-    freeaddrinfo(found);
+    int fd = s->config.listen_fd;
+    enum err e = fd > 0 ? OK : listening_open(s->address, s->config.port, &fd);
     if (e)
         return e;
+    s->listen_fd = fd;
+    s->port = listening_port(fd);
+    set_options(fd, s);
     open_reserve(s);
-    return loop_watch_add(s->loop, s->listen_fd, EPOLLIN, on_listen, s, &s->listen_watch);
+    return loop_watch_add(s->loop, fd, EPOLLIN, on_listen, s, &s->listen_watch);
 }
 
 void accept_stop(struct http_server *s)

@@ -38,6 +38,28 @@ static void on_timer(void *ctx)
     c->watcher->on_deadline(c);
 }
 
+static void set_deadline(struct http_conn *c, uint64_t wait_us)
+{
+    struct loop *loop = c->server->loop;
+    c->deadline_us = loop_now_us(loop) + wait_us;
+    if (!loop_timer_running(&c->timer) || loop_timer_due_us(&c->timer) > c->deadline_us)
+        loop_timer_start_us(loop, &c->timer, wait_us, on_timer, c);
+}
+
+/* Is nothing under way? A head that has begun is. */
+static bool is_quiet(const struct http_conn *c)
+{
+    return !c->x && (c->phase == CONN_IDLE || (c->phase == CONN_HEAD && !c->head_us));
+}
+
+void conn_hurry(struct http_conn *c)
+{
+    enum { WAIT_US = HTTP_DRAIN_QUIET_MS * 1000 };
+    uint64_t due_us = loop_now_us(c->server->loop) + WAIT_US;
+    if (is_quiet(c) && (!c->deadline_us || c->deadline_us > due_us))
+        set_deadline(c, WAIT_US);
+}
+
 void conn_phase(struct http_conn *c, enum conn_phase phase)
 {
     const struct http_config *config = &c->server->config;
@@ -53,12 +75,10 @@ void conn_phase(struct http_conn *c, enum conn_phase phase)
         c->acked = 0; /* the first look always finds progress */
     c->phase = phase;
     c->deadline_us = 0;
-    if (!limit_ms[phase])
-        return;
-    struct loop *loop = c->server->loop;
-    c->deadline_us = loop_now_us(loop) + limit_ms[phase] * 1000;
-    if (!loop_timer_running(&c->timer) || loop_timer_due_us(&c->timer) > c->deadline_us)
-        loop_timer_start_us(loop, &c->timer, limit_ms[phase] * 1000, on_timer, c);
+    if (limit_ms[phase])
+        set_deadline(c, limit_ms[phase] * 1000);
+    if (phase == CONN_IDLE && c->server->draining)
+        conn_hurry(c);
 }
 
 static void on_event(void *ctx, uint32_t events)

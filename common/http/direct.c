@@ -11,7 +11,7 @@ enum { HEAD_BYTES = 256, MAX_ANSWER_BYTES = 1 << 30 };
 static void begin(struct http_exchange *x, unsigned status)
 {
     x->status = status;
-    x->close_after |= x->server->draining;
+    x->close_after |= x->server->retiring;
     if (x->body_left && (x->body_left > HTTP_SWALLOW_BYTES || x->awaits_continue))
         x->close_after = true;
     if (x->body_left && x->close_after) {

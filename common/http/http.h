@@ -15,9 +15,12 @@ struct http_server;
 struct http_exchange;
 
 struct http_config {
-    const char *address;            /* "0.0.0.0", "::" */
-    uint16_t port;                  /* 0 = any free one: ask http_server_port */
-    const char *tls_cert, *tls_key; /* files; NULL or "" = plain */
+    const char *address; /* "0.0.0.0", "::" */
+    uint16_t port;       /* 0 = any free one: ask http_server_port */
+    int listen_fd; /* > 0: it listens already (listening_handed), whatever address and port say; the
+                      server's from here on */
+    const char *tls_cert, *tls_key; /* files; NULL or "" = plain. A key that everybody may read is
+                                       no key */
     uint32_t shards;
     uint32_t max_connections, max_connections_per_address;
     uint64_t max_header_bytes, max_body_bytes, max_body_memory_bytes;
@@ -64,7 +67,12 @@ uint16_t http_server_port(const struct http_server *server);
 /* New TLS files for new connections; the old ones stay in force on ERR_INVALID. No connection is
  * cut. */
 enum err http_server_reload_tls(struct http_server *server) NODISCARD;
-/* Stops accepting; answers carry Connection: close from here on. */
+/* Answers carry Connection: close from here on; clients are accepted still. */
+void http_server_retire(struct http_server *server);
+/* The same, and stops accepting. Requests on connections that are open already go on to the
+ * handler; one on which nothing comes for HTTP_DRAIN_QUIET_MS is closed. Done when
+ * stats.connections is 0. */
+enum { HTTP_DRAIN_QUIET_MS = 1000 };
 void http_server_drain(struct http_server *server);
 
 struct http_stats {

@@ -195,7 +195,9 @@ struct http_server {
     uint32_t shard_count, next_shard;
     struct http_peer *peers;
     uint32_t lingering;
-    bool draining, stopping;
+    bool retiring; /* answers close their connections */
+    bool draining; /* nobody is accepted either */
+    bool stopping;
     char *look;           /* the bytes of the connection that is being looked at */
     char date[40];        /* "Date: … GMT" CR LF */
     uint64_t date_unix_s; /* when it was made */
@@ -248,6 +250,9 @@ void conn_free(struct http_conn *c);
 bool conn_watch(struct http_conn *c, const struct conn_watcher *watcher);
 /* Enters a phase: its deadline runs from now. */
 void conn_phase(struct http_conn *c, enum conn_phase phase);
+/* While draining: one on which nothing is under way gets HTTP_DRAIN_QUIET_MS for its next request.
+ */
+void conn_hurry(struct http_conn *c);
 /* Has the client acknowledged anything since the last call? */
 bool conn_has_progressed(struct http_conn *c);
 

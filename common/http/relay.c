@@ -124,7 +124,7 @@ static void flush(struct http_exchange *x)
 enum MHD_Result relay_queue(struct http_exchange *x)
 {
     struct MHD_Response *response = x->library.response;
-    if (x->close_after || x->server->draining)
+    if (x->close_after || x->server->retiring)
         (void)MHD_add_response_header(response, "Connection", "close");
     conn_phase(x->conn, CONN_SEND);
     x->library.queued = true;

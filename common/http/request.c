@@ -37,7 +37,7 @@ void request_take_head(struct http_exchange *x, bool too_big)
     const struct http_handler *h = &x->server->handler;
     x->counted = true;
     x->server->stats.exchanges++;
-    x->close_after = !framing_lives_on(&x->framing) || x->server->draining;
+    x->close_after = !framing_lives_on(&x->framing) || x->server->retiring;
     if (!refuse_head(x, too_big) && h->on_head) {
         x->owes_done = true;
         x->server->worked = true;

@@ -139,10 +139,20 @@ enum err http_server_reload_tls(struct http_server *server)
     return server->tls_cert ? shards_create(server) : OK;
 }
 
+void http_server_retire(struct http_server *server)
+{
+    server->retiring = true;
+}
+
 void http_server_drain(struct http_server *server)
 {
-    server->draining = true;
+    struct http_conn *c;
+    server->retiring = server->draining = true;
     accept_stop(server);
+    DL_FOREACH(server->conns, c)
+    conn_hurry(c);
+    DL_FOREACH(server->starting, c)
+    conn_hurry(c);
 }
 
 struct http_stats http_server_stats(const struct http_server *server)

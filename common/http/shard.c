@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/crypto.h"
@@ -240,10 +241,20 @@ void shard_take(struct http_conn *c)
 
 /* ---- life ---- */
 
-static char *read_file(const char *path)
+static bool is_for_everybody(FILE *f, const char *path)
+{
+    struct stat s;
+    if (fstat(fileno(f), &s) == 0 && !(s.st_mode & S_IRWXO))
+        return false;
+    log_error("tls_key_refused", LSTR("file", path), LSTR("why", "everybody may read it"));
+    return true;
+}
+
+static char *read_file(const char *path, bool secret)
 {
     FILE *f = fopen(path, "re");
-    char *text = f ? calloc(1, MAX_TLS_FILE) : NULL;
+    bool open_to_all = f && secret && is_for_everybody(f, path);
+    char *text = f && !open_to_all ? calloc(1, MAX_TLS_FILE) : NULL;
     if (text && !fread(text, 1, MAX_TLS_FILE - 1, f)) {
         free(text);
         text = NULL;
@@ -259,7 +270,11 @@ struct tls_text {
 
 static struct MHD_Daemon *start_mhd(struct http_shard *shard, const struct tls_text *tls)
 {
-    static char priorities[] = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1";
+    /* Forward secrecy and AEAD only, in TLS 1.2 as in 1.3. */
+    static char priorities[] =
+        "NONE:+VERS-TLS1.3:+VERS-TLS1.2:+ECDHE-ECDSA:+ECDHE-RSA:+AES-128-GCM:+AES-256-GCM:"
+        "+CHACHA20-POLY1305:+AEAD:+SIGN-ALL:-SIGN-RSA-SHA1:-SIGN-ECDSA-SHA1:-SIGN-DSA-SHA1:"
+        "+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:+COMP-NULL:+CTYPE-X509";
     const struct http_config *config = &shard->server->config;
     unsigned flags =
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
@@ -329,8 +344,8 @@ static enum err tls_read(struct tls_text *tls, const struct http_server *s)
     *tls = (struct tls_text){NULL, NULL};
     if (!s->tls_cert)
         return OK;
-    tls->cert = read_file(s->tls_cert);
-    tls->key = read_file(s->tls_key);
+    tls->cert = read_file(s->tls_cert, false);
+    tls->key = read_file(s->tls_key, true);
     if (tls->cert && tls->key)
         return OK;
     tls_forget(tls);

@@ -16,6 +16,8 @@
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "common/runtime/own_address.h"
+#include "common/runtime/own_dir.h"
+#include "common/runtime/secrecy.h"
 #include "common/runtime/watchdog.h"
 
 enum { EXIT_USAGE = 2, EXIT_BAD_CONFIG = 78, OPTIONS_MAX = 16, MAX_BROKERS = 16 };
@@ -33,7 +35,7 @@ struct life {
     struct loop_watch *signal_watch;
     struct loop_timer drain_timer;
     struct loop_hook drain_hook;
-    bool failed;
+    bool cut; /* the drain was cut short */
 };
 
 /* ---- command line ---- */
@@ -220,10 +222,22 @@ static void end_loop(void *ctx)
     loop_stop(life->d.loop);
 }
 
+/* The first time what runs is ended in words; a second time nobody is waited for. */
+static void cut_short(struct life *life)
+{
+    if (life->cut || !life->spec->cut_short) {
+        end_loop(life);
+        return;
+    }
+    life->cut = true;
+    life->spec->cut_short(life->self);
+    loop_timer_start(life->d.loop, &life->drain_timer, DAEMON_LAST_WORDS_MS, end_loop, life);
+}
+
 static void on_drain_deadline(void *ctx)
 {
     log_warn("drain_deadline", LSTR("why", "work was still running"));
-    end_loop(ctx);
+    cut_short(ctx);
 }
 
 static void on_drain_turn(void *ctx)
@@ -236,16 +250,18 @@ static void on_drain_turn(void *ctx)
 static void begin_drain(struct life *life)
 {
     if (life->d.draining) {
-        log_warn("stopping_now", LSTR("why", "asked twice"));
-        end_loop(life);
+        log_warn("stopping_now", LSTR("why", "asked again"));
+        cut_short(life);
         return;
     }
     log_info("draining");
     life->d.draining = true;
     if (life->spec->drain)
         life->spec->drain(life->self);
-    loop_timer_start(life->d.loop, &life->drain_timer, life->config->options.runtime_drain_timeout,
-                     on_drain_deadline, life);
+    uint64_t extra_ms = life->spec->drain_extra_ms ? life->spec->drain_extra_ms(life->self) : 0;
+    loop_timer_start(life->d.loop, &life->drain_timer,
+                     life->config->options.runtime_drain_timeout + extra_ms, on_drain_deadline,
+                     life);
     life->drain_hook = (struct loop_hook){.fn = on_drain_turn, .ctx = life};
     loop_hook_turn_end(life->d.loop, &life->drain_hook);
 }
@@ -322,13 +338,24 @@ static void raise_file_limit(void)
         log_warn("file_limit", LSTR("why", strerror(errno)));
 }
 
-/* Owned by us, closed to others. */
-static enum err make_run_dir(const struct life *life)
+static enum err check_dir(const char *event, const char *path, enum own_dir_kind kind)
 {
-    if (mkdir(life->run_dir, 0750) == 0 || errno == EEXIST)
-        return OK;
-    log_error("run_dir", LSTR("dir", life->run_dir), LSTR("why", strerror(errno)));
-    return ERR_IO;
+    const char *why;
+    enum err e = own_dir(path, kind, &why);
+    if (e)
+        log_error(event, LSTR("dir", path), LSTR("why", why));
+    return e;
+}
+
+/* Where others could put a socket or a store of their own in our place, nothing is safe. A state
+ * directory that can't be made may be one that nobody needs. */
+static enum err check_dirs(const struct life *life)
+{
+    enum err e = check_dir("run_dir", life->run_dir, OWN_DIR_RUN);
+    if (!e && life->spec->keeps_state &&
+        check_dir("state_dir", life->state_dir, OWN_DIR_STATE) == ERR_DENIED)
+        e = ERR_DENIED;
+    return e;
 }
 
 /* Where this daemon binds: told on the command line, else in the configuration, else where others
@@ -424,7 +451,7 @@ static enum err open_bus(struct life *life)
                            .queued = spec->queued,
                            .max_message_bytes = spec->max_message_bytes,
                            .peer_timeout_ms = life->config->options.bus_peer_timeout};
-    enum err e = make_run_dir(life);
+    enum err e = check_dirs(life);
     if (!e)
         e = bus_create(&life->d.bus, life->d.loop, &bus);
     if (!e && spec->binds)
@@ -497,6 +524,7 @@ static void stop(struct life *life, bool started)
 int daemon_main(const struct daemon_spec *spec, void *self, int argc, char **argv)
 {
     struct life life = {.spec = spec, .self = self, .signal_fd = -1};
+    secrecy_begin();
     int code = parse_args(&life, argc, argv);
     if (code >= 0)
         return code;
@@ -505,6 +533,7 @@ int daemon_main(const struct daemon_spec *spec, void *self, int argc, char **arg
     if (load_config(&life, &life.config) != OK)
         return EXIT_BAD_CONFIG;
     setup_log(&life);
+    secrecy_set(life.config->options.runtime_traceable);
     enum err e = block_signals(&life);
     bool started = false;
     if (!e) {

@@ -24,6 +24,7 @@ struct daemon {
     bool draining;
 };
 
+enum { DAEMON_LAST_WORDS_MS = 1000 };
 enum daemon_links { LINK_BROKERS = 1, LINK_AUTH = 2, LINK_METRICS = 4 };
 
 /* A command line option of one daemon beyond the common ones. */
@@ -39,6 +40,7 @@ struct daemon_spec {
     const char *summary;                 /* for --help */
     const struct daemon_option *options; /* ends with a NULL name; may be NULL */
     unsigned connects;                   /* daemon_links */
+    bool keeps_state;                    /* its state directory is made and checked */
     bool binds;                          /* binds bus.bind, else its own address (own_address.h) */
     uint32_t max_message_bytes;          /* of others; 0 = the bus's own bound */
     const char *const *provider; /* workers: where the provider's name is after option parsing */
@@ -46,6 +48,12 @@ struct daemon_spec {
     void (*reload)(void *self);  /* d->config has just been swapped; may be NULL */
     void (*drain)(void *self);   /* SIGTERM: take no more; may be NULL */
     bool (*drained)(void *self); /* nothing left? asked every turn while draining; may be NULL */
+    /* Beside runtime.drain_timeout; may be NULL. */
+    uint64_t (*drain_extra_ms)(void *self);
+    /* The time to drain is over, or somebody asks again: end what still runs, and say so to those
+     * who wait for it. The daemon stops when it is drained then, or after DAEMON_LAST_WORDS_MS.
+     * NULL: it stops at once. */
+    void (*cut_short)(void *self);
     void (*stop)(void *self);
     bus_handler handlers[MESSAGE_TYPES];
     void (*on_peer_up)(void *self, struct bus_peer *peer);

@@ -147,6 +147,7 @@ static const struct daemon_spec spec = {
     .role = "metrics",
     .summary = "Sums what all daemons count: Prometheus text and the suite's status.",
     .binds = true,
+    .keeps_state = true,
     .max_message_bytes = 4 << 20,
     .start = start,
     .stop = stop,

@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "common/runtime/listening.h"
 #include "unit/common/http/test_server.h"
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -381,6 +383,86 @@ static void while_draining_answers_close_and_no_client_comes_in(void **state)
     test_server_stop(&t);
 }
 
+/* A client that has just come, or is between two requests, may be about to ask. */
+static void while_draining_a_quiet_client_has_a_moment_for_its_request(void **state)
+{
+    (void)state;
+    struct test_server t = {.mode = ANSWER_NOW};
+    struct http_config config = test_config();
+    test_server_start(&t, &config);
+    struct buf got = {0}, none = {0};
+    int fresh = client_open(&t), kept = client_open(&t), silent = client_open(&t);
+    client_send_str(&t, kept, GET("/"));
+    client_expect(&t, kept, &got, "200 OK");
+    TURN_UNTIL(&t, http_server_stats(t.http).connections == 3);
+    http_server_drain(t.http);
+    test_pass(&t, HTTP_DRAIN_QUIET_MS - 100);
+    assert_int_equal(http_server_stats(t.http).connections, 3);
+    buf_clear(&got);
+    client_send_str(&t, kept, GET("/kept"));
+    client_expect_close(&t, kept, &got);
+    assert_int_equal(count_of(&got, "GET /kept 0"), 1);
+    buf_clear(&got);
+    client_send_str(&t, fresh, GET("/fresh"));
+    client_expect_close(&t, fresh, &got);
+    assert_int_equal(count_of(&got, "GET /fresh 0"), 1);
+    test_pass(&t, 200);
+    client_expect_close(&t, silent, &none);
+    assert_int_equal(none.len, 0);
+    TURN_UNTIL(&t, http_server_stats(t.http).connections == 0);
+    close(fresh);
+    close(kept);
+    close(silent);
+    buf_free(&got);
+    buf_free(&none);
+    test_server_stop(&t);
+}
+
+static void a_server_that_retires_takes_clients_and_closes_behind_answers(void **state)
+{
+    (void)state;
+    struct test_server t = {.mode = ANSWER_NOW};
+    struct http_config config = test_config();
+    test_server_start(&t, &config);
+    struct buf got = {0};
+    http_server_retire(t.http);
+    int fd = client_open(&t);
+    client_send_str(&t, fd, GET("/late"));
+    client_expect_close(&t, fd, &got);
+    assert_int_equal(count_of(&got, "GET /late 0"), 1);
+    assert_int_equal(count_of(&got, "Connection: close"), 1);
+    close(fd);
+    buf_free(&got);
+    test_server_stop(&t);
+}
+
+/* Handed over: clients that come while nobody serves wait in the socket's queue. */
+static void a_socket_that_listens_already_is_served(void **state)
+{
+    (void)state;
+    struct test_server t = {.mode = ANSWER_NOW};
+    struct http_config config = test_config();
+    struct buf got = {0};
+    int held;
+    assert_int_equal(listening_open("127.0.0.1", 0, &held), OK);
+    for (int life = 0; life < 3; life++) {
+        config.listen_fd = dup(held);
+        struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(listening_port(held))};
+        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(fd, (const struct sockaddr *)&at, sizeof at), 0);
+        test_server_start(&t, &config);
+        assert_int_equal(http_server_port(t.http), listening_port(held));
+        client_send_str(&t, fd, GET("/"));
+        buf_clear(&got);
+        client_expect(&t, fd, &got, "200 OK");
+        close(fd);
+        test_server_stop(&t);
+    }
+    close(held);
+    buf_free(&got);
+}
+
 static void stopping_ends_whatever_is_under_way(void **state)
 {
     (void)state;
@@ -481,6 +563,9 @@ int main(void)
         cmocka_unit_test(beyond_the_limit_a_client_gets_503_at_once),
         cmocka_unit_test(out_of_descriptors_a_client_gets_503_and_the_loop_does_not_spin),
         cmocka_unit_test(while_draining_answers_close_and_no_client_comes_in),
+        cmocka_unit_test(while_draining_a_quiet_client_has_a_moment_for_its_request),
+        cmocka_unit_test(a_server_that_retires_takes_clients_and_closes_behind_answers),
+        cmocka_unit_test(a_socket_that_listens_already_is_served),
         cmocka_unit_test(stopping_ends_whatever_is_under_way),
         cmocka_unit_test(bad_answer_fields_are_left_out_and_counted),
         cmocka_unit_test(raw_bytes_and_resets_are_for_stand_ins),

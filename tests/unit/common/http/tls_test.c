@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -51,6 +52,7 @@ static void write_certificate(const struct files *f, long serial)
     assert_true(out && PEM_write_X509(out, cert));
     fclose(out);
     out = fopen(f->key, "w");
+    assert_int_equal(chmod(f->key, 0600), 0);
     assert_true(out && PEM_write_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL));
     fclose(out);
     X509_free(cert);
@@ -126,6 +128,70 @@ static void start(struct test_server *t, struct files *f, enum test_mode mode)
     config.tls_key = f->key;
     t->mode = mode;
     test_server_start(t, &config);
+}
+
+static void a_key_that_everybody_may_read_is_refused(void **state)
+{
+    (void)state;
+    struct files f;
+    struct http_server *server = NULL;
+    struct loop *loop;
+    const struct http_handler handler = {.ctx = NULL};
+    make_files(&f);
+    write_certificate(&f, 1);
+    struct http_config config = test_config();
+    config.tls_cert = f.cert;
+    config.tls_key = f.key;
+    assert_int_equal(loop_create(&loop, &clock_real), OK);
+    assert_int_equal(chmod(f.key, 0644), 0);
+    assert_int_equal(http_server_create(&server, loop, &config, &handler), ERR_INVALID);
+    assert_int_equal(chmod(f.key, 0640), 0); /* a group of those who serve is fine */
+    assert_int_equal(http_server_create(&server, loop, &config, &handler), OK);
+    assert_int_equal(chmod(f.key, 0644), 0);
+    assert_int_equal(http_server_reload_tls(server), ERR_INVALID);
+    http_server_destroy(&server);
+    loop_destroy(&loop);
+    remove_files(&f);
+}
+
+/* One cipher of TLS 1.2 is all the client offers. */
+static bool agrees_on(struct test_server *t, const char *cipher)
+{
+    struct tls_client c = {.fd = client_open(t), .ctx = SSL_CTX_new(TLS_client_method())};
+    SSL_CTX_set_security_level(c.ctx, 0);
+    assert_int_equal(SSL_CTX_set_max_proto_version(c.ctx, TLS1_2_VERSION), 1);
+    assert_int_equal(SSL_CTX_set_cipher_list(c.ctx, cipher), 1);
+    assert_int_equal(fcntl(c.fd, F_SETFL, O_NONBLOCK), 0);
+    c.ssl = SSL_new(c.ctx);
+    SSL_set_fd(c.ssl, c.fd);
+    int done = 0;
+    for (int i = 0; i < 3000 && done != 1; i++) {
+        done = SSL_connect(c.ssl);
+        if (done != 1 && SSL_get_error(c.ssl, done) != SSL_ERROR_WANT_READ)
+            break;
+        test_turns(t, 1);
+    }
+    tls_close(&c);
+    return done == 1;
+}
+
+static void ciphers_have_forward_secrecy_and_authenticate_what_they_carry(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"ECDHE-ECDSA-AES128-GCM-SHA256",
+                                       "ECDHE-ECDSA-AES256-GCM-SHA384",
+                                       "ECDHE-ECDSA-CHACHA20-POLY1305"};
+    static const char *const bad[] = {"ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA384",
+                                      "ECDHE-ECDSA-AES128-CCM8", "AES128-GCM-SHA256", "AES128-SHA"};
+    struct test_server t;
+    struct files f;
+    start(&t, &f, ANSWER_NOW);
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_true(agrees_on(&t, good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(agrees_on(&t, bad[i]));
+    test_server_stop(&t);
+    remove_files(&f);
 }
 
 static void requests_are_answered_over_tls(void **state)
@@ -280,6 +346,8 @@ static void bad_files_are_refused_at_start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_that_everybody_may_read_is_refused),
+        cmocka_unit_test(ciphers_have_forward_secrecy_and_authenticate_what_they_carry),
         cmocka_unit_test(requests_are_answered_over_tls),
         cmocka_unit_test(streams_flow_over_tls_with_room_bounded),
         cmocka_unit_test(a_departure_is_seen_over_tls),

@@ -427,7 +427,7 @@ static void the_printed_defaults_are_themselves_a_valid_file(void **state)
         fail_msg("%.*s", SPAN_ARG(buf_span(&errors)));
     assert_int_equal(c->options.edge_port, 4000);
     assert_string_equal(c->options.bus_auth, "ipc:///run/t/auth");
-    assert_int_equal(c->options.edge_metrics_allow.count, 7);
+    assert_int_equal(c->options.edge_metrics_allow.count, 2);
     config_destroy(&c);
     buf_free(&errors);
     buf_free(&text);
