@@ -69,13 +69,14 @@ static bool refuse_key(struct verdict *v, const struct key *key, uint64_t wall_m
     return false;
 }
 
-/* In the words that any other response gets that is not there. */
+/* One that nobody here has made, or another key: in the words that any response gets that is not
+ * there. No provider is asked about ids that clients make up. */
 static bool refuse_response(const struct admission *a, struct verdict *v, const struct key *key,
                             const struct authorize *ask)
 {
     bool by_id = ask->model.len == 0;
-    if (!a->responses ||
-        stored_responses_find(a->responses, ask->response_id, key->is.id, NULL) != RESPONSE_FOREIGN)
+    if (!a->responses || !ask->response_id.len ||
+        stored_responses_find(a->responses, ask->response_id, key->is.id, NULL) == RESPONSE_OWN)
         return false;
     (void)snprintf(v->message, sizeof v->message, "%s with id '%.*s' not found.",
                    by_id ? "Response" : "Previous response",

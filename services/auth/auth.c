@@ -154,7 +154,7 @@ static void start_prune(struct auth *a, uint64_t delay_ms)
 
 void auth_push_revoked(struct auth *a, const struct key *key)
 {
-    struct revoked m = {0};
+    struct revoked m = {.key_id = key->is.id};
     if (key->digest_known)
         m.key_digest = span_of(key->digest, SHA256_BYTES);
     /* An edge may know a key that this life of auth has not seen yet: then it forgets all. */
@@ -165,10 +165,21 @@ void auth_push_revoked(struct auth *a, const struct key *key)
     }
 }
 
-bool auth_revoked_lately(const struct auth *a)
+void auth_tell_revoked(const struct auth *a, struct bus_peer *edge)
 {
-    uint64_t last_ms = keys_last_revoked_ms(a->keys), now_ms = auth_now(a).wall_ms;
-    return last_ms && now_ms < last_ms + a->d->config->options.auth_known + DAY_MS;
+    uint64_t now_ms = auth_now(a).wall_ms, back_ms = a->d->config->options.auth_known + DAY_MS;
+    uint64_t since_ms = now_ms > back_ms ? now_ms - back_ms : 1;
+    if (keys_last_revoked_ms(a->keys) < since_ms)
+        return;
+    /* leases go by digests, which this life of auth may not have seen: all of them */
+    enum err e = bus_send(edge, (struct header){0}, MESSAGE_REVOKED, &(struct revoked){0});
+    for (const struct key *k = keys_first(a->keys); k && !e; k = k->next) {
+        struct revoked one = {.key_id = k->is.id};
+        if (k->is.revoked_ms >= since_ms)
+            e = bus_send(edge, (struct header){0}, MESSAGE_REVOKED, &one);
+    }
+    if (e)
+        log_warn("revoke_not_sent", LSTR("edge", bus_peer_name(edge)));
 }
 
 static void on_revoked(void *ctx, struct key *key)

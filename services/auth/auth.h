@@ -37,8 +37,9 @@ void auth_stop(struct auth *a);
 void auth_reload(struct auth *a);
 /* Tells every edge to forget a key. */
 void auth_push_revoked(struct auth *a, const struct key *key);
-/* Was a key revoked so lately that an edge which was away may still trust it? */
-bool auth_revoked_lately(const struct auth *a);
+/* Tells an edge that was away which keys have been revoked so lately that it may still trust them,
+ * or serve requests of theirs. */
+void auth_tell_revoked(const struct auth *a, struct bus_peer *edge);
 
 static inline struct moment auth_now(const struct auth *a)
 {

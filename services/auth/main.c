@@ -32,9 +32,7 @@ static void on_peer_up(void *self, struct bus_peer *peer)
     a->edges++;
     reservations_owner_back(&a->reservations, bus_peer_epoch(peer));
     answers_on_edge_up(a, peer);
-    if (auth_revoked_lately(a) &&
-        bus_send(peer, (struct header){0}, MESSAGE_REVOKED, &(struct revoked){0}))
-        log_warn("revoke_not_sent", LSTR("edge", bus_peer_name(peer)));
+    auth_tell_revoked(a, peer);
 }
 
 static void on_peer_down(void *self, struct bus_peer *peer)
@@ -104,6 +102,17 @@ static void on_release(void *self, struct bus_peer *from, const struct bus_messa
     answers_on_ended(a, &m->header.id, m->body->release.key_id);
 }
 
+/* Before the ledger knows: its client may ask for it at once. */
+static void on_stored(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    struct auth *a = self;
+    const struct auth_client *c = client_of(from);
+    const struct stored *s = &m->body->stored;
+    if (c && c->is_edge)
+        stored_responses_remember(&a->responses, s->response_id, s->key_id,
+                                  (struct stored_response){0}, auth_now(a).wall_ms);
+}
+
 int main(int argc, char **argv)
 {
     static struct auth auth;
@@ -113,6 +122,7 @@ int main(int argc, char **argv)
         .summary = "Keys, limits and the ledger of a Tollgate suite.",
         .connects = LINK_METRICS,
         .binds = true,
+        .keeps_state = true,
         .max_message_bytes = 4 << 20,
         .start = start,
         .reload = reload,
@@ -125,6 +135,7 @@ int main(int argc, char **argv)
                 [MESSAGE_SLOTS_HELD] = on_slots_held,
                 [MESSAGE_SETTLE] = on_settle,
                 [MESSAGE_RELEASE] = on_release,
+                [MESSAGE_STORED] = on_stored,
             },
     };
     return daemon_main(&spec, &auth, argc, argv);

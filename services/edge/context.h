@@ -39,6 +39,7 @@ struct edge {
     /* From the configuration; made anew on reload. */
     struct cidr_list metrics_allow;
     uint64_t config_read_ms; /* wall clock */
+    bool forwarded_warned;   /* of an X-Forwarded-For that is not trusted */
 
     /* Requests that have not ended, by id; ended ones wait in `spare` with their arenas. */
     struct edge_request *requests;
@@ -60,7 +61,8 @@ struct edge {
 
     struct loop_timer gather_timer; /* RELEASEs wait for company */
     struct loop_timer gauge_timer;
-    struct http_stats last_reported; /* what of these has gone into the metrics */
+    struct loop_timer lame_duck_timer; /* then nobody is accepted any more */
+    struct http_stats last_reported;   /* what of these has gone into the metrics */
     uint64_t releases_dropped_reported;
 };
 

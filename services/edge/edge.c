@@ -1,7 +1,9 @@
 #include "services/edge/edge.h"
 
 #include "common/base/log.h"
+#include "common/runtime/listening.h"
 #include "services/edge/request/authorize.h"
+#include "services/edge/request/closing.h"
 #include "services/edge/handlers.h"
 #include "services/edge/request/dispatch.h"
 #include "services/edge/request/relay.h"
@@ -74,15 +76,21 @@ static enum err open_http(struct edge *e)
     };
     struct http_handler handler = edge_handler;
     handler.ctx = e;
-    enum err error = o->edge_port > UINT16_MAX
-                         ? ERR_INVALID
-                         : http_server_create(&e->http, e->d->loop, &config, &handler);
+    enum err error = listening_handed(LISTENING_HTTP, &config.listen_fd);
+    bool handed = error == OK && config.listen_fd != LISTENING_NONE;
+    if (error == OK)
+        error = http_server_create(&e->http, e->d->loop, &config, &handler);
+    else
+        log_error("bad_socket",
+                  LSTR("why", "what was handed over by LISTEN_FDS is no listening "
+                              "TCP socket, or none of several is named " LISTENING_HTTP));
     if (error != OK)
         log_error("cannot_listen", LSTR("address", o->edge_address), LU64("port", o->edge_port),
                   LSTR("why", err_name(error)));
     else
         log_info("listening", LSTR("address", o->edge_address),
-                 LU64("port", http_server_port(e->http)), LU64("tls", *o->edge_tls_cert != 0));
+                 LU64("port", http_server_port(e->http)), LU64("tls", *o->edge_tls_cert != 0),
+                 LU64("handed", handed));
     return error;
 }
 
@@ -160,23 +168,49 @@ void edge_reload(struct edge *e)
         log_error("tls_not_renewed", LSTR("why", err_name(error)));
 }
 
-void edge_drain(struct edge *e)
+static void close_the_door(void *ctx)
 {
+    struct edge *e = ctx;
+    loop_timer_stop(e->d->loop, &e->lame_duck_timer);
     http_server_drain(e->http);
     slot_book_end_all(e->slots);
+}
+
+uint64_t edge_lame_duck_ms(const struct edge *e)
+{
+    return edge_options(e)->edge_lame_duck;
+}
+
+/* Whoever shares the listening socket takes those who come from here on. */
+void edge_drain(struct edge *e)
+{
+    uint64_t wait_ms = edge_lame_duck_ms(e);
+    http_server_retire(e->http);
+    if (wait_ms)
+        loop_timer_start(e->d->loop, &e->lame_duck_timer, wait_ms, close_the_door, e);
+    else
+        close_the_door(e);
 }
 
 /* Waits for releases to be acknowledged as long as auth is there. */
 bool edge_drained(struct edge *e)
 {
     bool all_released = releases_pending(e->releases) == 0 || !bus_peer_up(e->d->auth);
-    return e->request_count == 0 && all_released && http_server_stats(e->http).exchanges == 0;
+    return !loop_timer_running(&e->lame_duck_timer) && e->request_count == 0 && all_released &&
+           http_server_stats(e->http).connections == 0;
+}
+
+void edge_cut_short(struct edge *e)
+{
+    close_the_door(e);
+    closing_end_all(e);
 }
 
 void edge_stop(struct edge *e)
 {
     loop_timer_stop(e->d->loop, &e->gauge_timer);
     loop_timer_stop(e->d->loop, &e->gather_timer);
+    loop_timer_stop(e->d->loop, &e->lame_duck_timer);
     if (e->releases && releases_pending(e->releases) > 0)
         log_warn("releases_lost", LU64("count", releases_pending(e->releases)));
     if (e->slots) {

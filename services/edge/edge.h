@@ -6,8 +6,12 @@
 
 enum err edge_start(struct edge *e, struct daemon *d) NODISCARD;
 void edge_reload(struct edge *e);
+/* No more clients once edge.lame_duck has passed; meanwhile readiness says no. */
 void edge_drain(struct edge *e);
+uint64_t edge_lame_duck_ms(const struct edge *e);
 bool edge_drained(struct edge *e);
+/* Ends every request, in words, and accepts nobody. */
+void edge_cut_short(struct edge *e);
 void edge_stop(struct edge *e);
 
 void edge_on_peer_up(struct edge *e, struct bus_peer *peer);

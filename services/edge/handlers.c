@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "common/base/log.h"
 #include "services/edge/request/start.h"
 #include "services/edge/request/relay.h"
 #include "services/edge/status/status.h"
@@ -62,8 +63,6 @@ static bool refused_by_head(const struct arrival *a)
         refuse_method(a);
     } else if (a->match.found == ROUTE_OPTIONS || a->match.route->open) {
         return false;
-    } else if (a->edge->d->draining) {
-        arrival_refuse(a, ERROR_UNAVAILABLE, "The service is restarting. Try again shortly.");
     } else if ((why = arrival_key(a, &key, &error_class))) {
         arrival_refuse(a, error_class, why);
     } else if (a->match.route->body && !head_is_identity(&a->head)) {
@@ -89,6 +88,19 @@ static void on_head(void *ctx, struct http_exchange *x)
 }
 
 /* ---- requests ---- */
+
+/* Somebody's proxy, whose word is not taken: either an option is missing, or he is a stranger. Once
+ * is enough. */
+static void warn_of_forwarded(const struct arrival *a)
+{
+    struct edge *e = a->edge;
+    if (e->forwarded_warned || !a->head.forwarded_for.len ||
+        edge_options(e)->edge_trust_forwarded_for)
+        return;
+    e->forwarded_warned = true;
+    log_warn("forwarded_for_ignored", LSTR("client", http_client_address(a->x)),
+             LSTR("why", "edge.trust_forwarded_for is off; turn it on behind your own proxy only"));
+}
 
 static struct span client_address(const struct arrival *a)
 {
@@ -149,6 +161,7 @@ static void serve(const struct arrival *a)
 static void on_request(void *ctx, struct http_exchange *x)
 {
     struct arrival a = arrive(ctx, x);
+    warn_of_forwarded(&a);
     if (refused_by_head(&a))
         return;
     if (a.match.found == ROUTE_OPTIONS) {

@@ -28,6 +28,16 @@ static bool drained(void *self)
     return edge_drained(self);
 }
 
+static uint64_t drain_extra_ms(void *self)
+{
+    return edge_lame_duck_ms(self);
+}
+
+static void cut_short(void *self)
+{
+    edge_cut_short(self);
+}
+
 static void stop(void *self)
 {
     edge_stop(self);
@@ -140,6 +150,8 @@ static const struct daemon_spec spec = {
     .reload = reload,
     .drain = drain,
     .drained = drained,
+    .drain_extra_ms = drain_extra_ms,
+    .cut_short = cut_short,
     .stop = stop,
     .handlers =
         {

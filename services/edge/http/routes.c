@@ -101,6 +101,11 @@ enum api route_protocol(struct span path, bool anthropic_version)
     return anthropic_version ? API_ANTHROPIC_MESSAGES : API_OPENAI_CHAT;
 }
 
+bool route_is_for_operators(struct span path)
+{
+    return span_is(path, "/metrics") || span_is(path, "/health");
+}
+
 size_t route_methods_text(unsigned bits, char out[ROUTE_METHODS_TEXT])
 {
     size_t len = 0;

@@ -45,6 +45,9 @@ const struct http_route *route_at(size_t index);
 /* The protocol in which to speak about a path that may be no route at all. */
 enum api route_protocol(struct span path, bool anthropic_version);
 
+/* What only operators read: metrics, and health with its detail. Not for scripts of other sites. */
+bool route_is_for_operators(struct span path);
+
 /* "GET, HEAD, OPTIONS" into out; the length written. */
 enum { ROUTE_METHODS_TEXT = 48 };
 size_t route_methods_text(unsigned methods, char out[ROUTE_METHODS_TEXT]);

@@ -23,6 +23,7 @@ void answer_init(struct client *c, struct edge *e, struct http_exchange *x, enum
     c->api = api;
     c->client_id = head_client_id(h);
     c->origin = h->origin;
+    c->scripts_may_read = !route_is_for_operators(http_path(x));
     request_id_text(id, c->id);
 }
 
@@ -34,6 +35,8 @@ static struct span id_span(const struct client *c)
 static void add_cors(const struct client *c)
 {
     const struct config_list *origins = &edge_options(c->edge)->edge_cors_origins;
+    if (!c->scripts_may_read)
+        return;
     struct cors_answer cors = cors_answer(origins->items, origins->count, c->origin);
     if (cors.varies)
         http_add_header(c->x, "vary", SPAN("origin"));
@@ -123,7 +126,7 @@ void answer_options(const struct client *c, unsigned methods, const struct reque
     size_t n = route_methods_text(methods, allow);
     answer_fields(c);
     http_add_header(c->x, "allow", span_of(allow, n));
-    if (c->origin.len) {
+    if (c->origin.len && c->scripts_may_read) {
         http_add_header(c->x, "access-control-allow-methods", span_of(allow, n));
         if (cors_headers_are_sane(h->access_headers))
             http_add_header(c->x, "access-control-allow-headers", h->access_headers);

@@ -15,6 +15,7 @@ struct client {
     enum api api;
     struct span client_id; /* the client's own sane x-request-id; empty = none */
     struct span origin;
+    bool scripts_may_read;    /* other sites' scripts, as CORS says */
     char id[REQUEST_ID_TEXT]; /* ours */
 };
 

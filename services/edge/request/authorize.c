@@ -1,6 +1,7 @@
 #include "services/edge/request/authorize.h"
 
 #include "common/base/log.h"
+#include "services/edge/request/closing.h"
 
 static bool copy_names(struct edge_request *r, struct span key_id, struct span key_name,
                        struct span models)
@@ -179,7 +180,10 @@ void authorize_on_revoked(struct edge *e, const struct bus_message *m)
         leases_forget_all(e->leases);
         slot_book_end_all(e->slots);
     }
-    log_info("key_revoked", LU64("all", !key));
+    struct span key_id = m->body->revoked.key_id;
+    size_t ended = key_id.len ? closing_end_key(e, key_id) : 0;
+    log_info("key_revoked", LU64("all", !key), LSPAN("key_id", key_id),
+             LU64("requests_ended", ended));
 }
 
 void authorize_on_slots_back(struct edge *e, const struct bus_message *m)

@@ -95,7 +95,8 @@ static void fail_protocol(struct edge_request *r, const char *what)
     request_fail(r, &f, &o);
 }
 
-/* A response that may be asked for by its id: every broker must know who made it. */
+/* A response that may be asked for by its id: every broker must know who made it, and auth whose it
+ * is, before its client can ask. */
 static void announce_stored(const struct edge_request *r, struct span id, uint32_t endpoint)
 {
     const struct daemon *d = r->edge->d;
@@ -105,14 +106,17 @@ static void announce_stored(const struct edge_request *r, struct span id, uint32
         if (bus_peer_up(d->brokers[i]) &&
             bus_send(d->brokers[i], (struct header){0}, MESSAGE_STORED, &message) != OK)
             log_debug("stored_unsent", LSTR("id", r->to.id));
+    if (id.len && bus_peer_up(d->auth) &&
+        bus_send(d->auth, (struct header){0}, MESSAGE_STORED, &message) != OK)
+        log_debug("stored_unsent", LSTR("id", r->to.id));
 }
 
 static void note_first(struct edge_request *r)
 {
     uint64_t us = loop_now_us(r->edge->d->loop) - r->started_us;
     r->first_ms = (uint32_t)(us / 1000);
-    metric_observe_us(r->edge->d->metrics, METRIC_FIRST_TOKEN,
-                      METRIC_LABELS(r->asked_model, r->provider), us);
+    metric_observe_us(r->edge->d->metrics, METRIC_FIRST_TOKEN, METRIC_LABELS(r->label, r->provider),
+                      us);
 }
 
 void relay_on_head(struct edge *e, struct bus_peer *from, const struct bus_message *m)

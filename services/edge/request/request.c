@@ -82,8 +82,7 @@ void request_set_state(struct edge_request *r, enum request_state state)
         arm(r);
 }
 
-/* May a SETTLE come? */
-static bool runs_or_ran(const struct edge_request *r)
+bool request_may_settle(const struct edge_request *r)
 {
     return r->state == REQUEST_DISPATCHED || r->state == REQUEST_STREAMING || r->used.settles;
 }
@@ -94,7 +93,7 @@ static void on_deadline(struct edge_request *r)
         r->on_overdue(r);
         return;
     }
-    struct request_outcome o = {.settles = runs_or_ran(r)};
+    struct request_outcome o = {.settles = request_may_settle(r)};
     struct api_error f = {.error_class = ERROR_DEADLINE,
                           .message = SPAN("The request took longer than its deadline.")};
     request_fail(r, &f, &o);
@@ -244,8 +243,7 @@ static void count(const struct edge_request *r, const struct request_outcome *o)
     char text[12];
     int n = snprintf(text, sizeof text, "%u", o->status);
     struct span status = span_of(text, (size_t)n);
-    struct span model =
-        r->asked_model; /* empty for an unknown one: a client must not make series */
+    struct span model = r->label; /* a client's text must not make series */
     metric_add(m, METRIC_REQUESTS, METRIC_LABELS(model, r->provider, status, r->key_name), 1);
     metric_observe_us(m, METRIC_DURATION, METRIC_LABELS(model, r->provider),
                       loop_now_us(r->edge->d->loop) - r->started_us);
@@ -362,7 +360,7 @@ void request_gone(struct edge_request *r)
     struct request_outcome o = {
         .status = STATUS_CLIENT_LEFT,
         .error_class = ERROR_CLIENT_GONE,
-        .settles = runs_or_ran(r),
+        .settles = request_may_settle(r),
     };
     http_set_user(r->to.x, NULL);
     request_end(r, &o);

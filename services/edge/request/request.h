@@ -61,6 +61,7 @@ struct edge_request {
     uint8_t key[SHA256_BYTES];
     struct span asked_model; /* as AUTHORIZE says it; empty for routes without one, and for unknown
                                 models */
+    struct span label;       /* in metrics: the configuration's entry that the model came by */
     struct span key_id, key_name, models;
     struct limit_headers limits;
     struct leased_slots *slots; /* of its key: it runs in one of them; NULL = it needs none here */
@@ -143,6 +144,8 @@ void request_fail_class(struct edge_request *r, unsigned error_class, const char
 void request_fail_model(struct edge_request *r);
 /* Stops what runs, books, counts, logs, and forgets the request. The answer has been given. */
 void request_end(struct edge_request *r, const struct request_outcome *o);
+/* May a SETTLE come of what runs, or has run? */
+bool request_may_settle(const struct edge_request *r);
 /* The client has left. */
 void request_gone(struct edge_request *r);
 /* At the end of the daemon: no message, no answer. */

@@ -30,6 +30,7 @@ static bool apply_model(struct edge_request *r, const struct body *b)
     if (__builtin_mul_overflow(cap, b->choices, &all) || all > INT64_MAX)
         all = INT64_MAX;
     r->asked_model = r->model;
+    r->label = arena_copy(&r->arena, span_str(model->name)); /* a reload may take the entry away */
     r->input_tokens = b->input_tokens;
     r->output_tokens = api_info(r->to.api)->generates ? all : 0;
     if (model->deadline_ms > 0)

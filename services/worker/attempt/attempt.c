@@ -20,7 +20,11 @@ void attempt_over(struct attempt *attempt, enum endpoint_verdict verdict, uint64
     loop_timer_stop(env->loop, &attempt->deadline);
     loop_timer_stop(env->loop, &attempt->poll);
     if (attempt->sent_us) {
-        struct span labels[] = {attempt->d.model, span_str(attempt->setup->provider_config->name)};
+        /* the entry's name: a client's text must not make series */
+        const struct config_model *entry =
+            config_find_model(attempt->setup->config, attempt->d.model);
+        struct span labels[] = {span_str(entry ? entry->name : ""),
+                                span_str(attempt->setup->provider_config->name)};
         metric_observe_us(env->metrics, METRIC_UPSTREAM_DURATION, labels,
                           loop_now_us(env->loop) - attempt->sent_us);
     }

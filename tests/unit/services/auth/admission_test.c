@@ -385,9 +385,13 @@ static void a_stored_response_is_for_the_key_that_made_it(void **state)
         const char *id, *model;
         enum error_class why;
     } cases[] = {
-        {"resp_mine", "", ERROR_NONE},       {"resp_mine", "gpt-5", ERROR_NONE},
-        {"resp_unknown", "", ERROR_NONE},    {"", "gpt-5", ERROR_NONE},
-        {"resp_other", "", ERROR_NOT_FOUND}, {"resp_other", "gpt-5", ERROR_BAD_REQUEST},
+        {"resp_mine", "", ERROR_NONE},
+        {"resp_mine", "gpt-5", ERROR_NONE},
+        {"resp_unknown", "", ERROR_NOT_FOUND},
+        {"resp_unknown", "gpt-5", ERROR_BAD_REQUEST},
+        {"", "gpt-5", ERROR_NONE},
+        {"resp_other", "", ERROR_NOT_FOUND},
+        {"resp_other", "gpt-5", ERROR_BAD_REQUEST},
     };
     struct asker who = {.edge = &f->edge, .edges = 1, .epoch = 1};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -905,7 +905,7 @@ static void a_report_is_repeated_until_it_is_heard(void **state)
     client_close(&c);
 }
 
-static void every_broker_hears_of_a_stored_response(void **state)
+static void every_broker_and_auth_hear_of_a_stored_response(void **state)
 {
     struct suite *s = *state;
     for (unsigned streamed = 0; streamed < 2; streamed++) {
@@ -925,8 +925,9 @@ static void every_broker_hears_of_a_stored_response(void **state)
             to_client(worker, 1, MESSAGE_HEAD, &head);
         else
             to_client(worker, 1, MESSAGE_REPLY, &whole);
-        for (unsigned b = 0; b < SUITE_BROKERS; b++) {
-            const struct suite_seen *seen = &s->broker[b].seen[MESSAGE_STORED];
+        for (unsigned b = 0; b <= SUITE_BROKERS; b++) {
+            const struct suite_peer *taker = b < SUITE_BROKERS ? &s->broker[b] : &s->auth;
+            const struct suite_seen *seen = &taker->seen[MESSAGE_STORED];
             SUITE_UNTIL(s, seen->count == streamed + 1);
             assert_string_equal(seen->text[0], streamed ? "resp_1" : "resp_2");
             assert_string_equal(seen->text[1], "key_1");
@@ -1004,7 +1005,7 @@ int main(void)
         TEST(early_headers_go_out_while_a_worker_is_asked_for),
         TEST(a_no_after_early_headers_is_said_inside_the_stream),
         TEST(a_report_is_repeated_until_it_is_heard),
-        TEST(every_broker_hears_of_a_stored_response),
+        TEST(every_broker_and_auth_hear_of_a_stored_response),
         TEST(a_stop_ends_what_asks_links_and_streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

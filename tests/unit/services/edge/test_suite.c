@@ -26,7 +26,8 @@ static const char yaml[] =
     "providers:\n  openai: { api_keys: [\"k\"] }\n"
     "models:\n"
     "  gpt-4: { targets: [{provider: openai}], defaults: {max_tokens: 77}, deadline: 5s }\n"
-    "  claude-3: { targets: [{provider: openai}], deadline: 8s }\n";
+    "  claude-3: { targets: [{provider: openai}], deadline: 8s }\n"
+    "  \"wild-*\": { targets: [{provider: openai}] }\n";
 
 /* ---- fake daemons ---- */
 
@@ -226,8 +227,10 @@ static void on_noted(void *ctx, struct bus_peer *from, const struct bus_message 
 
 static void on_stored(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
+    struct suite *s = suite_of(ctx);
     const struct stored *stored = &m->body->stored;
-    struct suite_seen *seen = note(taker_of(suite_of(ctx), from), from, m);
+    struct suite_peer *taker = is_peer_of(&s->auth, from) ? &s->auth : taker_of(s, from);
+    struct suite_seen *seen = note(taker, from, m);
     keep(seen, 0, stored->response_id);
     keep(seen, 1, stored->key_id);
     keep(seen, 2, stored->provider);
@@ -252,6 +255,8 @@ static void on_metric(void *ctx, struct bus_peer *from, const struct bus_message
     (void)from;
     assert_true(m->body->metric.id < METRIC_ID_COUNT);
     s->counted[m->body->metric.id] = m->body->metric.value;
+    (void)snprintf(s->labels[m->body->metric.id], sizeof s->labels[0], "%.*s",
+                   SPAN_ARG(m->body->metric.labels));
 }
 
 static const bus_handler fake_handlers[MESSAGE_TYPES] = {

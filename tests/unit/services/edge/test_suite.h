@@ -53,6 +53,7 @@ struct suite {
     struct suite_peer *dispatched;    /* that got the last dispatch */
     unsigned dispatches;              /* that suite_dispatched has not told of */
     int64_t counted[METRIC_ID_COUNT]; /* as METRIC said last, whatever the labels */
+    char labels[METRIC_ID_COUNT][64]; /* … which were these */
 };
 
 int suite_setup(void **state);
