@@ -1,11 +1,12 @@
 /* tollgate status: daemons, versions, workers, queue and requests in flight, as the metrics daemon
- * sees them. */
+ * sees them; the processes of `tollgate up`, as that sees them. */
 #include <stdio.h>
 
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "services/ctl/ask_metrics.h"
-#include "services/ctl/paths.h"
+#include "services/ctl/ask_socket.h"
+#include "services/ctl/places.h"
 #include "services/ctl/sheet.h"
 
 enum { STATUS_TIMEOUT_MS = 3000 };
@@ -110,18 +111,45 @@ static int print_status(struct span body)
     return e ? failure("the answer makes no sense (%s)", err_name(e)) : EXIT_DONE;
 }
 
-static int ask(const char *address, bool json)
+/* What the metrics daemon says, with the children of `up` as one member more. */
+static void print_json(struct span body, struct json children)
 {
-    struct buf body = {0};
-    enum err e = ask_metrics(address, "status", STATUS_TIMEOUT_MS, &body);
+    struct span whole = span_trim(body);
+    bool add = !json_absent(children) && span_ends(whole, "}");
+    printf("%.*s", SPAN_ARG(add ? span_first(whole, whole.len - 1) : whole));
+    if (add)
+        printf(",\"children\":%.*s}", SPAN_ARG(json_raw(children)));
+    printf("\n");
+}
+
+static int print_answers(const struct suite_places *places, enum err e, struct span body,
+                         struct json children, bool json)
+{
     int code = EXIT_DONE;
     if (e)
-        code = failure("no metrics daemon answers at %s (%s); is the suite running?", address,
-                       err_name(e));
-    else if (json)
-        printf("%.*s\n", (int)body.len, body.data ? body.data : "");
-    else
-        code = print_status(buf_span(&body));
+        code = failure("no metrics daemon answers at %s (%s); is the suite running?",
+                       places->metrics, err_name(e));
+    if (json)
+        print_json(e ? SPAN("{\"status\":\"unknown\"}") : body, children);
+    else if (!e)
+        code = print_status(body);
+    if (json || json_absent(children))
+        return code;
+    enum err listed = print_list(children);
+    return listed ? failure("%s", err_name(listed)) : code;
+}
+
+static int ask(const struct suite_places *places, bool json)
+{
+    struct buf body = {0};
+    struct answer up = {0};
+    enum err e = ask_metrics(places->metrics, "status", STATUS_TIMEOUT_MS, &body);
+    bool supervised = ask_socket(places->up_socket, SPAN("{\"command\":\"children\"}"),
+                                 STATUS_TIMEOUT_MS, &up) == OK;
+    struct json children = supervised ? json_get(up.root, "children") : JSON_NOTHING;
+    int code = print_answers(places, e, buf_span(&body), children, json);
+    if (supervised)
+        answer_free(&up);
     buf_free(&body);
     return code;
 }
@@ -137,16 +165,12 @@ static int status(const struct command *self, int argc, char **argv)
         return code;
     if (rest.count)
         return usage_error(self, "unexpected argument '%s'", rest.items[0]);
-    if (paths_resolve(&paths))
-        return failure("the run or state directory's path is too long");
-    struct config *config = NULL;
-    code = paths_load(&paths, &config);
+    struct suite_places places;
+    code = places_find(&paths, &places);
     if (code >= 0)
         return code;
     log_setup(LEVEL_ERROR, LINES_TEXT, "tollgate", "");
-    code = ask(config->options.bus_metrics, json);
-    config_destroy(&config);
-    return code;
+    return ask(&places, json);
 }
 
 const struct command command_status = {

@@ -1,51 +1,48 @@
 /* tollgate up: all daemons of a suite on this host, supervised, over ipc. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "common/base/crypto.h"
 #include "common/base/log.h"
-#include "services/ctl/ask_auth.h"
-#include "services/ctl/demo.h"
-#include "services/ctl/suite.h"
+#include "common/runtime/listening.h"
+#include "common/runtime/own_dir.h"
+#include "common/runtime/secrecy.h"
+#include "services/ctl/ask_socket.h"
+#include "services/ctl/places.h"
+#include "services/ctl/up.h"
 
-enum { DEFAULT_PORT = 4000, METRICS_PORT = 9464, ASK_MS = 5000, DRAIN_SLACK_MS = 3000 };
-
-struct up {
-    struct suite_paths paths;
-    struct suite_options options;
-    const char *port;
-    bool demo;
-    struct demo_ports ports;
-    unsigned simulated;
-    char config_path[PATHS_BYTES + 16];
-    struct config *config;
-    struct suite_secrets secrets;
-    struct supervisor *supervisor;
-    const char *notify; /* our own caller's readiness socket, if any */
-    int code;
-};
+enum { DEFAULT_PORT = 4000, METRICS_PORT = 9464, ASK_MS = 5000 };
 
 /* ---- directories and the demo's configuration ---- */
 
-/* Like mkdir -p. */
-static bool make_dirs(const char *path, mode_t mode)
+/* −1 to go on. */
+static int prepare_dir(const char *path, enum own_dir_kind kind, const char *option)
 {
-    char part[PATHS_BYTES];
-    (void)snprintf(part, sizeof part, "%s", path);
-    for (char *at = part + 1; *at; at++) {
-        if (*at != '/')
-            continue;
-        *at = '\0';
-        if (mkdir(part, 0755) != 0 && errno != EEXIST)
-            return false;
-        *at = '/';
-    }
-    return mkdir(part, mode) == 0 || errno == EEXIST;
+    const char *why;
+    enum err e = own_dir(path, kind, &why);
+    if (e == ERR_DENIED)
+        return failure("cannot use %s: %s (%s chooses another)", path, why, option);
+    return e ? failure("cannot make %s: %s (%s chooses another)", path, why, option) : -1;
+}
+
+/* One `up` per run directory: another one would take its sockets. */
+static int take_lock(struct up *u)
+{
+    char path[PATHS_BYTES + 16];
+    (void)snprintf(path, sizeof path, "%s/up.lock", u->paths.run_dir);
+    u->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (u->lock_fd < 0)
+        return failure("cannot open %s: %s", path, strerror(errno));
+    if (flock(u->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return failure("another `tollgate up` runs in %s (--run-dir chooses another)",
+                       u->paths.run_dir);
+    return -1;
 }
 
 static int prepare_dirs(struct up *u)
@@ -58,13 +55,10 @@ static int prepare_dirs(struct up *u)
             return failure("the state directory's path is too long");
         memcpy(u->paths.state_dir + n, "/demo", 6);
     }
-    if (!make_dirs(u->paths.run_dir, 0750))
-        return failure("cannot make %s: %s (--run-dir chooses another)", u->paths.run_dir,
-                       strerror(errno));
-    if (!make_dirs(u->paths.state_dir, 0700))
-        return failure("cannot make %s: %s (--state-dir chooses another)", u->paths.state_dir,
-                       strerror(errno));
-    return -1;
+    int code = prepare_dir(u->paths.run_dir, OWN_DIR_RUN, "--run-dir");
+    if (code < 0)
+        code = prepare_dir(u->paths.state_dir, OWN_DIR_STATE, "--state-dir");
+    return code < 0 ? take_lock(u) : code;
 }
 
 static int choose_ports(const struct command *self, struct up *u)
@@ -223,23 +217,57 @@ static enum err add_simulator(struct up *u)
     return e ? e : child_add_arg(c, port);
 }
 
+/* The socket outlives the edges behind it, so that restarting one refuses nobody. */
+static int open_listener(struct up *u)
+{
+    const struct config_options *o = &u->config->options;
+    enum err e = listening_handed(LISTENING_HTTP, &u->options.listen_fd);
+    if (e)
+        return failure("what was handed over by LISTEN_FDS is no listening TCP socket, or none of "
+                       "several is named " LISTENING_HTTP);
+    if (u->options.listen_fd == LISTENING_NONE)
+        e = listening_open(o->edge_address, (uint16_t)o->edge_port, &u->options.listen_fd);
+    return e ? failure("cannot listen on %s port %u: %s", o->edge_address, o->edge_port,
+                       e == ERR_EXISTS ? "it is in use" : err_name(e))
+             : -1;
+}
+
+/* Nobody is to wait for a suite that ends. */
+static void close_listener(void *ctx)
+{
+    struct up *u = ctx;
+    if (u->options.listen_fd > 0)
+        (void)close(u->options.listen_fd);
+    u->options.listen_fd = LISTENING_NONE;
+}
+
+static enum err add_all(struct up *u)
+{
+    const struct suite suite = {u->supervisor, &u->paths, &u->options};
+    char path[PATHS_BYTES];
+    enum err e = places_up_socket(&u->paths, path);
+    if (!e)
+        e = control_create(&u->control, supervisor_loop(u->supervisor), path, up_control, u);
+    if (!e && u->simulated)
+        e = add_simulator(u);
+    return e ? e : suite_add(&suite, u->config);
+}
+
 static int supervise(struct up *u)
 {
-    const struct supervisor_spec spec = {
-        .run_dir = u->paths.run_dir,
-        .secrets = (const char *const *)u->secrets.names,
-        .stop_timeout_ms = (unsigned)u->config->options.runtime_drain_timeout + DRAIN_SLACK_MS,
-        .on_ready = on_ready,
-        .ctx = u};
+    const struct supervisor_spec spec = {.run_dir = u->paths.run_dir,
+                                         .stop_timeout_ms = up_stop_timeout(u->config),
+                                         .on_ready = on_ready,
+                                         .on_reload = up_reload,
+                                         .on_stopping = close_listener,
+                                         .ctx = u};
     enum err e = supervisor_create(&u->supervisor, &spec);
     if (e)
         return failure("cannot supervise in %s: %s", u->paths.run_dir, err_name(e));
-    if (u->simulated)
-        e = add_simulator(u);
-    if (!e)
-        e = suite_add(u->supervisor, u->config, &u->paths, &u->options);
+    e = add_all(u);
     if (!e)
         e = supervisor_run(u->supervisor);
+    control_destroy(&u->control);
     supervisor_destroy(&u->supervisor);
     if (e == ERR_INVALID)
         return EXIT_CONFIG;
@@ -253,15 +281,17 @@ static int load_and_supervise(struct up *u)
     int code = paths_load(&u->paths, &u->config);
     if (code >= 0)
         return code;
-    enum err e = suite_find_secrets(u->config, &u->secrets);
-    code = e ? failure("too many secrets in the configuration") : supervise(u);
-    suite_secrets_free(&u->secrets);
+    code = open_listener(u);
+    if (code < 0)
+        code = supervise(u);
+    close_listener(u);
     config_destroy(&u->config);
     return code;
 }
 
 static int up(const struct command *self, int argc, char **argv)
 {
+    secrecy_begin(); /* all providers' keys are in our environment */
     struct up u = {.notify = getenv("NOTIFY_SOCKET")};
     struct positionals rest;
     const struct arg args[] = {
@@ -301,6 +331,7 @@ const struct command command_up = {"up", "Start all daemons on this host and kee
                                    "--config FILE | --demo",
                                    "Prints where to send the first request once all daemons are "
                                    "ready; SIGHUP makes them read the configuration\n"
-                                   "again; Ctrl-C or SIGTERM stops them in order, a second one at "
-                                   "once. Exit code 1 when a daemon cannot start.",
+                                   "again (new providers get a worker, removed ones lose theirs); "
+                                   "Ctrl-C or SIGTERM stops them in order, a second one ends what "
+                                   "runs, a third kills.\nExit code 1 when a daemon cannot start.",
                                    up};

@@ -25,6 +25,7 @@ int main(int argc, char **argv)
         command_keys,
         command_usage,
         command_status,
+        command_restart,
         command_health,
         command_check,
         command_models,

@@ -43,42 +43,7 @@ static enum err each_secret(const struct config_provider *p, enum err (*fn)(void
     return e;
 }
 
-static enum err add_secret(void *ctx, struct span name)
-{
-    struct suite_secrets *s = ctx;
-    for (size_t i = 0; i < s->count; i++) {
-        if (span_is(name, s->names[i]))
-            return OK;
-    }
-    if (s->count == SUITE_SECRETS_MAX)
-        return ERR_TOO_BIG;
-    s->names[s->count] = strndup(name.data, name.len);
-    return s->names[s->count] ? (s->count++, OK) : ERR_NOMEM;
-}
-
-enum err suite_find_secrets(const struct config *config, struct suite_secrets *out)
-{
-    enum err e = OK;
-    *out = (struct suite_secrets){0};
-    for (size_t i = 0; !e && i < config->provider_count; i++)
-        e = each_secret(&config->providers[i], add_secret, out);
-    return e;
-}
-
-void suite_secrets_free(struct suite_secrets *s)
-{
-    for (size_t i = 0; i < s->count; i++)
-        free(s->names[i]);
-    *s = (struct suite_secrets){0};
-}
-
 /* ---- children ---- */
-
-struct suite {
-    struct supervisor *supervisor;
-    const struct suite_paths *paths;
-    const struct suite_options *options;
-};
 
 static enum err add_option(struct child *c, const char *name, const char *value)
 {
@@ -95,6 +60,7 @@ static enum err add(const struct suite *s, const char *name, const char *program
     if (out)
         *out = c;
     enum err e = add_option(c, "--name", name);
+    c->name_arg = c->arg_count - 1;
     if (!e)
         e = add_option(c, "--config", s->paths->config_path);
     if (!e)
@@ -126,32 +92,69 @@ static enum err keep_secret(void *ctx, struct span name)
     return child_keep_env(ctx, name);
 }
 
-static enum err add_worker(const struct suite *s, const struct config_provider *p)
+void suite_worker_name(const struct config_provider *p, char out[SUITE_NAME_BYTES])
 {
-    char name[64];
+    (void)snprintf(out, SUITE_NAME_BYTES, "worker-%.50s", p->name);
+}
+
+enum err suite_add_worker(const struct suite *s, const struct config_provider *p)
+{
+    char name[SUITE_NAME_BYTES];
     struct child *c = NULL;
-    (void)snprintf(name, sizeof name, "worker-%.50s", p->name);
+    suite_worker_name(p, name);
     enum err e = add(s, name, "tollgate-worker", STAGE_WORKER, &c);
-    if (!e)
-        e = add_option(c, "--provider", p->name);
+    if (e)
+        return e;
+    c->overlaps = true;
+    e = add_option(c, "--provider", p->name);
     return e ? e : each_secret(p, keep_secret, c);
 }
 
-enum err suite_add(struct supervisor *supervisor, const struct config *config,
-                   const struct suite_paths *paths, const struct suite_options *options)
+struct sought {
+    const struct child *child;
+    bool all;
+};
+
+static enum err seek(void *ctx, struct span name)
 {
-    const struct suite s = {supervisor, paths, options};
+    struct sought *s = ctx;
+    bool kept = false;
+    for (size_t i = 0; i < s->child->keep_count; i++)
+        kept |= span_is(name, s->child->keep_env[i]);
+    s->all &= kept;
+    return OK;
+}
+
+enum err suite_update_worker(struct child *c, const struct config_provider *p, bool *changed_out)
+{
+    struct sought s = {.child = c, .all = true};
+    enum err e = each_secret(p, seek, &s);
+    *changed_out = !s.all;
+    return e || s.all ? e : each_secret(p, keep_secret, c);
+}
+
+static enum err add_edge(const struct suite *s)
+{
+    struct child *c = NULL;
+    enum err e = add(s, "edge-1", "tollgate-edge", STAGE_EDGE, &c);
+    if (e)
+        return e;
+    c->overlaps = s->options->listen_fd > 0; /* else two can't listen */
+    c->listen_fd = s->options->listen_fd;
+    return OK;
+}
+
+enum err suite_add(const struct suite *s, const struct config *config)
+{
     const struct config_list *brokers = &config->options.bus_brokers;
-    enum err e = add(&s, "metrics", "tollgate-metrics", STAGE_METRICS, NULL);
+    enum err e = add(s, "metrics", "tollgate-metrics", STAGE_METRICS, NULL);
     if (!e)
-        e = add(&s, "auth", "tollgate-auth", STAGE_AUTH, NULL);
+        e = add(s, "auth", "tollgate-auth", STAGE_AUTH, NULL);
     for (size_t i = 0; !e && i < brokers->count; i++)
-        e = add_broker(&s, brokers->items[i], i + 1);
+        e = add_broker(s, brokers->items[i], i + 1);
     for (size_t i = 0; !e && i < config->provider_count; i++)
-        e = add_worker(&s, &config->providers[i]);
-    if (!e)
-        e = add(&s, "edge-1", "tollgate-edge", STAGE_EDGE, NULL);
-    return e;
+        e = suite_add_worker(s, &config->providers[i]);
+    return e ? e : add_edge(s);
 }
 
 void suite_url(const struct config *config, struct buf *out)

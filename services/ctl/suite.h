@@ -5,25 +5,29 @@
 #include "services/ctl/paths.h"
 #include "services/ctl/supervisor.h"
 
-enum { SUITE_SECRETS_MAX = 64 };
-
-/* Names of the environment variables that hold providers' secrets. */
-struct suite_secrets {
-    char *names[SUITE_SECRETS_MAX + 1]; /* owned, NULL-terminated */
-    size_t count;
-};
+enum { SUITE_NAME_BYTES = 64 };
 
 struct suite_options {
     const char *log_level, *log_format; /* NULL: as configured */
+    int listen_fd;                      /* the edge's socket; > 0, or it opens its own */
 };
 
-/* Every ${NAME} in what only a provider's worker may see. ERR_TOO_BIG, ERR_NOMEM. */
-enum err suite_find_secrets(const struct config *config, struct suite_secrets *out) NODISCARD;
-void suite_secrets_free(struct suite_secrets *s);
+struct suite {
+    struct supervisor *supervisor;
+    const struct suite_paths *paths;
+    const struct suite_options *options;
+};
 
-/* metrics, auth, one broker per address, one worker per provider, one edge. */
-enum err suite_add(struct supervisor *s, const struct config *config,
-                   const struct suite_paths *paths, const struct suite_options *options) NODISCARD;
+/* metrics, auth, one broker per address, one worker per provider, one edge. Each sees the variables
+ * of the environment that every daemon may see; a worker also every ${NAME} of its provider's
+ * section. */
+enum err suite_add(const struct suite *s, const struct config *config) NODISCARD;
+enum err suite_add_worker(const struct suite *s, const struct config_provider *p) NODISCARD;
+void suite_worker_name(const struct config_provider *p, char out[SUITE_NAME_BYTES]);
+/* The provider's section was read again: does it name variables that its worker was not given? It
+ * gets them with its next start. */
+enum err suite_update_worker(struct child *c, const struct config_provider *p,
+                             bool *changed_out) NODISCARD;
 
 /* "http://127.0.0.1:4000": where the edge of this configuration answers on this host. */
 void suite_url(const struct config *config, struct buf *out);

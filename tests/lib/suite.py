@@ -182,7 +182,7 @@ class Suite:
         return config
 
     def start(self):
-        (self.folder / "state").mkdir(parents=True, exist_ok=True)
+        (self.folder / "state").mkdir(mode=0o700, parents=True, exist_ok=True)
         self.start_simulator()
         self.ports = [free_port() for _ in range(self.edge_count)]
         self.metrics_port = free_port()

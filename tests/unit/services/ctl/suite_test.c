@@ -52,21 +52,6 @@ static bool has_args(const struct child *c, const char *first, const char *secon
     return false;
 }
 
-static void secrets_are_found_wherever_a_provider_may_name_them(void **state)
-{
-    (void)state;
-    struct config *c = load(two_of_each);
-    struct suite_secrets s;
-    assert_int_equal(suite_find_secrets(c, &s), OK);
-    assert_int_equal(s.count, 3);
-    assert_string_equal(s.names[0], "KEY_A");
-    assert_string_equal(s.names[1], "KEY_B");
-    assert_string_equal(s.names[2], "KEY_C");
-    assert_null(s.names[3]);
-    suite_secrets_free(&s);
-    config_destroy(&c);
-}
-
 static void every_daemon_is_there_with_its_arguments(void **state)
 {
     (void)state;
@@ -86,9 +71,10 @@ static void every_daemon_is_there_with_its_arguments(void **state)
     const struct supervisor_spec spec = {.run_dir = folder, .on_ready = on_ready};
     struct suite_paths paths = {
         .config_path = "c.yaml", .run_dir = "/run/t", .state_dir = "/state"};
-    const struct suite_options options = {.log_level = "debug"};
+    const struct suite_options options = {.log_level = "debug", .listen_fd = 7};
     assert_int_equal(supervisor_create(&s, &spec), OK);
-    assert_int_equal(suite_add(s, c, &paths, &options), OK);
+    const struct suite suite = {s, &paths, &options};
+    assert_int_equal(suite_add(&suite, c), OK);
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         const struct child *child = supervisor_child(s, i);
         assert_non_null(child);
@@ -102,8 +88,43 @@ static void every_daemon_is_there_with_its_arguments(void **state)
                      2); /* openai's worker sees its own two secrets */
     assert_string_equal(supervisor_child(s, 5)->keep_env[0], "KEY_C");
     assert_int_equal(supervisor_child(s, 6)->keep_count, 0);
+    assert_int_equal(supervisor_child(s, 6)->listen_fd, 7);
+    assert_true(supervisor_child(s, 6)->overlaps); /* two may serve one socket */
+    assert_true(supervisor_child(s, 4)->overlaps);
+    assert_false(supervisor_child(s, 1)->overlaps);
     supervisor_destroy(&s);
     config_destroy(&c);
+    (void)rmdir(folder);
+}
+
+static void a_worker_is_told_when_its_provider_names_further_variables(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/tollgate-suite-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    struct config *c = load(two_of_each),
+                  *more = load("providers:\n  vllm: { type: openai, private: true, "
+                               "endpoints: [\"http://h/v1\"], api_keys: [\"${KEY_D}\"] }\n");
+    struct supervisor *s = NULL;
+    bool changed = true;
+    const struct supervisor_spec spec = {.run_dir = folder, .on_ready = on_ready};
+    struct suite_paths paths = {
+        .config_path = "c.yaml", .run_dir = "/run/t", .state_dir = "/state"};
+    const struct suite_options options = {.log_level = "debug"};
+    assert_int_equal(supervisor_create(&s, &spec), OK);
+    const struct suite suite = {s, &paths, &options};
+    assert_int_equal(suite_add(&suite, c), OK);
+    struct child *worker = supervisor_find(s, SPAN("worker-vllm"));
+    assert_non_null(worker);
+    assert_int_equal(suite_update_worker(worker, &c->providers[1], &changed), OK);
+    assert_false(changed);
+    assert_int_equal(suite_update_worker(worker, &more->providers[0], &changed), OK);
+    assert_true(changed);
+    assert_true(child_keeps_env(worker, "KEY_D"));
+    assert_false(supervisor_find(s, SPAN("edge-1"))->overlaps); /* it listens by itself */
+    supervisor_destroy(&s);
+    config_destroy(&c);
+    config_destroy(&more);
     (void)rmdir(folder);
 }
 
@@ -130,8 +151,8 @@ static void the_address_to_try_is_one_that_answers_here(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(secrets_are_found_wherever_a_provider_may_name_them),
         cmocka_unit_test(every_daemon_is_there_with_its_arguments),
+        cmocka_unit_test(a_worker_is_told_when_its_provider_names_further_variables),
         cmocka_unit_test(the_address_to_try_is_one_that_answers_here),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
