@@ -153,11 +153,28 @@ static uint32_t decode_u(struct span text, size_t *i)
     return 0xfffd;
 }
 
+/* Decodes the byte or the escape at text[*i] into at, which has room for 4 bytes; moves *i behind
+ * it.
+ */
+static size_t next_unit(struct span text, size_t *i, char *at)
+{
+    static const char plain[] = "\"\\/bfnrt", decoded[] = "\"\\/\b\f\n\r\t";
+    if (text.data[*i] != '\\' || *i + 1 >= text.len) {
+        *at = text.data[(*i)++];
+        return 1;
+    }
+    if (text.data[*i + 1] == 'u' && text.len - *i >= 6)
+        return utf8_put(at, decode_u(text, i));
+    const char *which = strchr(plain, text.data[*i + 1]);
+    *at = which && *which ? decoded[which - plain] : '?';
+    *i += 2;
+    return 1;
+}
+
 /* Decodes json text into at, which has room for text.len bytes (decoding never grows); returns the
  * length. */
 static size_t decode_into(struct span text, char *at)
 {
-    static const char plain[] = "\"\\/bfnrt", decoded[] = "\"\\/\b\f\n\r\t";
     size_t out = 0;
     for (size_t i = 0; i < text.len;) {
         const char *slash = memchr(text.data + i, '\\', text.len - i);
@@ -167,13 +184,7 @@ static size_t decode_into(struct span text, char *at)
         i += run;
         if (i + 1 >= text.len)
             break;
-        if (text.data[i + 1] == 'u' && text.len - i >= 6) {
-            out += utf8_put(at + out, decode_u(text, &i));
-        } else {
-            const char *which = strchr(plain, text.data[i + 1]);
-            at[out++] = which && *which ? decoded[which - plain] : '?';
-            i += 2;
-        }
+        out += next_unit(text, &i, at + out);
     }
     return out;
 }
@@ -195,6 +206,20 @@ struct span json_string(struct json v, struct arena *arena)
     return at ? span_of(at, decode_into(text, at)) : SPAN_NONE;
 }
 
+/* Decodes no further than both are alike: a name is compared with many. */
+static bool decodes_to(struct span text, const char *string)
+{
+    for (size_t i = 0; i < text.len;) {
+        char unit[4];
+        size_t n = next_unit(text, &i, unit);
+        for (size_t k = 0; k < n; k++, string++) {
+            if (!*string || unit[k] != *string)
+                return false;
+        }
+    }
+    return !*string;
+}
+
 bool json_is(struct json v, const char *string)
 {
     struct span text = json_text(v);
@@ -202,13 +227,7 @@ bool json_is(struct json v, const char *string)
         return false;
     if (!node_of(v)->escaped)
         return span_is(text, string);
-    /* Escapes make text longer than its bytes, six to one at most. */
-    size_t n = strlen(string);
-    char small[512];
-    if (text.len < n || text.len > 6 * n || text.len > sizeof small)
-        return false;
-    size_t len = decode_into(text, small);
-    return span_is(span_of(small, len), string);
+    return decodes_to(text, string);
 }
 
 bool json_bool(struct json v, bool *out)

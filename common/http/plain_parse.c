@@ -1,5 +1,7 @@
 #include "common/http/plain_parse.h"
 
+enum { MAX_BLANK_BYTES = 64 }; /* they are looked at again with every read */
+
 static enum plain_verdict fault(struct plain_head *out, const char *why)
 {
     if (!out->framing.fault)
@@ -95,6 +97,8 @@ enum plain_verdict plain_parse(struct span bytes, size_t max_bytes, size_t *scan
     *out = (struct plain_head){0};
     size_t start = skip_blank_lines(bytes), end = 0;
     struct span head = span_skip(bytes, start);
+    if (start > MAX_BLANK_BYTES)
+        return fault(out, "blank lines before the request");
     /* Other protocols begin with other bytes, and may never send a line end. */
     if (head.len && *head.data != '\r' && !framing_is_token(span_first(head, 1)))
         return fault(out, "malformed method");

@@ -193,7 +193,8 @@ static enum err read_tool_use(struct reader *r, const struct where *at, struct j
                               struct part_list *parts)
 {
     static const struct shape shape = SHAPE("messages.content", tool_use_members);
-    return read_simple(r, at, v, parts, PART_TOOL_CALL, &shape);
+    enum err e = read_count_tool_call(r, at);
+    return e ? e : read_simple(r, at, v, parts, PART_TOOL_CALL, &shape);
 }
 
 /* ---- blocks that hold others ---- */

@@ -189,6 +189,8 @@ static void on_tool_begin(struct anthropic_writer *w, const struct neutral_event
 
 static struct live_tool *find_tool(struct anthropic_writer *w, uint32_t slot)
 {
+    if (slot < w->tool_count && w->tools[slot].slot == slot)
+        return &w->tools[slot];
     for (size_t i = w->tool_count; i-- > 0;) {
         if (w->tools[i].slot == slot)
             return &w->tools[i];

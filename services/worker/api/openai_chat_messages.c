@@ -61,7 +61,9 @@ static enum err read_tool_call(struct reader *r, const struct where *at, struct 
     struct part *part = read_add_part(r, into, PART_TOOL_CALL);
     if (!part)
         return read_too_large(r);
-    enum err e = read_text(r, &id, json_get(v, "id"), &part->id_text);
+    enum err e = read_count_tool_call(r, at);
+    if (!e)
+        e = read_text(r, &id, json_get(v, "id"), &part->id_text);
     if (!e)
         e = read_text(r, &name, json_get(function, "name"), &part->name_text);
     return e ? e : read_text(r, &args, json_get(function, "arguments"), &part->args_text);

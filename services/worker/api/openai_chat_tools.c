@@ -166,6 +166,9 @@ static enum err read_allowed(struct reader *r, const struct where *at, struct js
     else
         return read_fault(r, &mode_at, ERROR_INVALID_VALUE,
                           "'allowed_tools.mode' must be auto or required.");
+    if (json_count(list) > TOOLS_MAX)
+        return read_fault(r, &list_at, ERROR_INVALID_VALUE, "At most %d tools may be allowed.",
+                          TOOLS_MAX);
     enum err e = read_array(r, &list_at, list, check_allowed, out);
     if (e)
         return e;

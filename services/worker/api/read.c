@@ -241,6 +241,9 @@ enum err read_stop_array(struct reader *r, const struct where *at, struct json v
     struct neutral_request *out = into;
     if (json_type(v) != JSON_ARRAY)
         return read_wrong_type(r, at, v, "an array");
+    if (json_count(v) > STOPS_MAX)
+        return read_fault(r, at, ERROR_INVALID_VALUE, "At most %d stop sequences may be given.",
+                          STOPS_MAX);
     out->stop_text = ARENA_ARRAY(r->arena, struct span, json_count(v));
     return out->stop_text ? read_array(r, at, v, read_stop_element, out) : read_too_large(r);
 }
@@ -338,6 +341,14 @@ struct span read_to_bytes(struct reader *r, struct span text)
 }
 
 /* ---- tools ---- */
+
+enum err read_count_tool_call(struct reader *r, const struct where *at)
+{
+    if (r->tool_calls++ < TOOL_CALLS_MAX)
+        return OK;
+    return read_fault(r, at, ERROR_INVALID_VALUE,
+                      "At most %d tool calls may stand in the messages.", TOOL_CALLS_MAX);
+}
 
 static bool is_tool_name(struct span name, size_t max)
 {

@@ -12,6 +12,7 @@ struct reader {
     struct arena *arena;
     struct api_error *fault;
     size_t turn_cap;
+    size_t tool_calls; /* so far, in all messages */
 };
 
 /* Where in the body a value stands: a chain of stack frames, turned into text only when something
@@ -108,8 +109,10 @@ struct span read_to_text(struct reader *r, struct span bytes);
 /* json text → bytes in the arena (a view when nothing is escaped). */
 struct span read_to_bytes(struct reader *r, struct span text);
 
-/* Tools of one request at most. */
-enum { TOOLS_MAX = 128, MESSAGES_MAX = 100000 };
+/* Of one request at most. */
+enum { TOOLS_MAX = 128, MESSAGES_MAX = 100000, TOOL_CALLS_MAX = 100000, STOPS_MAX = 256 };
+/* One more call of a tool in the history. ERR_INVALID: one too many. */
+enum err read_count_tool_call(struct reader *r, const struct where *at) NODISCARD;
 /* [A-Za-z0-9_-]{1,max}. */
 enum err read_check_tool_name(struct reader *r, const struct where *at, struct span name,
                               size_t max) NODISCARD;

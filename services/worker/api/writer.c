@@ -180,6 +180,9 @@ struct answer_tool *answer_tools_add(struct answer_tools *tools, struct answer_w
 
 struct answer_tool *answer_tools_find(const struct answer_tools *tools, uint32_t slot)
 {
+    /* slots are mostly counted as they begin, and an answer may hold any number of them */
+    if (slot < tools->count && tools->items[slot].slot == slot)
+        return &tools->items[slot];
     for (size_t i = tools->count; i-- > 0;) {
         if (tools->items[i].slot == slot)
             return &tools->items[i];

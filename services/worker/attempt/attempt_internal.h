@@ -40,6 +40,7 @@ struct attempt {
     struct attempt_transfer first, *transfers;
     uint32_t transfers_running;
     uint32_t credit, seq;
+    size_t out_sent; /* of the pipeline's output */
     uint64_t started_us, started_wall_ms, sent_us, first_us, deadline_us;
     struct loop_timer deadline, poll;
     bool head_sent, paused, sent;

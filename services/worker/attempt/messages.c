@@ -164,7 +164,7 @@ enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result
 enum err attempt_send_data(struct attempt *attempt)
 {
     struct buf *out = pipeline_output(attempt->pipeline);
-    size_t at = 0;
+    size_t at = attempt->out_sent;
     enum err err = OK;
     while (err == OK && at < out->len && attempt->credit) {
         size_t n = out->len - at;
@@ -178,10 +178,15 @@ enum err attempt_send_data(struct attempt *attempt)
         attempt->credit -= (uint32_t)n;
         at += n;
     }
+    attempt->out_sent = at;
+    /* moved only when what has gone is the larger part: a large answer goes in many pieces */
     if (at == out->len)
         buf_clear(out);
-    else if (at)
+    else if (at >= out->len - at)
         buf_consume(out, at);
+    else
+        return err;
+    attempt->out_sent = 0;
     return err;
 }
 

@@ -4,6 +4,8 @@
 
 #include "services/worker/neutral/splice.h"
 
+enum { MAX_REST_BYTES = 64 << 10 };
+
 /* ---- reading ---- */
 
 enum input_kind { INPUT_NONE, INPUT_TEXT, INPUT_TOKENS };
@@ -134,6 +136,17 @@ struct member_answer {
     struct json *items; /* by index */
 };
 
+/* Members beside the embeddings are told to every caller. */
+static bool has_large_rest(struct json root)
+{
+    size_t bytes = 0;
+    for (struct json_iter i = json_iter(root); json_next(&i);) {
+        if (!json_is(i.key, "data"))
+            bytes += json_raw(i.key).len + json_raw(i.value).len;
+    }
+    return bytes > MAX_REST_BYTES;
+}
+
 /* Each index once, none missing. */
 static enum err read_answer(struct member_answer *a, struct span text, size_t inputs)
 {
@@ -141,7 +154,7 @@ static enum err read_answer(struct member_answer *a, struct span text, size_t in
         return ERR_INVALID;
     a->root = json_root(&a->doc);
     struct json data = json_get(a->root, "data");
-    if (json_type(data) != JSON_ARRAY || json_count(data) != inputs)
+    if (json_type(data) != JSON_ARRAY || json_count(data) != inputs || has_large_rest(a->root))
         return ERR_INVALID;
     a->items = calloc(inputs ? inputs : 1, sizeof *a->items);
     if (!a->items)

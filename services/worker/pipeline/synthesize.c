@@ -148,7 +148,8 @@ static enum err synthesize_chat(struct json_writer *w, struct json body, bool wi
     struct json choices = json_get(body, "choices");
     if (json_type(choices) != JSON_ARRAY)
         return ERR_INVALID;
-    for (struct json_iter i = json_iter(choices); json_next(&i);)
+    /* each choice repeats what stands beside them: no further than there is room */
+    for (struct json_iter i = json_iter(choices); !w->out->failed && json_next(&i);)
         put_chat_choice(w, body, i.value, with_usage);
     if (with_usage && json_type(json_get(body, "usage")) == JSON_OBJECT)
         put_usage_chunk(w, body, "chat.completion.chunk");
@@ -265,8 +266,9 @@ static void put_block_start(struct json_writer *w, struct json block, uint64_t i
     jw_u64(w, index);
     jw_key(w, "content_block");
     jw_object(w);
+    bool streaming = streams(block);
     for (struct json_iter i = json_iter(block); json_next(&i);) {
-        const struct streamed *s = streams(block) ? find_streamed(i.key) : NULL;
+        const struct streamed *s = streaming ? find_streamed(i.key) : NULL;
         jw_key_text(w, json_text(i.key));
         if (s)
             jw_raw(w, span_str(s->empty));
@@ -304,7 +306,8 @@ static void put_block_delta(struct json_writer *w, struct json value, const stru
 static void put_block(struct json_writer *w, struct json block, uint64_t index)
 {
     put_block_start(w, block, index);
-    for (struct json_iter i = json_iter(block); streams(block) && json_next(&i);) {
+    bool streaming = streams(block);
+    for (struct json_iter i = json_iter(block); streaming && json_next(&i);) {
         const struct streamed *s = find_streamed(i.key);
         if (s && !json_absent(i.value) && !json_is(i.value, ""))
             put_block_delta(w, i.value, s, index);

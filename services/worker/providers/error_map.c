@@ -4,6 +4,8 @@
 #include "services/worker/providers/out.h"
 #include "services/worker/providers/retry_after.h"
 
+enum { MESSAGE_LOOKED_AT = 4096 }; /* bytes in which a known phrase is looked for */
+
 /* What the body says; bytes in the arena, empty where it does not. */
 struct upstream_error {
     struct span message;
@@ -176,6 +178,7 @@ static unsigned class_of_status(unsigned status)
 
 bool error_message_has(struct span message, const char *const *phrases)
 {
+    message = span_first(message, MESSAGE_LOOKED_AT);
     for (; *phrases; phrases++) {
         size_t n = strlen(*phrases);
         for (size_t at = 0; at + n <= message.len; at++) {

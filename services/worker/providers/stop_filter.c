@@ -19,6 +19,8 @@ enum err stop_filter_add(struct stop_filter *f, struct span stop_text)
     buf_free(&bytes);
     if (len == 0)
         return OK;
+    if (len > STOP_FILTER_MAX_BYTES)
+        return ERR_TOO_BIG;
     if (!stop.data)
         return ERR_NOMEM;
     f->stops[f->count] = stop;

@@ -7,6 +7,8 @@
 
 #include "services/worker/neutral/neutral.h"
 
+enum { STOP_FILTER_MAX_BYTES = 512 }; /* of one sequence: each text is looked through anew */
+
 struct stop_filter {
     struct arena *arena;
     struct span *stops_text; /* as the client wrote them: for the STOP event */
@@ -20,7 +22,8 @@ struct stop_filter {
 
 /* Room for `max` sequences. ERR_NOMEM. */
 enum err stop_filter_init(struct stop_filter *f, struct arena *arena, size_t max) NODISCARD;
-/* One more sequence (json text); an empty one is ignored. ERR_NOMEM. */
+/* One more sequence (json text); an empty one is ignored. ERR_NOMEM; ERR_TOO_BIG: too long to be
+ * looked for. */
 enum err stop_filter_add(struct stop_filter *f, struct span stop_text) NODISCARD;
 /* Passes the event to `next`, or less of it, or more. */
 void stop_filter_feed(struct stop_filter *f, const struct neutral_event *e, neutral_sink next,

@@ -1,6 +1,10 @@
 /* Tools and the choice among them (docs/wire.md, Tools). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
+#include "common/base/span_groups.h"
+
+enum { MAX_USED_TOOLS = 128 };
+
 bool anthropic_by_json_tool(const struct anthropic_builder *b)
 {
     return b->r->format == FORMAT_SCHEMA && !b->row->json_schema;
@@ -61,38 +65,57 @@ static void write_json_tool(struct anthropic_builder *b)
     jw_object_end(w);
 }
 
-static bool is_named_before(const struct conversation *c, size_t message, size_t block,
-                            struct span name)
+static bool is_call(const struct block *b)
 {
-    for (size_t i = 0; i <= message; i++) {
-        size_t end = i == message ? block : c->messages[i].count;
-        for (size_t k = 0; k < end; k++) {
-            const struct part *p = c->messages[i].blocks[k].part;
-            if (p && p->kind == PART_TOOL_CALL && span_equals(p->name_text, name))
-                return true;
+    return b->part && b->part->kind == PART_TOOL_CALL;
+}
+
+static void write_used_tool(struct anthropic_builder *b, struct span name)
+{
+    jw_object(&b->w);
+    jw_key(&b->w, "name");
+    jw_text(&b->w, name);
+    jw_key(&b->w, "input_schema");
+    jw_raw(&b->w, SPAN("{\"type\":\"object\"}"));
+    jw_object_end(&b->w);
+}
+
+/* The names of all calls, in their order; *count_out of them. NULL without memory. */
+static struct span *names_of_calls(struct anthropic_builder *b, size_t *count_out)
+{
+    const struct conversation *c = &b->conversation;
+    size_t count = 0;
+    for (size_t i = 0; i < c->count; i++)
+        count += c->messages[i].count;
+    struct span *names = ARENA_ARRAY(b->pc->arena, struct span, count);
+    *count_out = 0;
+    for (size_t i = 0; names && i < c->count; i++) {
+        for (size_t k = 0; k < c->messages[i].count; k++) {
+            if (is_call(&c->messages[i].blocks[k]))
+                names[(*count_out)++] = c->messages[i].blocks[k].part->name_text;
         }
     }
-    return false;
+    return names;
 }
 
 /* The API wants definitions for the tools of the history even when none may be called any more. */
 static void write_used_tools(struct anthropic_builder *b)
 {
-    const struct conversation *c = &b->conversation;
-    size_t written = 0;
-    for (size_t i = 0; i < c->count; i++) {
-        for (size_t k = 0; k < c->messages[i].count && written < 128; k++) {
-            const struct part *p = c->messages[i].blocks[k].part;
-            if (!p || p->kind != PART_TOOL_CALL || is_named_before(c, i, k, p->name_text))
-                continue;
-            jw_object(&b->w);
-            jw_key(&b->w, "name");
-            jw_text(&b->w, p->name_text);
-            jw_key(&b->w, "input_schema");
-            jw_raw(&b->w, SPAN("{\"type\":\"object\"}"));
-            jw_object_end(&b->w);
-            written++;
-        }
+    struct arena *arena = b->pc->arena;
+    size_t count, written = 0;
+    struct span_groups groups = {0};
+    const struct span *names = names_of_calls(b, &count);
+    size_t *group = names ? ARENA_ARRAY(arena, size_t, count) : NULL;
+    bool *seen = group && span_groups_build(&groups, arena, names, count, group) == OK
+                     ? ARENA_ARRAY(arena, bool, groups.count)
+                     : NULL;
+    b->w.out->failed |= !seen;
+    for (size_t i = 0; seen && i < count && written < MAX_USED_TOOLS; i++) {
+        if (seen[group[i]])
+            continue;
+        seen[group[i]] = true;
+        write_used_tool(b, names[i]);
+        written++;
     }
 }
 

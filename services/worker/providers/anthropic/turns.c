@@ -3,55 +3,22 @@
  * come once. */
 #include "services/worker/providers/anthropic/anthropic.h"
 
-/* ---- ids that were used ---- */
-
-struct id_set {
-    struct span *slots;
-    size_t cap, count;
-};
-
-static size_t hash(struct span id)
-{
-    uint64_t h = 1469598103934665603u; /* FNV-1a */
-    for (size_t i = 0; i < id.len; i++)
-        h = (h ^ (unsigned char)id.data[i]) * 1099511628211u;
-    return (size_t)(h ^ h >> 29);
-}
-
-static struct span *probe(const struct id_set *set, struct span id)
-{
-    size_t at = hash(id) & (set->cap - 1);
-    while (set->slots[at].data && !span_equals(set->slots[at], id))
-        at = (at + 1) & (set->cap - 1);
-    return &set->slots[at];
-}
-
-static bool set_init(struct id_set *set, struct arena *arena, size_t most)
-{
-    set->cap = 16;
-    while (set->cap < most * 2)
-        set->cap *= 2;
-    set->slots = ARENA_ARRAY(arena, struct span, set->cap);
-    return set->slots != NULL;
-}
-
-/* False when it was there already. */
-static bool set_add(struct id_set *set, struct span id)
-{
-    struct span *slot = probe(set, id);
-    if (slot->data)
-        return false;
-    *slot = id;
-    set->count++;
-    return true;
-}
+#include "common/base/span_groups.h"
 
 /* ---- the work ---- */
 
-struct open_call {
-    const struct part *part;
-    struct span id; /* as sent */
+/* A tool call of the history, in the order of all of them. */
+struct call {
+    struct span id;             /* as sent, once it is */
+    size_t id_group, fit_group; /* of the client's id, and of that id as it fits the pattern */
+    size_t below;               /* the open call of the same id before this one, from 1; 0 = none */
     bool answered;
+};
+
+/* Calls whose ids fit the pattern in the same way: all but the first get a number behind it. */
+struct fit {
+    bool used;
+    unsigned number;
 };
 
 struct arranger {
@@ -59,10 +26,11 @@ struct arranger {
     struct arena *arena;
     struct conversation *out;
     struct api_error *fault;
-    struct id_set used;
-    struct open_call *open; /* calls of the last assistant turn */
-    size_t open_count;
-    unsigned made_up;
+    struct call *calls;
+    size_t open_from, open_to; /* calls of the last assistant turn */
+    struct span_groups ids, fits;
+    size_t *latest; /* by id group: its latest open call, from 1; 0 = none */
+    struct fit *fit;
 };
 
 static enum err too_large(struct arranger *a)
@@ -118,23 +86,35 @@ static bool is_id_byte(char c)
            c == '-';
 }
 
-/* [A-Za-z0-9_-]+ and never the same twice. */
-static enum err repair_id(struct arranger *a, const struct part *call, struct span *out)
+/* [A-Za-z0-9_-]+; no data when the arena is full. */
+static struct span fitting(struct arranger *a, struct span id, unsigned *made_up)
 {
-    struct span id = call->id_text;
     if (!id.len)
-        id = arena_printf(a->arena, "call_%u", a->made_up++);
-    char *copy = arena_strdup(a->arena, id);
+        id = arena_printf(a->arena, "call_%u", (*made_up)++);
+    char *copy = id.data ? arena_strdup(a->arena, id) : NULL;
     if (!copy)
-        return too_large(a);
+        return SPAN_NONE;
     for (size_t i = 0; i < id.len; i++)
         copy[i] = is_id_byte(copy[i]) ? copy[i] : '_';
-    *out = span_of(copy, id.len);
-    for (unsigned n = 2; !set_add(&a->used, *out); n++) {
-        *out = arena_printf(a->arena, "%s_%u", copy, n);
-        if (!out->data)
-            return too_large(a);
+    return span_of(copy, id.len);
+}
+
+/* Never the same twice: a number behind it that makes none of the client's own. */
+static enum err choose_id(struct arranger *a, struct call *call)
+{
+    struct span base = a->fits.texts[call->fit_group];
+    struct fit *fit = &a->fit[call->fit_group];
+    call->id = base;
+    if (!fit->used) {
+        fit->used = true;
+        fit->number = 1;
+        return OK;
     }
+    do {
+        call->id = arena_printf(a->arena, "%.*s_%u", SPAN_ARG(base), ++fit->number);
+        if (!call->id.data)
+            return too_large(a);
+    } while (span_groups_find(&a->fits, call->id) != SPAN_GROUP_NONE);
     return OK;
 }
 
@@ -143,11 +123,13 @@ static enum err repair_id(struct arranger *a, const struct part *call, struct sp
 static enum err close_calls(struct arranger *a, unsigned index)
 {
     enum err e = OK;
-    for (size_t i = 0; !e && i < a->open_count; i++) {
-        if (!a->open[i].answered)
-            e = add_block(a, false, index, (struct block){.id = a->open[i].id, .no_result = true});
+    for (size_t i = a->open_from; !e && i < a->open_to; i++) {
+        const struct call *call = &a->calls[i];
+        if (!call->answered)
+            e = add_block(a, false, index, (struct block){.id = call->id, .no_result = true});
+        a->latest[call->id_group] = 0;
     }
-    a->open_count = 0;
+    a->open_from = a->open_to;
     return e;
 }
 
@@ -166,12 +148,13 @@ static bool is_thought(const struct part *p)
 
 static enum err add_call(struct arranger *a, const struct turn *turn, const struct part *p)
 {
-    struct block block = {.part = p};
-    enum err e = repair_id(a, p, &block.id);
+    struct call *call = &a->calls[a->open_to];
+    enum err e = choose_id(a, call);
     if (e)
         return e;
-    a->open[a->open_count++] = (struct open_call){.part = p, .id = block.id};
-    e = add_block(a, true, turn->index, block);
+    call->below = a->latest[call->id_group];
+    a->latest[call->id_group] = ++a->open_to;
+    e = add_block(a, true, turn->index, (struct block){.part = p, .id = call->id});
     if (!e) {
         a->out->messages[a->out->count - 1].calls = true;
         a->out->calls = true;
@@ -182,11 +165,9 @@ static enum err add_call(struct arranger *a, const struct turn *turn, const stru
 /* Thoughts first, then text, then calls. */
 static enum err add_assistant(struct arranger *a, const struct turn *turn)
 {
-    size_t calls = 0;
     enum err e = OK;
     for (size_t i = 0; !e && i < turn->parts.count; i++) {
         const struct part *p = &turn->parts.items[i];
-        calls += p->kind == PART_TOOL_CALL;
         if (!is_thought(p))
             continue;
         e = add_block(a, true, turn->index, (struct block){.part = p});
@@ -197,14 +178,6 @@ static enum err add_assistant(struct arranger *a, const struct turn *turn)
         if (is_spoken(&turn->parts.items[i]))
             e = add_block(a, true, turn->index, (struct block){.part = &turn->parts.items[i]});
     }
-    if (calls) {
-        struct open_call *open = ARENA_ARRAY(a->arena, struct open_call, a->open_count + calls);
-        if (!open)
-            return too_large(a);
-        if (a->open_count)
-            memcpy(open, a->open, a->open_count * sizeof *open);
-        a->open = open;
-    }
     for (size_t i = 0; !e && i < turn->parts.count; i++) {
         if (turn->parts.items[i].kind == PART_TOOL_CALL)
             e = add_call(a, turn, &turn->parts.items[i]);
@@ -214,20 +187,22 @@ static enum err add_assistant(struct arranger *a, const struct turn *turn)
 
 /* ---- user and tool ---- */
 
-/* The deprecated function results have got their call's id from the reader. */
-static struct open_call *find_open(struct arranger *a, const struct part *result)
+/* The latest without an answer. The deprecated function results have got their call's id from the
+ * reader. */
+static struct call *take_open(struct arranger *a, const struct part *result)
 {
-    for (size_t i = a->open_count; i-- > 0;) {
-        struct open_call *call = &a->open[i];
-        if (!call->answered && span_equals(call->part->id_text, result->id_text))
-            return call;
-    }
-    return NULL;
+    size_t group = span_groups_find(&a->ids, result->id_text);
+    if (group == SPAN_GROUP_NONE || !a->latest[group])
+        return NULL;
+    struct call *call = &a->calls[a->latest[group] - 1];
+    a->latest[group] = call->below;
+    call->answered = true;
+    return call;
 }
 
 static enum err add_result(struct arranger *a, const struct turn *turn, const struct part *p)
 {
-    struct open_call *call = find_open(a, p);
+    const struct call *call = take_open(a, p);
     if (!call) {
         struct span id = span_first(p->id_text, 200);
         *a->fault = (struct api_error){
@@ -240,7 +215,6 @@ static enum err add_result(struct arranger *a, const struct turn *turn, const st
         };
         return ERR_INVALID;
     }
-    call->answered = true;
     return add_block(a, false, turn->index,
                      (struct block){.part = p, .id = call->id, .plain = turn->plain});
 }
@@ -279,6 +253,49 @@ static size_t count_calls(const struct neutral_request *r, size_t *texts)
         *texts += r->turns[i].parts.count;
     }
     return calls;
+}
+
+/* Calls are told apart, and found again, by groups of equal ids: an assistant may say one id any
+ * number of times. */
+static enum err group_calls(struct arranger *a, const struct span *ids, const struct span *fits,
+                            size_t count)
+{
+    size_t *group = ARENA_ARRAY(a->arena, size_t, count);
+    if (!group || span_groups_build(&a->ids, a->arena, ids, count, group))
+        return too_large(a);
+    for (size_t i = 0; i < count; i++)
+        a->calls[i].id_group = group[i];
+    if (span_groups_build(&a->fits, a->arena, fits, count, group))
+        return too_large(a);
+    for (size_t i = 0; i < count; i++)
+        a->calls[i].fit_group = group[i];
+    a->latest = ARENA_ARRAY(a->arena, size_t, a->ids.count);
+    a->fit = ARENA_ARRAY(a->arena, struct fit, a->fits.count);
+    return a->latest && a->fit ? OK : too_large(a);
+}
+
+static enum err list_calls(struct arranger *a, const struct neutral_request *r, size_t count)
+{
+    struct span *ids = ARENA_ARRAY(a->arena, struct span, count),
+                *fits = ARENA_ARRAY(a->arena, struct span, count);
+    size_t n = 0;
+    unsigned made_up = 0;
+    a->calls = ARENA_ARRAY(a->arena, struct call, count);
+    if (!ids || !fits || !a->calls)
+        return too_large(a);
+    for (size_t i = 0; i < r->turn_count; i++) {
+        const struct part_list *parts = &r->turns[i].parts;
+        for (size_t k = 0; r->turns[i].role == ROLE_ASSISTANT && k < parts->count; k++) {
+            if (parts->items[k].kind != PART_TOOL_CALL)
+                continue;
+            ids[n] = parts->items[k].id_text;
+            fits[n] = fitting(a, ids[n], &made_up);
+            if (!fits[n].data)
+                return too_large(a);
+            n++;
+        }
+    }
+    return group_calls(a, ids, fits, n);
 }
 
 static void add_system(struct arranger *a, const struct part_list *parts)
@@ -352,10 +369,11 @@ enum err anthropic_arrange(struct conversion *pc, struct conversation *out,
     size_t texts;
     size_t calls = count_calls(r, &texts);
     *out = (struct conversation){.system = ARENA_ARRAY(pc->arena, const struct part *, texts + 1)};
-    if (!out->system || !set_init(&a.used, pc->arena, calls))
+    if (!out->system)
         return too_large(&a);
-    add_system(&a, &r->system);
-    enum err e = OK;
+    enum err e = list_calls(&a, r, calls);
+    if (!e)
+        add_system(&a, &r->system);
     for (size_t i = 0; !e && i < r->turn_count; i++)
         e = add_turn(&a, &r->turns[i]);
     if (!e)

@@ -119,17 +119,30 @@ static const struct family *family_of(struct span model)
     return &plain;
 }
 
-/* Byte by byte, so that a token put together by another's removal goes too. */
+/* Takes away the tokens at the end of what stands behind `from`. */
+static void take_tokens(struct buf *out, const struct family *family, size_t from)
+{
+    for (size_t k = 0; k < MAX_TOKENS && family->tokens[k] && !out->failed; k++) {
+        if (span_ends(span_of(out->data + from, out->len - from), family->tokens[k]))
+            out->len -= strlen(family->tokens[k]);
+    }
+}
+
+/* Looks wherever a token may have ended, so that one put together by another's removal goes too. */
 static void append_clean(struct buf *out, const struct family *family, struct span text)
 {
+    bool ends_token[256] = {false};
     size_t from = out->len;
-    for (size_t i = 0; i < text.len; i++) {
-        buf_append_char(out, text.data[i]);
-        for (size_t k = 0; k < MAX_TOKENS && family->tokens[k]; k++) {
-            struct span added = span_of(out->data + from, out->len - from);
-            if (!out->failed && span_ends(added, family->tokens[k]))
-                out->len -= strlen(family->tokens[k]);
-        }
+    for (size_t k = 0; k < MAX_TOKENS && family->tokens[k]; k++)
+        ends_token[(unsigned char)family->tokens[k][strlen(family->tokens[k]) - 1]] = true;
+    while (text.len) {
+        size_t n = 0;
+        while (n < text.len && !ends_token[(unsigned char)text.data[n]])
+            n++;
+        n += n < text.len;
+        buf_append(out, span_first(text, n));
+        text = span_skip(text, n);
+        take_tokens(out, family, from);
     }
 }
 

@@ -465,6 +465,48 @@ static void too_many_tools_are_refused(void **state)
     buf_free(&body);
 }
 
+/* before, n times each, after: refused with n, read with one less. */
+static void expect_bound(const struct api_ops *api, const char *before, const char *each,
+                         const char *after, int n, const char *refusal)
+{
+    for (int most = n - 1; most <= n; most++) {
+        struct buf body = {0};
+        buf_append_str(&body, before);
+        for (int i = 0; i < most; i++)
+            buf_printf(&body, "%s%s", i ? "," : "", each);
+        buf_append_str(&body, after);
+        buf_append_char(&body, '\0');
+        char *got = test_read(api, body.data);
+        if (most == n)
+            assert_string_equal(got, refusal);
+        else
+            assert_null(strstr(got, "INVALID"));
+        free(got);
+        buf_free(&body);
+    }
+}
+
+static void there_is_an_end_to_what_one_request_may_list(void **state)
+{
+    (void)state;
+    expect_bound(&api_openai_chat,
+                 "{'messages':[{'role':'user','content':'q'},{'role':'assistant','tool_calls':[",
+                 "{'id':'a','function':{'name':'f','arguments':''}}", "]}]}", 100001,
+                 "INVALID_VALUE messages[1].tool_calls[100000]");
+    expect_bound(&api_anthropic_messages,
+                 "{'max_tokens':1,'messages':[{'role':'assistant','content':[",
+                 "{'type':'tool_use','id':'a','name':'f','input':{}}", "]}]}", 100001,
+                 "INVALID_VALUE messages[0].content[100000]");
+    expect_bound(&api_openai_chat, "{'messages':[{'role':'user','content':'q'}],'stop':[", "'a'",
+                 "]}", 257, "INVALID_VALUE stop");
+    expect_bound(&api_openai_chat,
+                 "{'messages':[{'role':'user','content':'q'}],'tools':[{'type':'function',"
+                 "'function':{'name':'f'}}],'tool_choice':{'type':'allowed_tools',"
+                 "'allowed_tools':{'mode':'auto','tools':[",
+                 "{'type':'function','function':{'name':'f'}}", "]}}}", 129,
+                 "INVALID_VALUE tool_choice.allowed_tools.tools");
+}
+
 /* Unknown names end in a header: they stay few and harmless. */
 static void invented_names_stay_harmless(void **state)
 {
@@ -654,6 +696,7 @@ int main(void)
         cmocka_unit_test(tools_are_kept_verbatim),
         cmocka_unit_test(the_choice_of_tools_is_read_in_every_form),
         cmocka_unit_test(too_many_tools_are_refused),
+        cmocka_unit_test(there_is_an_end_to_what_one_request_may_list),
         cmocka_unit_test(invented_names_stay_harmless),
         cmocka_unit_test(no_truncated_or_changed_body_does_harm),
         cmocka_unit_test(a_full_arena_is_said_and_never_a_crash),

@@ -186,6 +186,21 @@ static void an_answer_that_does_not_fit_is_refused(void **state)
     }
 }
 
+/* Told to every caller, it would be there as often as there are callers. */
+static void an_answer_with_a_large_member_beside_is_not_shared(void **state)
+{
+    (void)state;
+    const struct embeddings_part parts[] = {{.inputs = 1, .bytes = 1}, {.inputs = 1, .bytes = 1}};
+    struct embeddings_share shares[2];
+    struct buf answer = {0};
+    buf_append_str(&answer, "{\"data\":[{\"index\":0},{\"index\":1}],\"x\":\"");
+    while (answer.len < 70000)
+        buf_append_char(&answer, 'x');
+    buf_append_str(&answer, "\"}");
+    assert_int_equal(embeddings_split(parts, 2, buf_span(&answer), shares), ERR_INVALID);
+    buf_free(&answer);
+}
+
 static void what_is_no_request_is_not_joined(void **state)
 {
     (void)state;
@@ -222,6 +237,7 @@ int main(void)
         cmocka_unit_test(an_answer_is_taken_apart_by_index),
         cmocka_unit_test(shares_always_sum_up),
         cmocka_unit_test(an_answer_that_does_not_fit_is_refused),
+        cmocka_unit_test(an_answer_with_a_large_member_beside_is_not_shared),
         cmocka_unit_test(what_is_no_request_is_not_joined),
         cmocka_unit_test(nothing_shared_is_nothing),
     };

@@ -200,6 +200,20 @@ static void without_memory_text_passes_rather_than_none(void **state)
     assert_true(refused > 0);
 }
 
+static void a_sequence_may_be_long_but_not_endless(void **state)
+{
+    (void)state;
+    char text[STOP_FILTER_MAX_BYTES + 1];
+    struct stop_filter f;
+    struct arena arena;
+    arena_init(&arena, 0);
+    memset(text, 'a', sizeof text);
+    assert_int_equal(stop_filter_init(&f, &arena, 2), OK);
+    assert_int_equal(stop_filter_add(&f, span_of(text, STOP_FILTER_MAX_BYTES)), OK);
+    assert_int_equal(stop_filter_add(&f, span_of(text, sizeof text)), ERR_TOO_BIG);
+    arena_free(&arena);
+}
+
 static void nothing_passes_behind_the_stop(void **state)
 {
     (void)state;
@@ -226,6 +240,7 @@ int main(void)
         cmocka_unit_test(what_is_held_back_goes_before_the_next_event),
         cmocka_unit_test(what_is_cut_within_an_escape_does_no_harm),
         cmocka_unit_test(without_memory_text_passes_rather_than_none),
+        cmocka_unit_test(a_sequence_may_be_long_but_not_endless),
         cmocka_unit_test(nothing_passes_behind_the_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
