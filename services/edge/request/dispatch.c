@@ -3,7 +3,12 @@
 #include "common/base/log.h"
 #include "services/edge/request/attempt.h"
 
-enum { ASK_AGAIN_MS = 1000 };
+enum {
+    ASK_AGAIN_MS = 1000,
+    /* A body of so many bytes can hold a worker's loop, or take its memory: nothing costs more than
+     * in proportion. */
+    SUSPECT_BODY_BYTES = 256 << 10
+};
 
 static const char interrupted[] = "The request was interrupted by a failure of the service.";
 static const char at_capacity[] = "The service is at capacity. Try again shortly.";
@@ -340,6 +345,21 @@ void dispatch_on_link_up(struct edge *e, struct worker_link *link)
     }
 }
 
+/* May it be this request that the worker was lost by? Then no other worker gets it: the first may
+ * not have been the last. */
+static bool is_suspect(struct edge_request *r)
+{
+    bool large = r->route->body && http_body(r->to.x).len >= SUSPECT_BODY_BYTES;
+    bool again = r->worker_lost;
+    r->worker_lost = true;
+    if (large || again)
+        log_warn("request_suspected", LHEX("request", r->id.bytes, sizeof r->id.bytes),
+                 LSPAN("worker", r->worker), LSPAN("key", r->key_id),
+                 LSTR("why", again ? "two workers were lost while they had it"
+                                   : "a worker was lost while it had this large body"));
+    return large || again;
+}
+
 static void on_worker_lost(struct edge_request *r)
 {
     struct fail lost = {.error_class = ERROR_WORKER_LOST, .sent = true, .endpoint = UINT32_MAX};
@@ -347,6 +367,7 @@ static void on_worker_lost(struct edge_request *r)
     r->used = (struct request_outcome){.settles = true};
     r->failure = f;
     if (r->state != REQUEST_STREAMING) {
+        lost.final = r->failure.final = is_suspect(r);
         dispatch_again(r, &lost);
         return;
     }

@@ -73,6 +73,7 @@ struct edge_request {
     uint8_t attempt;          /* from 1; 0 before it is dispatched */
     uint8_t busy;             /* workers that had no room for it */
     bool alone;               /* asks for a grant of its own */
+    bool worker_lost;         /* a worker was lost while it had this request */
     uint32_t busy_free;       /* the last of them: its free slots */
     struct model_use *use;    /* NULL: about a stored response by its id alone */
     struct bus_peer *broker;  /* that was asked; NULL = none */

@@ -715,6 +715,56 @@ static void a_worker_lost_before_the_answer_is_a_failed_attempt(void **state)
     client_close(&c);
 }
 
+/* A body that is large enough to have done it. */
+static void a_worker_lost_under_a_large_body_is_the_last_to_get_it(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    enum { LARGE = 256 << 10 };
+    struct buf body = {0};
+    suite_part_workers(s);
+    s->broker_does = BROKER_GRANTS_ONE;
+    buf_append_str(&body, "{\"model\":\"gpt-4\",\"messages\":[]");
+    while (body.len < LARGE)
+        buf_append_char(&body, ' ');
+    buf_append(&body, SPAN("}\0"));
+    post(s, &c, body.data);
+    struct suite_peer *worker = suite_dispatched(s);
+    struct suite_peer *broker = &s->broker[worker - s->worker];
+    hang_workers(s);
+    SUITE_UNTIL(s, broker->seen[MESSAGE_ASK].count == 2);
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[1], ERROR_WORKER_LOST);
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[6], true);
+    SUITE_UNTIL(s, client_has(&c, "interrupted"));
+    assert_true(client_has(&c, "502"));
+    assert_true(client_has(&c, "x-should-retry: false"));
+    buf_free(&body);
+    client_close(&c);
+}
+
+static void the_second_worker_that_is_lost_is_the_last(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    suite_part_workers(s);
+    s->broker_does = BROKER_SILENT;
+    post(s, &c, ASK);
+    struct suite_peer *broker = asked(s);
+    suite_grant(s, broker);
+    struct suite_peer *worker = suite_dispatched(s);
+    hang_workers(s);
+    SUITE_UNTIL(s, asks_of(s) == 2);
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[6], false);
+    s->workers_hang = false;
+    suite_advance(s, 1000);
+    suite_grant(s, broker);
+    SUITE_UNTIL(s, worker->seen[MESSAGE_DISPATCH].header.attempt == 2);
+    hang_workers(s);
+    SUITE_UNTIL(s, broker->seen[MESSAGE_ASK].header.attempt == 3);
+    assert_int_equal(broker->seen[MESSAGE_ASK].number[6], true);
+    client_close(&c);
+}
+
 static void a_worker_lost_within_the_answer_breaks_the_stream(void **state)
 {
     struct suite *s = *state;
@@ -996,6 +1046,8 @@ int main(void)
         TEST(a_worker_without_an_address_is_busy_at_once),
         TEST(nothing_is_sent_to_another_boot_of_a_worker),
         TEST(a_worker_lost_before_the_answer_is_a_failed_attempt),
+        TEST(a_worker_lost_under_a_large_body_is_the_last_to_get_it),
+        TEST(the_second_worker_that_is_lost_is_the_last),
         TEST(a_worker_lost_within_the_answer_breaks_the_stream),
         TEST(a_worker_that_stops_within_the_answer_breaks_the_stream),
         TEST(a_goodbye_before_the_answer_is_busy),

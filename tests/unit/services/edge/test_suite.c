@@ -175,6 +175,7 @@ static void on_ask(void *ctx, struct bus_peer *from, const struct bus_message *m
     seen->number[3] = a->free;
     seen->number[4] = a->failed_sent;
     seen->number[5] = broker->seen[MESSAGE_REPORT].count;
+    seen->number[6] = a->failed_final;
     bool again = m->header.attempt > 1;
     if (s->broker_does == BROKER_GRANTS_ALL || (s->broker_does == BROKER_GRANTS_ONE && !again))
         suite_grant(s, broker);
