@@ -60,7 +60,7 @@ static void start_prune(struct auth *a, uint64_t delay_ms);
 static void on_result(void *ctx, struct store_op *op, enum err result)
 {
     struct auth *a = ctx;
-    note_store(a, result);
+    note_store(a, result); /* of the transaction: a read alone takes no store down */
     switch (op->kind) {
     case STORE_SETTLE:
     case STORE_RELEASE:
@@ -71,7 +71,7 @@ static void on_result(void *ctx, struct store_op *op, enum err result)
     case STORE_KEY_REVOKE:
     case STORE_USAGE:
         if (a->admin)
-            admin_on_result(a->admin, op, result);
+            admin_on_result(a->admin, op, result ? result : op->read);
         break;
     case STORE_LIMIT_PUT:
         if (result)

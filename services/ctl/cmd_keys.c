@@ -1,4 +1,5 @@
-/* tollgate keys create|list|show|revoke: asks auth; shows a key's text once, at its creation. */
+/* tollgate keys create|list|show|revoke|reset-limits: asks auth; shows a key's text once, at its
+ * creation. */
 #include <stdio.h>
 
 #include "common/base/clock.h"
@@ -238,7 +239,7 @@ static int list(const struct command *self, int argc, char **argv)
     return code < 0 ? EXIT_DONE : code;
 }
 
-/* show and revoke: one key, by id or name. */
+/* show, revoke and reset-limits: one key, by id or name. */
 static int about_one(const struct command *self, const char *command, int argc, char **argv)
 {
     struct suite_paths paths = {0};
@@ -278,6 +279,11 @@ static int revoke(const struct command *self, int argc, char **argv)
     return about_one(self, "key.revoke", argc, argv);
 }
 
+static int reset_limits(const struct command *self, int argc, char **argv)
+{
+    return about_one(self, "key.reset_limits", argc, argv);
+}
+
 static int keys(const struct command *self, int argc, char **argv)
 {
     static const struct command table[] = {
@@ -286,10 +292,13 @@ static int keys(const struct command *self, int argc, char **argv)
         {"keys show", "Show one key's limits.", "[OPTION]... ID|NAME", NULL, show},
         {"keys revoke", "Make a key useless, at once, for good.", "[OPTION]... ID|NAME", NULL,
          revoke},
+        {"keys reset-limits", "Let a key's limits begin anew: what it owes them is forgotten.",
+         "[OPTION]... ID|NAME", NULL, reset_limits},
         {0}};
     (void)self;
     return dispatch("tollgate keys", table, NULL, argc, argv);
 }
 
-const struct command command_keys = {"keys", "Create, list, show and revoke client keys.",
-                                     "COMMAND", NULL, keys};
+const struct command command_keys = {
+    "keys", "Create, list, show and revoke client keys, and reset their limits.", "COMMAND", NULL,
+    keys};

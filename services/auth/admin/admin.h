@@ -7,6 +7,7 @@
  * tokens_per_minute, concurrent, expires_ms                        {key: {…}, secret: "sk-…"}: the
  * only time it is seen key.list                                      {keys: [{…}]} key.show    key
  * (id or name)                  {key: {…}} key.revoke  key (id or name)                  {key: {…}}
+ *   key.reset_limits  key (id or name)            {key: {…}}
  *   usage       by ["key","model","provider","day"], since_day, until_day, key, rows, limit
  *                                                 {usage: [{…}]} */
 #ifndef SERVICES_AUTH_ADMIN_ADMIN_H

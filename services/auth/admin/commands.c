@@ -1,5 +1,7 @@
 #include "services/auth/admin/admin.h"
 
+#include "common/base/log.h"
+
 enum { USAGE_ROWS_DEFAULT = 1000, USAGE_ROWS_MAX = 100000, ANSWER_MAX = 64 << 20 };
 
 static bool refuse(struct admin_call *c, const char *why)
@@ -189,6 +191,17 @@ static void key_revoked(struct admin_call *c, const struct store_op *op)
     (void)answer_key(c, &key->is, NULL);
 }
 
+/* Kept by the next writing of limits, like every change of them. */
+static bool key_reset_limits(struct admin_call *c, struct json request, struct arena *arena)
+{
+    const struct key *key = named_key(c, request, arena);
+    if (!key)
+        return refuse(c, "no such key");
+    keys_forgive(c->host->keys, key);
+    log_info("key_limits_reset", LSPAN("key_id", key->is.id), LSPAN("key_name", key->is.name));
+    return answer_key(c, &key->is, NULL);
+}
+
 /* ---- usage and the rest ---- */
 
 static bool read_dimensions(struct json list, unsigned *out)
@@ -268,8 +281,10 @@ static bool ping(struct admin_call *c, struct json request, struct arena *arena)
 static const struct {
     const char *name;
     bool (*begin)(struct admin_call *, struct json request, struct arena *);
-} commands[] = {{"ping", ping},         {"key.create", key_create}, {"key.list", key_list},
-                {"key.show", key_show}, {"key.revoke", key_revoke}, {"usage", usage}};
+} commands[] = {
+    {"ping", ping},         {"key.create", key_create}, {"key.list", key_list},
+    {"key.show", key_show}, {"key.revoke", key_revoke}, {"key.reset_limits", key_reset_limits},
+    {"usage", usage}};
 
 bool admin_begin(struct admin_call *c, struct span line)
 {

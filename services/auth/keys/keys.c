@@ -255,6 +255,14 @@ enum err keys_add(struct keys *k, const struct key_attributes *a)
     return OK;
 }
 
+void keys_forgive(struct keys *k, const struct key *key)
+{
+    for (size_t i = 0; i < key->limits.count; i++)
+        limit_forgive(k->limits, key->limits.limits[i]);
+    for (size_t i = 0; i < key->rule_count; i++)
+        limit_forgive(k->limits, key->rules[i].limit);
+}
+
 void keys_revoke(struct keys *k, struct key *key, uint64_t now_wall_ms)
 {
     key->is.revoked_ms = now_wall_ms ? now_wall_ms : 1;

@@ -78,6 +78,8 @@ void keys_generate(const struct keys *k, struct key_attributes *a, char text_out
                    char id_out[KEY_ID_BYTES], char hint_out[KEY_HINT_BYTES]);
 /* Adds one that is stored. ERR_EXISTS for a known id. */
 enum err keys_add(struct keys *k, const struct key_attributes *a) NODISCARD;
+/* Its limits begin anew: whatever it owes them is forgotten. */
+void keys_forgive(struct keys *k, const struct key *key);
 /* It no longer opens anything from here on. */
 void keys_revoke(struct keys *k, struct key *key, uint64_t now_wall_ms);
 

@@ -1,5 +1,8 @@
 #include "services/auth/ledger/ledger.h"
 
+#include "common/base/log.h"
+#include "services/auth/ledger/possible.h"
+
 #define MS_NS ((uint64_t)1000000)
 /* How long a report waits for the RELEASE that says what was set aside for it. */
 #define REPORT_WAIT_NS (10 * GCRA_SECOND)
@@ -28,6 +31,13 @@ static void name_workers(const struct ledger *l, struct reservation *reservation
             reservation_name_worker(reservation, worker_hash(l, span_first(workers, n)));
         workers = span_of(workers.data + n + (comma != NULL), workers.len - n - (comma != NULL));
     }
+}
+
+static void bound(struct store_usage *usage)
+{
+    if (possible_usage(usage))
+        log_warn("usage_bounded", LHEX("request", usage->id.bytes, sizeof usage->id.bytes),
+                 LSPAN("provider", usage->provider), LSPAN("model", usage->model));
 }
 
 static void answer(const struct ledger *l, const struct store_op *op, enum err result)
@@ -74,6 +84,7 @@ enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct
                                     .started_ms = m->started_ms ? m->started_ms : wall_ms,
                                     .first_ms = m->first_ms,
                                     .duration_ms = m->duration_ms};
+    bound(&op.usage);
     return l->submit(l->ctx, &op);
 }
 
@@ -146,6 +157,7 @@ enum err ledger_on_release(struct ledger *l, const struct header *h, const struc
         return OK;
     }
     estimate(l, h, m, wall_ms, key, &op.usage);
+    bound(&op.usage);
     enum err e = l->submit(l->ctx, &op);
     if (!e)
         let_go(l, h, m, key, edge, now_ns);

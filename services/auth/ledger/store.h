@@ -85,6 +85,7 @@ struct store_op {
     enum store_op_kind kind;
     bool settles;               /* RELEASE: a SETTLE may still come, so no row is made for it */
     enum store_outcome outcome; /* set by apply */
+    enum err read;              /* set by apply: a STORE_USAGE that failed has failed alone */
     struct store_usage usage;
     struct key_attributes key;
     struct limit_saved limit;

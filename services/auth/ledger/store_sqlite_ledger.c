@@ -3,6 +3,7 @@
 #include "services/auth/ledger/store_sqlite.h"
 
 #include "common/base/json.h"
+#include "common/base/log.h"
 #include "common/base/tariff.h"
 
 enum { DAY_MS = 86400000, SERVICE_TIER_BYTES = 32 };
@@ -314,6 +315,18 @@ static const struct {
                   {USAGE_BY_MODEL, "model", "model"},
                   {USAGE_BY_PROVIDER, "provider", "provider"}};
 
+static const char *const summed[] = {"requests",         "estimated",          "input_tokens",
+                                     "cached_tokens",    "cache_write_tokens", "output_tokens",
+                                     "reasoning_tokens", "cost_nano",          "unpriced"};
+
+/* sum() of integers fails when it does not fit, and a ledger may hold rows of any size; the cast
+ * stops at the largest integer. */
+static void sum_columns(struct buf *text)
+{
+    for (size_t i = 0; i < sizeof summed / sizeof *summed; i++)
+        buf_printf(text, "%sCAST(total(%s) AS INTEGER) AS %s", i ? "," : "", summed[i], summed[i]);
+}
+
 static void sums_text(struct buf *text, unsigned by)
 {
     buf_append_str(text, "SELECT ");
@@ -321,14 +334,8 @@ static void sums_text(struct buf *text, unsigned by)
         if (by & dimensions[i].bit)
             buf_printf(text, "%s,", dimensions[i].select);
     }
-    buf_append_str(
-        text,
-        "sum(requests) AS requests,sum(estimated) AS estimated,sum(input_tokens) AS input_tokens,"
-        "sum(cached_tokens) AS cached_tokens,sum(cache_write_tokens) AS cache_write_tokens,"
-        "sum(output_tokens) AS output_tokens,sum(reasoning_tokens) AS reasoning_tokens,"
-        "sum(cost_nano) AS cost_nano,sum(unpriced) AS unpriced FROM usage_daily WHERE day BETWEEN "
-        "?1 AND ?2"
-        " AND (?3='' OR key_id=?3)");
+    sum_columns(text);
+    buf_append_str(text, " FROM usage_daily WHERE day BETWEEN ?1 AND ?2 AND (?3='' OR key_id=?3)");
     const char *before = " GROUP BY ";
     for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
         if (by & dimensions[i].bit) {
@@ -336,7 +343,7 @@ static void sums_text(struct buf *text, unsigned by)
             before = ",";
         }
     }
-    buf_append_str(text, " HAVING sum(requests)>0 LIMIT ?4");
+    buf_append_str(text, " HAVING total(requests)>0 LIMIT ?4");
 }
 
 static void rows_text(struct buf *text)
@@ -364,18 +371,24 @@ static void write_row(sqlite3_stmt *q, struct json_writer *w)
     jw_object_end(w);
 }
 
-enum err ledger_usage(struct store_sqlite *s, struct store_op *op)
+static enum err read_result(struct store_sqlite *s, int code)
+{
+    if (code == SQLITE_OK || code == SQLITE_DONE)
+        return OK;
+    log_error("usage_unread", LI64("code", sqlite3_extended_errcode(s->db)),
+              LSTR("error", sqlite3_errmsg(s->db)));
+    return code == SQLITE_NOMEM ? ERR_NOMEM : ERR_IO;
+}
+
+static enum err read_usage(struct store_sqlite *s, struct store_op *op)
 {
     struct buf text = {0};
-    enum err e = ledger_flush(s);
-    if (e)
-        return e;
     if (op->query.rows)
         rows_text(&text);
     else
         sums_text(&text, op->query.by);
     sqlite3_stmt *q = NULL;
-    e = sql_result(s, sqlite3_prepare_v2(s->db, text.data, (int)text.len, &q, NULL));
+    enum err e = read_result(s, sqlite3_prepare_v2(s->db, text.data, (int)text.len, &q, NULL));
     buf_free(&text);
     if (e)
         return e;
@@ -389,8 +402,17 @@ enum err ledger_usage(struct store_sqlite *s, struct store_op *op)
     while ((code = sqlite3_step(q)) == SQLITE_ROW)
         write_row(q, &w);
     jw_array_end(&w);
-    e = sql_result(s, code);
+    e = read_result(s, code);
     (void)sqlite3_finalize(q);
+    return e;
+}
+
+/* What can't be read is the asker's trouble: the writes of the same transaction go on. */
+enum err ledger_usage(struct store_sqlite *s, struct store_op *op)
+{
+    enum err e = ledger_flush(s);
+    if (!e)
+        op->read = read_usage(s, op);
     op->outcome = STORE_NEW;
     return e;
 }

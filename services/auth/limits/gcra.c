@@ -2,8 +2,9 @@
 
 __extension__ typedef unsigned __int128 wide;
 
-/* Debts are bounded, so that no arithmetic on a bad number can lock a key out for centuries. */
-#define LONGEST_NS (400 * 24 * GCRA_HOUR)
+/* Debts are bounded, so that no arithmetic on a bad number can lock a key out for longer. The
+ * longest period is a day. */
+#define LONGEST_NS (7 * 24 * GCRA_HOUR)
 
 static uint64_t cost_ns(const struct gcra_rate *r, uint64_t units, bool round_up)
 {

@@ -150,6 +150,12 @@ void limit_set_refund(struct limits *l, const struct limit_set *set, uint64_t re
     }
 }
 
+void limit_forgive(struct limits *l, struct limit *limit)
+{
+    limit->gcra.full_ns = 0;
+    limits_mark_dirty(l, limit);
+}
+
 void limit_set_view(const struct limit_set *set, uint64_t now_ns, enum limit_unit unit,
                     struct limit_view *out)
 {

@@ -75,6 +75,9 @@ void limit_set_charge(struct limits *l, const struct limit_set *set, uint64_t no
 void limit_set_refund(struct limits *l, const struct limit_set *set, uint64_t requests,
                       uint64_t tokens);
 
+/* As if nothing had ever been charged. */
+void limit_forgive(struct limits *l, struct limit *limit);
+
 /* Of the tightest limit (the one with the least left) of each unit; all 0 when there is none. */
 struct limit_view {
     uint64_t limit;

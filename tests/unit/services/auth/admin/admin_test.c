@@ -144,6 +144,30 @@ static void revoking_is_told_to_the_edges_once(void **state)
     assert_int_equal(json_count(json_get(run(f, "{\"command\":\"key.list\"}"), "keys")), 2);
 }
 
+static void a_keys_debt_is_forgotten_when_told_to(void **state)
+{
+    struct fixture *f = *state;
+    struct limit_set set;
+    struct limit_refusal refusal;
+    const uint64_t now_ns = 1000 * GCRA_SECOND;
+    assert_true(is_ok(run(f, "{\"command\":\"key.create\",\"name\":\"alice\",\"tokens_per_minute\":"
+                             "100,\"requests_per_minute\":5,\"model_limits\":\"gpt-*=2/hour\"}")));
+    key_limits(keys_find_name(f->keys, SPAN("alice")), SPAN("gpt-4"), &set);
+    assert_int_equal(set.count, 3);
+    limit_set_charge(&f->limits, &set, now_ns, 50, UINT64_MAX);
+    assert_false(limit_set_check(&set, now_ns, 1, 1, &refusal));
+    struct limit_saved saved;
+    while (limits_next_dirty(&f->limits, now_ns, &saved))
+        ;
+    assert_true(is_ok(run(f, "{\"command\":\"key.reset_limits\",\"key\":\"alice\"}")));
+    assert_true(limit_set_check(&set, now_ns, 1, 1, &refusal));
+    for (size_t i = 0; i < set.count; i++) { /* and over a restart */
+        assert_non_null(limits_next_dirty(&f->limits, now_ns, &saved));
+        assert_int_equal(saved.owed_ns, 0);
+    }
+    assert_false(is_ok(run(f, "{\"command\":\"key.reset_limits\",\"key\":\"bob\"}")));
+}
+
 static void usage_is_answered(void **state)
 {
     struct fixture *f = *state;
@@ -311,6 +335,7 @@ int main(void)
         TEST(a_created_key_opens_and_is_shown_once),
         TEST(a_key_the_store_refused_does_not_exist),
         TEST(revoking_is_told_to_the_edges_once),
+        TEST(a_keys_debt_is_forgotten_when_told_to),
         TEST(usage_is_answered),
         TEST(bad_requests_are_refused_with_a_sentence),
         TEST(the_socket_answers_line_by_line),

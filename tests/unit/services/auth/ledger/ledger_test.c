@@ -8,6 +8,7 @@
 
 #include "common/base/json.h"
 #include "services/auth/ledger/ledger.h"
+#include "services/auth/ledger/possible.h"
 
 static const uint8_t pepper[PEPPER_BYTES] = {5};
 enum { DAY = 20000, QUEUE = 64 };
@@ -246,6 +247,19 @@ static void a_settled_request_is_one_row_and_its_tokens_are_corrected(void **sta
     assert_int_equal(tokens_left(f), 950);
     assert_int_equal(f->key->in_flight, 0);
     assert_int_equal(f->reservations.table.count, 0);
+}
+
+static void what_cannot_be_is_booked_as_an_estimate_and_locks_nobody_out(void **state)
+{
+    struct fixture *f = *state;
+    admit(f, 1, 100);
+    settle(f, 1, 1, (uint64_t)1 << 62, UINT64_MAX);
+    release(f, 1, 1, true, 200);
+    drain(f);
+    assert_sums(f, 1, 1, (int64_t)POSSIBLE_TOKENS, (int64_t)POSSIBLE_TOKENS,
+                (int64_t)POSSIBLE_COST_NANO);
+    f->now_ns += 8 * 24 * GCRA_HOUR;
+    assert_true(tokens_left(f) > 0);
 }
 
 static void the_order_of_settle_and_release_does_not_matter(void **state)
@@ -624,6 +638,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_settled_request_is_one_row_and_its_tokens_are_corrected),
+        TEST(what_cannot_be_is_booked_as_an_estimate_and_locks_nobody_out),
         TEST(the_order_of_settle_and_release_does_not_matter),
         TEST(everything_sent_twice_counts_once),
         TEST(sent_twice_within_one_batch_counts_once),

@@ -13,7 +13,7 @@
 #include "common/base/log.h"
 #include "common/base/tariff.h"
 #include "proto/api.h"
-#include "services/auth/ledger/store.h"
+#include "services/auth/ledger/store_sqlite.h"
 
 struct fixture {
     char folder[64], path[160];
@@ -365,6 +365,53 @@ static void old_rows_go_and_their_sums_stay(void **state)
     buf_free(&answer);
 }
 
+/* Rows of an earlier version, and days that were summed up from them. */
+static void a_ledger_of_absurd_rows_is_still_read(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    for (uint32_t n = 1; n <= 6; n++) {
+        struct store_op op = settle_op(n, 100 + n % 2);
+        op.usage.input_tokens = (uint64_t)1 << 62;
+        op.usage.cost_nano = UINT64_MAX;
+        assert_int_equal(store_apply(f->store, &op, 1), OK);
+    }
+    add(f, 7, 300);
+    static const unsigned all[] = {0, USAGE_BY_DAY, USAGE_BY_KEY | USAGE_BY_MODEL,
+                                   USAGE_BY_PROVIDER};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        ask(f, (struct usage_query){.by = all[i]}, &answer, &doc);
+        assert_true(number(json_at(json_root(&doc), 0), "input_tokens") > (int64_t)1 << 61);
+        assert_true(number(json_at(json_root(&doc), 0), "cost_nano") > (int64_t)1 << 61);
+    }
+    ask(f, (struct usage_query){.since_day = 300}, &answer, &doc);
+    assert_int_equal(number(json_at(json_root(&doc), 0), "input_tokens"), 7);
+    assert_int_equal(number(json_at(json_root(&doc), 0), "cost_nano"), 10);
+    assert_int_equal(count_rows(f), 7);
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+/* As after a query that failed for a reason of its own. */
+static void a_read_that_fails_fails_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct store_op ops[] = {settle_op(1, 100),
+                             {.kind = STORE_USAGE, .query = {.limit = 1}, .answer = &answer},
+                             settle_op(2, 100)};
+    sqlite3 *db = ((struct store_sqlite *)f->store)->db;
+    int before = sqlite3_limit(db, SQLITE_LIMIT_COLUMN, 3); /* too few for the query */
+    assert_int_equal(store_apply(f->store, ops, 3), OK);
+    assert_int_equal(ops[1].read, ERR_IO);
+    assert_int_equal(ops[0].outcome, STORE_NEW);
+    assert_int_equal(ops[2].outcome, STORE_NEW);
+    (void)sqlite3_limit(db, SQLITE_LIMIT_COLUMN, before);
+    assert_int_equal(count_rows(f), 2);
+    buf_free(&answer);
+}
+
 static void rows_are_pruned_oldest_first_some_at_a_time(void **state)
 {
     struct fixture *f = *state;
@@ -596,6 +643,8 @@ int main(void)
         TEST(sums_of_more_keys_than_are_gathered_are_right_too),
         TEST(usage_is_summed_by_what_is_asked),
         TEST(old_rows_go_and_their_sums_stay),
+        TEST(a_ledger_of_absurd_rows_is_still_read),
+        TEST(a_read_that_fails_fails_alone),
         TEST(rows_are_pruned_oldest_first_some_at_a_time),
         TEST(rows_tell_how_they_came_to_their_cost),
         TEST(a_report_takes_the_missing_price_back),
