@@ -1,5 +1,7 @@
 #include "services/worker/worker.h"
 
+#include <sys/resource.h>
+
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "common/base/model_file.h"
@@ -7,9 +9,19 @@
 #include "services/worker/report.h"
 #include "services/worker/providers/replicate/schema_cache.h"
 
-enum { UPKEEP_MS = 100 };
+enum { UPKEEP_MS = 100, OTHER_DESCRIPTORS = 64 };
 
 /* ---- slots and upkeep, ten times a second ---- */
+
+/* What the process may open beside its links, files and sockets of other daemons. */
+static uint64_t free_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return UINT32_MAX;
+    return limit.rlim_cur > 2 * OTHER_DESCRIPTORS ? limit.rlim_cur - OTHER_DESCRIPTORS
+                                                  : limit.rlim_cur / 2 + 2;
+}
 
 static bool report_slots(void *ctx, size_t broker, const struct slot_share *share,
                          const struct slots_state *state)
@@ -32,6 +44,14 @@ static const char *why_none(const struct worker *w)
                                       : endpoints_why(w->setup->endpoints);
 }
 
+/* Each attempt may need a connection of its own, and others are kept beside them. */
+static uint32_t slots_of(const struct worker *w)
+{
+    uint32_t wanted = w->d->config->options.worker_slots;
+    uint64_t room = w->descriptors * 3 / 4;
+    return room < wanted ? (uint32_t)room : wanted;
+}
+
 static size_t broker_count(const struct worker *w)
 {
     return w->d->broker_count < SLOTS_MAX_BROKERS ? w->d->broker_count : SLOTS_MAX_BROKERS;
@@ -43,7 +63,7 @@ void worker_offer_slots(struct worker *w)
     struct slot_share shares[SLOTS_MAX_BROKERS] = {0};
     size_t n = broker_count(w);
     struct slots_state state = {.now_ms = loop_now_ms(w->d->loop), .why = why_none(w)};
-    gate_set_slots(w->gate, w->d->config->options.worker_slots);
+    gate_set_slots(w->gate, slots_of(w));
     gate_set_shut(w->gate, w->d->draining || settles_full(w->settles));
     for (size_t i = 0; i < n; i++) {
         offers[i].broker_epoch = w->links[i].epoch;
@@ -192,13 +212,16 @@ void worker_close(struct worker *w)
 static enum err open_parts(struct worker *w)
 {
     const struct config_options *o = &w->d->config->options;
-    struct fetch_options up = {o->worker_shards, o->worker_max_connections,
+    uint64_t kept = w->descriptors - slots_of(w);
+    struct fetch_options up = {o->worker_shards,
+                               kept < o->worker_max_connections ? (uint32_t)kept
+                                                                : o->worker_max_connections,
                                o->worker_connect_timeout, o->worker_max_response};
     enum err err = load_table(w);
     if (err == OK)
         err = load_setup(w, &w->setup);
     if (err == OK)
-        err = gate_create(&w->gate, bus_epoch(w->d->bus), o->worker_slots);
+        err = gate_create(&w->gate, bus_epoch(w->d->bus), slots_of(w));
     if (err == OK)
         err = fetch_create(&w->fetch, w->d->loop, &up);
     if (err == OK)
@@ -219,11 +242,16 @@ static enum err open_parts(struct worker *w)
 enum err worker_open(struct worker *w, struct daemon *d)
 {
     w->d = d;
+    w->descriptors = free_descriptors();
     if (!w->provider || !*w->provider) {
         log_error("usage", LSTR("why", "--provider NAME is required"));
         return ERR_INVALID;
     }
     enum err err = open_parts(w);
+    if (slots_of(w) < d->config->options.worker_slots)
+        log_warn("slots_capped", LU64("slots", slots_of(w)),
+                 LU64("wanted", d->config->options.worker_slots),
+                 LSTR("why", "the limit of open files (RLIMIT_NOFILE)"));
     if (err == OK)
         loop_timer_start(d->loop, &w->upkeep, 0, on_upkeep, w);
     else

@@ -25,7 +25,8 @@ struct worker {
     struct gate *gate;
     struct broker_link links[SLOTS_MAX_BROKERS];
     struct offers offers;
-    bool uneven; /* a broker has more than its part until attempts end */
+    uint64_t descriptors; /* that connections to upstreams may take */
+    bool uneven;          /* a broker has more than its part until attempts end */
     struct loop_timer upkeep;
 };
 

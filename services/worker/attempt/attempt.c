@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "services/worker/attempt/room.h"
 
 /* ---- the end ---- */
 
@@ -125,7 +126,11 @@ static bool emit_stream(struct attempt *attempt)
     struct buf *out = pipeline_output(attempt->pipeline);
     if (out->len == 0 && out->cap > KEPT_OUTPUT_BYTES)
         buf_free(out);
-    attempt_set_paused(attempt, out->len > 0);
+    bool stuck = out->len > 0 && !attempt->paused;
+    attempt->paused = out->len > 0;
+    room_apply_pause(attempt);
+    if (stuck)
+        room_stuck(attempt);
     return pipeline_output(attempt->pipeline)->len ==
            0; /* asked again: resuming may have delivered at once */
 }
@@ -171,6 +176,8 @@ static void pump(struct attempt *attempt)
         attempt->pump_again = false;
         obey_pipeline(attempt);
         emit(attempt);
+        if (attempt->state == ATTEMPT_RUNNING && !room_update(attempt))
+            attempt->pump_again = true; /* to say so */
     } while (attempt->pump_again && attempt->state == ATTEMPT_RUNNING);
     attempt->pumping = false;
     if (attempt->state == ATTEMPT_OVER)
@@ -331,6 +338,7 @@ void attempt_env_free(struct attempt_env *env)
 {
     if (env->batching)
         env->batching->free(env);
+    loop_timer_stop(env->loop, &env->room.timer);
     while (env->all) {
         struct attempt *attempt = env->all;
         attempt_cancel_transfers(attempt, true);

@@ -38,6 +38,14 @@ struct attempt_batching {
     void (*free)(struct attempt_env *env);
 };
 
+/* What all of them hold of answers: room.h. */
+struct answer_room {
+    uint64_t bytes;
+    struct attempt *first; /* those with large ones, the oldest first */
+    uint32_t waiting;      /* that are not read on */
+    struct loop_timer timer;
+};
+
 /* What all attempts share; owned by the worker, outlives them. */
 struct attempt_env {
     struct loop *loop;
@@ -56,6 +64,7 @@ struct attempt_env {
     struct attempt *idle; /* finished ones, kept for reuse */
     struct attempt *all;  /* running and lingering ones */
     uint32_t idle_count;
+    struct answer_room room;
     const struct attempt_batching *batching; /* NULL = each goes alone */
     struct batch *batches; /* embeddings that wait for each other, or are on the network together */
 };

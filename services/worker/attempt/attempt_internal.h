@@ -43,7 +43,12 @@ struct attempt {
     size_t out_sent; /* of the pipeline's output */
     uint64_t started_us, started_wall_ms, sent_us, first_us, deadline_us;
     struct loop_timer deadline, poll;
-    bool head_sent, paused, sent;
+    bool head_sent, sent;
+    bool paused;  /* the edge gives no credit */
+    bool crowded; /* other answers come first: room.c */
+    bool stopped; /* for either reason its transfers are not read */
+    size_t room_bytes;
+    struct attempt *room_prev, *room_next;
     bool pumping, pump_again;
     struct span detail; /* of its last transfer that failed, for the log */
     void (*on_progress)(struct attempt *attempt); /* a transfer brought something */
@@ -97,8 +102,6 @@ void attempt_send_reply(struct attempt *attempt, const struct pipeline_result *r
 void attempt_launch(struct attempt *attempt, const struct transfer *x,
                     void (*on_progress)(struct attempt *attempt));
 void attempt_cancel_transfers(struct attempt *attempt, bool detached_too);
-/* Stops reading from the upstream, or goes on. */
-void attempt_set_paused(struct attempt *attempt, bool paused);
 /* Notes whether bytes of a request may have reached the upstream. */
 void attempt_look_whether_sent(struct attempt *attempt);
 

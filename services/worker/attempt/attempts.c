@@ -151,6 +151,11 @@ void attempts_stop(struct attempts *all)
         attempt_abandon(all->list);
 }
 
+uint64_t attempts_answer_bytes(const struct attempts *all)
+{
+    return all->env.room.bytes;
+}
+
 uint32_t attempts_running(const struct attempts *all)
 {
     return all->running;

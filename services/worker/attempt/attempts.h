@@ -32,6 +32,8 @@ void attempts_cancel_peer(struct attempts *all, const struct bus_peer *peer);
 /* The worker stops: what still runs ends with FAIL, which says whether anything was sent. */
 void attempts_stop(struct attempts *all);
 
+/* Memory that they hold of answers. */
+uint64_t attempts_answer_bytes(const struct attempts *all);
 uint32_t attempts_running(const struct attempts *all);
 /* No attempt and nothing lingering on the network. */
 bool attempts_quiet(const struct attempts *all);

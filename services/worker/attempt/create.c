@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "services/worker/attempt/room.h"
 #include "proto/message_copy.h"
 
 void attempt_release(struct attempt *attempt)
@@ -14,6 +15,7 @@ void attempt_release(struct attempt *attempt)
         return; /* the last of both comes here again */
     loop_timer_stop(env->loop, &attempt->deadline);
     loop_timer_stop(env->loop, &attempt->poll);
+    room_leave(attempt);
     pipeline_destroy(&attempt->pipeline);
     free(attempt->texts);
     attempt->texts = NULL;

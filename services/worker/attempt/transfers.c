@@ -112,7 +112,7 @@ void attempt_launch(struct attempt *attempt, const struct transfer *x,
     attempt->transfers_running++;
     if (!attempt->sent_us)
         attempt->sent_us = loop_now_us(attempt->env->loop);
-    if (attempt->paused)
+    if (attempt->stopped)
         fetch_pause(f->request);
 }
 
@@ -123,21 +123,6 @@ void attempt_cancel_transfers(struct attempt *attempt, bool detached_too)
             continue;
         fetch_cancel(&f->request);
         attempt->transfers_running--;
-    }
-}
-
-void attempt_set_paused(struct attempt *attempt, bool paused)
-{
-    if (attempt->paused == paused)
-        return;
-    attempt->paused = paused;
-    for (struct attempt_transfer *f = attempt->transfers; f; f = f->next) {
-        if (!f->request)
-            continue;
-        if (paused)
-            fetch_pause(f->request);
-        else
-            fetch_resume(f->request);
     }
 }
 

@@ -309,10 +309,17 @@ static void destroy(struct pipeline *c)
     upstream_answer_reset(&t->answer);
 }
 
+static size_t answer_bytes(const struct pipeline *c)
+{
+    const struct count_tokens *t = c->kind_state;
+    return upstream_answer_bytes(&t->answer);
+}
+
 static const struct pipeline_kind kind = {.on_head = on_head,
                                           .on_bytes = on_bytes,
                                           .on_end = on_end,
                                           .on_failure = on_failure,
+                                          .answer_bytes = answer_bytes,
                                           .destroy = destroy};
 
 /* ---- start ---- */

@@ -267,6 +267,16 @@ static void answer_stream(struct pipeline *c, struct json body)
         finish_stream(c);
 }
 
+/* The answer is the output: a large one is not there twice. */
+static void hand_over(struct pipeline *c, struct buf *body)
+{
+    size_t max = c->out.max;
+    buf_free(&c->out);
+    c->out = *body;
+    c->out.max = max;
+    *body = (struct buf){.max = body->max};
+}
+
 static void end_whole(struct pipeline *c)
 {
     struct passthrough *p = state_of(c);
@@ -289,7 +299,7 @@ static void end_whole(struct pipeline *c)
     } else if (c->stream) {
         answer_stream(c, body);
     } else {
-        buf_append(&c->out, buf_span(&p->answer.body));
+        hand_over(c, &p->answer.body);
         pipeline_finish(c);
     }
 }
@@ -364,10 +374,17 @@ static void on_failure(struct pipeline *c, const struct transfer *x, const struc
         pipeline_fail(c, fault);
 }
 
+static size_t answer_bytes(const struct pipeline *c)
+{
+    const struct passthrough *p = c->kind_state;
+    return upstream_answer_bytes(&p->answer) + p->repaired.cap;
+}
+
 static const struct pipeline_kind kind = {.on_head = on_head,
                                           .on_bytes = on_bytes,
                                           .on_end = on_end,
                                           .on_failure = on_failure,
+                                          .answer_bytes = answer_bytes,
                                           .destroy = on_destroy};
 
 enum err passthrough_start(struct pipeline *c, struct json body, struct api_error *fault_out)

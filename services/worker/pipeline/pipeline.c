@@ -133,6 +133,7 @@ enum err pipeline_create(struct pipeline **out, const struct pipeline_spec *spec
     look_up(c);
     if (e == OK)
         e = start(c, fault_out);
+    c->asked_bytes = c->arena.used_bytes;
     /* the tape of a large body is larger than the body: not kept while an answer streams */
     if (c->stream || c->doc.cap > KEPT_NODES)
         json_doc_free(&c->doc);
@@ -288,4 +289,16 @@ struct buf *pipeline_output(struct pipeline *c)
 const struct api_error *pipeline_fault(const struct pipeline *c)
 {
     return &c->fault;
+}
+
+size_t pipeline_answer_bytes(const struct pipeline *c)
+{
+    size_t gathered = c->arena.used_bytes - c->asked_bytes;
+    return c->out.cap + gathered + (c->kind ? c->kind->answer_bytes(c) : 0);
+}
+
+void pipeline_refuse(struct pipeline *c)
+{
+    pipeline_fail_class(c, ERROR_OVERLOADED,
+                        "The service has no memory left for this answer. Try again shortly.");
 }

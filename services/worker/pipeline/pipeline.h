@@ -75,6 +75,10 @@ bool pipeline_is_stream(const struct pipeline *pipeline); /* the client gets SSE
 /* Client bytes so far; the caller takes them by buf_consume or buf_clear. */
 struct buf *pipeline_output(struct pipeline *pipeline);
 const struct api_error *pipeline_fault(const struct pipeline *pipeline);
+/* Memory that its answer takes now. */
+size_t pipeline_answer_bytes(const struct pipeline *pipeline);
+/* There is no memory for (more of) its answer: it fails. */
+void pipeline_refuse(struct pipeline *pipeline);
 
 struct pipeline_result {
     unsigned status; /* for the client */

@@ -25,12 +25,15 @@ struct pipeline_kind {
     /* The client has left, or has all it needs: ask for a detached transfer if one is needed
      * upstream. */
     void (*cancel)(struct pipeline *c);
+    /* Memory that it holds of the answer, beside the arena and the output. */
+    size_t (*answer_bytes)(const struct pipeline *c);
     void (*destroy)(struct pipeline *c);
 };
 
 struct pipeline {
     struct pipeline_spec spec; /* small texts copied into the arena */
     struct arena arena;
+    size_t asked_bytes;  /* of the arena, for the request */
     struct json_doc doc; /* the client's body, then scratch for upstream JSON */
     struct compat compat;
     const struct model_row *row;

@@ -312,12 +312,22 @@ static void destroy(struct pipeline *c)
     }
 }
 
+static size_t answer_bytes(const struct pipeline *c)
+{
+    const struct translation *t = c->kind_state;
+    size_t bytes = 0;
+    for (size_t i = 0; i < t->started_count; i++)
+        bytes += upstream_answer_bytes(&t->prompt_parts[i].answer) + t->prompt_parts[i].mended.cap;
+    return bytes;
+}
+
 static const struct pipeline_kind kind = {.on_head = on_head,
                                           .on_bytes = on_bytes,
                                           .on_end = on_end,
                                           .on_failure = on_failure,
                                           .on_timer = on_timer,
                                           .cancel = cancel,
+                                          .answer_bytes = answer_bytes,
                                           .destroy = destroy};
 
 /* An Anthropic client's max_tokens 0 only warms a cache, which has no twin elsewhere. */

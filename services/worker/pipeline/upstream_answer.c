@@ -75,6 +75,11 @@ struct upstream_headers upstream_answer_headers(const struct upstream_answer *a)
     return (struct upstream_headers){.get = get_header, .ctx = a};
 }
 
+size_t upstream_answer_bytes(const struct upstream_answer *a)
+{
+    return a->body.cap + a->sse.pending.cap + a->sse.data.cap;
+}
+
 void upstream_answer_reset(struct upstream_answer *a)
 {
     buf_free(&a->body);

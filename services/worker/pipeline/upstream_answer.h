@@ -36,6 +36,8 @@ void upstream_answer_begin(struct upstream_answer *a, unsigned status,
 enum err upstream_answer_gather(struct upstream_answer *a, struct span bytes) NODISCARD;
 /* The kept header fields, as map_error wants them. */
 struct upstream_headers upstream_answer_headers(const struct upstream_answer *a);
+/* Memory that it takes. */
+size_t upstream_answer_bytes(const struct upstream_answer *a);
 void upstream_answer_reset(struct upstream_answer *a);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "proto/codec.h"
@@ -204,13 +205,14 @@ static void assert_quiet(struct world *w)
 
 static void write_config(struct world *w)
 {
-    char text[512];
+    char text[1024];
     int n = snprintf(
         text, sizeof text,
         "providers:\n"
         "  sim: { type: openai, endpoints: [\"http://127.0.0.1:%u/v1\"], private: true }\n"
         "  twice: { type: openai, endpoints: [\"http://127.0.0.1:%u/v1\"], private: true,\n"
         "           api_keys: [sk-1, sk-2] }\n"
+        "worker: {max_response: 1MiB, max_answer_memory: 4MiB}\n"
         "models:\n"
         "  gpt-test: { targets: [{provider: sim}], price: {input: 1, output: 2} }\n",
         w->server.port, w->server.port);
@@ -294,6 +296,94 @@ static void a_unary_answer_is_one_reply_and_one_settlement(void **state)
     assert_quiet(w);
     assert_true(attempts_quiet(w->attempts));
     (void)close(fd);
+}
+
+static struct dispatch stream_with_credit(uint32_t credit);
+
+/* ---- memory of answers ---- */
+
+enum { LARGE = 700 << 10, LARGE_ANSWERS = 5, LIMIT = 4 << 20 };
+
+struct large_answer {
+    int fd;
+    size_t sent;
+};
+
+static void make_large(struct buf *out)
+{
+    struct buf body = {0};
+    buf_append_str(&body, "{\"id\":\"c\",\"choices\":[{\"index\":0,\"message\":{\"content\":\"");
+    while (body.len < LARGE)
+        buf_append_str(&body, "abcdefgh");
+    buf_append_str(&body, "\"},\"finish_reason\":\"stop\"}]}");
+    buf_printf(out,
+               "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+               body.len);
+    buf_append(out, buf_span(&body));
+    buf_free(&body);
+}
+
+static unsigned said_of(const struct world *w, enum message_type type)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < w->said_count; i++)
+        n += w->said[i].header.type == type;
+    return n;
+}
+
+/* All upstreams send what the worker takes, until so many attempts have been answered; the most
+ * memory that their answers took. */
+static uint64_t answer_all(struct world *w, struct dispatch d, unsigned until)
+{
+    struct large_answer answers[LARGE_ANSWERS] = {{0}};
+    struct buf all = {0};
+    uint64_t most = 0;
+    unsigned done = 0;
+    make_large(&all);
+    for (unsigned i = 0; i < LARGE_ANSWERS; i++)
+        answers[i].fd = dispatched(w, i + 1, d);
+    for (int turn = 0; turn < 10 * TEST_PATIENCE && done < until; turn++) {
+        for (unsigned i = 0; i < LARGE_ANSWERS; i++) {
+            struct span rest = span_skip(buf_span(&all), answers[i].sent);
+            ssize_t n = send(answers[i].fd, rest.data, rest.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+            answers[i].sent += n > 0 ? (size_t)n : 0;
+        }
+        test_turn(&w->server);
+        if (attempts_answer_bytes(w->attempts) > most)
+            most = attempts_answer_bytes(w->attempts);
+        done = said_of(w, MESSAGE_REPLY) + said_of(w, MESSAGE_HEAD) + said_of(w, MESSAGE_FAIL);
+    }
+    assert_int_equal(done, until);
+    for (unsigned i = 0; i < LARGE_ANSWERS; i++)
+        (void)close(answers[i].fd);
+    buf_free(&all);
+    return most;
+}
+
+static void large_answers_are_read_one_after_the_other(void **state)
+{
+    struct world *w = *state;
+    uint64_t most = answer_all(w, chat(ASK), LARGE_ANSWERS);
+    assert_int_equal(said_of(w, MESSAGE_REPLY), LARGE_ANSWERS);
+    for (unsigned i = 0; i < LARGE_ANSWERS; i++)
+        assert_true(w->said[i].body.reply.body.len >= LARGE);
+    assert_true(most > LARGE && most <= LIMIT);
+    assert_int_equal(attempts_answer_bytes(w->attempts), 0);
+}
+
+/* Whole answers that go as streams to clients who don't read: nobody waits for those. */
+static void answers_that_nobody_takes_are_not_waited_for(void **state)
+{
+    struct world *w = *state;
+    uint64_t most = answer_all(w, stream_with_credit(10), LARGE_ANSWERS);
+    assert_true(most <= LIMIT + 2 * LARGE);
+    assert_true(said_of(w, MESSAGE_HEAD) > 0 && said_of(w, MESSAGE_FAIL) > 0);
+    for (unsigned i = 0; i < w->said_count; i++) {
+        if (w->said[i].header.type == MESSAGE_FAIL)
+            assert_int_equal(w->said[i].body.fail.error_class, ERROR_OVERLOADED);
+    }
+    for (unsigned i = 0; i < LARGE_ANSWERS; i++)
+        cancel(w, i + 1);
 }
 
 static struct dispatch stream_with_credit(uint32_t credit)
@@ -772,6 +862,8 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(a_unary_answer_is_one_reply_and_one_settlement),
+        CASE(large_answers_are_read_one_after_the_other),
+        CASE(answers_that_nobody_takes_are_not_waited_for),
         CASE(a_stream_is_head_data_end_in_order),
         CASE(a_stream_without_credit_waits_for_it),
         CASE(the_end_waits_for_the_last_bytes),
