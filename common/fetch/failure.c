@@ -61,6 +61,9 @@ struct fetch_failure fetch_failure_of(CURLcode code, bool sent, bool headed, lon
     /* A handshake cut by the network is no TLS problem: another attempt may do. */
     if (meaning == TLS && code == CURLE_SSL_CONNECT_ERROR && os_errno != 0)
         meaning = CANT_REACH;
+    /* libcurl 7.88 calls a head above 300 KB so, after the request has been sent. */
+    if (code == CURLE_OUT_OF_MEMORY && sent)
+        meaning = GARBAGE;
     if (meaning == BROKE && !sent)
         meaning = CANT_REACH;
     switch (meaning) {

@@ -277,6 +277,23 @@ static void hand_over(struct pipeline *c, struct buf *body)
     *body = (struct buf){.max = body->max};
 }
 
+/* No content, no end, no error: it has lost its answer. */
+static bool says_nothing(enum api api, struct json body)
+{
+    bool generates = api_info(api)->generates;
+    switch (api_info(api)->shape) {
+    case API_SHAPE_CHAT:
+        return json_absent(json_get(body, generates ? "choices" : "data"));
+    case API_SHAPE_MESSAGE:
+        if (!generates)
+            return json_absent(json_get(body, "input_tokens"));
+        return json_absent(json_get(body, "content")) && json_absent(json_get(body, "stop_reason"));
+    case API_SHAPE_RESPONSE:
+        return json_count(body) == 0;
+    }
+    return false;
+}
+
 static void end_whole(struct pipeline *c)
 {
     struct passthrough *p = state_of(c);
@@ -296,6 +313,8 @@ static void end_whole(struct pipeline *c)
     pipeline_note_answer(c, r.id, r.model);
     if (r.is_error) {
         fail_by_event(c, body, false);
+    } else if (says_nothing(c->spec.api, body)) {
+        pipeline_fail_class(c, ERROR_UPSTREAM_ERROR, "The provider's answer is empty.");
     } else if (c->stream) {
         answer_stream(c, body);
     } else {

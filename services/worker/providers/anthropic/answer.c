@@ -146,6 +146,10 @@ static enum err parse_whole(struct conversion *pc, struct anthropic_state *s, st
         out_error_body(pc, &s->out, body);
         return OK;
     }
+    if (json_absent(content) && json_absent(json_get(root, "stop_reason"))) {
+        out_fault_class(pc, &s->out, ERROR_UPSTREAM_ERROR, "The provider's answer is empty.");
+        return OK;
+    }
     if (json_type(content) != JSON_ARRAY)
         return ERR_INVALID;
     anthropic_forget_usage(&s->usage);

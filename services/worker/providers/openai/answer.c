@@ -227,6 +227,10 @@ static enum err parse_whole(struct conversion *pc, struct openai_state *s, struc
         out_error_body(pc, &s->out, body);
         return OK;
     }
+    if (json_absent(json_get(root, "choices"))) {
+        out_fault_class(pc, &s->out, ERROR_UPSTREAM_ERROR, "The provider's answer is empty.");
+        return OK;
+    }
     if (json_type(message) != JSON_OBJECT)
         return ERR_INVALID;
     if (openai_is_failure(json_get(choice, "finish_reason"))) {

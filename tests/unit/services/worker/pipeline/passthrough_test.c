@@ -971,6 +971,24 @@ static void json_for_a_stream_becomes_a_stream(void **state)
     }
 }
 
+/* Another target may answer. */
+static void an_answer_of_nothing_is_a_failure_of_the_upstream(void **state)
+{
+    (void)state;
+    static const enum api apis[] = {API_OPENAI_CHAT,        API_OPENAI_COMPLETIONS,
+                                    API_OPENAI_EMBEDDINGS,  API_OPENAI_RESPONSES,
+                                    API_ANTHROPIC_MESSAGES, API_ANTHROPIC_COUNT_TOKENS};
+    for (size_t i = 0; i < sizeof apis / sizeof *apis; i++) {
+        struct driver d;
+        init(&d, apis[i]);
+        assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
+        driver_answer(&d, 0, 200, JSON_TYPE, "{}");
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+        assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_ERROR);
+        driver_done(&d);
+    }
+}
+
 static void json_that_is_no_answer_becomes_no_stream(void **state)
 {
     (void)state;
@@ -979,7 +997,7 @@ static void json_that_is_no_answer_becomes_no_stream(void **state)
         const char *body;
     } cases[] = {
         {API_OPENAI_CHAT, "{\"choices\":7}"},
-        {API_OPENAI_COMPLETIONS, "{\"choices\":null}"},
+        {API_OPENAI_COMPLETIONS, "{\"choices\":{}}"},
         {API_OPENAI_RESPONSES, "{\"object\":\"list\"}"},
         {API_ANTHROPIC_MESSAGES, "{\"content\":\"x\"}"},
     };
@@ -1322,6 +1340,7 @@ int main(void)
         cmocka_unit_test(openai_headers_are_forwarded_to_openai),
         cmocka_unit_test(odd_defaults_and_caps_do_no_harm),
         cmocka_unit_test(json_that_is_no_answer_becomes_no_stream),
+        cmocka_unit_test(an_answer_of_nothing_is_a_failure_of_the_upstream),
         cmocka_unit_test(every_block_of_a_message_finds_its_way_into_a_stream),
         cmocka_unit_test(synthesised_streams_of_the_other_protocols),
         cmocka_unit_test(choices_beyond_all_bounds_are_not_counted),

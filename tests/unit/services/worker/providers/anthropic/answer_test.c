@@ -267,7 +267,8 @@ static void every_answer_becomes_its_events(void **state)
          BODY("[{\"type\":\"text\",\"text\":\"a\xff\"}]", "end_turn", "{\"output_tokens\":1}"),
          "START msg_1 claude-x\nTEXT a\xef\xbf\xbd\nUSAGE in=? cached=? written=? out=1 "
          "reasoning=?\nSTOP end\nEND\n"},
-        {"not a message", "{\"id\":1}", "INVALID\n"},
+        {"nothing", "{}", "ERROR upstream_error The provider's answer is empty.\n"},
+        {"not a message", "{\"id\":1,\"content\":{}}", "INVALID\n"},
         {"not JSON", "<html>", "INVALID\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

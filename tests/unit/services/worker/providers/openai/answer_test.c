@@ -263,6 +263,7 @@ static void every_answer_becomes_its_events(void **state)
          "ERROR upstream_error The provider answered with an error.\n"},
         {"an error as a detail", "{\"detail\":\"m\"}", "ERROR upstream_error m\n"},
         {"no choices", "{\"id\":\"c1\",\"choices\":[]}", "INVALID\n"},
+        {"nothing", "{}", "ERROR upstream_error The provider's answer is empty.\n"},
         {"a list", "[]", "INVALID\n"},
         {"HTML", "<html>", "INVALID\n"},
     };
