@@ -14,7 +14,11 @@ class Counter:
     """How many requests the upstream is about at once."""
 
     def __init__(self):
-        self.lock, self.running, self.most = threading.Lock(), 0, 0
+        self.lock, self.running, self.most, self.served = threading.Lock(), 0, 0, 0
+
+    def begin_again(self):
+        with self.lock:
+            self.most = self.running
 
     def answer(self, _):
         with self.lock:
@@ -23,6 +27,7 @@ class Counter:
         time.sleep(0.01)
         with self.lock:
             self.running -= 1  # before anybody can know that it is over
+            self.served += 1
         return 200, chat("ok"), {}
 
 
@@ -80,3 +85,46 @@ def test_two_edges_together_never_run_more_than_the_key_may(leased, upstream):
         statuses = sum((s for e, s in results if e == edge), [])
         assert set(statuses) <= {200, 429} and statuses.count(200) > 0, (edge, set(statuses))
     assert upstream.most == CONCURRENT
+
+
+def test_whatever_dies_no_more_run_and_all_slots_come_back(tmp_path):
+    upstream, stopped = Counter(), threading.Event()
+
+    def load(suite, edge):
+        headers = {"authorization": f"Bearer {suite.key}"}
+        while not stopped.is_set():
+            try:
+                httpx.post(suite.url_of(edge) + "/v1/chat/completions", timeout=20, headers=headers,
+                           json={"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x"}]})
+            except httpx.HTTPError:
+                time.sleep(0.02)  # its edge is away
+
+    def goes_on(count=100):
+        seen = upstream.served
+        wait_for(lambda: upstream.served >= seen + count, "traffic goes on")
+
+    with Upstream() as server:
+        server.on("/v1/chat/completions", answer=upstream.answer)
+        with Suite(tmp_path, edges=2, workers={"openai": 1}, options={"auth": {"lease": "1s"}, "bus": {"peer_timeout": "2s"}},
+                   providers={"openai": server.provider("")}) as suite:
+            suite.key = suite.create_key(name="deaths", concurrent=CONCURRENT)
+            threads = [threading.Thread(target=load, args=(suite, i % 2), daemon=True) for i in range(2 * CONCURRENT)]
+            for t in threads:
+                t.start()
+            try:
+                goes_on()
+                suite.daemons["auth"].kill()
+                goes_on(1)  # under leases
+                suite.daemons["auth"].start()
+                goes_on()
+                assert upstream.most <= CONCURRENT
+                suite.daemons["edge-2"].kill()
+                upstream.begin_again()
+                wait_for(lambda: upstream.most == CONCURRENT, "the other edge gets the dead one's slots")
+                suite.daemons["edge-2"].start()
+                goes_on()
+            finally:
+                stopped.set()
+                for t in threads:
+                    t.join()
+            assert upstream.most <= CONCURRENT

@@ -3,7 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A digest is random already, and only those of valid keys are in the table. */
+static unsigned hash_of(const uint8_t *digest)
+{
+    unsigned h;
+    memcpy(&h, digest, sizeof h);
+    return h;
+}
+
 #define HASH_NONFATAL_OOM 1
+#define HASH_FUNCTION(key, len, hash_out) ((hash_out) = hash_of((const uint8_t *)(key)))
 #include <uthash.h>
 
 enum {
@@ -190,7 +199,8 @@ void slot_book_end_all(struct slot_book *b)
 void slot_book_tick(struct slot_book *b, uint64_t now_ms)
 {
     size_t keys = HASH_COUNT(b->by_key);
-    for (size_t n = VISITS + keys / 8 < keys ? VISITS + keys / 8 : keys; n > 0; n--) {
+    size_t visits = VISITS + keys / 8 < keys ? VISITS + keys / 8 : keys;
+    for (; visits > 0 && b->by_key; visits--) {
         struct leased_slots *s = b->next ? b->next : b->by_key;
         b->next = s->hh.next;
         if (now_ms < s->expires_ms)
