@@ -62,6 +62,7 @@ struct config_provider {
     struct config_header *headers;
     size_t header_count;
     const char *organization;
+    struct config_list forward_headers; /* names of client's fields, or beginnings with a * */
     const char *ca_file;
     const char *proxy;
     const char *http2;    /* "true", "false"; NULL = as worker.http2 says */
@@ -151,6 +152,10 @@ const struct config_model *config_find_model(const struct config *c, struct span
  * out; cut off at size. */
 struct span config_upstream_model(const char *entry, const char *model, struct span asked,
                                   char *out, size_t size);
+
+/* May a client's field of this name travel to a provider with these `forward_headers`? Credentials,
+ * cookies and what belongs to a connection never do. */
+bool config_forwards(const struct config_list *patterns, struct span name);
 
 /* Replaces ${NAME} by the environment's value, appending to out. ERR_NOT_FOUND when one is unset or
  * empty: *missing_out then names it (a view of text). Only a worker does this, for its own

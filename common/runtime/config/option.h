@@ -91,6 +91,6 @@ void option_put_limits(const struct option_row *row, struct buf *out);
 /* The forms that CHECKED and EACH name. */
 extern const struct option_check option_check_given, option_check_bus_address,
     option_check_bus_address_or_none, option_check_told_address_or_none, option_check_address_range,
-    option_check_socket_path, option_check_processors;
+    option_check_socket_path, option_check_processors, option_check_forwarded_header;
 
 #endif

@@ -6,12 +6,14 @@ enum { HEADERS_MAX_BYTES = 1024 };
 
 struct cors_answer cors_answer(const char *const *origins, size_t count, struct span origin)
 {
-    struct cors_answer answer = {SPAN_NONE, count > 0};
+    struct cors_answer answer = {.varies = count > 0};
     for (size_t i = 0; i < count; i++) {
         if (strcmp(origins[i], "*") == 0)
-            return (struct cors_answer){SPAN("*"), false};
-        if (origin.len && pattern_matches(span_str(origins[i]), origin))
+            return (struct cors_answer){.allow_origin = SPAN("*")};
+        if (origin.len && pattern_matches(span_str(origins[i]), origin)) {
             answer.allow_origin = origin;
+            answer.listed = true;
+        }
     }
     return answer;
 }

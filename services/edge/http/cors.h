@@ -7,6 +7,7 @@
 struct cors_answer {
     struct span allow_origin; /* Access-Control-Allow-Origin; empty = say nothing */
     bool varies;              /* the answer depends on Origin: Vary: Origin */
+    bool listed;              /* its origin is named in the list, not let in by a "*" */
 };
 
 /* `origins` as configured: "*" for any; an entry may hold one `*` (any subdomain, any port). */

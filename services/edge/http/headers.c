@@ -2,28 +2,61 @@
 
 #include "common/base/buf.h"
 
-/* Fields that a same-protocol upstream may see. */
-static const char *const passed_names[] = {"anthropic-beta", "anthropic-version", "openai-beta"};
-enum { PASSED_COUNT = sizeof passed_names / sizeof passed_names[0] };
+/* Fields that an upstream may see; a list may come in several of them. */
+static const struct {
+    struct span name;
+    bool is_list;
+} passed_fields[] = {
+    {{"anthropic-beta", 14}, true},
+    {{"anthropic-version", 17}, false},
+    {{"anthropic-user-profile-id", 25}, false},
+    {{"anthropic-workspace-id", 22}, false},
+    {{"openai-beta", 11}, true},
+    {{"openai-project", 14}, false},
+    {{"idempotency-key", 15}, false},
+    {{"x-client-request-id", 19}, false},
+    {{"traceparent", 11}, false},
+    {{"tracestate", 10}, true},
+};
+enum { PASSED_COUNT = sizeof passed_fields / sizeof passed_fields[0] };
 
-static void note_key(struct request_head *h, struct span *slot, struct span value)
+static void note_key(struct span *slot, struct span value, bool *differ)
 {
     if (slot->data && !span_equals(*slot, value))
-        h->keys_differ = true;
+        *differ = true;
     *slot = value;
+}
+
+static bool is_passed(const struct request_head *h, unsigned which)
+{
+    for (size_t i = 0; i < h->passed_count; i++) {
+        if (h->passed[i].which == which)
+            return true;
+    }
+    return false;
 }
 
 static void note_passed(struct request_head *h, struct span name, struct span value)
 {
-    for (size_t i = 0; i < PASSED_COUNT; i++)
-        if (!h->passed[i].data && span_is_nocase(name, passed_names[i]))
-            h->passed[i] = value;
+    for (unsigned i = 0; i < PASSED_COUNT; i++) {
+        struct span known = passed_fields[i].name;
+        if (known.len != name.len || strncasecmp(known.data, name.data, name.len) != 0)
+            continue;
+        if (value.len && h->passed_count < PASSED_MAX &&
+            (passed_fields[i].is_list || !is_passed(h, i)))
+            h->passed[h->passed_count++] = (struct passed_field){i, value};
+        return;
+    }
 }
 
 static void note_x_field(struct request_head *h, struct span name, struct span value)
 {
     if (span_is_nocase(name, "x-api-key"))
-        note_key(h, &h->x_api_key, value);
+        note_key(&h->x_api_key, value, &h->keys_differ);
+    else if (span_is_nocase(name, "x-goog-api-key"))
+        note_key(&h->goog_api_key, value, &h->keys_differ);
+    else if (span_is_nocase(name, "x-tollgate-key") || span_is_nocase(name, "x-litellm-api-key"))
+        note_key(&h->own_key, value, &h->own_keys_differ);
     else if (span_is_nocase(name, "x-request-id"))
         h->request_id = value;
     else if (span_is_nocase(name, "x-forwarded-for"))
@@ -32,12 +65,16 @@ static void note_x_field(struct request_head *h, struct span name, struct span v
         h->patience = value;
     else if (span_is_nocase(name, "x-stainless-timeout") && !h->patience.data)
         h->patience = value;
+    else if (span_is_nocase(name, "x-client-request-id"))
+        note_passed(h, name, value);
 }
 
 static void note_a_field(struct request_head *h, struct span name, struct span value)
 {
     if (span_is_nocase(name, "authorization")) {
-        note_key(h, &h->authorization, value);
+        note_key(&h->authorization, value, &h->keys_differ);
+    } else if (span_is_nocase(name, "api-key")) {
+        note_key(&h->api_key, value, &h->keys_differ);
     } else if (span_is_nocase(name, "access-control-request-headers")) {
         h->access_headers = value;
     } else {
@@ -69,6 +106,10 @@ void head_field(void *ctx, struct span name, struct span value)
         if (span_is_nocase(name, "content-encoding"))
             h->content_encoding = value;
         break;
+    case 'i':
+    case 't':
+        note_passed(h, name, value);
+        break;
     default:
         break;
     }
@@ -96,14 +137,27 @@ static bool key_is_sane(struct span key)
     return true;
 }
 
+/* The one key that all fields agree about; false when they don't. */
+static bool agree(const struct request_head *h, struct span *key_out)
+{
+    const struct span keys[] = {bearer_token(h->authorization), span_trim(h->x_api_key),
+                                span_trim(h->api_key), span_trim(h->goog_api_key)};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        if (keys[i].len && key_out->len && !span_equals(keys[i], *key_out))
+            return false;
+        if (keys[i].len)
+            *key_out = keys[i];
+    }
+    return !h->keys_differ;
+}
+
 enum key_found head_key(const struct request_head *h, struct span *key_out)
 {
-    struct span bearer = bearer_token(h->authorization);
-    struct span plain = span_trim(h->x_api_key);
+    struct span bearer = bearer_token(h->own_key);
+    struct span key = bearer.len ? bearer : span_trim(h->own_key);
     *key_out = SPAN_NONE;
-    if (h->keys_differ || (bearer.len && plain.len && !span_equals(bearer, plain)))
+    if (key.len ? h->own_keys_differ : !agree(h, &key))
         return KEY_AMBIGUOUS;
-    struct span key = bearer.len ? bearer : plain;
     if (key.len == 0)
         return KEY_MISSING;
     if (!key_is_sane(key))
@@ -145,26 +199,39 @@ uint64_t head_patience_ms(const struct request_head *h)
     return ms;
 }
 
+/* All values of one field, as one line; nothing when there is none. */
+static void add_passed(struct buf *lines, const struct request_head *h, unsigned which)
+{
+    bool any = false;
+    for (size_t i = 0; i < h->passed_count; i++) {
+        if (h->passed[i].which != which)
+            continue;
+        if (!any) {
+            buf_append(lines, passed_fields[which].name);
+            buf_append_str(lines, ": ");
+        } else {
+            buf_append_str(lines, ",");
+        }
+        buf_append(lines, h->passed[i].value);
+        any = true;
+    }
+    if (any)
+        buf_append_char(lines, '\n');
+}
+
 struct span head_passed_lines(const struct request_head *h, struct arena *arena)
 {
     size_t bytes = 0;
-    for (size_t i = 0; i < PASSED_COUNT; i++)
-        if (h->passed[i].len)
-            bytes += strlen(passed_names[i]) + 2 + h->passed[i].len + 1;
+    for (size_t i = 0; i < h->passed_count; i++)
+        bytes += passed_fields[h->passed[i].which].name.len + 2 + h->passed[i].value.len + 1;
     if (bytes == 0)
         return SPAN_NONE;
     char *out = arena_alloc(arena, bytes);
     if (!out)
         return SPAN_NONE;
     struct buf lines = {.data = out, .cap = bytes, .max = bytes};
-    for (size_t i = 0; i < PASSED_COUNT; i++) {
-        if (!h->passed[i].len)
-            continue;
-        buf_append_str(&lines, passed_names[i]);
-        buf_append_str(&lines, ": ");
-        buf_append(&lines, h->passed[i]);
-        buf_append_char(&lines, '\n');
-    }
+    for (unsigned i = 0; i < PASSED_COUNT; i++)
+        add_passed(&lines, h, i);
     return span_of(out, lines.len);
 }
 

@@ -43,6 +43,8 @@ static void add_cors(const struct client *c)
     if (!cors.allow_origin.len)
         return;
     http_add_header(c->x, "access-control-allow-origin", cors.allow_origin);
+    if (cors.listed && edge_options(c->edge)->edge_cors_credentials)
+        http_add_header(c->x, "access-control-allow-credentials", SPAN("true"));
     if (c->origin.len)
         http_add_header(c->x, "access-control-expose-headers",
                         span_of(exposed, sizeof exposed - 1));

@@ -23,12 +23,23 @@ void relay_unknown_model(struct edge_request *r)
 
 /* ---- back to the client ---- */
 
-static void add_passed_fields(const struct edge_request *r, struct span lines)
+/* The provider's own, which go into the log, and on to the client where the operator says so. */
+static bool stays_here(struct edge_request *r, struct span name, struct span value)
+{
+    static const char prefix[] = "x-upstream-";
+    if (name.len < sizeof prefix || strncasecmp(name.data, prefix, sizeof prefix - 1) != 0)
+        return false;
+    if (span_is_nocase(name, "x-upstream-request-id"))
+        r->provider_request_id = arena_copy(&r->arena, value);
+    return !edge_options(r->edge)->edge_upstream_headers;
+}
+
+static void add_passed_fields(struct edge_request *r, struct span lines)
 {
     struct span name, value;
     while (field_next_line(&lines, &name, &value)) {
         char text[80];
-        if (name.len >= sizeof text || !field_may_pass(name))
+        if (name.len >= sizeof text || !field_may_pass(name) || stays_here(r, name, value))
             continue;
         memcpy(text, name.data, name.len);
         text[name.len] = 0;
@@ -237,6 +248,7 @@ static void remember_failure(struct edge_request *r, const struct fail *fail)
     r->failure = api_error_copy(&f, &r->arena);
     if (fail->provider.len)
         r->provider = arena_copy(&r->arena, fail->provider);
+    r->provider_request_id = arena_copy(&r->arena, fail->provider_request_id);
     bool billed = fail->input_tokens > 0 || fail->output_tokens > 0;
     r->used = (struct request_outcome){
         .settles = r->head_seen || billed,

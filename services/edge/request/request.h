@@ -98,6 +98,7 @@ struct edge_request {
     bool early_headers; /* a stream whose first content is late: its 200 is out, with keep-alives */
     struct flow flow;
     struct span provider;
+    struct span provider_request_id; /* the provider's own, of the last attempt */
     bool head_seen;
     bool is_events; /* the answer is an event stream */
     uint32_t first_ms;

@@ -1,5 +1,6 @@
 #include "services/edge/request/start.h"
 
+#include "services/edge/http/forward.h"
 #include "services/edge/request/body.h"
 #include "services/edge/request/relay.h"
 
@@ -68,6 +69,7 @@ static void start_with_body(const struct arrival *a, struct edge_request *r, str
     r->model = arena_copy(&r->arena, body.model); /* the body goes before the answer comes */
     r->response_id = arena_copy(&r->arena, body.previous_response_id);
     r->passed_lines = head_passed_lines(&a->head, &r->arena);
+    r->passed_lines = forward_lines(e->d->config, r->to.x, r->passed_lines, &r->arena);
     bool known = r->model.data && apply_model(r, &body);
     apply_patience(r, &a->head);
     arrival_ask(r, key, known ? relay_start : relay_unknown_model);

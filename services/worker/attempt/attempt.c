@@ -219,6 +219,7 @@ static enum err make_pipeline(struct attempt *attempt, struct api_error *fault_o
         .method = attempt->d.method,
         .path = attempt->d.path,
         .headers = attempt->d.headers,
+        .tells_limits = attempt->setup->config->options.edge_upstream_headers,
         .body = attempt->d.body,
         .model = attempt->d.model,
         .target_model = attempt->d.target_model,

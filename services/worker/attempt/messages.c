@@ -121,7 +121,8 @@ void attempt_send_fault(struct attempt *attempt, const struct api_error *fault,
     struct fail m = {.endpoint = attempt->endpoint ? attempt->endpoint->index : 0,
                      .sent = attempt->sent,
                      .provider = provider_name(attempt),
-                     .upstream_model = r ? r->upstream_model : attempt->d.target_model};
+                     .upstream_model = r ? r->upstream_model : attempt->d.target_model,
+                     .provider_request_id = r ? r->provider_request_id : SPAN_NONE};
     api_error_to_fail(fault, &m);
     if (billed) {
         m.input_tokens = known(attempt, r->usage.input);

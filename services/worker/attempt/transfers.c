@@ -76,6 +76,55 @@ static void on_failure(void *ctx, unsigned error_class, struct span message, str
     attempt->on_progress(attempt);
 }
 
+/* ---- what of the client's header fields travels on, whatever the pipeline ---- */
+
+static struct span name_of(struct span line)
+{
+    return span_trim(span_first(line, span_find(line, ':')));
+}
+
+static bool has_name(struct span lines, struct span name)
+{
+    while (lines.len) {
+        struct span other = name_of(span_cut(&lines, '\n'));
+        if (other.len == name.len && strncasecmp(other.data, name.data, name.len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A trace goes on; what the operator lets through does too, unless a field of that name is
+ * configured. */
+static bool travels(const struct config_provider *p, struct span name)
+{
+    if (span_is_nocase(name, "traceparent") || span_is_nocase(name, "tracestate"))
+        return true;
+    for (size_t i = 0; i < p->header_count; i++) {
+        if (span_is_nocase(name, p->headers[i].name))
+            return false;
+    }
+    return config_forwards(&p->forward_headers, name);
+}
+
+static struct span with_forwarded(struct attempt *attempt, const struct transfer *x)
+{
+    struct buf lines = {0};
+    for (struct span rest = attempt->d.headers; rest.len && !x->url.len && !x->detached;) {
+        struct span line = span_cut(&rest, '\n'), name = name_of(line);
+        if (!travels(attempt->setup->provider_config, name) || has_name(x->headers, name))
+            continue;
+        buf_append(&lines, line);
+        buf_append_char(&lines, '\n');
+    }
+    struct span all = x->headers;
+    if (lines.len)
+        all = arena_printf(&attempt->arena, "%.*s%s%.*s", SPAN_ARG(x->headers),
+                           x->headers.len && !span_ends(x->headers, "\n") ? "\n" : "",
+                           SPAN_ARG(buf_span(&lines)));
+    buf_free(&lines);
+    return all.data ? all : x->headers;
+}
+
 static const struct fetch_handler transfer_handler = {on_head, on_bytes, on_end, on_failure};
 
 void attempt_launch(struct attempt *attempt, const struct transfer *x,
@@ -87,7 +136,7 @@ void attempt_launch(struct attempt *attempt, const struct transfer *x,
                               .method = x->method,
                               .path = x->path,
                               .url = x->url,
-                              .headers = x->headers,
+                              .headers = with_forwarded(attempt, x),
                               .body = x->body,
                               .accept_stream = x->expects_stream,
                               .first_byte_ms = x->detached ? DETACHED_MS : timeout,

@@ -30,8 +30,10 @@ static bool is_forwarded(enum api api, struct span name)
     if (api_is_anthropic(api))
         return span_is_nocase(name, "anthropic-beta") ||
                span_is_nocase(name, "anthropic-version") ||
-               span_is_nocase(name, "anthropic-user-profile-id");
-    return span_is_nocase(name, "openai-beta") || span_is_nocase(name, "idempotency-key");
+               span_is_nocase(name, "anthropic-user-profile-id") ||
+               span_is_nocase(name, "anthropic-workspace-id");
+    return span_is_nocase(name, "openai-beta") || span_is_nocase(name, "openai-project") ||
+           span_is_nocase(name, "idempotency-key") || span_is_nocase(name, "x-client-request-id");
 }
 
 static struct span forward_headers(struct pipeline *c)
@@ -331,6 +333,7 @@ static void on_head(struct pipeline *c, const struct transfer *x, unsigned statu
     (void)x;
     struct passthrough *p = state_of(c);
     upstream_answer_begin(&p->answer, status, headers, c->spec.max_response, &c->arena);
+    pipeline_note_head(c, headers);
     if (p->answer.mode == ANSWER_ENCODED)
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
     else if (p->answer.mode == ANSWER_EVENTS && !c->stream)

@@ -157,6 +157,7 @@ void pipeline_destroy(struct pipeline **pipeline)
         c->kind->destroy(c);
     json_doc_free(&c->doc);
     buf_free(&c->out);
+    buf_free(&c->upstream_headers);
     buf_free(&c->result_headers);
     arena_free(&c->arena);
     free(c);

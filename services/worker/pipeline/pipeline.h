@@ -31,6 +31,7 @@ struct pipeline_spec {
     uint64_t now_s;               /* wall clock */
     struct span request_id;       /* "req_…" */
     uint64_t max_response;        /* bytes of a unary answer; 0 = 64 MiB */
+    bool tells_limits;            /* the provider's rate limits are among the result's headers */
 };
 
 /* ERR_INVALID: the request can't be served; *fault_out says why (strings live in static memory or
@@ -83,10 +84,11 @@ void pipeline_refuse(struct pipeline *pipeline);
 struct pipeline_result {
     unsigned status; /* for the client */
     struct span content_type;
-    struct span headers;        /* "x-tollgate-dropped: …\n" */
-    struct span upstream_model; /* what answered */
-    struct span upstream_id;    /* the provider's id of the answer */
-    struct usage usage;         /* gaps filled with estimates where `estimated` */
+    struct span headers;             /* "x-tollgate-dropped: …\n" */
+    struct span upstream_model;      /* what answered */
+    struct span upstream_id;         /* the provider's id of the answer */
+    struct span provider_request_id; /* … and of the request, as its headers say it */
+    struct usage usage;              /* gaps filled with estimates where `estimated` */
     bool estimated;
     uint64_t cost_nano; /* of its source; 0 when nobody knows a price */
     enum cost_source cost_source;

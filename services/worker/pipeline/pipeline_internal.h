@@ -64,6 +64,8 @@ struct pipeline {
     const struct neutral_request *request; /* names what was dropped; NULL for other kinds */
     const char *dropped;                   /* one more dropped member */
     bool estimated;                        /* local answers: all of it is a guess */
+    struct span provider_request_id;
+    struct buf upstream_headers; /* lines for the result */
     struct buf result_headers;
     struct pipeline_result result;
 };
@@ -92,6 +94,10 @@ void pipeline_expect_content(struct pipeline *c);
 void pipeline_poll_after(struct pipeline *c, uint64_t ms);
 /* Keeps the id and model (strings or nothing) of the answer. */
 void pipeline_note_answer(struct pipeline *c, struct json id, struct json model);
+
+/* Keeps the provider's id of the request and, if they are wanted, its rate limits: of the latest
+ * transfer that has them. */
+void pipeline_note_head(struct pipeline *c, const struct upstream_headers *headers);
 
 /* What a kind without a neutral request of its own gives to provider->map_error. */
 void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstream_headers *headers,

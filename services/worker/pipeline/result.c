@@ -76,7 +76,9 @@ const struct pipeline_result *pipeline_result(struct pipeline *c)
     /* a stream's head has gone when its usage is known */
     if (r->estimated && c->state == PIPELINE_DONE && !c->stream)
         buf_append_str(&c->result_headers, "x-tollgate-usage: estimated\n");
+    buf_append(&c->result_headers, buf_span(&c->upstream_headers));
     r->headers = buf_span(&c->result_headers);
+    r->provider_request_id = c->provider_request_id;
     /* once there is content, a failure is told in-band, though it came in the same read */
     bool in_band = c->committed && !c->cancelled;
     r->status = c->state == PIPELINE_FAILED && !in_band

@@ -109,6 +109,7 @@ static void on_head(struct pipeline *c, const struct transfer *x, unsigned statu
         return;
     part->answered = x;
     upstream_answer_begin(&part->answer, status, headers, c->spec.max_response, &c->arena);
+    pipeline_note_head(c, headers);
     if (part->answer.mode == ANSWER_ENCODED)
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
     else if (part->answer.mode == ANSWER_EVENTS)

@@ -779,7 +779,7 @@ static void what_is_given_up_is_counted(void **state)
     struct suite *s = *state;
     struct suite_client c;
     struct reply bad = {
-        .status = 200, .headers = SPAN("x-upstream-a: b\001c\n"), .body = SPAN("{}")};
+        .status = 200, .headers = SPAN("x-tollgate-a: b\001c\n"), .body = SPAN("{}")};
     struct release release = {.key_id = SPAN("key_1")};
     struct request_id id = {{0}};
     assert_int_equal(metric_client_create(&s->d.metrics, s->loop, s->bus, s->d.metrics_peer), OK);

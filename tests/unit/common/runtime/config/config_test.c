@@ -566,6 +566,35 @@ static void what_is_wrong_with_a_price_is_said_by_its_path(void **state)
     }
 }
 
+static void a_clients_fields_travel_where_they_may_and_credentials_never(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool travels;
+    } cases[] = {{"x-corp-id", true},       {"X-CORP-Id", true},   {"x-corp-", true},
+                 {"x-corp", false},         {"x-title", true},     {"x-titles", false},
+                 {"authorization", false},  {"cookie", false},     {"x-api-key", false},
+                 {"x-tollgate-key", false}, {"user-agent", false}, {"", false}};
+    const char *items[] = {"x-corp-*", "X-Title", "a*", "c*", "x-a*", "x-tol*", "u*"};
+    const struct config_list patterns = {items, sizeof items / sizeof *items};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(config_forwards(&patterns, span_str(cases[i].name)), cases[i].travels);
+    static const char *const bad[] = {"cookie", "*",   "Authorization",
+                                      "x y",    "a*b", "content-length"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct config *c;
+        struct buf errors = {0};
+        char text[128];
+        (void)snprintf(text, sizeof text,
+                       "providers: {openai: {api_keys: [a], forward_headers: [\"%s\"]}}\n", bad[i]);
+        assert_int_equal(load(text, &c, &errors), ERR_INVALID);
+        buf_append_char(&errors, '\0');
+        assert_non_null(strstr(errors.data, "providers.openai.forward_headers"));
+        buf_free(&errors);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -589,6 +618,7 @@ int main(void)
         cmocka_unit_test(prices_are_pico_dollars_per_token),
         cmocka_unit_test(a_price_has_tiers_thresholds_and_fees),
         cmocka_unit_test(what_is_wrong_with_a_price_is_said_by_its_path),
+        cmocka_unit_test(a_clients_fields_travel_where_they_may_and_credentials_never),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

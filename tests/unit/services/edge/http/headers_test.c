@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "common/base/buf.h"
+
 /* "name: value\n…" as the server would tell them. */
 static struct request_head read_head(const char *lines)
 {
@@ -41,6 +43,20 @@ static void the_key_is_found_in_either_field(void **state)
         {"Authorization: Bearer sk-1\nAuthorization: Bearer sk-2\n", "", KEY_AMBIGUOUS},
         {"x-api-key: sk-1\nx-api-key: sk-2\n", "", KEY_AMBIGUOUS},
         {"Authorization: Bearer sk-1 sk-2\n", "", KEY_MALFORMED},
+        {"api-key: sk-1\n", "sk-1", KEY_FOUND},
+        {"X-Goog-Api-Key: sk-1\n", "sk-1", KEY_FOUND},
+        {"api-key: sk-1\nAuthorization: Bearer sk-1\n", "sk-1", KEY_FOUND},
+        {"api-key: sk-1\nAuthorization: Bearer sk-2\n", "", KEY_AMBIGUOUS},
+        {"api-key: sk-1\nx-goog-api-key: sk-2\n", "", KEY_AMBIGUOUS},
+        {"api-key: sk-1\napi-key: sk-2\n", "", KEY_AMBIGUOUS},
+        /* ours stands above what a client sends for somebody else */
+        {"x-litellm-api-key: sk-1\n", "sk-1", KEY_FOUND},
+        {"x-litellm-api-key: Bearer sk-1\n", "sk-1", KEY_FOUND},
+        {"x-tollgate-key: sk-1\nAuthorization: Bearer other\nx-api-key: another\n", "sk-1",
+         KEY_FOUND},
+        {"x-tollgate-key: sk-1\nx-litellm-api-key: sk-2\n", "", KEY_AMBIGUOUS},
+        {"x-tollgate-key: \nx-api-key: sk-2\n", "sk-2", KEY_FOUND},
+        {"x-tollgate-key: sk 1\n", "", KEY_MALFORMED},
         {"x-api-key: sk-\xc3\xa4\n", "", KEY_MALFORMED},
     };
     (void)state;
@@ -124,6 +140,32 @@ static void only_listed_fields_travel_to_an_upstream(void **state)
                         "anthropic-beta: tools\nanthropic-version: 2023-06-01\nopenai-beta: x\n"));
     h = read_head("Host: x\n");
     assert_int_equal(head_passed_lines(&h, &arena).len, 0);
+    h = read_head("traceparent: 00-1-2-01\nIdempotency-Key: k\nx-client-request-id: c\n"
+                  "anthropic-workspace-id: w\nanthropic-user-profile-id: u\nopenai-project: p\n");
+    assert_true(span_is(head_passed_lines(&h, &arena),
+                        "anthropic-user-profile-id: u\nanthropic-workspace-id: w\n"
+                        "openai-project: p\nidempotency-key: k\nx-client-request-id: c\n"
+                        "traceparent: 00-1-2-01\n"));
+    arena_free(&arena);
+}
+
+static void a_list_in_several_fields_is_joined(void **state)
+{
+    (void)state;
+    struct arena arena;
+    struct buf lines = {0};
+    arena_init(&arena, 0);
+    struct request_head h = read_head("anthropic-beta: a,b\nanthropic-version: 1\n"
+                                      "Anthropic-Beta: c\nanthropic-version: 2\ntracestate: x=1\n"
+                                      "anthropic-beta: \ntracestate: y=2\n");
+    assert_true(span_is(head_passed_lines(&h, &arena),
+                        "anthropic-beta: a,b,c\nanthropic-version: 1\ntracestate: x=1,y=2\n"));
+    for (int i = 0; i < 100; i++) /* bounded */
+        buf_append_str(&lines, "anthropic-beta: a\n");
+    buf_append_char(&lines, '\0');
+    h = read_head(lines.data);
+    assert_int_equal(h.passed_count, PASSED_MAX);
+    buf_free(&lines);
     arena_free(&arena);
 }
 
@@ -155,6 +197,7 @@ int main(void)
         cmocka_unit_test(a_sane_request_id_is_taken_and_another_is_not),
         cmocka_unit_test(patience_is_read_in_seconds),
         cmocka_unit_test(only_listed_fields_travel_to_an_upstream),
+        cmocka_unit_test(a_list_in_several_fields_is_joined),
         cmocka_unit_test(the_last_forwarded_address_is_our_own_proxys_word),
         cmocka_unit_test(only_identity_coding_is_plain),
     };
