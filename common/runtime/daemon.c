@@ -18,6 +18,7 @@
 #include "common/runtime/own_address.h"
 #include "common/runtime/own_dir.h"
 #include "common/runtime/secrecy.h"
+#include "common/runtime/start_only.h"
 #include "common/runtime/watchdog.h"
 
 enum { EXIT_USAGE = 2, EXIT_BAD_CONFIG = 78, OPTIONS_MAX = 16, MAX_BROKERS = 16 };
@@ -35,6 +36,7 @@ struct life {
     struct loop_watch *signal_watch;
     struct loop_timer drain_timer;
     struct loop_hook drain_hook;
+    struct start_only start_only;
     bool cut; /* the drain was cut short */
 };
 
@@ -183,7 +185,7 @@ static enum err load_config(struct life *life, struct config **out)
 /* Other daemons' options are theirs to warn about. */
 static void on_start_only_change(void *ctx, const char *section, const char *name)
 {
-    const struct life *life = ctx;
+    struct life *life = ctx;
     bool of_all = strcmp(section, "bus") == 0 || strcmp(section, "runtime") == 0;
     char option[96];
     if (!of_all && strcmp(section, life->spec->role) != 0)
@@ -191,6 +193,17 @@ static void on_start_only_change(void *ctx, const char *section, const char *nam
     (void)snprintf(option, sizeof option, "%s.%s", section, name);
     log_warn("restart_needed", LSTR("option", option),
              LSTR("why", "only a start takes a changed value; the old one is kept"));
+    start_only_note(&life->start_only, option);
+}
+
+/* For `tollgate status`. */
+static void tell_start_only(void *ctx, const char *option, bool waits)
+{
+    const struct life *life = ctx;
+    metric_set(life->d.metrics, METRIC_RESTART_NEEDED, METRIC_LABELS(span_str(option)),
+               waits ? 1 : METRIC_GONE);
+    if (life->spec->restart_needed)
+        life->spec->restart_needed(life->self, option, waits);
 }
 
 static void reload(struct life *life)
@@ -200,11 +213,13 @@ static void reload(struct life *life)
         log_error("reload_refused", LSTR("keeping", "the configuration in force"));
         return;
     }
+    start_only_begin(&life->start_only);
     if (config_keep_start_only(fresh, old, on_start_only_change, life) != OK) {
         log_error("reload_refused", LSTR("why", "out of memory"));
         config_destroy(&fresh);
         return;
     }
+    start_only_end(&life->start_only, tell_start_only, life);
     life->config = fresh;
     life->d.config = fresh;
     setup_log(life);

@@ -45,7 +45,10 @@ struct daemon_spec {
     uint32_t max_message_bytes;          /* of others; 0 = the bus's own bound */
     const char *const *provider; /* workers: where the provider's name is after option parsing */
     enum err (*start)(void *self, struct daemon *d);
-    void (*reload)(void *self);  /* d->config has just been swapped; may be NULL */
+    void (*reload)(void *self); /* d->config has just been swapped; may be NULL */
+    /* A reload found an option changed that only a start takes, or changed back; beside the log and
+     * the metric. May be NULL. */
+    void (*restart_needed)(void *self, const char *option, bool waits);
     void (*drain)(void *self);   /* SIGTERM: take no more; may be NULL */
     bool (*drained)(void *self); /* nothing left? asked every turn while draining; may be NULL */
     /* Beside runtime.drain_timeout; may be NULL. */

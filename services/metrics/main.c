@@ -86,6 +86,17 @@ static void stop(void *self)
     aggregate_reset(&m->aggregate);
 }
 
+/* What others report as a metric. */
+static void restart_needed(void *self, const char *option, bool waits)
+{
+    struct metrics *m = self;
+    const struct source source = {SPAN("metrics"), span_str(m->d->name)};
+    const struct metric gauge = {
+        .id = METRIC_RESTART_NEEDED, .labels = span_str(option), .value = waits ? 1 : METRIC_GONE};
+    if (aggregate_report(&m->aggregate, &source, bus_epoch(m->d->bus), &gauge))
+        log_debug("series_dropped", LSTR("option", option));
+}
+
 /* ---- peers ---- */
 
 static void on_peer_up(void *self, struct bus_peer *peer)
@@ -150,6 +161,7 @@ static const struct daemon_spec spec = {
     .keeps_state = true,
     .max_message_bytes = 4 << 20,
     .start = start,
+    .restart_needed = restart_needed,
     .stop = stop,
     .handlers = {[MESSAGE_METRIC] = on_metric, [MESSAGE_QUERY] = on_query},
     .on_peer_up = on_peer_up,

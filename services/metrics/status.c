@@ -44,6 +44,22 @@ static struct span worker_why(const struct series_store *s, const char *worker)
     return SPAN_NONE;
 }
 
+/* "edge.max_body, bus.auth": changed options that only a restart of this daemon takes. */
+static void write_waiting(struct json_writer *w, const char *name, const struct series_store *s)
+{
+    bool any = false;
+    jw_string_begin(w);
+    for (const struct series *g = store_first(s, METRIC_RESTART_NEEDED); g; g = g->next) {
+        if (g->away || !span_is(g->instance, name))
+            continue;
+        if (any)
+            jw_string_part(w, SPAN(", "));
+        jw_string_part(w, g->labels[0]);
+        any = true;
+    }
+    jw_string_end(w);
+}
+
 static bool is_healthy(const struct daemons *d, const struct series_store *s)
 {
     bool edge = false, auth = false, broker = false, worker = false;
@@ -98,6 +114,8 @@ static void write_daemon(struct json_writer *w, const struct daemon_seen *one,
     write_time(w, one->since_ms);
     write_number(w, "in_flight", own_gauge(s, METRIC_IN_FLIGHT, one->name));
     write_number(w, "queued", own_gauge(s, METRIC_QUEUE_DEPTH, one->name));
+    jw_key(w, "restart_for");
+    write_waiting(w, one->name, s);
     jw_object_end(w);
 }
 
