@@ -142,6 +142,14 @@ static bool hand_over(int fd)
 
 /* ---- its life ---- */
 
+void child_find_folder(char *out, size_t size)
+{
+    ssize_t n = readlink("/proc/self/exe", out, size - 1);
+    while (n > 0 && out[n - 1] != '/')
+        n--;
+    out[n > 0 ? n : 0] = '\0';
+}
+
 /* In the child, between fork and exec of a single-threaded program. */
 static _Noreturn void become(struct child *c, struct span folder, unsigned generation, pid_t parent)
 {

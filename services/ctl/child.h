@@ -71,6 +71,8 @@ enum err child_add_arg(struct child *c, const char *arg) NODISCARD;
 enum err child_keep_env(struct child *c, struct span name) NODISCARD;
 bool child_keeps_env(const struct child *c, const char *name);
 
+/* Where this program is, with the slash; "" when that is unknown. */
+void child_find_folder(char *out, size_t size);
 /* Forks and executes it from `folder` (where this program is), else from PATH. It sees the
  * variables every daemon may see (child.c lists them) and those it keeps, nothing else. Its stdin
  * is empty, its process group its own (a Ctrl-C is ours to pass on), and it gets SIGTERM should we

@@ -10,7 +10,6 @@
 
 #include "common/base/crypto.h"
 #include "common/base/log.h"
-#include "common/runtime/listening.h"
 #include "common/runtime/own_dir.h"
 #include "common/runtime/secrecy.h"
 #include "services/ctl/ask_socket.h"
@@ -217,30 +216,6 @@ static enum err add_simulator(struct up *u)
     return e ? e : child_add_arg(c, port);
 }
 
-/* The socket outlives the edges behind it, so that restarting one refuses nobody. */
-static int open_listener(struct up *u)
-{
-    const struct config_options *o = &u->config->options;
-    enum err e = listening_handed(LISTENING_HTTP, &u->options.listen_fd);
-    if (e)
-        return failure("what was handed over by LISTEN_FDS is no listening TCP socket, or none of "
-                       "several is named " LISTENING_HTTP);
-    if (u->options.listen_fd == LISTENING_NONE)
-        e = listening_open(o->edge_address, (uint16_t)o->edge_port, &u->options.listen_fd);
-    return e ? failure("cannot listen on %s port %u: %s", o->edge_address, o->edge_port,
-                       e == ERR_EXISTS ? "it is in use" : err_name(e))
-             : -1;
-}
-
-/* Nobody is to wait for a suite that ends. */
-static void close_listener(void *ctx)
-{
-    struct up *u = ctx;
-    if (u->options.listen_fd > 0)
-        (void)close(u->options.listen_fd);
-    u->options.listen_fd = LISTENING_NONE;
-}
-
 static enum err add_all(struct up *u)
 {
     const struct suite suite = {u->supervisor, &u->paths, &u->options};
@@ -259,7 +234,7 @@ static int supervise(struct up *u)
                                          .stop_timeout_ms = up_stop_timeout(u->config),
                                          .on_ready = on_ready,
                                          .on_reload = up_reload,
-                                         .on_stopping = close_listener,
+                                         .on_stopping = up_close_listener,
                                          .ctx = u};
     enum err e = supervisor_create(&u->supervisor, &spec);
     if (e)
@@ -281,10 +256,10 @@ static int load_and_supervise(struct up *u)
     int code = paths_load(&u->paths, &u->config);
     if (code >= 0)
         return code;
-    code = open_listener(u);
+    code = up_listen(u);
     if (code < 0)
         code = supervise(u);
-    close_listener(u);
+    up_close_listener(u);
     config_destroy(&u->config);
     return code;
 }

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/base/log.h"
 #include "services/ctl/children.h"
@@ -292,21 +291,13 @@ static void on_signal(void *ctx, int number)
 
 /* ---- life ---- */
 
-static void find_folder(struct supervisor *s)
-{
-    ssize_t n = readlink("/proc/self/exe", s->folder, sizeof s->folder - 1);
-    while (n > 0 && s->folder[n - 1] != '/')
-        n--;
-    s->folder[n > 0 ? n : 0] = '\0';
-}
-
 enum err supervisor_create(struct supervisor **out, const struct supervisor_spec *spec)
 {
     struct supervisor *s = calloc(1, sizeof *s);
     if (!s)
         return ERR_NOMEM;
     s->spec = *spec;
-    find_folder(s);
+    child_find_folder(s->folder, sizeof s->folder);
     enum err e = loop_create(&s->loop, &clock_real);
     if (!e)
         e = signals_open(&s->signals, s->loop, on_signal, s);

@@ -14,14 +14,11 @@ static void write_number(struct json_writer *w, const char *key, uint64_t value)
 
 /* ---- children ---- */
 
-static void write_child(const struct up *u, const struct child *c, uint64_t now_ms,
-                        struct json_writer *w)
+static void write_child(const struct child *c, uint64_t now_ms, struct json_writer *w)
 {
-    struct buf options = {0};
     char why[32] = "";
     if (c->has_ended)
         child_why(c, why);
-    changes_put(&u->changes, c, &options);
     jw_object(w);
     write_text(w, "name", c->name);
     write_number(w, "pid", (uint64_t)c->pid);
@@ -31,10 +28,7 @@ static void write_child(const struct up *u, const struct child *c, uint64_t now_
     write_number(w, "restarts", c->restarts);
     write_number(w, "failed_restarts", c->failed_restarts);
     write_text(w, "last_end", why);
-    jw_key(w, "restart_for");
-    jw_string(w, buf_span(&options));
     jw_object_end(w);
-    buf_free(&options);
 }
 
 static void list_children(const struct up *u, struct json_writer *w)
@@ -44,17 +38,20 @@ static void list_children(const struct up *u, struct json_writer *w)
     jw_key(w, "children");
     jw_array(w);
     for (size_t i = 0; (c = supervisor_child(u->supervisor, i)) != NULL; i++)
-        write_child(u, c, now_ms, w);
+        write_child(c, now_ms, w);
     jw_array_end(w);
 }
 
 /* ---- restart ---- */
 
-static const char *restart(const struct up *u, struct span name)
+static const char *restart(struct up *u, struct span name)
 {
     struct child *c = supervisor_find(u->supervisor, name);
     if (!c)
         return "there is no daemon of that name";
+    const char *why = c->stage == STAGE_EDGE ? up_move_listener(u, c) : NULL;
+    if (why)
+        return why;
     enum err e = supervisor_restart(u->supervisor, c);
     return e == OK            ? NULL
            : e == ERR_AGAIN   ? "it is being started already"
@@ -65,7 +62,7 @@ static const char *restart(const struct up *u, struct span name)
 
 void up_control(void *ctx, struct json request, struct json_writer *answer)
 {
-    const struct up *u = ctx;
+    struct up *u = ctx;
     struct json command = json_get(request, "command");
     if (json_is(command, "where")) {
         write_text(answer, "admin_socket", u->config->options.auth_admin_socket);

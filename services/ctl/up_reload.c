@@ -22,31 +22,12 @@ static struct config *load(const struct up *u)
     return e ? NULL : fresh;
 }
 
-static uint64_t now_ms(const struct up *u)
-{
-    return clock_mono_ms(loop_clock(supervisor_loop(u->supervisor)));
-}
-
-/* ---- what only a start takes ---- */
-
+/* Each daemon names those that concern it. */
 static void on_start_only_change(void *ctx, const char *section, const char *name)
 {
-    struct up *u = ctx;
-    changes_note(&u->changes, section, name, now_ms(u));
-}
-
-static void warn_of_changes(const struct up *u)
-{
-    struct buf options = {0};
-    const struct child *c;
-    for (size_t i = 0; (c = supervisor_child(u->supervisor, i)) != NULL; i++) {
-        buf_clear(&options);
-        changes_put(&u->changes, c, &options);
-        if (options.len)
-            log_warn("restart_needed", LSTR("child", c->name),
-                     LSPAN("options", buf_span(&options)));
-    }
-    buf_free(&options);
+    (void)ctx;
+    (void)section;
+    (void)name;
 }
 
 /* ---- workers ---- */
@@ -112,17 +93,14 @@ bool up_reload(void *ctx)
 {
     struct up *u = ctx;
     struct config *fresh = load(u);
-    if (fresh) {
-        changes_begin(&u->changes);
-        if (config_keep_start_only(fresh, u->config, on_start_only_change, u))
-            config_destroy(&fresh);
-    }
+    if (fresh)
+        up_want_listener(&u->listener, fresh);
+    if (fresh && config_keep_start_only(fresh, u->config, on_start_only_change, u))
+        config_destroy(&fresh);
     if (!fresh) {
         log_error("reload_refused", LSTR("keeping", "the configuration in force"));
         return false;
     }
-    changes_end(&u->changes);
-    warn_of_changes(u);
     remove_workers(u, fresh);
     add_workers(u, fresh);
     config_destroy(&u->config);

@@ -1,9 +1,11 @@
 """`tollgate up`: one command keeps a suite, restarts its parts unseen, follows its configuration. And the edge behind a socket
 that somebody else holds, as systemd does."""
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 
@@ -77,18 +79,41 @@ def test_a_provider_that_is_added_gets_a_worker_and_a_removed_one_loses_it(tmp_p
 
 def test_what_only_a_start_takes_is_named_until_it_is_taken(tmp_path):
     with Up(tmp_path) as suite:
-        suite.options = {"edge": {"max_body": "2KiB"}, "auth": {"store": str(tmp_path / "other.db")}}
+        def waiting():
+            return {d["name"]: d["restart_for"] for d in json.loads(suite.ctl("status", "--json").stdout)["daemons"]}
+        suite.options = {"edge": {"max_body": "2KiB"}, "auth": {"store": str(tmp_path / "other.db")},
+                         "metrics": {"max_series": 5000}}
         suite.write_config()
         suite.up.signal(signal.SIGHUP)
-        wait_for(lambda: suite.children()["edge-1"]["restart_for"] == "edge.max_body", "status says so")
-        assert suite.children()["auth"]["restart_for"] == "auth.store"
-        assert suite.children()["broker-1"]["restart_for"] == ""
-        assert re.search(r"event=restart_needed.* child=edge-1 options=edge.max_body", suite.log)
+        wait_for(lambda: {k: v for k, v in waiting().items() if v} == {
+            "edge-1": "edge.max_body", "auth": "auth.store", "metrics": "metrics.max_series"}, "status says so")
+        assert re.search(r"event=restart_needed .*name=edge-1 option=edge.max_body", suite.log), suite.log
         assert "edge.max_body" in suite.ctl("status").stdout
         suite.ctl("restart", "edge-1")
-        assert suite.children()["edge-1"]["restart_for"] == ""
+        wait_for(lambda: waiting().get("edge-1.2") == "" and "edge-1" not in waiting(), "it is taken")
         big = httpx.post(suite.url + "/v1/chat/completions", headers={"authorization": "Bearer sk-x"}, content=b"x" * 4096)
         assert big.status_code == 413
+        del suite.options["auth"]["store"]
+        suite.write_config()
+        suite.up.signal(signal.SIGHUP)
+        wait_for(lambda: waiting()["auth"] == "", "what is taken back is forgotten")
+
+
+def test_an_edge_moves_to_another_port_with_its_restart(tmp_path):
+    with Up(tmp_path) as suite:
+        key, old = suite.create_key(), suite.url
+        suite.ports = [free_port()]
+        suite.write_config()
+        suite.up.signal(signal.SIGHUP)
+        wait_for(lambda: "event=reloaded" in suite.log, "the file is read")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", suite.ports[0]))
+            taken.listen()
+            assert "edge.port is in use" in suite.ctl("restart", "edge-1", check=False).stderr
+        assert httpx.get(old + "/health/liveness").status_code == 200
+        suite.ctl("restart", "edge-1")
+        assert suite.chat(key).status_code == 200
+        wait_for(lambda: suite._status(old + "/health/liveness") is None, "the old port is closed")
 
 
 def test_while_the_file_is_wrong_the_suite_can_still_be_asked(tmp_path):
