@@ -26,6 +26,9 @@ enum api_set {
 };
 /* clang-format on */
 
+/* What a model generates whose speed nobody knows. */
+enum { API_TOKENS_PER_S = 50 };
+
 enum api_family { API_FAMILY_OPENAI, API_FAMILY_ANTHROPIC };
 enum api_shape { API_SHAPE_CHAT, API_SHAPE_MESSAGE, API_SHAPE_RESPONSE };
 enum api_body { API_BODY_NONE, API_BODY_JSON };

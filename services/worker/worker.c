@@ -232,6 +232,7 @@ static enum err open_parts(struct worker *w)
                               .table = w->table,
                               .schemas = w->schemas,
                               .metrics = w->d->metrics,
+                              .speeds = &w->speeds,
                               .ctx = w,
                               .send = send_to_edge,
                               .on_over = on_attempt_over,

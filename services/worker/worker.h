@@ -22,6 +22,7 @@ struct worker {
     struct fetch *fetch;
     struct settles *settles;
     struct attempts *attempts; /* NULL until worker_open has succeeded */
+    struct speeds speeds;      /* of the provider's models */
     struct gate *gate;
     struct broker_link links[SLOTS_MAX_BROKERS];
     struct offers offers;

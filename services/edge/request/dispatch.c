@@ -47,6 +47,7 @@ static enum err send_dispatch(struct edge_request *r)
         .key_name = r->key_name,
         .credit = r->stream ? stream_window(r->edge) : 0,
         .input_tokens = r->input_tokens,
+        .output_tokens = r->output_tokens,
         .timeout_ms = g->timeout_ms,
         .avoid = g->avoid,
         .method = http_method(r->to.x),

@@ -251,7 +251,7 @@ static void remember_failure(struct edge_request *r, const struct fail *fail)
     r->provider_request_id = arena_copy(&r->arena, fail->provider_request_id);
     bool billed = fail->input_tokens > 0 || fail->output_tokens > 0;
     r->used = (struct request_outcome){
-        .settles = r->head_seen || billed,
+        .settles = r->used.settles || r->head_seen || billed || fail->settles,
         .input_tokens = fail->input_tokens,
         .output_tokens = fail->output_tokens,
         .cost_nano = fail->cost_nano,

@@ -200,6 +200,18 @@ void request_add_fields(const struct edge_request *r)
 
 /* ---- the end ---- */
 
+/* Delivered; where nothing was, what may have been generated. Only for a request whose worker never
+ * reports: that one knows better. */
+static uint64_t output_estimate(const struct edge_request *r, const struct request_outcome *o,
+                                uint64_t duration_ms)
+{
+    uint64_t tokens = o->output_tokens ? o->output_tokens : flow_tokens(&r->flow);
+    if (tokens || !o->settles || o->error_class == ERROR_NONE || !api_info(r->to.api)->generates)
+        return tokens;
+    tokens = duration_ms * API_TOKENS_PER_S / 1000;
+    return r->output_tokens && r->output_tokens < tokens ? r->output_tokens : tokens;
+}
+
 static void send_release(const struct edge_request *r, const struct request_outcome *o)
 {
     struct edge *e = r->edge;
@@ -207,6 +219,7 @@ static void send_release(const struct edge_request *r, const struct request_outc
     if (!reserved || !r->asked_model.len)
         return;
     uint64_t now_us = loop_now_us(e->d->loop);
+    uint64_t duration_ms = (now_us - r->started_us) / 1000;
     struct release release = {
         .key_id = r->key_id,
         .model = r->model,
@@ -217,10 +230,10 @@ static void send_release(const struct edge_request *r, const struct request_outc
         .settles = o->settles,
         .status = o->status,
         .input_tokens = r->input_tokens,
-        .output_tokens = o->output_tokens ? o->output_tokens : flow_tokens(&r->flow),
+        .output_tokens = output_estimate(r, o, duration_ms),
         .reserved_tokens = r->input_tokens + r->output_tokens,
         .started_ms = r->started_wall_ms,
-        .duration_ms = (uint32_t)((now_us - r->started_us) / 1000),
+        .duration_ms = (uint32_t)duration_ms,
         .key_name = r->key_name,
         .workers = r->workers,
     };

@@ -42,6 +42,7 @@ void attempt_over(struct attempt *attempt, enum endpoint_verdict verdict, uint64
 static void end_well(struct attempt *attempt, const struct pipeline_result *r)
 {
     attempt_settle(attempt, r, r->status, true);
+    attempt_learn(attempt, r);
     if (attempt_makes_response(attempt))
         stored_responses_remember(
             &attempt->setup->responses, r->upstream_id, attempt->d.key_id,
@@ -76,7 +77,7 @@ static void end_failed(struct attempt *attempt, const struct api_error *fault)
     if (attempt->carries)
         attempt->env->batching->failed(attempt, fault);
     log_failure(attempt, fault);
-    attempt_send_fail(attempt, fault, pipeline_result(attempt->pipeline));
+    attempt_send_fail(attempt, fault);
     attempt_cancel_transfers(attempt, false);
     attempt_over(attempt, endpoints_verdict(fault->error_class), fault->retry_after_ms,
                  DETACHED_MS);
@@ -203,8 +204,7 @@ static void on_deadline(void *ctx)
     struct api_error fault = {.error_class = ERROR_DEADLINE,
                               .message = SPAN("The request's deadline has passed.")};
     stop_pipeline(attempt);
-    attempt_send_fail(attempt, &fault,
-                      attempt->pipeline ? pipeline_result(attempt->pipeline) : NULL);
+    attempt_send_fail(attempt, &fault);
     attempt_cancel_transfers(attempt, false);
     obey_pipeline(attempt); /* a detached cancel, if the upstream needs one */
     attempt_over(attempt, ENDPOINT_UNKNOWN, 0, DETACHED_MS);
@@ -232,6 +232,7 @@ static enum err make_pipeline(struct attempt *attempt, struct api_error *fault_o
         .schemas = attempt->env->schemas,
         .output_cap = attempt->d.output_cap,
         .input_tokens = attempt->d.input_tokens,
+        .output_most = attempt->d.output_tokens,
         .now_s = attempt->started_wall_ms / 1000,
         .request_id = span_str(attempt->id_text),
         .max_response = s->config->options.worker_max_response};
@@ -257,7 +258,7 @@ void attempt_go(struct attempt *attempt)
                                        .message = SPAN("Out of memory.")};
         if (attempt->carries)
             attempt->env->batching->failed(attempt, &fault);
-        attempt_send_fail(attempt, &fault, NULL);
+        attempt_send_fail(attempt, &fault);
         attempt_over(attempt, ENDPOINT_UNKNOWN, 0, 0);
         return;
     }
@@ -276,12 +277,12 @@ void attempt_begin(struct attempt *attempt)
         attempt_go(attempt);
 }
 
-/* What was used is settled as if the client had left; a detached cancel may go upstream. */
-static void end_early(struct attempt *attempt)
+/* What was used is settled as if the client had left; a detached cancel may go upstream. fault: what
+ * the edge is told; NULL = nothing. */
+static void end_early(struct attempt *attempt, const struct api_error *fault)
 {
-    static const struct pipeline_result nothing = {0};
-    attempt_settle(attempt, attempt->pipeline ? pipeline_result(attempt->pipeline) : &nothing,
-                   error_info(ERROR_CLIENT_GONE)->openai_status, false);
+    stop_pipeline(attempt);
+    attempt_settle_early(attempt, fault);
     attempt_cancel_transfers(attempt, false);
     obey_pipeline(attempt);
     attempt_over(attempt, ENDPOINT_UNKNOWN, 0, DETACHED_MS);
@@ -289,22 +290,16 @@ static void end_early(struct attempt *attempt)
 
 void attempt_cancel(struct attempt *attempt)
 {
-    if (attempt->state == ATTEMPT_OVER)
-        return;
-    stop_pipeline(attempt);
-    end_early(attempt);
+    if (attempt->state != ATTEMPT_OVER)
+        end_early(attempt, NULL);
 }
 
 void attempt_abandon(struct attempt *attempt)
 {
     struct api_error fault = {.error_class = ERROR_WORKER_LOST,
                               .message = SPAN("The service was stopped.")};
-    if (attempt->state == ATTEMPT_OVER)
-        return;
-    stop_pipeline(attempt);
-    attempt_send_fault(attempt, &fault,
-                       attempt->pipeline ? pipeline_result(attempt->pipeline) : NULL);
-    end_early(attempt);
+    if (attempt->state != ATTEMPT_OVER)
+        end_early(attempt, &fault);
 }
 
 void attempt_credit(struct attempt *attempt, uint32_t bytes)

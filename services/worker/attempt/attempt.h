@@ -19,6 +19,7 @@
 #include "services/worker/pipeline/pipeline.h"
 #include "services/worker/attempt/failure_log.h"
 #include "services/worker/attempt/settle.h"
+#include "services/worker/attempt/speed.h"
 #include "services/worker/setup.h"
 
 struct attempt;
@@ -54,6 +55,7 @@ struct attempt_env {
     const struct model_table *table;
     struct schema_cache *schemas;  /* of Replicate's models; may be NULL */
     struct metric_client *metrics; /* may be NULL */
+    struct speeds *speeds;         /* may be NULL */
     void *ctx;                     /* for the two below */
     enum err (*send)(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
                      const void *message);

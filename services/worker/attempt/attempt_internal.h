@@ -85,12 +85,14 @@ uint32_t attempt_ms_since(const struct attempt *attempt, uint64_t then_us);
 /* `whole`: the answer was not cut short, so that what was counted is all there is. */
 void attempt_settle(struct attempt *attempt, const struct pipeline_result *r, unsigned status,
                     bool whole);
-/* FAIL alone. r may be NULL. */
-void attempt_send_fault(struct attempt *attempt, const struct api_error *fault,
-                        const struct pipeline_result *r);
-/* The same, and a settlement when something was billed or delivered. r may be NULL. */
-void attempt_send_fail(struct attempt *attempt, const struct api_error *fault,
-                       const struct pipeline_result *r);
+/* FAIL, and a settlement when something was billed or delivered, or the upstream may have worked on
+ * it: it has the request and has not said no. */
+void attempt_send_fail(struct attempt *attempt, const struct api_error *fault);
+/* A settlement of what was used until now, as if the client had left; FAIL before it where there is
+ * a fault. */
+void attempt_settle_early(struct attempt *attempt, const struct api_error *fault);
+/* How long the whole answer took says how fast the model is. */
+void attempt_learn(const struct attempt *attempt, const struct pipeline_result *r);
 enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result *r);
 /* As much of the pipeline's output as the credit allows. */
 enum err attempt_send_data(struct attempt *attempt);

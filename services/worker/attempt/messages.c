@@ -114,17 +114,48 @@ static bool is_cut(unsigned error_class)
            error_class == ERROR_UPSTREAM_TIMEOUT || error_class == ERROR_DEADLINE;
 }
 
-void attempt_send_fault(struct attempt *attempt, const struct api_error *fault,
-                        const struct pipeline_result *r)
+/* An upstream that has the request works on it, and is paid, unless it has said no. Counting is
+ * free. */
+static bool may_work(const struct attempt *attempt)
 {
-    bool billed = r && attempt->sent && !r->estimated;
+    return attempt->sent && attempt->d.api != API_ANTHROPIC_COUNT_TOKENS;
+}
+
+/* What it has used so far; *own is for one without a pipeline: a batch carries it, and what its part
+ * costs is not known yet. `cut`: it breaks off while the upstream works on it. */
+static const struct pipeline_result *used(const struct attempt *attempt, bool cut,
+                                          struct pipeline_result *own)
+{
+    const struct speeds *speeds = attempt->env->speeds;
+    uint64_t ms = attempt->sent_us ? attempt_ms_since(attempt, attempt->sent_us) : 0;
+    *own = (struct pipeline_result){.upstream_model = attempt->d.target_model, .estimated = cut};
+    own->usage.input = cut ? attempt->d.input_tokens : 0;
+    if (!attempt->pipeline)
+        return own;
+    if (!cut)
+        return pipeline_result(attempt->pipeline);
+    return pipeline_result_cut(attempt->pipeline,
+                               speeds ? speeds_tokens(speeds, attempt->d.target_model, ms) : 0);
+}
+
+void attempt_learn(const struct attempt *attempt, const struct pipeline_result *r)
+{
+    if (attempt->env->speeds && !r->estimated && is_metered(attempt) && attempt->sent_us)
+        speeds_learn(attempt->env->speeds, attempt->d.target_model, r->usage.output,
+                     attempt_ms_since(attempt, attempt->sent_us));
+}
+
+static void send_fault(struct attempt *attempt, const struct api_error *fault,
+                       const struct pipeline_result *r, bool settles)
+{
     struct fail m = {.endpoint = attempt->endpoint ? attempt->endpoint->index : 0,
                      .sent = attempt->sent,
                      .provider = provider_name(attempt),
-                     .upstream_model = r ? r->upstream_model : attempt->d.target_model,
-                     .provider_request_id = r ? r->provider_request_id : SPAN_NONE};
+                     .upstream_model = r->upstream_model,
+                     .provider_request_id = r->provider_request_id,
+                     .settles = settles && is_metered(attempt)};
     api_error_to_fail(fault, &m);
-    if (billed) {
+    if (attempt->sent && !r->estimated) {
         m.input_tokens = known(attempt, r->usage.input);
         m.output_tokens = known(attempt, r->usage.output);
         m.cost_nano = cost(attempt, r);
@@ -139,13 +170,25 @@ static bool is_billed(const struct attempt *attempt, const struct pipeline_resul
            (known(attempt, r->usage.input) || known(attempt, r->usage.output));
 }
 
-void attempt_send_fail(struct attempt *attempt, const struct api_error *fault,
-                       const struct pipeline_result *r)
+void attempt_send_fail(struct attempt *attempt, const struct api_error *fault)
 {
-    attempt_send_fault(attempt, fault, r);
-    if (r && (attempt->head_sent || is_billed(attempt, r)))
+    struct pipeline_result own;
+    bool cut = may_work(attempt) && fault->upstream_status == 0;
+    const struct pipeline_result *r = used(attempt, cut, &own);
+    bool settles = cut || attempt->head_sent || is_billed(attempt, r);
+    send_fault(attempt, fault, r, settles);
+    if (settles)
         attempt_settle(attempt, r, error_status(fault->error_class, (enum api)attempt->d.api),
                        !is_cut(fault->error_class));
+}
+
+void attempt_settle_early(struct attempt *attempt, const struct api_error *fault)
+{
+    struct pipeline_result own;
+    const struct pipeline_result *r = used(attempt, may_work(attempt), &own);
+    if (fault)
+        send_fault(attempt, fault, r, true);
+    attempt_settle(attempt, r, error_info(ERROR_CLIENT_GONE)->openai_status, false);
 }
 
 enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result *r)

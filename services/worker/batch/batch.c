@@ -156,7 +156,7 @@ static void failed(struct attempt *carrier, const struct api_error *fault)
     }
     for (struct attempt *attempt; (attempt = take_member(b, &at));) {
         ride(attempt, carrier);
-        attempt_send_fail(attempt, fault, NULL);
+        attempt_send_fail(attempt, fault);
         get_off(attempt, ENDPOINT_UNKNOWN);
     }
     free_batch(b);

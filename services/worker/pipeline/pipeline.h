@@ -28,6 +28,7 @@ struct pipeline_spec {
     struct schema_cache *schemas; /* Replicate's model schemas (schema_cache.h); may be NULL */
     uint64_t output_cap;          /* inject this cap; 0 = leave alone */
     uint64_t input_tokens;        /* the edge's estimate */
+    uint64_t output_most;         /* tokens that the request allows; 0 = as many as the model can */
     uint64_t now_s;               /* wall clock */
     struct span request_id;       /* "req_…" */
     uint64_t max_response;        /* bytes of a unary answer; 0 = 64 MiB */
@@ -95,5 +96,9 @@ struct pipeline_result {
 };
 /* Valid once done, failed or cancelled; may be asked earlier for what is known. */
 const struct pipeline_result *pipeline_result(struct pipeline *pipeline);
+/* The same of one that broke off while the upstream worked on it: never less than the estimated
+ * input and what was delivered; where nothing was, the `generated` tokens that may have been made.
+ */
+const struct pipeline_result *pipeline_result_cut(struct pipeline *pipeline, uint64_t generated);
 
 #endif

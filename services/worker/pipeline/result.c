@@ -53,24 +53,42 @@ static void fill_cost(const struct pipeline *c, struct pipeline_result *r)
     }
 }
 
-static void fill_usage(struct pipeline *c)
+static uint64_t at_most(uint64_t n, uint64_t most)
+{
+    return n < most ? n : most;
+}
+
+/* What the upstream may have made that nobody saw. */
+static uint64_t unseen(const struct pipeline *c, uint64_t generated)
+{
+    if (!api_info(c->spec.api)->generates)
+        return 0;
+    return at_most(generated, c->spec.output_most ? c->spec.output_most : c->row->max_out);
+}
+
+/* cut: it broke off while the upstream worked on it. */
+static void fill_usage(struct pipeline *c, bool cut, uint64_t generated)
 {
     struct pipeline_result *r = &c->result;
     r->usage = c->usage;
+    bool counts = cut || was_answered(c);
     uint64_t input =
         c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
-    if (!was_answered(c))
-        input = 0;
-    r->estimated =
-        usage_complete(&r->usage, input, estimate_tokens(c->text_bytes)) && was_answered(c);
+    uint64_t output = estimate_tokens(c->text_bytes);
+    if (cut && output == 0)
+        output = unseen(c, generated);
+    r->estimated = usage_complete(&r->usage, counts ? input : 0, output) && counts;
+    if (cut && r->usage.output < output) { /* it was counted when less had come */
+        r->usage.output = output;
+        r->estimated = true;
+    }
     r->estimated |= c->estimated;
     fill_cost(c, r);
 }
 
-const struct pipeline_result *pipeline_result(struct pipeline *c)
+static const struct pipeline_result *describe(struct pipeline *c)
 {
     struct pipeline_result *r = &c->result;
-    fill_usage(c);
     buf_clear(&c->result_headers);
     write_dropped(c);
     /* a stream's head has gone when its usage is known */
@@ -89,4 +107,16 @@ const struct pipeline_result *pipeline_result(struct pipeline *c)
     r->upstream_model = c->upstream_model.len ? c->upstream_model : c->spec.target_model;
     r->upstream_id = c->upstream_id;
     return r;
+}
+
+const struct pipeline_result *pipeline_result(struct pipeline *c)
+{
+    fill_usage(c, false, 0);
+    return describe(c);
+}
+
+const struct pipeline_result *pipeline_result_cut(struct pipeline *c, uint64_t generated)
+{
+    fill_usage(c, true, generated);
+    return describe(c);
 }

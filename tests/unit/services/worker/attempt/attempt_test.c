@@ -25,6 +25,7 @@ struct world {
     struct model_table *table;
     struct setup *setup;
     struct attempts *attempts;
+    struct speeds speeds;
     struct test_server server;
     struct said said[MAX_SAID];
     unsigned said_count;
@@ -241,6 +242,7 @@ static int set_up(void **state)
                               .fetch = w->up,
                               .settles = w->settles,
                               .table = w->table,
+                              .speeds = &w->speeds,
                               .ctx = w,
                               .send = hear,
                               .on_over = hear_over};
@@ -509,6 +511,7 @@ static void an_unreachable_upstream_fails_unsent(void **state)
     const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
     assert_int_equal(f->error_class, ERROR_UPSTREAM_UNREACHABLE);
     assert_false(f->sent);
+    assert_false(f->settles);
     assert_int_equal(w->settle_count, 0);
     assert_quiet(w);
 }
@@ -591,6 +594,139 @@ static void silence_is_a_timeout_after_the_models_time(void **state)
     assert_true(f->sent);
     assert_quiet(w);
     (void)close(fd);
+}
+
+/* ---- nothing is free ---- */
+
+static struct dispatch capped(uint64_t output_tokens)
+{
+    struct dispatch d = chat(ASK);
+    d.input_tokens = 500;
+    d.output_tokens = output_tokens;
+    d.timeout_ms = 20000;
+    return d;
+}
+
+static void assert_booked(const struct world *w, unsigned status, uint64_t output_tokens)
+{
+    assert_int_equal(w->settle_count, 1);
+    assert_int_equal(w->settle.status, status);
+    assert_true(w->settle.estimated);
+    assert_int_equal(w->settle.input_tokens, 500);
+    assert_int_equal(w->settle.output_tokens, output_tokens);
+    assert_int_equal(w->settle.cost_nano, 500 * 1000 + output_tokens * 2000);
+}
+
+static void who_leaves_before_the_first_byte_pays_for_what_may_have_been_made(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, capped(1000));
+    clock_fake_advance_ms(&w->clock, 2000);
+    test_turn(&w->server);
+    cancel(w, 1);
+    assert_booked(w, 499, 2 * API_TOKENS_PER_S);
+    (void)close(fd);
+}
+
+static void what_may_have_been_made_is_at_most_the_cap(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, capped(30));
+    clock_fake_advance_ms(&w->clock, 10000);
+    test_turn(&w->server);
+    cancel(w, 1);
+    assert_booked(w, 499, 30);
+    (void)close(fd);
+}
+
+static void what_may_have_been_made_follows_the_models_speed(void **state)
+{
+    struct world *w = *state;
+    speeds_learn(&w->speeds, SPAN("gpt-test"), 1000, 10000);
+    int fd = dispatched(w, 1, capped(1000));
+    clock_fake_advance_ms(&w->clock, 2000);
+    test_turn(&w->server);
+    cancel(w, 1);
+    assert_booked(w, 499, 200);
+    (void)close(fd);
+}
+
+static void an_answer_teaches_the_models_speed(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, chat(ASK));
+    clock_fake_advance_ms(&w->clock, 500);
+    answer_json(fd, "200 OK", "",
+                "{\"id\":\"c\",\"object\":\"chat.completion\",\"model\":\"gpt-test\",\"choices\":[{"
+                "\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"yes\"},"
+                "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,"
+                "\"completion_tokens\":100,\"total_tokens\":101}}");
+    until_said(w, 1);
+    assert_int_equal(speeds_tokens(&w->speeds, SPAN("gpt-test"), 1000), 200);
+    (void)close(fd);
+}
+
+static void silence_after_the_request_was_sent_is_booked(void **state)
+{
+    struct world *w = *state;
+    struct dispatch d = capped(1000);
+    d.timeout_ms = 1000;
+    int fd = dispatched(w, 1, d);
+    clock_fake_advance_ms(&w->clock, 1000);
+    until_said(w, 1);
+    assert_true(only(w, MESSAGE_FAIL)->body.fail.settles);
+    assert_booked(w, 504, API_TOKENS_PER_S);
+    (void)close(fd);
+}
+
+static void a_connection_lost_before_an_answer_is_booked(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, capped(1000));
+    (void)close(fd);
+    until_said(w, 1);
+    assert_int_equal(only(w, MESSAGE_FAIL)->body.fail.error_class, ERROR_UPSTREAM_RESET);
+    assert_true(only(w, MESSAGE_FAIL)->body.fail.settles);
+    assert_booked(w, 502, 0);
+}
+
+static void a_deadline_before_the_first_byte_is_booked(void **state)
+{
+    struct world *w = *state;
+    struct dispatch d = capped(1000);
+    d.timeout_ms = 60000;
+    int fd = dispatched(w, 1, d);
+    clock_fake_advance_ms(&w->clock, 30000);
+    until_said(w, 1);
+    assert_int_equal(only(w, MESSAGE_FAIL)->body.fail.error_class, ERROR_DEADLINE);
+    assert_booked(w, 504, 1000);
+    (void)close(fd);
+}
+
+static void what_the_upstream_says_no_to_costs_nothing(void **state)
+{
+    static const char *const words[] = {"400 Bad Request", "500 Internal Server Error",
+                                        "503 Service Unavailable"};
+    struct world *w = *state;
+    for (unsigned i = 0; i < 3; i++) {
+        int fd = dispatched(w, i, capped(1000));
+        answer_json(fd, words[i], "Connection: close\r\n",
+                    "{\"error\":{\"message\":\"no\",\"type\":\"server_error\"}}");
+        until_said(w, i + 1);
+        assert_false(w->said[i].body.fail.settles);
+        (void)close(fd);
+    }
+    assert_int_equal(w->settle_count, 0);
+}
+
+static void what_was_never_sent_costs_nothing(void **state)
+{
+    struct world *w = *state;
+    dispatch(w, 1, capped(1000));
+    clock_fake_advance_ms(&w->clock, 2000);
+    cancel(w, 1); /* before the loop has turned: no connection yet */
+    assert_int_equal(w->settle_count, 1);
+    assert_int_equal(w->settle.input_tokens + w->settle.output_tokens, 0);
 }
 
 static bool dispatch_attempt(struct world *w, uint8_t attempt, unsigned from)
@@ -874,6 +1010,15 @@ int main(void)
         CASE(a_cancel_stops_the_upstream_and_settles_as_499),
         CASE(a_deadline_ends_it),
         CASE(silence_is_a_timeout_after_the_models_time),
+        CASE(who_leaves_before_the_first_byte_pays_for_what_may_have_been_made),
+        CASE(what_may_have_been_made_is_at_most_the_cap),
+        CASE(what_may_have_been_made_follows_the_models_speed),
+        CASE(an_answer_teaches_the_models_speed),
+        CASE(silence_after_the_request_was_sent_is_booked),
+        CASE(a_connection_lost_before_an_answer_is_booked),
+        CASE(a_deadline_before_the_first_byte_is_booked),
+        CASE(what_the_upstream_says_no_to_costs_nothing),
+        CASE(what_was_never_sent_costs_nothing),
         CASE(a_later_attempt_replaces_the_one_that_runs),
         CASE(a_late_cancel_of_an_attempt_leaves_the_next_one_alone),
         CASE(an_edge_that_is_gone_takes_its_attempts_along),
