@@ -75,7 +75,7 @@ void fetch_resume(struct fetch_transfer *request)
     if (!request->paused || request->state != FETCH_RUNNING)
         return;
     request->paused = false;
-    request->last_ms = loop_now_ms(request->up->loop);
+    request->last_ms = request->line_ms = loop_now_ms(request->up->loop);
     transfer_defer(request, DEFER_RESUME);
     transfer_finish_deferred(request->up);
 }

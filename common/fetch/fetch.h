@@ -71,11 +71,17 @@ struct fetch_spec {
     struct span headers; /* "name: value\n" lines, copied */
     struct span body;    /* must outlive the request */
     bool accept_stream;
-    uint64_t first_byte_ms; /* until the first byte of the answer's body */
-    uint64_t idle_ms;       /* between two reads after it, while not paused */
+    /* 0 = no limit. After the first byte of the answer's body, or of a stream after
+     * fetch_content_began, idle_ms holds: between two pieces, while not paused. What has no line end
+     * yet is a piece as far as it comes at FETCH_LEAST_BYTES_PER_MS; in a stream a line that drips
+     * gets FETCH_DRIP_MS at most. */
+    uint64_t first_byte_ms;
+    uint64_t idle_ms;
     const struct fetch_handler *handler;
     void *ctx;
 };
+
+enum { FETCH_LEAST_BYTES_PER_MS = 1, FETCH_DRIP_MS = 10000 };
 
 enum err fetch_start(struct fetch *u, const struct fetch_spec *spec,
                      struct fetch_transfer **out) NODISCARD;
@@ -84,6 +90,8 @@ void fetch_cancel(struct fetch_transfer **request);
 /* Stops reading (what one read has brought may still be heard, or is kept), and goes on. */
 void fetch_pause(struct fetch_transfer *request);
 void fetch_resume(struct fetch_transfer *request);
+/* Of a stream: what it was asked for has begun to come. Nothing when it had already. */
+void fetch_content_began(struct fetch_transfer *request);
 /* Bytes of the request may have reached the upstream. */
 bool fetch_sent(const struct fetch_transfer *request);
 

@@ -47,8 +47,10 @@ struct fetch_transfer {
     uint64_t received_bytes;
     uint64_t limit_bytes; /* 0 = none */
     uint64_t started_ms, last_ms;
+    uint64_t line_ms, line_bytes; /* of a line without its end: its first byte's time */
     struct loop_timer timer;
     bool headed, paused, mute;
+    bool began; /* idle_ms holds */
     bool sent, repeated; /* of our own client: bytes have left; a GET is on its second connection */
     unsigned verdict;    /* an error class of our own making; another failure only carries it out */
     struct span verdict_message;

@@ -55,19 +55,39 @@ void transfer_free_idle(struct fetch *up)
     }
 }
 
+/* ---- silence ---- */
+
+/* Since when it has brought nothing. Bytes of a line that has no end yet count as far as they come
+ * at the least rate. */
+static uint64_t silent_since_ms(const struct fetch_transfer *r)
+{
+    if (!r->began)
+        return r->started_ms;
+    uint64_t line_ms = r->line_ms + r->line_bytes / FETCH_LEAST_BYTES_PER_MS;
+    return r->line_bytes && line_ms < r->last_ms ? line_ms : r->last_ms;
+}
+
+/* How long it may; 0 = for ever. */
+static uint64_t patience_ms(const struct fetch_transfer *r)
+{
+    uint64_t idle_ms = r->spec.idle_ms;
+    if (!r->began)
+        return r->spec.first_byte_ms;
+    bool may_drip = r->spec.accept_stream && r->line_bytes;
+    return may_drip && (!idle_ms || idle_ms > FETCH_DRIP_MS) ? FETCH_DRIP_MS : idle_ms;
+}
+
 /* The one timer of a transfer: moved on lazily, not at every read. */
 static void on_silence(void *ctx)
 {
     struct fetch_transfer *r = ctx;
     struct fetch *up = r->up; /* outlives r, which is gone once it has failed */
-    uint64_t now = loop_now_ms(up->loop);
-    uint64_t since = r->headed ? r->last_ms : r->started_ms;
-    uint64_t wait = r->headed ? r->spec.idle_ms : r->spec.first_byte_ms;
-    if (r->state != FETCH_RUNNING)
+    uint64_t silence = loop_now_ms(up->loop) - silent_since_ms(r);
+    uint64_t wait = patience_ms(r);
+    if (r->state != FETCH_RUNNING || !wait)
         return;
-    if (r->paused || now - since < wait) {
-        loop_timer_start(up->loop, &r->timer, r->paused ? wait : wait - (now - since), on_silence,
-                         r);
+    if (r->paused || silence < wait) {
+        loop_timer_start(up->loop, &r->timer, r->paused ? wait : wait - silence, on_silence, r);
         return;
     }
     if (r->deferred & DEFER_START)
@@ -75,6 +95,37 @@ static void on_silence(void *ctx)
     transfer_fail(r, fetch_failure_of(CURLE_OPERATION_TIMEDOUT, r->engine->sent(r), r->headed, 0),
                   NULL);
     transfer_finish_deferred(up);
+}
+
+/* Its patience may be over earlier than the timer fires. */
+static void watch(struct fetch_transfer *r)
+{
+    uint64_t now = loop_now_ms(r->up->loop);
+    uint64_t wait = patience_ms(r);
+    uint64_t due = silent_since_ms(r) + wait;
+    if (wait && r->verdict == ERROR_NONE &&
+        (!loop_timer_running(&r->timer) || loop_timer_due_us(&r->timer) > due * 1000))
+        loop_timer_start(r->up->loop, &r->timer, due > now ? due - now : 0, on_silence, r);
+}
+
+void fetch_content_began(struct fetch_transfer *request)
+{
+    if (request->began || request->state != FETCH_RUNNING)
+        return;
+    request->began = true;
+    watch(request);
+}
+
+static void note_line(struct fetch_transfer *r, struct span bytes)
+{
+    const char *end = bytes.len ? memrchr(bytes.data, '\n', bytes.len) : NULL;
+    bool opens = end || !r->line_bytes;
+    size_t open = end ? (size_t)(bytes.data + bytes.len - end - 1) : bytes.len;
+    r->line_bytes = opens ? open : r->line_bytes + open;
+    if (opens)
+        r->line_ms = r->last_ms;
+    if (opens && open && r->began && r->spec.accept_stream)
+        watch(r);
 }
 
 void transfer_count_in(struct fetch_transfer *r)
@@ -87,7 +138,7 @@ void transfer_count_in(struct fetch_transfer *r)
     if (up->running_list)
         up->running_list->prev_running = r;
     up->running_list = r;
-    loop_timer_start(up->loop, &r->timer, r->spec.first_byte_ms, on_silence, r);
+    watch(r);
 }
 
 /* `next` is about to hold r in another list. */
@@ -184,6 +235,8 @@ bool transfer_take_head(struct fetch_transfer *r, unsigned status,
     if (type.len >= 17 && strncasecmp(type.data, "text/event-stream", 17) == 0)
         r->limit_bytes = 0;
     r->headed = true;
+    if (!r->spec.accept_stream)
+        fetch_content_began(r);
     r->up->handler_called = true;
     r->spec.handler->on_head(r->spec.ctx, status, headers);
     return r->state == FETCH_RUNNING;
@@ -193,6 +246,7 @@ bool transfer_take_bytes(struct fetch_transfer *r, struct span bytes)
 {
     r->last_ms = loop_now_ms(r->up->loop);
     r->received_bytes += bytes.len;
+    note_line(r, bytes);
     if (r->limit_bytes && r->received_bytes > r->limit_bytes) {
         transfer_give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is too large."));
         return false;

@@ -344,7 +344,7 @@ static bool retry(struct core *c, struct broker_ask *ask, uint64_t now_us)
     if (!d.inside) {
         bool spare = !cause && has_spare_endpoint(ask);
         ask->trail.tried |= spare ? 0 : bit;
-        ask->trail.barred |= d.elsewhere && !spare ? bit : 0;
+        ask->trail.barred |= d.timed_out || (d.elsewhere && !spare) ? bit : 0;
     }
     struct route_state s = state_of(c, ask, now_us);
     uint64_t eligible = route_eligible(ask->route, &s);

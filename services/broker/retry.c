@@ -72,6 +72,8 @@ struct retry_decision retry_decide(const struct retry_rules *rules, const struct
         .elsewhere = kind == RETRY_ELSEWHERE || kind == RETRY_OTHER_MODEL ||
                      f->error_class == ERROR_UPSTREAM_AUTH ||
                      f->error_class == ERROR_UPSTREAM_QUOTA,
+        .timed_out = f->error_class == ERROR_UPSTREAM_TIMEOUT ||
+                     f->error_class == ERROR_UPSTREAM_CONNECT_TIMEOUT,
     };
 }
 

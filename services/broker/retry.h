@@ -41,7 +41,8 @@ struct retry_decision {
     bool ambiguous; /* it spends the request's one ambiguous repeat */
     bool inside;    /* the suite's own trouble: no backoff, no budget */
     bool refused;   /* nothing ran: to move on costs neither backoff nor budget */
-    bool elsewhere; /* never at the same target again (its key, its quota, its model is bad) */
+    bool elsewhere; /* never at the same target again (its key, its quota, its model is bad) … */
+    bool timed_out; /* … not by another endpoint either: its time is over, and is not taken twice */
 };
 
 struct retry_decision retry_decide(const struct retry_rules *rules, const struct retry_failure *f);

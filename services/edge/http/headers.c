@@ -67,6 +67,8 @@ static void note_x_field(struct request_head *h, struct span name, struct span v
         h->patience = value;
     else if (span_is_nocase(name, "x-client-request-id"))
         note_passed(h, name, value);
+    else if (span_is_nocase(name, "x-stainless-retry-count"))
+        h->repeats = value;
 }
 
 static void note_a_field(struct request_head *h, struct span name, struct span value)
@@ -197,6 +199,15 @@ uint64_t head_patience_ms(const struct request_head *h)
         ms += (uint64_t)(fraction.data[i] - '0') * digit_ms;
     }
     return ms;
+}
+
+unsigned head_repeats(const struct request_head *h)
+{
+    enum { MOST = 100 };
+    uint64_t n = 0;
+    if (!span_to_u64(span_trim(h->repeats), &n))
+        return 0;
+    return n < MOST ? (unsigned)n : MOST;
 }
 
 /* All values of one field, as one line; nothing when there is none. */

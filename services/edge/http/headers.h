@@ -26,6 +26,7 @@ struct request_head {
     struct span forwarded_for;  /* the last field: what our own proxy added */
     struct span access_headers; /* Access-Control-Request-Headers */
     struct span patience;       /* x-stainless-read-timeout, else x-stainless-timeout: seconds */
+    struct span repeats;        /* x-stainless-retry-count */
     struct passed_field passed[PASSED_MAX]; /* in the client's order */
     size_t passed_count;
     bool has_anthropic_version;
@@ -47,6 +48,8 @@ enum key_found head_key(const struct request_head *h, struct span *key_out);
 struct span head_client_id(const struct request_head *h);
 /* How long the client says it waits, in ms; 0 = it doesn't say (or nonsense). */
 uint64_t head_patience_ms(const struct request_head *h);
+/* How often its SDK has asked the same before; 0 = never, or it doesn't say. */
+unsigned head_repeats(const struct request_head *h);
 /* "anthropic-beta: x\nanthropic-version: y\n": the lines that may travel to an upstream; in the
  * arena. Lists that come in several fields are one line. */
 struct span head_passed_lines(const struct request_head *h, struct arena *arena);

@@ -213,7 +213,7 @@ void dispatch_again(struct edge_request *r, const struct fail *failed)
 {
     r->failed.error_class = failed->error_class;
     r->failed.sent = failed->sent;
-    r->failed.final = failed->final;
+    r->failed.final = failed->final || request_ran_enough(r);
     r->failed.retry_after_ms = failed->retry_after_ms;
     r->failed.endpoint = failed->endpoint;
     r->trail = arena_copy(&r->arena, r->grant->m.trail);
@@ -367,6 +367,7 @@ static void on_worker_lost(struct edge_request *r)
     struct api_error f = {.error_class = ERROR_WORKER_LOST, .message = span_str(interrupted)};
     r->used = (struct request_outcome){.settles = true};
     r->failure = f;
+    r->runs++;
     if (r->state != REQUEST_STREAMING) {
         lost.final = r->failure.final = is_suspect(r);
         dispatch_again(r, &lost);

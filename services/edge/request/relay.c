@@ -250,6 +250,8 @@ static void remember_failure(struct edge_request *r, const struct fail *fail)
         r->provider = arena_copy(&r->arena, fail->provider);
     r->provider_request_id = arena_copy(&r->arena, fail->provider_request_id);
     bool billed = fail->input_tokens > 0 || fail->output_tokens > 0;
+    bool ambiguous = fail->sent && error_info(fail->error_class)->retry == RETRY_AMBIGUOUS;
+    r->runs += fail->settles || ambiguous;
     r->used = (struct request_outcome){
         .settles = r->used.settles || r->head_seen || billed || fail->settles,
         .input_tokens = fail->input_tokens,

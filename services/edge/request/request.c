@@ -8,7 +8,7 @@
 #include "services/edge/http/fields.h"
 #include "services/edge/request/attempt.h"
 
-enum { STATUS_CLIENT_LEFT = 499 };
+enum { STATUS_CLIENT_LEFT = 499, RUNS_PER_CALL = 2 };
 
 /* ---- states ---- */
 
@@ -47,10 +47,18 @@ static uint64_t write_due_ms(const struct edge_request *r)
     return r->stream ? r->last_write_ms + o->edge_hold_timeout : UINT64_MAX;
 }
 
+/* When it is over: without content earlier than with it. */
+static uint64_t end_ms(const struct edge_request *r)
+{
+    bool waits_for_content = r->content_by_ms && r->state != REQUEST_STREAMING;
+    return waits_for_content && r->content_by_ms < r->deadline_ms ? r->content_by_ms
+                                                                  : r->deadline_ms;
+}
+
 /* When the timer has something to do next, monotonic ms. */
 static uint64_t next_due_ms(const struct edge_request *r)
 {
-    uint64_t due = r->deadline_ms;
+    uint64_t due = end_ms(r);
     uint64_t write = write_due_ms(r);
     if (waits(r) && r->wait_until_ms < due)
         due = r->wait_until_ms;
@@ -94,6 +102,7 @@ static void on_deadline(struct edge_request *r)
         return;
     }
     struct request_outcome o = {.settles = request_may_settle(r)};
+    r->runs += r->state == REQUEST_DISPATCHED;
     struct api_error f = {.error_class = ERROR_DEADLINE,
                           .message = SPAN("The request took longer than its deadline.")};
     request_fail(r, &f, &o);
@@ -115,7 +124,7 @@ static void on_timer(void *ctx)
 {
     struct edge_request *r = ctx;
     uint64_t now = edge_now_ms(r->edge);
-    if (now >= r->deadline_ms) {
+    if (now >= end_ms(r)) {
         on_deadline(r);
         return;
     }
@@ -167,6 +176,7 @@ struct edge_request *request_begin(struct edge *e, struct http_exchange *x,
     r->path = http_path(x);
     r->query = http_query(x);
     r->anthropic_version = h->has_anthropic_version;
+    r->repeats = head_repeats(h);
     r->started_us = http_started_us(x);
     r->started_wall_ms = clock_wall_ms(loop_clock(e->d->loop));
     r->deadline_ms = edge_now_ms(e) + edge_options(e)->edge_deadline;
@@ -329,9 +339,16 @@ static void add_attempts(const struct edge_request *r)
         http_add_header(r->to.x, "x-tollgate-attempts", field_u64(&text, made));
 }
 
+bool request_ran_enough(const struct edge_request *r)
+{
+    return r->runs && r->runs + r->repeats >= RUNS_PER_CALL;
+}
+
 void request_fail(struct edge_request *r, const struct api_error *f,
                   const struct request_outcome *o)
 {
+    struct api_error said = *f;
+    said.final = f->final || request_ran_enough(r);
     struct request_outcome end = o ? *o : (struct request_outcome){0};
     end.error_class = f->error_class;
     end.status = error_status(f->error_class, r->to.api);
@@ -346,7 +363,7 @@ void request_fail(struct edge_request *r, const struct api_error *f,
         if (r->provider.len)
             http_add_header(r->to.x, "x-tollgate-provider", r->provider);
         add_attempts(r);
-        answer_error(&r->to, f);
+        answer_error(&r->to, &said);
     }
     request_end(r, &end);
 }

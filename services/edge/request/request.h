@@ -93,6 +93,8 @@ struct edge_request {
     } failed;
     struct api_error failure;
     struct request_outcome used;
+    unsigned runs;    /* attempts that an upstream may have worked on */
+    unsigned repeats; /* calls of the client's before this one, for the same, as its SDK says */
 
     /* The answer. */
     bool early_headers; /* a stream whose first content is late: its 200 is out, with keep-alives */
@@ -106,6 +108,7 @@ struct edge_request {
     /* Time. */
     uint64_t started_us, started_wall_ms;
     uint64_t deadline_ms;   /* monotonic */
+    uint64_t content_by_ms; /* the first content; 0 = by the deadline */
     uint64_t wait_until_ms; /* of AUTHORIZING, ASKING, LINKING and QUERYING */
     uint64_t last_write_ms; /* to a stream */
     struct loop_timer timer;
@@ -117,6 +120,9 @@ struct edge_request {
 struct edge_request *request_begin(struct edge *e, struct http_exchange *x,
                                    const struct http_route *route, enum api api,
                                    const struct request_head *h);
+/* Has what the client called for been run as often as one call may cost? Who repeats it by himself
+ * then is not told to. */
+bool request_ran_enough(const struct edge_request *r);
 /* NULL when there is none (it has ended). */
 struct edge_request *request_find(struct edge *e, const struct request_id *id);
 /* The one function that changes a state; asserts that the change is one of the machine's. */

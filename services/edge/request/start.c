@@ -36,15 +36,19 @@ static bool apply_model(struct edge_request *r, const struct body *b)
     r->output_tokens = api_info(r->to.api)->generates ? all : 0;
     if (model->deadline_ms > 0)
         r->deadline_ms = edge_now_ms(r->edge) + model->deadline_ms;
+    if (model->total_timeout_ms > 0)
+        r->content_by_ms = edge_now_ms(r->edge) + model->total_timeout_ms;
     return true;
 }
 
-/* A client that says how long it waits is not worked for any longer; streams keep it waiting with
- * keep-alives. */
+enum { PATIENCE_SLACK_MS = 2000 };
+
+/* A client that says how long it waits is not worked for much longer; streams keep it waiting with
+ * keep-alives. It gives up by itself, and as it likes: our 504 comes only when it has not. */
 static void apply_patience(struct edge_request *r, const struct request_head *h)
 {
     uint64_t patience_ms = head_patience_ms(h);
-    uint64_t until = edge_now_ms(r->edge) + patience_ms;
+    uint64_t until = edge_now_ms(r->edge) + patience_ms + PATIENCE_SLACK_MS;
     if (patience_ms > 0 && !r->stream && until < r->deadline_ms)
         r->deadline_ms = until;
 }

@@ -33,7 +33,10 @@ static void on_bytes(void *ctx, struct span bytes)
     struct attempt_transfer *f = ctx;
     if (f->attempt->state == ATTEMPT_OVER)
         return;
-    pipeline_on_bytes(f->attempt->pipeline, f->x, bytes);
+    struct pipeline *pipeline = f->attempt->pipeline;
+    pipeline_on_bytes(pipeline, f->x, bytes);
+    if (pipeline_committed(pipeline) || !pipeline_is_stream(pipeline))
+        fetch_content_began(f->request);
     f->attempt->on_progress(f->attempt);
 }
 
@@ -127,11 +130,25 @@ static struct span with_forwarded(struct attempt *attempt, const struct transfer
 
 static const struct fetch_handler transfer_handler = {on_head, on_bytes, on_end, on_failure};
 
+/* An answer in one piece has its request's deadline alone, where the model gives no timeout; what is
+ * asked again and again, and streams, have the usual one. */
+static void set_limits(const struct attempt *attempt, const struct transfer *x,
+                       struct fetch_spec *spec)
+{
+    uint64_t given = attempt->d.timeout_ms;
+    bool streams = x->expects_stream && pipeline_is_stream(attempt->pipeline);
+    bool repeats = strcmp(x->method, "GET") == 0;
+    spec->first_byte_ms = streams || repeats ? DEFAULT_TIMEOUT_MS : 0;
+    spec->idle_ms = streams ? attempt->setup->config->options.worker_idle_timeout : 0;
+    if (given)
+        spec->first_byte_ms = spec->idle_ms = given;
+    if (x->detached)
+        spec->first_byte_ms = DETACHED_MS;
+}
+
 void attempt_launch(struct attempt *attempt, const struct transfer *x,
                     void (*on_progress)(struct attempt *attempt))
 {
-    const struct config_options *o = &attempt->setup->config->options;
-    uint64_t timeout = attempt->d.timeout_ms ? attempt->d.timeout_ms : DEFAULT_TIMEOUT_MS;
     struct fetch_spec spec = {.origin = attempt->endpoint->origin,
                               .method = x->method,
                               .path = x->path,
@@ -139,11 +156,9 @@ void attempt_launch(struct attempt *attempt, const struct transfer *x,
                               .headers = with_forwarded(attempt, x),
                               .body = x->body,
                               .accept_stream = x->expects_stream,
-                              .first_byte_ms = x->detached ? DETACHED_MS : timeout,
-                              .idle_ms = o->worker_idle_timeout > timeout ? o->worker_idle_timeout
-                                                                          : timeout,
                               .handler = &transfer_handler};
     attempt->on_progress = on_progress;
+    set_limits(attempt, x, &spec);
     struct attempt_transfer *f = transfer_of(attempt);
     enum err err = f ? OK : ERR_NOMEM;
     if (err == OK) {

@@ -178,27 +178,137 @@ static void a_request_may_time_out_when_enough_are_kept_for_reuse(void **state)
     assert_int_equal(fetch_running(w->up), 0);
 }
 
-static void a_stall_after_the_first_byte_is_a_timeout_but_a_drip_is_not(void **state)
+/* A request that has been sent; its connection. */
+static int asked(struct world *w, struct fetch_spec spec)
 {
-    struct world *w = *state;
     struct buf seen = {0};
-    world_start(w, &w->heard, world_post(w, &w->heard, "{}"));
+    world_start(w, &w->heard, spec);
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{}");
-    test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n.");
-    for (size_t i = 1; i <= 10; i++) {
-        world_until_body(w, &w->heard, i);
-        clock_fake_advance_ms(&w->clock, 450);
+    buf_free(&seen);
+    return fd;
+}
+
+/* So many pieces, each so long after the one before; stops when the request has failed. */
+static unsigned drip(struct world *w, int fd, const char *piece, unsigned count, uint64_t ms)
+{
+    unsigned n = 0;
+    while (n < count && !w->heard.failures) {
+        size_t before = w->heard.body.len;
+        clock_fake_advance_ms(&w->clock, ms);
         test_turn(&w->server);
-        test_answer(fd, ".");
+        if (w->heard.failures)
+            break;
+        test_answer(fd, piece);
+        for (int i = 0; i < TEST_PATIENCE && w->heard.body.len == before; i++)
+            test_turn(&w->server);
+        n++;
     }
-    world_until_body(w, &w->heard, 11);
-    assert_int_equal(w->heard.failures, 0);
+    return n;
+}
+
+static void a_stall_after_the_first_byte_is_a_timeout_but_slow_lines_are_not(void **state)
+{
+    struct world *w = *state;
+    int fd = asked(w, world_post(w, &w->heard, "{}"));
+    test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n.\n");
+    world_until_body(w, &w->heard, 2);
+    assert_int_equal(drip(w, fd, ".\n", 10, 450), 10);
     clock_fake_advance_ms(&w->clock, 501);
     test_turn(&w->server);
     test_turn(&w->server);
     world_assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
-    buf_free(&seen);
+    (void)close(fd);
+}
+
+static void a_drip_is_a_stall(void **state)
+{
+    struct world *w = *state;
+    int fd = asked(w, world_post(w, &w->heard, "{}"));
+    test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n.");
+    world_until_body(w, &w->heard, 1);
+    assert_int_equal(drip(w, fd, ".", 20, 100), 5); /* 500 ms, and 1 ms for each byte */
+    world_assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
+    (void)close(fd);
+}
+
+static void a_long_line_may_take_long_at_a_fair_rate(void **state)
+{
+    static char piece[301];
+    struct world *w = *state;
+    memset(piece, '.', sizeof piece - 1);
+    int fd = asked(w, world_post(w, &w->heard, "{}"));
+    test_answer(fd, "HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n.");
+    world_until_body(w, &w->heard, 1);
+    assert_int_equal(drip(w, fd, piece, 12, 300), 12);
+    (void)close(fd);
+}
+
+static struct fetch_spec stream_of(struct world *w, uint64_t first_byte_ms, uint64_t idle_ms)
+{
+    struct fetch_spec spec = world_post(w, &w->heard, "{}");
+    spec.accept_stream = true;
+    spec.first_byte_ms = first_byte_ms;
+    spec.idle_ms = idle_ms;
+    return spec;
+}
+
+#define STREAM_HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+static void comments_before_the_content_do_not_put_a_streams_time_off(void **state)
+{
+    struct world *w = *state;
+    int fd = asked(w, stream_of(w, 1000, 5000));
+    test_answer(fd, STREAM_HEAD ":\n\n");
+    world_until_body(w, &w->heard, 3);
+    assert_int_equal(drip(w, fd, ":\n\n", 10, 300), 3);
+    world_assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
+    (void)close(fd);
+}
+
+static void after_its_content_has_begun_a_stream_has_its_time_between_pieces(void **state)
+{
+    struct world *w = *state;
+    int fd = asked(w, stream_of(w, 1000, 500));
+    test_answer(fd, STREAM_HEAD "data: 1\n\n");
+    world_until_body(w, &w->heard, 9);
+    fetch_content_began(w->heard.request);
+    assert_int_equal(drip(w, fd, ":\n\n", 10, 450), 10);
+    clock_fake_advance_ms(&w->clock, 499);
+    test_turn(&w->server);
+    assert_int_equal(w->heard.failures, 0);
+    clock_fake_advance_ms(&w->clock, 2);
+    world_until_over(w, &w->heard);
+    world_assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
+    (void)close(fd);
+}
+
+static void a_stream_that_drips_gets_its_own_bound(void **state)
+{
+    struct world *w = *state;
+    int fd = asked(w, stream_of(w, 1000, 60000));
+    test_answer(fd, STREAM_HEAD "data: 1\n\n");
+    world_until_body(w, &w->heard, 9);
+    fetch_content_began(w->heard.request);
+    unsigned n = drip(w, fd, "x", 1000, 100);
+    assert_in_range(n, FETCH_DRIP_MS / 100 - 1, FETCH_DRIP_MS / 100 + 2);
+    world_assert_failed(&w->heard, ERROR_UPSTREAM_TIMEOUT, true);
+    (void)close(fd);
+}
+
+static void without_limits_only_its_owner_ends_it(void **state)
+{
+    struct world *w = *state;
+    struct fetch_spec spec = world_post(w, &w->heard, "{}");
+    spec.first_byte_ms = spec.idle_ms = 0;
+    int fd = asked(w, spec);
+    clock_fake_advance_ms(&w->clock, 599000);
+    for (int i = 0; i < 10; i++)
+        test_turn(&w->server);
+    assert_int_equal(w->heard.failures, 0);
+    test_answer(fd, TEST_OK_JSON);
+    world_until_over(w, &w->heard);
+    assert_int_equal(w->heard.ends, 1);
     (void)close(fd);
 }
 
@@ -577,7 +687,13 @@ int main(void)
         WORLD_CASE(a_post_whose_idle_connection_was_closed_goes_out_on_a_fresh_one),
         WORLD_CASE(silence_before_the_first_byte_is_a_timeout),
         WORLD_CASE(a_request_may_time_out_when_enough_are_kept_for_reuse),
-        WORLD_CASE(a_stall_after_the_first_byte_is_a_timeout_but_a_drip_is_not),
+        WORLD_CASE(a_stall_after_the_first_byte_is_a_timeout_but_slow_lines_are_not),
+        WORLD_CASE(a_drip_is_a_stall),
+        WORLD_CASE(a_long_line_may_take_long_at_a_fair_rate),
+        WORLD_CASE(comments_before_the_content_do_not_put_a_streams_time_off),
+        WORLD_CASE(after_its_content_has_begun_a_stream_has_its_time_between_pieces),
+        WORLD_CASE(a_stream_that_drips_gets_its_own_bound),
+        WORLD_CASE(without_limits_only_its_owner_ends_it),
         WORLD_CASE(broken_answers_are_told_apart),
         WORLD_CASE(a_compressed_error_keeps_its_status),
         WORLD_CASE(an_answer_past_the_bound_is_cut_but_a_stream_is_not),

@@ -165,6 +165,35 @@ static void an_ambiguous_failure_is_repeated_once(void **state)
     world_expect_idle(w);
 }
 
+/* Its time is not taken twice, by another of its endpoints neither. */
+static void a_target_whose_time_is_over_is_not_asked_again(void **state)
+{
+    struct world *w = *state;
+    world_worker(w, "openai", W1, 2);
+    world_worker(w, "twokeys", W2, 2);
+    fail_with(w, begin(w, 1, "plain", W1), ERROR_UPSTREAM_TIMEOUT);
+    expect_end(w, 1, 2);
+    fail_with(w, begin(w, 2, "keys", W2), ERROR_UPSTREAM_TIMEOUT);
+    expect_end(w, 2, 2);
+    world_fail(w, edge, begin(w, 3, "keys", W2),
+               (struct ask){.failed_class = ERROR_UPSTREAM_CONNECT_TIMEOUT});
+    expect_end(w, 3, 2);
+    assert_int_equal(w->retried, 0);
+}
+
+static void a_silent_target_gives_way_to_a_fallback(void **state)
+{
+    struct world *w = *state;
+    world_worker(w, "openai", W1, 2);
+    world_worker(w, "anthropic", W2, 2);
+    fail_with(w, begin(w, 1, "safe", W1), ERROR_UPSTREAM_TIMEOUT);
+    world_advance(w, 250);
+    const struct sent *g = world_expect_grant(w, EDGE, 1, W2);
+    assert_string_equal(g->route, "other");
+    fail_with(w, g, ERROR_UPSTREAM_TIMEOUT); /* ambiguous, and that once */
+    expect_end(w, 1, 3);
+}
+
 static void retry_after_is_obeyed_unless_another_endpoint_is_there(void **state)
 {
     struct world *w = *state;
@@ -670,6 +699,8 @@ int main(void)
         TEST(three_attempts_are_all_there_are),
         TEST(what_must_not_be_repeated_is_declined_at_once),
         TEST(an_ambiguous_failure_is_repeated_once),
+        TEST(a_target_whose_time_is_over_is_not_asked_again),
+        TEST(a_silent_target_gives_way_to_a_fallback),
         TEST(retry_after_is_obeyed_unless_another_endpoint_is_there),
         TEST(no_backoff_goes_beyond_the_deadline),
         TEST(a_failed_target_gives_way_to_the_next_then_to_fallbacks),

@@ -570,9 +570,104 @@ static void the_clients_own_patience_may_be_shorter(void **state)
     client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY "x-stainless-read-timeout: 1\r\n", ASK);
     struct suite_peer *worker = suite_dispatched(s);
-    assert_in_range(worker->seen[MESSAGE_DISPATCH].header.deadline_ms, 1, 1000);
-    suite_advance(s, 1200);
+    assert_in_range(worker->seen[MESSAGE_DISPATCH].header.deadline_ms, 1000, 3000);
+    suite_advance(s, 2500); /* its own end comes first */
+    assert_false(client_has(&c, "HTTP"));
+    suite_advance(s, 700);
     SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 504"));
+    client_close(&c);
+}
+
+static void the_first_content_has_a_time_over_all_attempts(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c, d;
+    client_open(s, &c);
+    edge_request(&c, "POST", CHAT, KEY, "{\"model\":\"hasty\",\"messages\":[]}");
+    struct suite_peer *worker = suite_dispatched(s);
+    suite_advance(s, 1500);
+    assert_false(client_has(&c, "HTTP"));
+    suite_advance(s, 600);
+    SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 504"));
+    SUITE_UNTIL(s, worker->seen[MESSAGE_CANCEL].count == 1);
+    client_close(&c);
+    client_open(s, &d); /* a stream that has begun goes on */
+    edge_request(&d, "POST", CHAT, KEY, "{\"model\":\"hasty\",\"stream\":true,\"messages\":[]}");
+    worker = suite_dispatched(s);
+    send_head(worker);
+    send_data(worker, 0, "data: 1\n\n");
+    SUITE_UNTIL(s, client_has(&d, "data: 1"));
+    suite_advance(s, 3000);
+    send_data(worker, 1, "data: 2\n\n");
+    SUITE_UNTIL(s, client_has(&d, "data: 2"));
+    client_close(&d);
+}
+
+/* ---- how often one call runs ---- */
+
+static void fail_ambiguously(struct suite_peer *worker)
+{
+    struct fail fail = {.error_class = ERROR_UPSTREAM_TIMEOUT,
+                        .message = SPAN("it was silent"),
+                        .sent = true,
+                        .settles = true};
+    suite_send(worker, MESSAGE_DISPATCH, first, MESSAGE_FAIL, &fail);
+}
+
+static void who_asks_again_for_what_may_have_run_is_told_to_once(void **state)
+{
+    static const struct {
+        const char *lines, *answer;
+    } cases[] = {
+        {KEY, "x-should-retry: true\r\n"},
+        {KEY "x-stainless-retry-count: 0\r\n", "x-should-retry: true\r\n"},
+        {KEY "x-stainless-retry-count: 1\r\n", "x-should-retry: false\r\n"},
+        {KEY "x-stainless-retry-count: 2\r\n", "x-should-retry: false\r\n"},
+    };
+    struct suite *s = *state;
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct suite_client c;
+        client_open(s, &c);
+        edge_request(&c, "POST", CHAT, cases[i].lines, ASK);
+        fail_ambiguously(suite_dispatched(s));
+        SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 504"));
+        assert_true(client_has(&c, cases[i].answer));
+        client_close(&c);
+    }
+}
+
+static void a_repeated_call_is_not_repeated_by_us_too(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    s->broker_does = BROKER_GRANTS_ALL;
+    client_open(s, &c);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
+    fail_ambiguously(suite_dispatched(s));
+    struct suite_peer *worker = suite_dispatched(s);
+    const struct suite_seen *asks = &s->broker[worker - s->worker].seen[MESSAGE_ASK];
+    assert_int_equal(asks->header.attempt, 2);
+    assert_int_equal(asks->number[6], false); /* final */
+    client_close(&c);
+    client_open(s, &c);
+    edge_request(&c, "POST", CHAT, KEY "x-stainless-retry-count: 1\r\n", ASK);
+    fail_ambiguously(suite_dispatched(s));
+    worker = suite_dispatched(s);
+    asks = &s->broker[worker - s->worker].seen[MESSAGE_ASK];
+    assert_int_equal(asks->number[6], true);
+    client_close(&c);
+}
+
+static void a_failure_that_has_a_settlement_is_released_as_such(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    client_open(s, &c);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
+    fail_ambiguously(suite_dispatched(s));
+    SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
+    assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[0], 504);
+    assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[2], true);
     client_close(&c);
 }
 
@@ -909,6 +1004,10 @@ int main(void)
         TEST(a_client_that_leaves_while_auth_thinks_is_released),
         TEST(the_models_deadline_ends_a_request),
         TEST(the_clients_own_patience_may_be_shorter),
+        TEST(the_first_content_has_a_time_over_all_attempts),
+        TEST(who_asks_again_for_what_may_have_run_is_told_to_once),
+        TEST(a_repeated_call_is_not_repeated_by_us_too),
+        TEST(a_failure_that_has_a_settlement_is_released_as_such),
         TEST(a_busy_worker_costs_no_attempt),
         TEST(another_broker_is_asked_when_one_goes),
         TEST(an_ask_without_an_answer_is_repeated),

@@ -27,7 +27,8 @@ static const char yaml[] =
     "models:\n"
     "  gpt-4: { targets: [{provider: openai}], defaults: {max_tokens: 77}, deadline: 5s }\n"
     "  claude-3: { targets: [{provider: openai}], deadline: 8s }\n"
-    "  \"wild-*\": { targets: [{provider: openai}] }\n";
+    "  \"wild-*\": { targets: [{provider: openai}] }\n"
+    "  hasty: { targets: [{provider: openai}], total_timeout: 2s, deadline: 20s }\n";
 
 /* ---- fake daemons ---- */
 

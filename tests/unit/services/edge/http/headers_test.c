@@ -127,6 +127,26 @@ static void patience_is_read_in_seconds(void **state)
     }
 }
 
+static void repeats_are_read_where_they_are_numbers(void **state)
+{
+    static const struct {
+        const char *lines;
+        unsigned n;
+    } cases[] = {
+        {"", 0},
+        {"x-stainless-retry-count: 0\n", 0},
+        {"X-Stainless-Retry-Count: 2\n", 2},
+        {"x-stainless-retry-count: two\n", 0},
+        {"x-stainless-retry-count: -1\n", 0},
+        {"x-stainless-retry-count: 4294967296\n", 100},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct request_head h = read_head(cases[i].lines);
+        assert_int_equal(head_repeats(&h), cases[i].n);
+    }
+}
+
 static void only_listed_fields_travel_to_an_upstream(void **state)
 {
     struct arena arena;
@@ -196,6 +216,7 @@ int main(void)
         cmocka_unit_test(an_endless_key_is_malformed),
         cmocka_unit_test(a_sane_request_id_is_taken_and_another_is_not),
         cmocka_unit_test(patience_is_read_in_seconds),
+        cmocka_unit_test(repeats_are_read_where_they_are_numbers),
         cmocka_unit_test(only_listed_fields_travel_to_an_upstream),
         cmocka_unit_test(a_list_in_several_fields_is_joined),
         cmocka_unit_test(the_last_forwarded_address_is_our_own_proxys_word),

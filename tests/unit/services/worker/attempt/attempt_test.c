@@ -567,10 +567,12 @@ static void a_cancel_stops_the_upstream_and_settles_as_499(void **state)
 static void a_deadline_ends_it(void **state)
 {
     struct world *w = *state;
-    int fd = dispatched(w, 1, stream_with_credit(100000));
+    struct dispatch d = stream_with_credit(100000);
+    d.timeout_ms = 5000;
+    int fd = dispatched(w, 1, d);
     test_answer(fd, STREAM_HEAD CHUNK("a"));
     until_said(w, 2);
-    for (int i = 0; i < 31; i++) { /* a drip that no idle timeout sees */
+    for (int i = 0; i < 31; i++) { /* no silence */
         clock_fake_advance_ms(&w->clock, 1000);
         test_answer(fd, ": ping\n\n");
         test_turn(&w->server);
@@ -593,6 +595,51 @@ static void silence_is_a_timeout_after_the_models_time(void **state)
     assert_int_equal(f->error_class, ERROR_UPSTREAM_TIMEOUT);
     assert_true(f->sent);
     assert_quiet(w);
+    (void)close(fd);
+}
+
+static void an_answer_in_one_piece_has_its_deadline_alone(void **state)
+{
+    struct world *w = *state;
+    struct dispatch d = chat(ASK);
+    d.timeout_ms = 0;
+    int fd = dispatched(w, 1, d);
+    clock_fake_advance_ms(&w->clock, 29000); /* of 30 s */
+    for (int i = 0; i < 10; i++)
+        test_turn(&w->server);
+    assert_int_equal(w->said_count, 0);
+    answer_json(fd, "200 OK", "", ANSWER);
+    until_said(w, 1);
+    (void)only(w, MESSAGE_REPLY);
+    (void)close(fd);
+}
+
+static void events_without_content_do_not_put_a_streams_time_off(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, stream_with_credit(100000));
+    test_answer(fd, STREAM_HEAD);
+    for (int i = 0; i < 10 && w->said_count == 0; i++) {
+        clock_fake_advance_ms(&w->clock, 300);
+        test_answer(fd, ": ping\n\n");
+        test_turn(&w->server);
+        test_turn(&w->server);
+    }
+    const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
+    assert_int_equal(f->error_class, ERROR_UPSTREAM_TIMEOUT);
+    assert_quiet(w);
+    (void)close(fd);
+}
+
+static void between_two_pieces_of_a_stream_the_models_time_holds(void **state)
+{
+    struct world *w = *state;
+    int fd = dispatched(w, 1, stream_with_credit(100000));
+    test_answer(fd, STREAM_HEAD CHUNK("a"));
+    until_said(w, 2);
+    clock_fake_advance_ms(&w->clock, 1001);
+    until_said(w, 3);
+    assert_int_equal(w->said[2].body.fail.error_class, ERROR_UPSTREAM_TIMEOUT);
     (void)close(fd);
 }
 
@@ -1010,6 +1057,9 @@ int main(void)
         CASE(a_cancel_stops_the_upstream_and_settles_as_499),
         CASE(a_deadline_ends_it),
         CASE(silence_is_a_timeout_after_the_models_time),
+        CASE(an_answer_in_one_piece_has_its_deadline_alone),
+        CASE(events_without_content_do_not_put_a_streams_time_off),
+        CASE(between_two_pieces_of_a_stream_the_models_time_holds),
         CASE(who_leaves_before_the_first_byte_pays_for_what_may_have_been_made),
         CASE(what_may_have_been_made_is_at_most_the_cap),
         CASE(what_may_have_been_made_follows_the_models_speed),
