@@ -72,9 +72,9 @@ struct fetch_spec {
     struct span body;    /* must outlive the request */
     bool accept_stream;
     /* 0 = no limit. After the first byte of the answer's body, or of a stream after
-     * fetch_content_began, idle_ms holds: between two pieces, while not paused. What has no line end
-     * yet is a piece as far as it comes at FETCH_LEAST_BYTES_PER_MS; in a stream a line that drips
-     * gets FETCH_DRIP_MS at most. */
+     * fetch_content_began, idle_ms holds: between two pieces, while not paused. What has no line
+     * end yet is a piece as far as it comes at FETCH_LEAST_BYTES_PER_MS; in a stream a line that
+     * drips gets FETCH_DRIP_MS at most. */
     uint64_t first_byte_ms;
     uint64_t idle_ms;
     const struct fetch_handler *handler;

@@ -50,7 +50,7 @@ struct fetch_transfer {
     uint64_t line_ms, line_bytes; /* of a line without its end: its first byte's time */
     struct loop_timer timer;
     bool headed, paused, mute;
-    bool began; /* idle_ms holds */
+    bool began;          /* idle_ms holds */
     bool sent, repeated; /* of our own client: bytes have left; a GET is on its second connection */
     unsigned verdict;    /* an error class of our own making; another failure only carries it out */
     struct span verdict_message;

@@ -91,10 +91,10 @@ struct config_model {
     struct config_list policy_fallbacks;
     uint64_t rate_count; /* rate_limit: 10000/hour; 0 = none */
     uint64_t rate_period_ms;
-    uint64_t rate_burst;  /* = rate_count unless `burst` */
-    uint64_t timeout_ms;  /* to first content and between bytes; 0 = not given */
+    uint64_t rate_burst;       /* = rate_count unless `burst` */
+    uint64_t timeout_ms;       /* to first content and between bytes; 0 = not given */
     uint64_t total_timeout_ms; /* to first content over all attempts; 0 = not given */
-    uint64_t deadline_ms; /* the whole; 600 s unless given */
+    uint64_t deadline_ms;      /* the whole; 600 s unless given */
     struct config_default *defaults;
     size_t default_count;
     struct config_price price;

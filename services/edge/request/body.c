@@ -1,7 +1,6 @@
 #include "services/edge/request/body.h"
 
-/* A picture in the text counts as so many tokens, whatever its bytes. */
-enum { PICTURE_TOKENS = 1500, LONG_TEXT_BYTES = 4096, TOKEN_BYTES = 4 };
+#include "services/edge/request/input_estimate.h"
 
 #define EVERY_API (~0u)
 
@@ -14,6 +13,8 @@ enum body_member {
     MAX_COMPLETION_TOKENS,
     MAX_OUTPUT_TOKENS,
     N,
+    BEST_OF,
+    PROMPT,
     PREVIOUS_RESPONSE_ID,
     MEMBERS
 };
@@ -36,6 +37,9 @@ static const struct member_info {
                            "max_output_tokens must be an integer that is not negative"},
     [N] = {"n", API_BIT(API_OPENAI_CHAT) | API_BIT(API_OPENAI_COMPLETIONS), "n is given twice",
            "n must be an integer from 1 to 128"},
+    [BEST_OF] = {"best_of", API_BIT(API_OPENAI_COMPLETIONS), "best_of is given twice",
+                 "best_of must be an integer from 1 to 128"},
+    [PROMPT] = {"prompt", API_BIT(API_OPENAI_COMPLETIONS), "prompt is given twice", ""},
     [PREVIOUS_RESPONSE_ID] = {"previous_response_id", API_BIT(API_OPENAI_RESPONSES),
                               "previous_response_id is given twice",
                               "previous_response_id must be a string"},
@@ -72,6 +76,26 @@ static bool read_previous(struct json value, struct arena *arena, struct body *o
     return true;
 }
 
+static bool read_choices(struct json value, uint64_t *out)
+{
+    int64_t number = 0;
+    if (!json_i64(value, &number) || number < 1 || number > CHOICES_MAX)
+        return false;
+    *out = (uint64_t)number;
+    return true;
+}
+
+/* Each text or array of tokens in an array is a prompt; tokens themselves are one. */
+static uint64_t count_prompts(struct json value)
+{
+    uint64_t prompts = 0;
+    if (json_type(value) != JSON_ARRAY)
+        return 1;
+    for (struct json_iter i = json_iter(value); json_next(&i);)
+        prompts += json_type(i.value) != JSON_NUMBER;
+    return prompts ? prompts : 1;
+}
+
 static bool read_member(enum body_member which, struct json value, struct arena *arena,
                         struct body *out)
 {
@@ -89,9 +113,11 @@ static bool read_member(enum body_member which, struct json value, struct arena 
             out->output_cap = (uint64_t)number;
         return true;
     case N:
-        if (!json_i64(value, &number) || number < 1 || number > CHOICES_MAX)
-            return false;
-        out->choices = (uint64_t)number;
+        return read_choices(value, &out->choices);
+    case BEST_OF:
+        return read_choices(value, &out->best_of);
+    case PROMPT:
+        out->prompts = count_prompts(value);
         return true;
     case PREVIOUS_RESPONSE_ID:
         return read_previous(value, arena, out);
@@ -137,33 +163,6 @@ static enum err read_members(enum api api, struct json root, struct arena *arena
     return OK;
 }
 
-/* Base64 without a blank in its first bytes, or a data URL. */
-static bool looks_like_picture(struct span text)
-{
-    if (text.len < LONG_TEXT_BYTES)
-        return false;
-    return span_starts(text, "data:") || !memchr(text.data, ' ', 512);
-}
-
-/* One pass over the tape: what is between quotes, and four bytes for each number (token arrays).
- * Keys and role names count too: they stand for the few tokens that every message costs beside its
- * text. */
-static uint64_t content_tokens(const struct json_doc *doc)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < doc->count; i++) {
-        const struct json_node *node = &doc->nodes[i];
-        if (node->type == JSON_NUMBER) {
-            bytes += TOKEN_BYTES;
-        } else if (node->type == JSON_STRING) {
-            struct span text =
-                span_of(doc->text.data + node->start + 1, node->end - node->start - 2);
-            bytes += looks_like_picture(text) ? PICTURE_TOKENS * TOKEN_BYTES : text.len;
-        }
-    }
-    return bytes / TOKEN_BYTES + 1;
-}
-
 static bool is_blank(struct span text)
 {
     return span_trim(text).len == 0;
@@ -172,7 +171,7 @@ static bool is_blank(struct span text)
 enum err body_check(enum api api, struct span text, struct json_doc *doc, struct arena *arena,
                     struct body *out, struct api_error *fault)
 {
-    *out = (struct body){.choices = 1};
+    *out = (struct body){.prompts = 1};
     if (is_blank(text))
         return refuse(fault, ERROR_INVALID_JSON,
                       "The request has no body; a JSON object is needed.", NULL);
@@ -187,6 +186,6 @@ enum err body_check(enum api api, struct span text, struct json_doc *doc, struct
     e = read_members(api, json_root(doc), arena, out, fault);
     if (e != OK)
         return e;
-    out->input_tokens = content_tokens(doc);
+    out->input_tokens = input_estimate(doc);
     return OK;
 }

@@ -16,8 +16,10 @@ struct body {
     bool has_cap;
     uint64_t output_cap;   /* tokens one choice may take; of max_tokens, max_completion_tokens,
                               max_output_tokens the largest */
-    uint64_t choices;      /* n, or 1 */
-    uint64_t input_tokens; /* estimate: content bytes / 4 */
+    uint64_t choices;      /* n; 0 = not given */
+    uint64_t best_of;      /* answers made, of which `choices` are told; 0 = not given */
+    uint64_t prompts;      /* each has its own answers */
+    uint64_t input_tokens; /* an estimate */
 };
 
 /* `doc` is parsed into and its memory kept; the model is a view of `text` or lives in `arena`.

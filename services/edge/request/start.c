@@ -4,19 +4,34 @@
 #include "services/edge/request/body.h"
 #include "services/edge/request/relay.h"
 
-/* The cap a model's `defaults` would put into the body. */
-static uint64_t default_cap(const struct config_model *model)
+/* What a model's `defaults` would put into the body; 0 = nothing. */
+static uint64_t default_of(const struct config_model *model, const char *name)
 {
     for (size_t i = 0; i < model->default_count; i++) {
-        uint64_t cap;
-        const char *name = model->defaults[i].name;
-        bool is_cap = strcmp(name, "max_tokens") == 0 ||
-                      strcmp(name, "max_completion_tokens") == 0 ||
-                      strcmp(name, "max_output_tokens") == 0;
-        if (is_cap && span_to_u64(span_str(model->defaults[i].json), &cap))
-            return cap;
+        uint64_t n;
+        if (strcmp(model->defaults[i].name, name) == 0 &&
+            span_to_u64(span_str(model->defaults[i].json), &n))
+            return n;
     }
     return 0;
+}
+
+static uint64_t default_cap(const struct config_model *model)
+{
+    static const char *const names[] = {"max_tokens", "max_completion_tokens", "max_output_tokens"};
+    uint64_t cap = 0;
+    for (size_t i = 0; !cap && i < sizeof names / sizeof names[0]; i++)
+        cap = default_of(model, names[i]);
+    return cap;
+}
+
+/* Answers that the request makes, told to the client or not. */
+static uint64_t answers_of(const struct config_model *model, const struct body *b)
+{
+    uint64_t n = b->choices ? b->choices : default_of(model, "n");
+    uint64_t best = b->best_of ? b->best_of : default_of(model, "best_of");
+    n = n > best ? n : best;
+    return (n ? n : 1) * b->prompts;
 }
 
 /* Model, caps and deadline; false when there is no such model. */
@@ -28,7 +43,7 @@ static bool apply_model(struct edge_request *r, const struct body *b)
         return false;
     uint64_t cap = b->has_cap ? b->output_cap : default_cap(model);
     uint64_t all;
-    if (__builtin_mul_overflow(cap, b->choices, &all) || all > INT64_MAX)
+    if (__builtin_mul_overflow(cap, answers_of(model, b), &all) || all > INT64_MAX)
         all = INT64_MAX;
     r->asked_model = r->model;
     r->label = arena_copy(&r->arena, span_str(model->name)); /* a reload may take the entry away */

@@ -277,8 +277,8 @@ void attempt_begin(struct attempt *attempt)
         attempt_go(attempt);
 }
 
-/* What was used is settled as if the client had left; a detached cancel may go upstream. fault: what
- * the edge is told; NULL = nothing. */
+/* What was used is settled as if the client had left; a detached cancel may go upstream. fault:
+ * what the edge is told; NULL = nothing. */
 static void end_early(struct attempt *attempt, const struct api_error *fault)
 {
     stop_pipeline(attempt);

@@ -121,8 +121,8 @@ static bool may_work(const struct attempt *attempt)
     return attempt->sent && attempt->d.api != API_ANTHROPIC_COUNT_TOKENS;
 }
 
-/* What it has used so far; *own is for one without a pipeline: a batch carries it, and what its part
- * costs is not known yet. `cut`: it breaks off while the upstream works on it. */
+/* What it has used so far; *own is for one without a pipeline: a batch carries it, and what its
+ * part costs is not known yet. `cut`: it breaks off while the upstream works on it. */
 static const struct pipeline_result *used(const struct attempt *attempt, bool cut,
                                           struct pipeline_result *own)
 {

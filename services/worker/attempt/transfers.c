@@ -130,8 +130,8 @@ static struct span with_forwarded(struct attempt *attempt, const struct transfer
 
 static const struct fetch_handler transfer_handler = {on_head, on_bytes, on_end, on_failure};
 
-/* An answer in one piece has its request's deadline alone, where the model gives no timeout; what is
- * asked again and again, and streams, have the usual one. */
+/* An answer in one piece has its request's deadline alone, where the model gives no timeout; what
+ * is asked again and again, and streams, have the usual one. */
 static void set_limits(const struct attempt *attempt, const struct transfer *x,
                        struct fetch_spec *spec)
 {

@@ -121,19 +121,23 @@ static void a_request_goes_through_auth_to_a_worker_and_back(void **state)
 static void estimates_come_from_the_body_or_the_models_defaults(void **state)
 {
     static const struct {
-        const char *body;
+        const char *path, *body;
         uint64_t output;
-    } cases[] = {{"{}", 77},
-                 {"{\"max_tokens\":5}", 5},
-                 {"{\"max_completion_tokens\":5,\"n\":3}", 15},
-                 {"{\"model\":\"claude-3\"}", 0}};
+    } cases[] = {
+        {CHAT, "{}", 77},
+        {CHAT, "{\"max_tokens\":5}", 5},
+        {CHAT, "{\"max_completion_tokens\":5,\"n\":3}", 15},
+        {CHAT, "{\"model\":\"claude-3\"}", 0},
+        {"/v1/completions", "{\"prompt\":[\"a\",\"b\"],\"max_tokens\":5}", 10},
+        {"/v1/completions", "{\"prompt\":\"a\",\"max_tokens\":5,\"n\":2,\"best_of\":4}", 20},
+        {"/v1/completions", "{\"prompt\":[[1],[2]],\"max_tokens\":5,\"best_of\":3}", 30}};
     struct suite *s = *state;
     s->auth_does = AUTH_DENIES;
     s->deny = (struct deny){.error_class = ERROR_FORBIDDEN};
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct suite_client c;
         client_open(s, &c);
-        edge_request(&c, "POST", CHAT, KEY, cases[i].body);
+        edge_request(&c, "POST", cases[i].path, KEY, cases[i].body);
         SUITE_UNTIL(s, s->auth.seen[MESSAGE_AUTHORIZE].count == i + 1);
         assert_int_equal(s->auth.seen[MESSAGE_AUTHORIZE].number[1], cases[i].output);
         SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 403"));
