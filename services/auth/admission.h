@@ -47,6 +47,7 @@ struct verdict {
     struct allow allow;
     struct deny deny;
     char message[320]; /* deny.message shows it */
+    char barred[512];  /* allow.barred shows it */
 };
 
 /* (Re)reads the models' limits; what they owe is kept. The old configuration may go after that.
@@ -54,6 +55,8 @@ struct verdict {
 enum err admission_configure(struct admission *a, const struct config *config) NODISCARD;
 void admission_free(struct admission *a);
 
+/* An admitted request is answered by another model: that one's own limits are charged. */
+void admission_charge_fallback(struct admission *a, const struct authorize *ask, uint64_t now_ns);
 /* Spans of the verdict point into the key or the verdict itself. A refusal consumes nothing of any
  * limit. */
 void admission_decide(struct admission *a, const struct asker *who, const struct header *h,

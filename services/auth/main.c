@@ -50,7 +50,11 @@ static void on_peer_down(void *self, struct bus_peer *peer)
 
 static void on_authorize(void *self, struct bus_peer *from, const struct bus_message *m)
 {
-    answers_on_authorize(self, from, m);
+    struct auth *a = self;
+    if (m->body->authorize.answers_for.len)
+        admission_charge_fallback(&a->admission, &m->body->authorize, auth_now(a).now_ns);
+    else
+        answers_on_authorize(a, from, m);
 }
 
 static void on_slots_held(void *self, struct bus_peer *from, const struct bus_message *m)

@@ -471,6 +471,20 @@ static void keep_to_owner(struct broker_ask *ask, const struct stored_response *
     }
 }
 
+/* Fallbacks that the request's key may not use, or whose limits have no room. */
+static void bar_listed(struct broker_ask *ask)
+{
+    struct span list = ask->m.barred;
+    while (list.len) {
+        struct span name = span_cut(&list, ',');
+        for (uint32_t i = 0; i < ask->route->candidate_count; i++) {
+            const char *fallback = ask->route->candidates[i].name;
+            if (fallback && (span_is(name, "*") || span_is(name, fallback)))
+                ask->trail.barred |= (uint64_t)1 << i;
+        }
+    }
+}
+
 static struct broker_ask *create(struct core *c, struct broker_edge *from, const struct header *h,
                                  const struct ask *m, const struct model_route *route,
                                  uint64_t now_us)
@@ -550,6 +564,7 @@ void asks_add(struct core *c, struct broker_edge *from, const struct header *h, 
         return;
     }
     keep_to_owner(ask, &stored);
+    bar_listed(ask);
     note_worker(c, ask);
     if (m->failed_class != ERROR_NONE && route->candidate_count && !m->busy)
         after_failure(c, ask, now_us);

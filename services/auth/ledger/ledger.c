@@ -92,11 +92,12 @@ enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct
 static void estimate(const struct ledger *l, const struct header *h, const struct release *m,
                      uint64_t wall_ms, const struct key *key, struct store_usage *out)
 {
+    struct span model = m->answered.len ? m->answered : m->model;
     *out = (struct store_usage){.id = h->id,
                                 .attempt = h->attempt,
                                 .key_id = m->key_id,
                                 .key_name = m->key_name.len || !key ? m->key_name : key->is.name,
-                                .model = m->model,
+                                .model = model,
                                 .provider = m->provider,
                                 .api = m->api,
                                 .status = m->status,
@@ -108,7 +109,7 @@ static void estimate(const struct ledger *l, const struct header *h, const struc
         return; /* no worker saw it: no tokens, only its status */
     out->input_tokens = m->input_tokens;
     out->output_tokens = m->output_tokens;
-    out->cost_nano = prices_cost_nano(l->prices, l->config, m->model, m->provider, m->input_tokens,
+    out->cost_nano = prices_cost_nano(l->prices, l->config, model, m->provider, m->input_tokens,
                                       m->output_tokens);
     bool used = m->input_tokens || m->output_tokens;
     if (used && !prices_know(l->prices, l->config, m->model, m->provider))

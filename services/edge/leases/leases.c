@@ -16,7 +16,7 @@ struct key_lease {
     uint64_t known_until_ms;
     uint64_t limits_ms; /* when auth sent the limits */
     struct limit_headers limits;
-    struct span key_id, key_name, models; /* behind `name`, in the same block */
+    struct span key_id, key_name, models, barred; /* behind `name`, in the same block */
     size_t name_bytes;
     char name[]; /* digest and model, then the strings above */
 };
@@ -93,7 +93,7 @@ static struct span place(char **at, struct span s)
 
 static struct key_lease *make(const char *name, size_t name_bytes, const struct lease_grant *g)
 {
-    size_t strings = g->key_id.len + g->key_name.len + g->models.len;
+    size_t strings = g->key_id.len + g->key_name.len + g->models.len + g->barred.len;
     struct key_lease *lease = calloc(1, sizeof *lease + name_bytes + strings);
     if (!lease)
         return NULL;
@@ -103,6 +103,7 @@ static struct key_lease *make(const char *name, size_t name_bytes, const struct 
     lease->key_id = place(&at, g->key_id);
     lease->key_name = place(&at, g->key_name);
     lease->models = place(&at, g->models);
+    lease->barred = place(&at, g->barred);
     return lease;
 }
 
@@ -157,7 +158,8 @@ static uint64_t less(uint64_t a, uint64_t b)
 
 static struct lease_view view(const struct key_lease *lease, uint64_t now_ms)
 {
-    struct lease_view v = {lease->key_id, lease->key_name, lease->models, lease->limits};
+    struct lease_view v = {lease->key_id, lease->key_name, lease->models, lease->barred,
+                           lease->limits};
     uint64_t passed_ms = now_ms - lease->limits_ms;
     v.limits.reset_requests_ms = less(v.limits.reset_requests_ms, passed_ms);
     v.limits.reset_tokens_ms = less(v.limits.reset_tokens_ms, passed_ms);

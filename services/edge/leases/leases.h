@@ -19,6 +19,7 @@ struct limit_headers {
 /* What ALLOW said. Spans are copied. */
 struct lease_grant {
     struct span key_id, key_name, models;
+    struct span barred; /* fallbacks of the model that may not answer */
     uint32_t requests; /* 0 = none */
     uint64_t tokens;   /* 0 with requests > 0 = not limited */
     uint32_t lease_ms;
@@ -29,7 +30,7 @@ struct lease_grant {
 
 /* What an authorized request gets to know; spans are views until the next call. */
 struct lease_view {
-    struct span key_id, key_name, models;
+    struct span key_id, key_name, models, barred;
     struct limit_headers limits;
 };
 

@@ -4,21 +4,21 @@
 #include "services/edge/request/closing.h"
 
 static bool copy_names(struct edge_request *r, struct span key_id, struct span key_name,
-                       struct span models)
+                       struct span models, struct span barred)
 {
+    r->barred = arena_copy(&r->arena, barred);
     r->key_id = arena_copy(&r->arena, key_id);
     r->key_name = arena_copy(&r->arena, key_name);
     r->models = arena_copy(&r->arena, models);
     return (r->key_id.data || !key_id.len) && (r->key_name.data || !key_name.len) &&
-           (r->models.data || !models.len);
+           (r->models.data || !models.len) && (r->barred.data || !barred.len);
 }
 
-static void go_on(struct edge_request *r, struct span key_id, struct span key_name,
-                  struct span models, const struct limit_headers *limits)
+static void go_on(struct edge_request *r, const struct lease_view *v)
 {
     r->authorized = true;
-    r->limits = *limits;
-    if (copy_names(r, key_id, key_name, models))
+    r->limits = v->limits;
+    if (copy_names(r, v->key_id, v->key_name, v->models, v->barred))
         r->on_authorized(r);
     else
         request_fail_class(
@@ -46,7 +46,7 @@ static bool try_lease(struct edge_request *r)
     if (error)
         return false;
     r->leased = true;
-    go_on(r, v.key_id, v.key_name, v.models, &v.limits);
+    go_on(r, &v);
     return true;
 }
 
@@ -135,6 +135,7 @@ void authorize_on_allow(struct edge *e, const struct bus_message *m)
         .key_id = a->key_id,
         .key_name = a->key_name,
         .models = a->models,
+        .barred = a->barred,
         .requests = a->lease_requests,
         .tokens = a->lease_tokens,
         .lease_ms = a->lease_ms,
@@ -145,7 +146,8 @@ void authorize_on_allow(struct edge *e, const struct bus_message *m)
     };
     leases_put(e->leases, r->key, r->asked_model, &grant, edge_now_ms(e));
     r->holds_slot = a->holds_slot;
-    go_on(r, a->key_id, a->key_name, a->models, &grant.limits);
+    struct lease_view v = {a->key_id, a->key_name, a->models, a->barred, grant.limits};
+    go_on(r, &v);
 }
 
 void authorize_on_deny(struct edge *e, const struct bus_message *m)
@@ -158,7 +160,7 @@ void authorize_on_deny(struct edge *e, const struct bus_message *m)
     r->limits =
         (struct limit_headers){d->limit_requests, d->remaining_requests, d->reset_requests_ms,
                                d->limit_tokens,   d->remaining_tokens,   d->reset_tokens_ms};
-    if (!copy_names(r, d->key_id, d->key_name, SPAN_NONE))
+    if (!copy_names(r, d->key_id, d->key_name, SPAN_NONE, SPAN_NONE))
         r->key_name = SPAN_NONE;
     if (d->error_class == ERROR_BAD_KEY)
         leases_forget(e->leases, r->key);
@@ -213,4 +215,18 @@ void authorize_on_auth_down(struct edge *e)
         if (r->state == REQUEST_AUTHORIZING)
             (void)try_lease(r);
     }
+}
+
+void authorize_charge_fallback(const struct edge_request *r)
+{
+    const struct edge *e = r->edge;
+    struct authorize note = {
+        .key_digest = span_of(r->key, sizeof r->key),
+        .model = r->answered,
+        .api = r->to.api,
+        .answers_for = r->asked_model,
+    };
+    if (bus_peer_up(e->d->auth) &&
+        bus_send(e->d->auth, request_header(r), MESSAGE_AUTHORIZE, &note) != OK)
+        log_debug("fallback_not_charged", LSTR("id", r->to.id));
 }

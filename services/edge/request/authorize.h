@@ -10,6 +10,10 @@
  * fails the request. */
 void authorize_ask(struct edge_request *r);
 
+/* A fallback is asked: its own limits are charged. Nothing is waited for: auth has said already
+ * which fallbacks may not answer. */
+void authorize_charge_fallback(const struct edge_request *r);
+
 void authorize_on_allow(struct edge *e, const struct bus_message *m);
 void authorize_on_deny(struct edge *e, const struct bus_message *m);
 void authorize_on_revoked(struct edge *e, const struct bus_message *m);

@@ -2,6 +2,7 @@
 
 #include "common/base/log.h"
 #include "services/edge/request/attempt.h"
+#include "services/edge/request/authorize.h"
 
 enum {
     ASK_AGAIN_MS = 1000,
@@ -71,6 +72,16 @@ static void remember_worker(struct edge_request *r)
                                 : r->worker;
 }
 
+/* Who answers is booked and named: the model that was asked for, or its fallback. */
+static void note_answering(struct edge_request *r)
+{
+    struct span route = r->grant->m.route;
+    bool other = !span_equals(r->answered, route);
+    r->answered = arena_copy(&r->arena, route);
+    if (route.len && other)
+        authorize_charge_fallback(r);
+}
+
 /* Over its link: now, or when that is up. */
 static void dispatch(struct edge_request *r)
 {
@@ -84,6 +95,7 @@ static void dispatch(struct edge_request *r)
         return;
     }
     remember_worker(r);
+    note_answering(r);
     request_set_state(r, REQUEST_DISPATCHED);
 }
 
@@ -142,6 +154,7 @@ static enum err send_ask(struct edge_request *r, struct bus_peer *broker)
         .failed_worker = r->worker,
         .busy = r->busy,
         .free = r->busy_free,
+        .barred = r->barred,
     };
     return bus_send(broker, request_header(r), MESSAGE_ASK, &message);
 }

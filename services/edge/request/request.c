@@ -198,14 +198,21 @@ struct edge_request *request_find(struct edge *e, const struct request_id *id)
     return r;
 }
 
+/* Who answers, as far as is known. */
+static void add_names(const struct edge_request *r)
+{
+    struct span model = r->answered.len ? r->answered : r->model;
+    if (model.len)
+        http_add_header(r->to.x, "x-tollgate-model", model);
+    if (r->provider.len)
+        http_add_header(r->to.x, "x-tollgate-provider", r->provider);
+}
+
 void request_add_fields(const struct edge_request *r)
 {
     answer_fields(&r->to);
     answer_limits(&r->to, &r->limits);
-    if (r->model.len)
-        http_add_header(r->to.x, "x-tollgate-model", r->model);
-    if (r->provider.len)
-        http_add_header(r->to.x, "x-tollgate-provider", r->provider);
+    add_names(r);
 }
 
 /* ---- the end ---- */
@@ -246,6 +253,7 @@ static void send_release(const struct edge_request *r, const struct request_outc
         .duration_ms = (uint32_t)duration_ms,
         .key_name = r->key_name,
         .workers = r->workers,
+        .answered = r->answered,
     };
     releases_add(e->releases, &r->id, &release, r->holds_slot || !r->authorized, now_us / 1000);
 }
@@ -266,7 +274,8 @@ static void count(const struct edge_request *r, const struct request_outcome *o)
     char text[12];
     int n = snprintf(text, sizeof text, "%u", o->status);
     struct span status = span_of(text, (size_t)n);
-    struct span model = r->label; /* a client's text must not make series */
+    /* a client's text must not make series */
+    struct span model = r->answered.len ? r->answered : r->label;
     metric_add(m, METRIC_REQUESTS, METRIC_LABELS(model, r->provider, status, r->key_name), 1);
     metric_observe_us(m, METRIC_DURATION, METRIC_LABELS(model, r->provider),
                       loop_now_us(r->edge->d->loop) - r->started_us);
@@ -358,10 +367,7 @@ void request_fail(struct edge_request *r, const struct api_error *f,
         break_stream(r, f);
     } else {
         answer_limits(&r->to, &r->limits);
-        if (r->model.len)
-            http_add_header(r->to.x, "x-tollgate-model", r->model);
-        if (r->provider.len)
-            http_add_header(r->to.x, "x-tollgate-provider", r->provider);
+        add_names(r);
         add_attempts(r);
         answer_error(&r->to, &said);
     }

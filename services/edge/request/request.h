@@ -63,6 +63,7 @@ struct edge_request {
                                 models */
     struct span label;       /* in metrics: the configuration's entry that the model came by */
     struct span key_id, key_name, models;
+    struct span barred; /* fallbacks that may not answer */
     struct limit_headers limits;
     struct leased_slots *slots; /* of its key: it runs in one of them; NULL = it needs none here */
     bool lacks_slot;            /* the lease is good, but for that */
@@ -101,6 +102,7 @@ struct edge_request {
     struct flow flow;
     struct span provider;
     struct span provider_request_id; /* the provider's own, of the last attempt */
+    struct span answered; /* the fallback that answers instead of `model`; empty = none does */
     bool head_seen;
     bool is_events; /* the answer is an event stream */
     uint32_t first_ms;

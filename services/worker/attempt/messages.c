@@ -74,7 +74,7 @@ void attempt_settle(struct attempt *attempt, const struct pipeline_result *r, un
     struct settle m = {
         .key_id = attempt->d.key_id,
         .key_name = attempt->d.key_name,
-        .model = attempt->d.model,
+        .model = attempt->d.route.len ? attempt->d.route : attempt->d.model,
         .provider = provider_name(attempt),
         .upstream_model = r->upstream_model,
         .api = attempt->d.api,

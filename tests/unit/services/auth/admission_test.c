@@ -31,6 +31,8 @@ static const char yaml[] =
     "models:\n"
     "  gpt-4: { targets: [{provider: openai}], rate_limit: 100/hour }\n"
     "  slow: { targets: [{provider: openai}], rate_limit: 60/minute, burst: 2 }\n"
+    "  main: { targets: [{provider: openai}], rate_limit: 100/hour, fallbacks: [slow, spare] }\n"
+    "  spare: { targets: [{provider: openai}] }\n"
     "  \"*\": { targets: [{provider: openai}] }\n"
     "auth: { lease: 0s }\n";
 
@@ -209,6 +211,63 @@ static void a_refusal_by_one_limit_costs_nothing_of_the_others(void **state)
     assert_true(ask_new(f, "m", 10));
     assert_int_equal(f->verdict.allow.remaining_requests, 7);
     assert_int_equal(f->verdict.allow.remaining_tokens, 70);
+}
+
+static void assert_barred(const struct fixture *f, const char *names)
+{
+    assert_true(f->verdict.allowed);
+    assert_true(span_is(f->verdict.allow.barred, names));
+}
+
+static void a_fallback_must_be_among_the_keys_models(void **state)
+{
+    struct fixture *f = *state;
+    give_key(f, (struct key_attributes){0});
+    assert_true(ask_new(f, "main", 1));
+    assert_barred(f, "");
+    uint8_t narrow[SHA256_BYTES];
+    (void)test_key(f->keys, (struct key_attributes){.name = SPAN("n"), .models = SPAN("main,sp*")},
+                   narrow);
+    memcpy(f->digest, narrow, SHA256_BYTES);
+    assert_true(ask_new(f, "main", 1));
+    assert_barred(f, "slow");
+    (void)test_key(f->keys, (struct key_attributes){.name = SPAN("o"), .models = SPAN("main")},
+                   narrow);
+    memcpy(f->digest, narrow, SHA256_BYTES);
+    assert_true(ask_new(f, "main", 1));
+    assert_barred(f, "slow,spare");
+}
+
+static void charge_fallback(struct fixture *f, const char *model)
+{
+    struct authorize m = {.key_digest = span_of(f->digest, SHA256_BYTES),
+                          .model = span_str(model),
+                          .answers_for = SPAN("main")};
+    admission_charge_fallback(&f->admission, &m, f->now.now_ns);
+}
+
+static void a_fallback_has_the_limits_of_its_own_model(void **state)
+{
+    struct fixture *f = *state;
+    give_key(f, (struct key_attributes){.requests_per_hour = 50,
+                                        .model_limits = SPAN("spare=2/hour,*=40/hour")});
+    assert_true(ask_new(f, "main", 1));
+    assert_barred(f, "");
+    charge_fallback(f, "slow");
+    charge_fallback(f, "slow"); /* its burst */
+    charge_fallback(f, "spare");
+    assert_true(ask_new(f, "main", 1));
+    assert_barred(f, "slow");
+    charge_fallback(f, "spare");
+    assert_true(ask_new(f, "main", 1));
+    assert_barred(f, "slow,spare");
+    assert_false(ask_new(f, "slow", 1));
+    assert_denied(f, ERROR_RATE_LIMITED, "this model");
+    f->now.now_ns += 2 * SECOND;
+    assert_true(ask_new(f, "main", 1));
+    assert_barred(f, "spare");
+    /* what they have in common with the model that was asked for is charged once */
+    assert_int_equal(f->verdict.allow.remaining_requests, 36);
 }
 
 static void a_request_larger_than_its_token_limit_is_told_so(void **state)
@@ -419,6 +478,8 @@ int main(void)
         TEST(a_key_limit_refuses_with_the_exact_wait),
         TEST(a_models_limit_holds_for_all_keys_together),
         TEST(a_refusal_by_one_limit_costs_nothing_of_the_others),
+        TEST(a_fallback_must_be_among_the_keys_models),
+        TEST(a_fallback_has_the_limits_of_its_own_model),
         TEST(a_request_larger_than_its_token_limit_is_told_so),
         TEST(concurrency_counts_what_runs),
         TEST(a_slot_is_free_again_after_the_requests_deadline),

@@ -194,6 +194,28 @@ static void a_silent_target_gives_way_to_a_fallback(void **state)
     expect_end(w, 1, 3);
 }
 
+static void a_fallback_that_the_key_may_not_use_does_not_answer(void **state)
+{
+    struct world *w = *state;
+    world_worker(w, "openai", W1, 2);
+    world_worker(w, "anthropic", W2, 2);
+    for (unsigned i = 0; i < 3; i++) {
+        static const char *const barred[] = {"others,another", "another,other", "*"};
+        const struct sent *g = begin(w, i + 1, "safe", W1);
+        struct ask m = {.model = SPAN("safe"),
+                        .key_id = SPAN("k"),
+                        .barred = span_str(barred[i]),
+                        .trail = span_of((const char *)g->trail, TRAIL_BYTES),
+                        .failed_class = ERROR_UPSTREAM_UNREACHABLE};
+        world_return(w, edge, g);
+        world_ask_as(w, edge, i + 1, 2, &m, 0);
+        world_advance(w, 250);
+        g = world_expect_grant(w, EDGE, i + 1, i ? W1 : W2); /* or the model itself once more */
+        assert_string_equal(g->route, i ? "" : "other");
+        world_return(w, edge, g);
+    }
+}
+
 static void retry_after_is_obeyed_unless_another_endpoint_is_there(void **state)
 {
     struct world *w = *state;
@@ -701,6 +723,7 @@ int main(void)
         TEST(an_ambiguous_failure_is_repeated_once),
         TEST(a_target_whose_time_is_over_is_not_asked_again),
         TEST(a_silent_target_gives_way_to_a_fallback),
+        TEST(a_fallback_that_the_key_may_not_use_does_not_answer),
         TEST(retry_after_is_obeyed_unless_another_endpoint_is_there),
         TEST(no_backoff_goes_beyond_the_deadline),
         TEST(a_failed_target_gives_way_to_the_next_then_to_fallbacks),

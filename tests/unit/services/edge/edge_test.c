@@ -607,6 +607,30 @@ static void the_first_content_has_a_time_over_all_attempts(void **state)
     client_close(&d);
 }
 
+/* ---- fallbacks ---- */
+
+static void a_fallback_is_charged_named_and_released_as_such(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    s->route = "claude-3";
+    s->allow.barred = SPAN("gpt-5,other");
+    client_open(s, &c);
+    edge_request(&c, "POST", CHAT, KEY, ASK);
+    struct suite_peer *worker = suite_dispatched(s);
+    SUITE_UNTIL(s, s->auth.seen[MESSAGE_AUTHORIZE].count == 2);
+    assert_string_equal(s->broker[worker - s->worker].seen[MESSAGE_ASK].text[4], "gpt-5,other");
+    assert_string_equal(s->auth.seen[MESSAGE_AUTHORIZE].text[0], "claude-3");
+    assert_string_equal(s->auth.seen[MESSAGE_AUTHORIZE].text[2], "gpt-4");
+    send_reply(worker, "hello");
+    SUITE_UNTIL(s, client_has(&c, "hello"));
+    assert_true(client_has(&c, "x-tollgate-model: claude-3\r\n"));
+    SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
+    assert_string_equal(s->auth.seen[MESSAGE_RELEASE].text[0], "gpt-4");
+    assert_string_equal(s->auth.seen[MESSAGE_RELEASE].text[4], "claude-3");
+    client_close(&c);
+}
+
 /* ---- how often one call runs ---- */
 
 static void fail_ambiguously(struct suite_peer *worker)
@@ -1009,6 +1033,7 @@ int main(void)
         TEST(the_models_deadline_ends_a_request),
         TEST(the_clients_own_patience_may_be_shorter),
         TEST(the_first_content_has_a_time_over_all_attempts),
+        TEST(a_fallback_is_charged_named_and_released_as_such),
         TEST(who_asks_again_for_what_may_have_run_is_told_to_once),
         TEST(a_repeated_call_is_not_repeated_by_us_too),
         TEST(a_failure_that_has_a_settlement_is_released_as_such),

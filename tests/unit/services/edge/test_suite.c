@@ -73,6 +73,9 @@ static void on_authorize(void *ctx, struct bus_peer *from, const struct bus_mess
     seen->number[3] = a->lease_used;
     seen->number[4] = a->has_slot;
     seen->number[5] = a->slots_returned;
+    keep(seen, 2, a->answers_for);
+    if (a->answers_for.len)
+        return;
     if (s->auth_does == AUTH_ALLOWS && s->allow.slots_key.len && !a->has_slot)
         s->allow.slots_given++;
     if (s->auth_does == AUTH_ALLOWS)
@@ -99,6 +102,7 @@ static void on_release(void *ctx, struct bus_peer *from, const struct bus_messag
     keep(seen, 1, r->provider);
     keep(seen, 2, r->key_id);
     keep(seen, 3, r->workers);
+    keep(seen, 4, r->answered);
     seen->number[0] = r->status;
     seen->number[1] = r->leased;
     seen->number[2] = r->settles;
@@ -144,6 +148,7 @@ struct grant suite_grant_of(struct suite *s, const struct suite_peer *broker)
                           .provider = SPAN("openai"),
                           .model = span_str(broker->seen[MESSAGE_ASK].text[0]),
                           .target_model = SPAN("upstream-model"),
+                          .route = span_str(s->route ? s->route : ""),
                           .trail = SPAN("trail")};
 }
 
@@ -170,6 +175,7 @@ static void on_ask(void *ctx, struct bus_peer *from, const struct bus_message *m
     keep(seen, 1, a->key_id);
     keep(seen, 2, a->trail);
     keep(seen, 3, a->failed_worker);
+    keep(seen, 4, a->barred);
     seen->number[0] = a->wanted;
     seen->number[1] = a->failed_class;
     seen->number[2] = a->busy;

@@ -43,6 +43,7 @@ struct suite {
     struct allow allow; /* what auth says */
     struct deny deny;
     enum suite_broker broker_does;
+    const char *route;                /* of grants: the fallback; NULL = none */
     bool standing;                    /* grants are standing ones, of 4 slots */
     uint32_t queued[SUITE_BROKERS];   /* what brokers' PONG says */
     bool broker_hears_nothing;        /* sends no REPORTED */

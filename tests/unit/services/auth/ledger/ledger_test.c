@@ -78,7 +78,8 @@ static int setup(void **state)
     (void)snprintf(f.path, sizeof f.path, "%s/t.db", f.folder);
     f.config = test_config(
         "providers:\n  openai: { api_keys: [x] }\n"
-        "models:\n  m: { targets: [{provider: openai}], price: {input: 3, output: 7} }\n");
+        "models:\n  m: { targets: [{provider: openai}], price: {input: 3, output: 7} }\n"
+        "  dear: { targets: [{provider: openai}], price: {input: 300, output: 700} }\n");
     assert_int_equal(store_sqlite_open(f.path, SPAN("check"), &f.store), OK);
     limits_init(&f.limits);
     leases_init(&f.leases, &f.limits);
@@ -546,6 +547,24 @@ static void a_leased_request_is_corrected_from_what_its_lease_set_aside(void **s
     assert_int_equal(f->reservations.table.count, 0);
 }
 
+static void an_estimate_is_priced_as_the_fallback_that_answered(void **state)
+{
+    struct fixture *f = *state;
+    struct header h = header_of(1, 1);
+    struct release m = {.key_id = f->key->is.id,
+                        .model = SPAN("m"),
+                        .answered = SPAN("dear"),
+                        .settles = true,
+                        .status = 499,
+                        .input_tokens = 10,
+                        .output_tokens = 1,
+                        .started_ms = STARTED};
+    assert_int_equal(ledger_on_release(&f->ledger, &h, &m, &f->edge, f->now_ns, STARTED, NULL), OK);
+    drain(f);
+    wait_and_book(f, 5000);
+    assert_sums(f, 1, 1, 10, 1, 10 * 300000 + 700000);
+}
+
 static void a_settle_of_a_worker_that_the_release_does_not_name_is_not_believed(void **state)
 {
     struct fixture *f = *state;
@@ -655,6 +674,7 @@ int main(void)
         TEST(nothing_changes_when_the_store_is_full_and_all_comes_right_after),
         TEST(booking_is_tried_again_when_the_store_refuses_it),
         TEST(a_leased_request_is_corrected_from_what_its_lease_set_aside),
+        TEST(an_estimate_is_priced_as_the_fallback_that_answered),
         TEST(a_settle_of_a_worker_that_the_release_does_not_name_is_not_believed),
         TEST(an_abandoned_request_gives_all_back_and_leaves_no_row),
         TEST(a_running_requests_slot_survives_a_restart),

@@ -29,7 +29,8 @@ struct world {
     struct test_server server;
     struct said said[MAX_SAID];
     unsigned said_count;
-    struct settle settle; /* the last one; numbers only */
+    struct settle settle; /* the last one; of its texts only the model */
+    char settle_model[32];
     struct header settle_header;
     unsigned settle_count;
     char config_path[64];
@@ -79,6 +80,8 @@ static enum err hear_settle(void *ctx, struct header h, const struct settle *m)
 {
     struct world *w = ctx;
     w->settle = *m;
+    (void)snprintf(w->settle_model, sizeof w->settle_model, "%.*s", SPAN_ARG(m->model));
+    w->settle.model = span_str(w->settle_model);
     w->settle_header = h;
     w->settle_count++;
     return OK;
@@ -297,6 +300,20 @@ static void a_unary_answer_is_one_reply_and_one_settlement(void **state)
     assert_int_equal(w->settle_header.attempt, 1);
     assert_quiet(w);
     assert_true(attempts_quiet(w->attempts));
+    (void)close(fd);
+}
+
+static void a_fallback_is_settled_by_its_own_name(void **state)
+{
+    struct world *w = *state;
+    struct dispatch d = chat(ASK);
+    d.model = SPAN("asked");
+    d.route = SPAN("gpt-test");
+    int fd = dispatched(w, 1, d);
+    answer_json(fd, "200 OK", "", ANSWER);
+    until_said(w, 1);
+    assert_true(span_is(w->settle.model, "gpt-test"));
+    assert_int_equal(w->settle.cost_nano, 17000);
     (void)close(fd);
 }
 
@@ -1045,6 +1062,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(a_unary_answer_is_one_reply_and_one_settlement),
+        CASE(a_fallback_is_settled_by_its_own_name),
         CASE(large_answers_are_read_one_after_the_other),
         CASE(answers_that_nobody_takes_are_not_waited_for),
         CASE(a_stream_is_head_data_end_in_order),
