@@ -287,6 +287,26 @@ static bool add_reservation(const struct admission *a, const struct header *h,
     return true;
 }
 
+/* ---- tokens ---- */
+
+/* Of one answer without a cap: what this model's usually have, and no more than a limit could give
+ * at once beside the input. */
+static uint64_t expected_output(const struct admission *a, const struct key *key,
+                                const struct authorize *ask)
+{
+    uint64_t tokens = a->outputs ? outputs_expected(a->outputs, ask->model) : 0;
+    uint64_t most = key->tokens ? key->tokens->gcra.rate.burst : UINT64_MAX;
+    uint64_t room = most > ask->input_tokens ? most - ask->input_tokens : 0;
+    return least(tokens, room / (ask->answers ? ask->answers : 1));
+}
+
+/* What is set aside for the request. */
+static uint64_t wanted_tokens(const struct authorize *ask, uint64_t each)
+{
+    uint64_t output = ask->output_tokens ? ask->output_tokens : each * ask->answers;
+    return ask->input_tokens + output;
+}
+
 /* ---- fallbacks ---- */
 
 static bool holds(const struct limit_set *set, const struct limit *limit)
@@ -350,7 +370,8 @@ static void decide_limits(const struct admission *a, const struct asker *who,
                           const struct header *h, struct key *key, const struct authorize *ask,
                           struct moment now, struct verdict *v)
 {
-    uint64_t tokens = ask->input_tokens + ask->output_tokens, now_ns = now.now_ns;
+    uint64_t now_ns = now.now_ns, each = expected_output(a, key, ask);
+    uint64_t tokens = wanted_tokens(ask, each);
     struct limit_set set;
     const struct config_model *m = limits_of(a, key, ask->model, &set);
     struct reservation *reservation = reservation_find(a->reservations, &h->id);
@@ -371,6 +392,7 @@ static void decide_limits(const struct admission *a, const struct asker *who,
     give_slot(a, who, v, key, reservation, ask, now_ns);
     v->allow.holds_slot = reservation && reservation->slot;
     FILL_VIEWS(&v->allow, &set, now_ns);
+    v->allow.output_tokens = each;
     bar_fallbacks(a, v, key, m, &set, now_ns);
     struct lease_party party = {who->edge, key, ask->model};
     add_lease(a, v, &party, who->edges, &set, tokens, now_ns);

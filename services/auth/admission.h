@@ -9,6 +9,7 @@
 #include "proto/message.h"
 #include "services/auth/limits/reservations.h"
 #include "services/auth/limits/lease.h"
+#include "services/auth/limits/outputs.h"
 #include "services/auth/limits/slot_leases.h"
 
 struct admission {
@@ -18,6 +19,7 @@ struct admission {
     struct slot_leases *slots;
     struct reservations *reservations;
     const struct stored_responses *responses; /* may be NULL */
+    const struct outputs *outputs;            /* may be NULL: without a cap nothing is set aside */
     struct metric_client *metrics;            /* may be NULL */
     const struct config *config;
     struct limit **model_limits; /* by index into config->models; NULL entries: none */

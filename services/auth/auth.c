@@ -287,6 +287,7 @@ static void connect_parts(struct auth *a)
     a->admission.leases = a->ledger.leases = &a->leases;
     a->admission.reservations = a->ledger.reservations = &a->reservations;
     a->admission.metrics = a->ledger.metrics = a->d->metrics;
+    a->admission.outputs = a->ledger.outputs = &a->outputs;
     a->admission.limits = &a->limits;
     a->admission.slots = &a->slots;
     a->admission.responses = &a->responses;

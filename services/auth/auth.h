@@ -20,6 +20,7 @@ struct auth {
     struct stored_responses responses; /* whose they are, as the ledger knows */
     struct keys *keys;
     struct prices prices;
+    struct outputs outputs;
     struct admission admission;
     struct ledger ledger;
     struct writer *writer;

@@ -1,6 +1,7 @@
 #include "services/auth/ledger/ledger.h"
 
 #include "common/base/log.h"
+#include "proto/api.h"
 #include "services/auth/ledger/possible.h"
 
 #define MS_NS ((uint64_t)1000000)
@@ -193,6 +194,8 @@ static void on_reported(struct ledger *l, const struct store_op *op, uint64_t no
     if (op->outcome != STORE_NEW)
         return;
     count_row(l, op->usage.estimated);
+    if (l->outputs && !op->usage.estimated && api_info(op->usage.api)->generates)
+        outputs_learn(l->outputs, op->usage.model, op->usage.output_tokens);
     struct reservation *reservation = reservation_find(l->reservations, &op->usage.id);
     struct key *key = reservation ? reservation->key : keys_find_id(l->keys, op->usage.key_id);
     if (!reservation && key && key->tokens)

@@ -8,6 +8,7 @@
 #include "proto/message.h"
 #include "services/auth/limits/reservations.h"
 #include "services/auth/limits/lease.h"
+#include "services/auth/limits/outputs.h"
 #include "services/auth/ledger/held.h"
 #include "services/auth/ledger/prices.h"
 
@@ -21,7 +22,8 @@ struct ledger {
     struct keys *keys;
     struct leases *leases;
     struct reservations *reservations;
-    struct prices *prices; /* for rows that are booked without a worker's report */
+    struct outputs *outputs; /* learns; may be NULL */
+    struct prices *prices;   /* for rows that are booked without a worker's report */
     const struct config *config;
     struct metric_client *metrics; /* may be NULL */
 };

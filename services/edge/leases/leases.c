@@ -9,6 +9,7 @@ struct key_lease {
     bool tokens_limited;
     uint64_t tokens; /* left */
     struct lease_use used;
+    uint64_t output_tokens; /* of an answer without a cap */
     bool needs_slot;
     bool unlimited;      /* the key has no limit: only the absence of auth ends it */
     bool reported;       /* auth has been told of the use, and may take back the rest */
@@ -139,6 +140,7 @@ void leases_put(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct sp
     lease->expires_ms = now_ms + g->lease_ms;
     lease->unlimited = is_unlimited(g);
     lease->needs_slot = g->needs_slot;
+    lease->output_tokens = g->output_tokens;
     if (g->requests == 0 && old && !old->reported)
         keep_lease(lease, old);
     lease->known_until_ms = now_ms + g->known_ms;
@@ -158,7 +160,7 @@ static uint64_t less(uint64_t a, uint64_t b)
 
 static struct lease_view view(const struct key_lease *lease, uint64_t now_ms)
 {
-    struct lease_view v = {lease->key_id, lease->key_name, lease->models, lease->barred,
+    struct lease_view v = {lease->key_id, lease->key_name, lease->models, lease->barred, 0,
                            lease->limits};
     uint64_t passed_ms = now_ms - lease->limits_ms;
     v.limits.reset_requests_ms = less(v.limits.reset_requests_ms, passed_ms);
@@ -180,6 +182,7 @@ enum err leases_take(struct key_leases *l, const uint8_t key[SHA256_BYTES],
     uint64_t until_ms = auth_up ? lease->expires_ms : lease->known_until_ms;
     if ((lease->requests == 0 && !endless) || now_ms >= until_ms || (auth_up && lease->reported))
         return ERR_AGAIN;
+    tokens += lease->output_tokens * ask->answers;
     if (lease->tokens_limited && tokens > lease->tokens)
         return ERR_AGAIN;
     if (lease->needs_slot && !ask->has_slot)
@@ -194,6 +197,7 @@ enum err leases_take(struct key_leases *l, const uint8_t key[SHA256_BYTES],
     lease->limits.remaining_requests = less(lease->limits.remaining_requests, 1);
     lease->limits.remaining_tokens = less(lease->limits.remaining_tokens, tokens);
     *out = view(lease, now_ms);
+    out->reserved_tokens = tokens;
     return OK;
 }
 

@@ -20,17 +20,19 @@ struct limit_headers {
 struct lease_grant {
     struct span key_id, key_name, models;
     struct span barred; /* fallbacks of the model that may not answer */
-    uint32_t requests; /* 0 = none */
-    uint64_t tokens;   /* 0 with requests > 0 = not limited */
+    uint32_t requests;  /* 0 = none */
+    uint64_t tokens;    /* 0 with requests > 0 = not limited */
     uint32_t lease_ms;
     uint64_t known_ms;
-    bool needs_slot; /* each request of the key runs in a slot of its own (slot_book.h) */
+    uint64_t output_tokens; /* of an answer without a cap */
+    bool needs_slot;        /* each request of the key runs in a slot of its own (slot_book.h) */
     struct limit_headers limits;
 };
 
 /* What an authorized request gets to know; spans are views until the next call. */
 struct lease_view {
     struct span key_id, key_name, models, barred;
+    uint64_t reserved_tokens;
     struct limit_headers limits;
 };
 
@@ -50,7 +52,8 @@ void leases_put(struct key_leases *l, const uint8_t key[SHA256_BYTES], struct sp
 struct lease_request {
     struct span model;
     uint64_t tokens;
-    bool has_slot; /* one of its key is its own already */
+    uint32_t answers; /* without a cap, beside them */
+    bool has_slot;    /* one of its key is its own already */
 };
 
 /* Authorizes one request. ERR_NOT_FOUND: the key is not known; ERR_AGAIN: known, but its lease is

@@ -18,6 +18,7 @@ static void go_on(struct edge_request *r, const struct lease_view *v)
 {
     r->authorized = true;
     r->limits = v->limits;
+    r->reserved_tokens = v->reserved_tokens;
     if (copy_names(r, v->key_id, v->key_name, v->models, v->barred))
         r->on_authorized(r);
     else
@@ -38,7 +39,7 @@ static bool try_lease(struct edge_request *r)
     struct edge *e = r->edge;
     struct lease_view v;
     try_slot(r, false);
-    struct lease_request ask = {r->asked_model, r->input_tokens + r->output_tokens,
+    struct lease_request ask = {r->asked_model, r->input_tokens + r->output_tokens, r->answers,
                                 r->slots != NULL};
     enum err error =
         leases_take(e->leases, r->key, &ask, bus_peer_up(e->d->auth), edge_now_ms(e), &v);
@@ -65,6 +66,7 @@ static bool send_authorize(struct edge_request *r)
         .model = r->asked_model,
         .input_tokens = r->input_tokens,
         .output_tokens = r->output_tokens,
+        .answers = r->answers,
         .api = r->to.api,
         .response_id = r->response_id,
         .lease_ended = ended,
@@ -140,13 +142,20 @@ void authorize_on_allow(struct edge *e, const struct bus_message *m)
         .tokens = a->lease_tokens,
         .lease_ms = a->lease_ms,
         .known_ms = a->known_ms,
+        .output_tokens = a->output_tokens,
         .needs_slot = a->slots_key.len > 0,
         .limits = {a->limit_requests, a->remaining_requests, a->reset_requests_ms, a->limit_tokens,
                    a->remaining_tokens, a->reset_tokens_ms},
     };
     leases_put(e->leases, r->key, r->asked_model, &grant, edge_now_ms(e));
     r->holds_slot = a->holds_slot;
-    struct lease_view v = {a->key_id, a->key_name, a->models, a->barred, grant.limits};
+    struct lease_view v = {.key_id = a->key_id,
+                           .key_name = a->key_name,
+                           .models = a->models,
+                           .barred = a->barred,
+                           .limits = grant.limits,
+                           .reserved_tokens =
+                               r->input_tokens + r->output_tokens + a->output_tokens * r->answers};
     go_on(r, &v);
 }
 

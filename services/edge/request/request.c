@@ -248,7 +248,7 @@ static void send_release(const struct edge_request *r, const struct request_outc
         .status = o->status,
         .input_tokens = r->input_tokens,
         .output_tokens = output_estimate(r, o, duration_ms),
-        .reserved_tokens = r->input_tokens + r->output_tokens,
+        .reserved_tokens = r->reserved_tokens,
         .started_ms = r->started_wall_ms,
         .duration_ms = (uint32_t)duration_ms,
         .key_name = r->key_name,

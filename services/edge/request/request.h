@@ -56,6 +56,7 @@ struct edge_request {
     struct span response_id; /* the stored response it is about */
     bool stream, anthropic_version;
     uint64_t input_tokens, output_tokens; /* estimates; the output's is the cap, 0 = unknown */
+    uint32_t answers;                     /* that it makes without a cap */
 
     /* Authorization. */
     uint8_t key[SHA256_BYTES];
@@ -63,7 +64,8 @@ struct edge_request {
                                 models */
     struct span label;       /* in metrics: the configuration's entry that the model came by */
     struct span key_id, key_name, models;
-    struct span barred; /* fallbacks that may not answer */
+    struct span barred;       /* fallbacks that may not answer */
+    uint64_t reserved_tokens; /* set aside for it */
     struct limit_headers limits;
     struct leased_slots *slots; /* of its key: it runs in one of them; NULL = it needs none here */
     bool lacks_slot;            /* the lease is good, but for that */

@@ -42,13 +42,15 @@ static bool apply_model(struct edge_request *r, const struct body *b)
     if (!model)
         return false;
     uint64_t cap = b->has_cap ? b->output_cap : default_cap(model);
-    uint64_t all;
-    if (__builtin_mul_overflow(cap, answers_of(model, b), &all) || all > INT64_MAX)
+    uint64_t all, answers = answers_of(model, b);
+    if (__builtin_mul_overflow(cap, answers, &all) || all > INT64_MAX)
         all = INT64_MAX;
+    bool generates = api_info(r->to.api)->generates;
     r->asked_model = r->model;
     r->label = arena_copy(&r->arena, span_str(model->name)); /* a reload may take the entry away */
     r->input_tokens = b->input_tokens;
-    r->output_tokens = api_info(r->to.api)->generates ? all : 0;
+    r->output_tokens = generates ? all : 0;
+    r->answers = !generates || cap ? 0 : answers < UINT32_MAX ? (uint32_t)answers : UINT32_MAX;
     if (model->deadline_ms > 0)
         r->deadline_ms = edge_now_ms(r->edge) + model->deadline_ms;
     if (model->total_timeout_ms > 0)

@@ -15,6 +15,7 @@ struct fixture {
     struct leases leases;
     struct slot_leases slots;
     struct reservations reservations;
+    struct outputs outputs;
     struct admission admission;
     struct verdict verdict;
     struct moment now;
@@ -292,6 +293,54 @@ static void concurrency_counts_what_runs(void **state)
     assert_true(ask_new(f, "m", 1));
 }
 
+/* ---- requests without a cap ---- */
+
+static bool ask_uncapped(struct fixture *f, uint64_t input, uint32_t answers)
+{
+    struct header h = fresh(f);
+    struct authorize m = {.key_digest = span_of(f->digest, SHA256_BYTES),
+                          .model = SPAN("m"),
+                          .input_tokens = input,
+                          .answers = answers};
+    struct asker who = {.edge = &f->edge, .edges = 1, .epoch = 77};
+    f->admission.outputs = &f->outputs;
+    admission_decide(&f->admission, &who, &h, &m, f->now, &f->verdict);
+    return f->verdict.allowed;
+}
+
+static void without_a_cap_what_answers_usually_need_is_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    give_key(f, (struct key_attributes){.tokens_per_minute = 10000});
+    assert_true(ask_uncapped(f, 10, 1));
+    assert_int_equal(f->verdict.allow.remaining_tokens, 10000 - 10 - OUTPUTS_UNKNOWN);
+    assert_int_equal(f->verdict.allow.output_tokens, OUTPUTS_UNKNOWN);
+    for (int i = 0; i < OUTPUTS_LEAST; i++)
+        outputs_learn(&f->outputs, SPAN("m"), 7);
+    assert_true(ask_uncapped(f, 10, 3));
+    assert_int_equal(f->verdict.allow.remaining_tokens, 8990 - 10 - 3 * 7);
+    assert_int_equal(f->verdict.allow.output_tokens, 7);
+}
+
+static void no_more_is_set_aside_than_a_limit_gives_at_once(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < OUTPUTS_LEAST; i++)
+        outputs_learn(&f->outputs, SPAN("m"), 100000);
+    give_key(f, (struct key_attributes){.tokens_per_minute = 5000});
+    assert_true(ask_uncapped(f, 1000, 1));
+    assert_int_equal(f->verdict.allow.remaining_tokens, 0);
+    assert_int_equal(f->verdict.allow.output_tokens, 4000);
+    assert_false(ask_uncapped(f, 1, 1));
+    assert_denied(f, ERROR_RATE_LIMITED, "tokens per minute");
+    f->now.now_ns += 60 * SECOND;
+    assert_true(ask_uncapped(f, 1000, 4)); /* all its answers together */
+    assert_int_equal(f->verdict.allow.output_tokens, 1000);
+    f->now.now_ns += 60 * SECOND;
+    assert_false(ask_uncapped(f, 5001, 1));
+    assert_denied(f, ERROR_LIMIT_TOO_SMALL, "alone needs more");
+}
+
 static void a_slot_is_free_again_after_the_requests_deadline(void **state)
 {
     struct fixture *f = *state;
@@ -482,6 +531,8 @@ int main(void)
         TEST(a_fallback_has_the_limits_of_its_own_model),
         TEST(a_request_larger_than_its_token_limit_is_told_so),
         TEST(concurrency_counts_what_runs),
+        TEST(without_a_cap_what_answers_usually_need_is_set_aside),
+        TEST(no_more_is_set_aside_than_a_limit_gives_at_once),
         TEST(a_slot_is_free_again_after_the_requests_deadline),
         TEST(asking_twice_for_one_request_counts_once),
         TEST(nothing_new_is_spent_while_the_store_is_down),

@@ -72,6 +72,16 @@ static void there_is_none_when_its_tokens_would_not_pay_for_one_request(void **s
     assert_int_equal(left(f, START), 1600);
 }
 
+static void a_debtor_gets_none(void **state)
+{
+    struct fixture *f = *state;
+    limit_set_charge(&f->limits, &f->set, START, 0, 16001); /* more was used than was set aside */
+    assert_int_equal(lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 1, 0).requests, 0);
+    /* … until the debt is paid, and there is a share again */
+    assert_true(lease_grant(&f->leases, &f->a, &f->set, START + SECOND, lease_ns, 1, 0).requests >
+                0);
+}
+
 static void without_limits_it_is_as_large_as_they_get(void **state)
 {
     struct fixture *f = *state;
@@ -214,6 +224,7 @@ int main(void)
         TEST(a_lease_is_a_quarter_of_an_edges_share),
         TEST(there_is_none_below_one_request),
         TEST(there_is_none_when_its_tokens_would_not_pay_for_one_request),
+        TEST(a_debtor_gets_none),
         TEST(without_limits_it_is_as_large_as_they_get),
         TEST(what_an_edge_reports_as_unused_comes_back_at_once),
         TEST(an_unreported_lease_comes_back_after_its_expiry_less_its_releases),

@@ -59,7 +59,7 @@ static void put(struct fixture *f, const uint8_t *key, const char *model, struct
 static enum err take(struct fixture *f, const uint8_t *key, const char *model, uint64_t tokens,
                      bool auth_up)
 {
-    struct lease_request ask = {span_str(model), tokens, false};
+    struct lease_request ask = {span_str(model), tokens, 0, false};
     return leases_take(f->leases, key, &ask, auth_up, now(f), &f->view);
 }
 
@@ -85,7 +85,7 @@ static void a_request_that_needs_a_slot_costs_nothing_without(void **state)
     struct lease_grant g = grant(1, 0);
     g.needs_slot = true;
     put(f, key_a, "m", g);
-    struct lease_request ask = {SPAN("m"), 1, true};
+    struct lease_request ask = {SPAN("m"), 1, 0, true};
     assert_int_equal(take(f, key_a, "m", 1, true), ERR_DENIED);
     assert_int_equal(leases_take(f->leases, key_a, &ask, true, now(f), &f->view), OK);
     assert_int_equal(take(f, key_a, "m", 1, true), ERR_AGAIN); /* used up: no slot would help */
@@ -98,6 +98,21 @@ static void tokens_run_out_too(void **state)
     assert_int_equal(take(f, key_a, "m", 20, true), OK);
     assert_int_equal(take(f, key_a, "m", 6, true), ERR_AGAIN);
     assert_int_equal(take(f, key_a, "m", 5, true), OK);
+}
+
+static void answers_without_a_cap_take_what_auth_expects_of_them(void **state)
+{
+    struct fixture *f = *state;
+    struct lease_grant g = grant(9, 1000);
+    g.output_tokens = 300;
+    put(f, key_a, "gpt-4", g);
+    struct lease_request two = {SPAN("gpt-4"), 10, 2, false}, more = {SPAN("gpt-4"), 91, 1, false},
+                         one = {SPAN("gpt-4"), 90, 1, false};
+    assert_int_equal(leases_take(f->leases, key_a, &two, true, now(f), &f->view), OK);
+    assert_int_equal(f->view.reserved_tokens, 610);
+    assert_int_equal(leases_take(f->leases, key_a, &more, true, now(f), &f->view), ERR_AGAIN);
+    assert_int_equal(leases_take(f->leases, key_a, &one, true, now(f), &f->view), OK);
+    assert_int_equal(f->view.reserved_tokens, 390);
 }
 
 static void time_ends_a_lease_unless_auth_is_away(void **state)
@@ -215,7 +230,7 @@ static void the_table_is_bounded_and_the_oldest_makes_room(void **state)
     char model[300];
     memset(model, 'x', sizeof model);
     struct lease_grant g = grant(5, 0);
-    struct lease_request ask = {span_of(model, sizeof model), 1, false};
+    struct lease_request ask = {span_of(model, sizeof model), 1, 0, false};
     leases_put(f->leases, key_a, ask.model, &g, now(f));
     assert_int_equal(leases_take(f->leases, key_a, &ask, true, now(f), &f->view), ERR_NOT_FOUND);
 }
@@ -228,6 +243,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_request_that_needs_a_slot_costs_nothing_without, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(tokens_run_out_too, setup, teardown),
+        cmocka_unit_test_setup_teardown(answers_without_a_cap_take_what_auth_expects_of_them, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(time_ends_a_lease_unless_auth_is_away, setup, teardown),
         cmocka_unit_test_setup_teardown(a_key_without_limits_goes_on_for_as_long_as_it_is_known,
                                         setup, teardown),
