@@ -312,6 +312,7 @@ static void end_whole(struct pipeline *c)
     struct scan_result r = scan_body(&p->scan, body);
     c->usage = p->scan.usage;
     c->text_bytes = p->scan.text_bytes;
+    c->unfinished = r.unfinished;
     pipeline_note_answer(c, r.id, r.model);
     if (r.is_error) {
         fail_by_event(c, body, false);

@@ -9,7 +9,8 @@
 enum {
     PIPELINE_COMMIT_MS = 10000,
     PIPELINE_DEFAULT_MAX_RESPONSE = 64 << 20,
-    PIPELINE_MAX_TRANSFERS = 64
+    PIPELINE_MAX_TRANSFERS = 64,
+    PIPELINE_BACKGROUND_TOKENS = 10000 /* that a response may make after its answer has come */
 };
 
 /* What a kind does with what the network did. NULL on_timer, cancel: nothing. */
@@ -60,6 +61,7 @@ struct pipeline {
     unsigned status;
     struct usage usage;
     uint64_t text_bytes; /* of the answer, for estimates */
+    bool unfinished;     /* the answer is of a response that the upstream goes on with */
     struct span upstream_id, upstream_model;
     const struct neutral_request *request; /* names what was dropped; NULL for other kinds */
     const char *dropped;                   /* one more dropped member */

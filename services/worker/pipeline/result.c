@@ -63,7 +63,8 @@ static uint64_t unseen(const struct pipeline *c, uint64_t generated)
 {
     if (!api_info(c->spec.api)->generates)
         return 0;
-    return at_most(generated, c->spec.output_most ? c->spec.output_most : c->row->max_out);
+    uint64_t most = c->spec.output_most ? c->spec.output_most : c->row->max_out;
+    return most ? at_most(generated, most) : generated;
 }
 
 /* cut: it broke off while the upstream worked on it. */
@@ -75,7 +76,9 @@ static void fill_usage(struct pipeline *c, bool cut, uint64_t generated)
     uint64_t input =
         c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);
     uint64_t output = estimate_tokens(c->text_bytes);
-    if (cut && output == 0)
+    if (c->unfinished)
+        output = unseen(c, c->spec.output_most ? c->spec.output_most : PIPELINE_BACKGROUND_TOKENS);
+    else if (cut && output == 0)
         output = unseen(c, generated);
     r->estimated = usage_complete(&r->usage, counts ? input : 0, output) && counts;
     if (cut && r->usage.output < output) { /* it was counted when less had come */

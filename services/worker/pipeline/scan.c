@@ -276,7 +276,9 @@ struct scan_result scan_body(struct scan *s, struct json body)
 {
     struct scan_result r = {.id = json_get(body, "id"), .model = json_get(body, "model")};
     /* a stored response that failed is an answer, and carries its error as a member */
+    struct json status = json_get(body, "status");
     bool stored = api_info(s->api)->stored && json_is(json_get(body, "object"), "response");
+    r.unfinished = stored && (json_is(status, "queued") || json_is(status, "in_progress"));
     r.is_error = !stored && is_error_object(body);
     if (r.is_error)
         return r;

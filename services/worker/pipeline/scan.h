@@ -24,6 +24,7 @@ struct scan_result {
     bool failed;              /* … but it tells of a failure (response.failed) */
     bool usage_chunk;         /* OpenAI: only there for its usage, no choices */
     struct json usage_member; /* OpenAI: the top-level member, present or null; else JSON_NOTHING */
+    bool unfinished;          /* a stored response that the upstream goes on with */
     struct json id, model;    /* strings or nothing */
 };
 

@@ -783,6 +783,34 @@ static void what_the_upstream_says_no_to_costs_nothing(void **state)
     assert_int_equal(w->settle_count, 0);
 }
 
+static void a_background_response_is_booked_before_it_is_made(void **state)
+{
+    static const struct {
+        uint64_t cap, booked;
+        const char *status;
+    } cases[] = {{0, 10000, "queued"}, {700, 700, "in_progress"}, {700, 0, "completed"}};
+    struct world *w = *state;
+    for (unsigned i = 0; i < 3; i++) {
+        char answer[256];
+        struct dispatch d = capped(cases[i].cap);
+        d.api = API_OPENAI_RESPONSES;
+        d.path = SPAN("/responses");
+        d.body = SPAN("{\"model\":\"gpt-test\",\"background\":true,\"input\":[{\"content\":[]}]}");
+        int fd = dispatched(w, i, d);
+        (void)snprintf(answer, sizeof answer,
+                       "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"%s\","
+                       "\"output\":[],\"usage\":null}",
+                       cases[i].status);
+        answer_json(fd, "200 OK", "Connection: close\r\n", answer);
+        until_said(w, i + 1);
+        assert_int_equal(w->settle_count, i + 1);
+        assert_true(w->settle.estimated);
+        assert_int_equal(w->settle.input_tokens, 500);
+        assert_int_equal(w->settle.output_tokens, cases[i].booked);
+        (void)close(fd);
+    }
+}
+
 static void what_was_never_sent_costs_nothing(void **state)
 {
     struct world *w = *state;
@@ -1086,6 +1114,7 @@ int main(void)
         CASE(a_connection_lost_before_an_answer_is_booked),
         CASE(a_deadline_before_the_first_byte_is_booked),
         CASE(what_the_upstream_says_no_to_costs_nothing),
+        CASE(a_background_response_is_booked_before_it_is_made),
         CASE(what_was_never_sent_costs_nothing),
         CASE(a_later_attempt_replaces_the_one_that_runs),
         CASE(a_late_cancel_of_an_attempt_leaves_the_next_one_alone),
