@@ -6,6 +6,9 @@
 
 #include "common/http/internal.h"
 
+/* How often a client that should take its answer is looked at. */
+enum { SEND_LOOK_MS = 250 };
+
 /* All zero when there is none. */
 static struct tcp_info tcp_state(int fd)
 {
@@ -15,12 +18,20 @@ static struct tcp_info tcp_state(int fd)
     return info;
 }
 
-bool conn_has_progressed(struct http_conn *c)
+static bool has_taken_more(struct http_conn *c)
 {
     uint64_t now = tcp_state(c->fd).tcpi_bytes_acked;
     bool more = now > c->acked;
     c->acked = now;
     return more;
+}
+
+/* The next look, or the end of its patience if that is earlier. */
+static void look_again(struct http_conn *c, uint64_t now_us)
+{
+    uint64_t end = c->taken_us + c->server->config.send_timeout_ms * 1000;
+    uint64_t look = now_us + SEND_LOOK_MS * 1000;
+    c->deadline_us = look < end ? look : end;
 }
 
 static void on_timer(void *ctx)
@@ -30,6 +41,11 @@ static void on_timer(void *ctx)
     if (!c->deadline_us)
         return;
     uint64_t now = loop_now_us(loop);
+    if (now >= c->deadline_us && c->phase == CONN_SEND) {
+        if (has_taken_more(c))
+            c->taken_us = now;
+        look_again(c, now);
+    }
     if (now < c->deadline_us) {
         loop_timer_start_us(loop, &c->timer, c->deadline_us - now, on_timer, c);
         return;
@@ -75,8 +91,12 @@ void conn_phase(struct http_conn *c, enum conn_phase phase)
         c->acked = 0; /* the first look always finds progress */
     c->phase = phase;
     c->deadline_us = 0;
-    if (limit_ms[phase])
-        set_deadline(c, limit_ms[phase] * 1000);
+    c->taken_us = loop_now_us(c->server->loop);
+    uint64_t wait_ms = limit_ms[phase];
+    if (phase == CONN_SEND && wait_ms > SEND_LOOK_MS)
+        wait_ms = SEND_LOOK_MS;
+    if (wait_ms)
+        set_deadline(c, wait_ms * 1000);
     if (phase == CONN_IDLE && c->server->draining)
         conn_hurry(c);
 }

@@ -34,10 +34,6 @@ static void on_deadline(struct http_conn *c)
     case CONN_WORK:
         return;
     case CONN_SEND:
-        if (conn_has_progressed(c)) {
-            conn_phase(c, CONN_SEND);
-            return;
-        }
         log_debug("http_slow_reader", LSTR("client", c->address));
         c->gone = true;
         if (x)

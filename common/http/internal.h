@@ -89,7 +89,8 @@ struct http_conn {
     struct loop_watch *watch;
     struct loop_timer timer;
     uint64_t deadline_us; /* 0 = none; the timer may run earlier and is then started anew */
-    uint64_t acked;       /* bytes the client had acknowledged when CONN_SEND last looked */
+    uint64_t acked;       /* bytes the client had acknowledged when CONN_SEND last looked … */
+    uint64_t taken_us;    /* … and when that number last grew */
     int fd;
     enum conn_phase phase;
     bool gone;    /* the client has closed, or half-closed */
@@ -253,8 +254,6 @@ void conn_phase(struct http_conn *c, enum conn_phase phase);
 /* While draining: one on which nothing is under way gets HTTP_DRAIN_QUIET_MS for its next request.
  */
 void conn_hurry(struct http_conn *c);
-/* Has the client acknowledged anything since the last call? */
-bool conn_has_progressed(struct http_conn *c);
 
 /* ---- exchange.c ---- */
 /* Copies `text`, into which the exchange's spans will point. c may be NULL. */

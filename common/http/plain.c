@@ -398,10 +398,6 @@ static void on_deadline(struct http_conn *c)
             plain_close(c);
         return;
     case CONN_SEND:
-        if (conn_has_progressed(c)) {
-            conn_phase(c, CONN_SEND);
-            return;
-        }
         log_debug("http_slow_reader", LSTR("client", c->address));
         c->gone = true;
         if (x) {
