@@ -10,6 +10,16 @@
 
 enum { ANSWER_MAX = 64 << 20 };
 
+/* Root asks services of all users; others their own, or root's: in a folder that somebody else made
+ * somebody else listens. */
+static bool is_trusted(int fd)
+{
+    struct ucred peer;
+    socklen_t n = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+           (geteuid() == 0 || peer.uid == 0 || peer.uid == geteuid());
+}
+
 static enum err connect_to(const char *path, int *out)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
@@ -25,6 +35,10 @@ static enum err connect_to(const char *path, int *out)
                                                               : ERR_IO;
         (void)close(fd);
         return e;
+    }
+    if (!is_trusted(fd)) {
+        (void)close(fd);
+        return ERR_DENIED;
     }
     *out = fd;
     return OK;

@@ -12,7 +12,8 @@ struct answer {
 };
 
 /* Sends one line of JSON to the socket and reads the answer within timeout_ms. ERR_NOT_FOUND:
- * nobody listens there; ERR_DENIED: not for this user; ERR_TIMEOUT, ERR_CLOSED, ERR_INVALID: no
+ * nobody listens there; ERR_DENIED: not for this user, or another user
+ * listens there; ERR_TIMEOUT, ERR_CLOSED, ERR_INVALID: no
  * proper answer; ERR_IO. */
 enum err ask_socket(const char *socket_path, struct span line, unsigned timeout_ms,
                     struct answer *out) NODISCARD;

@@ -2,18 +2,20 @@
 that somebody else holds, as systemd does."""
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 
 import httpx
 import pytest
 from lib.load import Load
-from lib.suite import ROOT, Suite, free_port, wait_for
-from lib.up import Up, begin_stream, restart_by_hand, restart_by_up
+from lib.suite import BIN, ROOT, Suite, free_port, wait_for
+from lib.up import TlsUp, Up, begin_stream, restart_by_hand, restart_by_up
 
 
 def environment_of(pid):
@@ -23,6 +25,10 @@ def environment_of(pid):
 
 def test_an_edge_that_is_restarted_under_load_refuses_nobody_and_cuts_nothing(tmp_path):
     restart_by_up(tmp_path, 4)
+
+
+def test_nor_are_clients_under_tls_refused_or_cut(tmp_path):
+    restart_by_up(tmp_path, 4, TlsUp)
 
 
 def test_every_daemon_is_restarted_in_turn_and_nobody_notices(tmp_path):
@@ -166,6 +172,25 @@ def test_a_daemon_sees_the_variables_it_needs_and_is_nobody_s_to_read(tmp_path):
             assert owner == 0
             limits = open(f"/proc/{pid}/limits").read()
             assert re.search(r"Max core file size +0 ", limits)
+
+
+def test_a_daemon_is_closed_to_its_own_user(tmp_path):
+    """Root runs it as somebody, and lets that somebody look."""
+    if os.geteuid() != 0 or os.stat(BIN).st_mode & 0o005 != 0o005:
+        pytest.skip("only root can be somebody else")
+    with tempfile.TemporaryDirectory(prefix="tg-") as folder:
+        os.chown(folder, 12345, 12345)
+        config = pathlib.Path(folder) / "c.yaml"
+        for traceable in (False, True):
+            config.write_text(f"runtime: {{traceable: {str(traceable).lower()}}}\nmetrics: {{port: {free_port()}}}\n")
+            env = {**os.environ, "TOLLGATE_CONFIG": str(config), "TOLLGATE_RUN_DIR": folder, "TOLLGATE_STATE_DIR": folder + "/state"}
+            with subprocess.Popen([str(BIN / "tollgate-metrics")], env=env, stderr=subprocess.PIPE, user=12345, group=12345,
+                                  extra_groups=[], text=True) as daemon:
+                wait_for(lambda: "event=ready" in daemon.stderr.readline(), "it is ready")
+                look = subprocess.run(["cat", f"/proc/{daemon.pid}/environ"], user=12345, group=12345, extra_groups=[],
+                                      capture_output=True)
+                assert (look.returncode == 0) == traceable, look.stderr
+                daemon.terminate()
 
 
 def test_another_users_run_directory_is_refused(tmp_path):
