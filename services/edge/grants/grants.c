@@ -9,7 +9,7 @@
 #include "common/base/heap.h"
 #include "proto/message_copy.h"
 
-enum { MAX_HELD = 65536, FULL_MS = 1000, MODEL_BYTES = 1024 };
+enum { MAX_HELD = 65536, FULL_MS = 1000, MODEL_BYTES = 1024, COMPARED = 8 };
 
 /* Where an entry stands with its broker. */
 enum news { NEWS_NONE, NEWS_DUE, NEWS_SENT };
@@ -232,10 +232,27 @@ static bool start(struct grants *g, struct grant_entry *e, uint64_t now_ms)
     return true;
 }
 
+/* Less of its slots taken? */
+static bool less_busy(const struct grant_entry *a, const struct grant_entry *b)
+{
+    return running_of(a) * b->grant.m.slots < running_of(b) * a->grant.m.slots;
+}
+
+/* The least busy of the first few: to take turns alone would leave those full that once had more
+ * than the others, for every slot that falls free there would be taken again. */
+static struct grant_entry *next_of(const struct model_use *use)
+{
+    struct grant_entry *best = use->ready, *e = best ? best->ready_next : NULL;
+    for (unsigned i = 1; e && i < COMPARED; i++, e = e->ready_next)
+        if (less_busy(e, best))
+            best = e;
+    return best;
+}
+
 struct held_grant *grants_take(struct grants *g, struct model_use *use, uint64_t now_ms)
 {
     struct grant_entry *e;
-    while ((e = use->ready)) {
+    while ((e = next_of(use))) {
         DL_DELETE2(use->ready, e, ready_prev, ready_next); /* the others' turn */
         e->ready = false;
         if (start(g, e, now_ms)) {

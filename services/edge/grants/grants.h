@@ -42,8 +42,8 @@ void grants_leave(struct grants *g, struct model_use **use);
 /* Slots of this model that could be used at once: what ASK says. */
 uint32_t grants_wanted(const struct model_use *use);
 
-/* A free slot of a standing grant for this model, in turn among them: an attempt starts under it.
- * NULL when there is none. */
+/* A free slot of a standing grant for this model, of the less busy ones in turn: an attempt starts
+ * under it. NULL when there is none. */
 struct held_grant *grants_take(struct grants *g, struct model_use *use, uint64_t now_ms);
 /* An attempt starts under this one. false when it is closed, expired or full. A grant for one
  * attempt is closed by it. */

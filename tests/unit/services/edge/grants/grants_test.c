@@ -177,6 +177,28 @@ static void standing_grants_are_taken_in_turn(void **state)
     grants_leave(f->g, &use);
 }
 
+static void the_less_busy_of_standing_grants_are_taken_first(void **state)
+{
+    struct fixture *f = *state;
+    struct model_use *use = grants_enter(f->g, SPAN("m"));
+    struct held_grant *old = put(f, 0, 1, "m", 8, start_ms), *g;
+    for (int i = 0; i < 6; i++)
+        assert_ptr_equal(grants_take(f->g, use, start_ms), old);
+    assert_non_null(put(f, 0, 2, "m", 8, start_ms)); /* a new worker */
+    /* One ends at the old one, and the next begins: at the new one, until it has as many. */
+    for (int i = 0; i < 3; i++) {
+        grants_end(f->g, old, GRANT_OK, start_ms);
+        g = grants_take(f->g, use, start_ms);
+        assert_int_equal(g->m.number, 2);
+    }
+    unsigned taken[3] = {0};
+    for (int i = 0; i < 4; i++)
+        taken[grants_take(f->g, use, start_ms)->m.number]++;
+    assert_int_equal(taken[1], 2);
+    assert_int_equal(taken[2], 2);
+    grants_leave(f->g, &use);
+}
+
 static void what_a_grant_says_is_the_keepers_own_copy(void **state)
 {
     struct fixture *f = *state;
@@ -716,6 +738,7 @@ int main(void)
         T(a_model_without_a_name_and_one_too_long),
         T(a_standing_grant_serves_as_many_at_once_as_it_has_slots),
         T(standing_grants_are_taken_in_turn),
+        T(the_less_busy_of_standing_grants_are_taken_first),
         T(what_a_grant_says_is_the_keepers_own_copy),
         T(a_grant_for_one_attempt_is_used_once_and_by_no_other),
         T(a_grant_that_nobody_waits_for_goes_back_at_once),
