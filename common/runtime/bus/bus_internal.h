@@ -39,7 +39,7 @@ enum {
     RETRY_MS = 5, /* a batch that met the high-water mark */
     HWM_BATCHES = 10000,
     DEFAULT_MAX_BYTES = 80 * 1024 * 1024,
-    MAX_HELD_BYTES = 8 * 1024 * 1024,
+    MAX_HELD_BYTES = 8 * 1024 * 1024, /* beside one message of any size */
     MAX_SOCKETS = 16384,
     RECONNECT_MS = 5,
     RECONNECT_MAX_MS = 200,

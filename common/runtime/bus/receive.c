@@ -16,15 +16,17 @@ static void read_held(struct bus_peer *link)
     buf_free(&held);
 }
 
-/* Keeps it for read_held; a link that brings too much is as good as lost. */
+/* Keeps it for read_held; a link that brings too much is as good as lost. The largest message there
+ * may be has room: that it comes now is no fault of its sender. */
 static void hold(struct bus_peer *link, struct span frame)
 {
     char length[LENGTH_BYTES];
+    link->held.max = (size_t)MAX_HELD_BYTES + link->bus->spec.max_message_bytes;
     for (unsigned i = 0; i < LENGTH_BYTES; i++)
         length[i] = (char)(frame.len >> 8 * i);
     buf_append(&link->held, span_of(length, sizeof length));
     buf_append(&link->held, frame);
-    if (link->held.len > MAX_HELD_BYTES || buf_check(&link->held) != OK)
+    if (buf_check(&link->held) != OK)
         bus_peer_lost(link, "brought too much");
 }
 
