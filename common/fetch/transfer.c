@@ -219,6 +219,22 @@ void transfer_give_up(struct fetch_transfer *r, unsigned error_class, struct spa
 
 /* ---- its answer ---- */
 
+static bool give_up_large(struct fetch_transfer *r)
+{
+    transfer_give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is too large."));
+    return false;
+}
+
+/* Nothing of an answer is gathered that says itself that it will not fit. */
+static bool says_it_is_too_large(const struct fetch_transfer *r, unsigned status,
+                                 const struct upstream_headers *headers)
+{
+    uint64_t length;
+    return r->limit_bytes && status >= 200 && status < 300 &&
+           span_to_u64(headers->get(headers->ctx, "content-length"), &length) &&
+           length > r->limit_bytes;
+}
+
 bool transfer_take_head(struct fetch_transfer *r, unsigned status,
                         const struct upstream_headers *headers)
 {
@@ -234,6 +250,8 @@ bool transfer_take_head(struct fetch_transfer *r, unsigned status,
     struct span type = headers->get(headers->ctx, "content-type");
     if (type.len >= 17 && strncasecmp(type.data, "text/event-stream", 17) == 0)
         r->limit_bytes = 0;
+    if (says_it_is_too_large(r, status, headers))
+        return give_up_large(r);
     r->headed = true;
     if (!r->spec.accept_stream)
         fetch_content_began(r);
@@ -247,10 +265,8 @@ bool transfer_take_bytes(struct fetch_transfer *r, struct span bytes)
     r->last_ms = loop_now_ms(r->up->loop);
     r->received_bytes += bytes.len;
     note_line(r, bytes);
-    if (r->limit_bytes && r->received_bytes > r->limit_bytes) {
-        transfer_give_up(r, ERROR_UPSTREAM_PROTOCOL, SPAN("The upstream's answer is too large."));
-        return false;
-    }
+    if (r->limit_bytes && r->received_bytes > r->limit_bytes)
+        return give_up_large(r);
     r->up->handler_called = true;
     if (!r->mute)
         r->spec.handler->on_bytes(r->spec.ctx, bytes);

@@ -328,6 +328,8 @@ static void broken_answers_are_told_apart(void **state)
         {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Encoding: gzip\r\n\r\nabcd",
          ERROR_UPSTREAM_PROTOCOL, 0},
         {"SSH-2.0-OpenSSH_9.2\r\n", ERROR_UPSTREAM_PROTOCOL, 0},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n0123456789",
+         ERROR_UPSTREAM_PROTOCOL, 0},
     };
     struct world *w = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
