@@ -104,7 +104,8 @@ void metric_add(struct metric_client *m, enum metric_id id, const struct span *l
     struct client_series *s = m ? find(m, id, labels) : NULL;
     if (!s)
         return;
-    s->value += increment;
+    if (__builtin_add_overflow(s->value, increment, &s->value))
+        s->value = INT64_MAX;
     s->dirty = true;
 }
 

@@ -107,6 +107,13 @@ struct sums {
     uint64_t requests, estimated, input, cached, output, cost, unpriced;
 };
 
+/* A ledger may hold rows of any size. */
+static void add(uint64_t *sum, uint64_t n)
+{
+    if (__builtin_add_overflow(*sum, n, sum))
+        *sum = UINT64_MAX;
+}
+
 static void sum_cells(struct sheet *s, const struct sums *v)
 {
     sheet_u64(s, v->requests);
@@ -132,13 +139,13 @@ static void sum_row(struct sheet *s, const char *by, struct json row, struct sum
                      number(row, "output_tokens"), number(row, "cost_nano"),
                      number(row, "unpriced")};
     sum_cells(s, &v);
-    total->requests += v.requests;
-    total->estimated += v.estimated;
-    total->input += v.input;
-    total->cached += v.cached;
-    total->output += v.output;
-    total->cost += v.cost;
-    total->unpriced += v.unpriced;
+    add(&total->requests, v.requests);
+    add(&total->estimated, v.estimated);
+    add(&total->input, v.input);
+    add(&total->cached, v.cached);
+    add(&total->output, v.output);
+    add(&total->cost, v.cost);
+    add(&total->unpriced, v.unpriced);
 }
 
 static void note_unpriced(const struct sums *total)

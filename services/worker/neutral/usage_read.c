@@ -1,5 +1,7 @@
 #include "services/worker/neutral/usage_read.h"
 
+#include "services/worker/neutral/usage_bound.h"
+
 #include <math.h>
 
 /* A cost beyond this is no price of an answer. */
@@ -10,7 +12,7 @@ static void take_count(struct json object, const char *name, uint64_t *into)
 {
     int64_t n;
     if (json_i64(json_get(object, name), &n) && n >= 0)
-        *into = (uint64_t)n;
+        *into = (uint64_t)n < USAGE_COUNT_MAX ? (uint64_t)n : USAGE_COUNT_MAX;
 }
 
 static uint64_t known(uint64_t n)

@@ -100,7 +100,9 @@ void pipeline_note_answer(struct pipeline *c, struct json id, struct json model)
 /* Keeps the provider's id of the request and, if they are wanted, its rate limits: of the latest
  * transfer that has them. */
 void pipeline_note_head(struct pipeline *c, const struct upstream_headers *headers);
-
+/* Brings what the upstream says it used down to what is possible. True when something was above it.
+ */
+bool pipeline_bound_usage(const struct pipeline *c, struct usage *usage);
 /* What a kind without a neutral request of its own gives to provider->map_error. */
 void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstream_headers *headers,
                         struct span body, struct api_error *fault_out);

@@ -1,6 +1,7 @@
 /* What a pipeline has come to: status, headers, usage, cost. */
 #include "services/worker/pipeline/pipeline_internal.h"
 #include "services/worker/neutral/estimate.h"
+#include "services/worker/neutral/usage_bound.h"
 
 static void write_dropped(struct pipeline *c)
 {
@@ -53,6 +54,16 @@ static void fill_cost(const struct pipeline *c, struct pipeline_result *r)
     }
 }
 
+bool pipeline_bound_usage(const struct pipeline *c, struct usage *usage)
+{
+    const struct usage_facts facts = {.asked_bytes = c->spec.body.len,
+                                      .context = c->row->context,
+                                      .asked_output = c->spec.output_most,
+                                      .model_output = c->row->max_out,
+                                      .answer_bytes = c->text_bytes};
+    return usage_bound(usage, &facts);
+}
+
 static uint64_t at_most(uint64_t n, uint64_t most)
 {
     return n < most ? n : most;
@@ -86,6 +97,7 @@ static void fill_usage(struct pipeline *c, bool cut, uint64_t generated)
         r->estimated = true;
     }
     r->estimated |= c->estimated;
+    r->estimated |= pipeline_bound_usage(c, &r->usage);
     fill_cost(c, r);
 }
 

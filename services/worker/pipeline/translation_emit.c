@@ -108,6 +108,7 @@ static void end_answer(struct translation *t)
     sum_usage(t);
     struct neutral_event usage = {.kind = EVENT_USAGE, .usage = c->usage};
     (void)usage_complete(&usage.usage, guess_input(c), estimate_tokens(c->text_bytes));
+    (void)pipeline_bound_usage(c, &usage.usage);
     write_event(t, &usage);
     write_event(t, &(struct neutral_event){.kind = EVENT_END, .usage = USAGE_NONE});
     pipeline_finish(c);

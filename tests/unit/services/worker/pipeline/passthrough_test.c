@@ -971,6 +971,36 @@ static void json_for_a_stream_becomes_a_stream(void **state)
     }
 }
 
+static void absurd_usage_is_bounded_by_what_was_asked(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_OPENAI_CHAT);
+    d.spec.output_most = 2 * 20000;
+    assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"max_tokens\":20000,\"n\":2}"), OK);
+    driver_answer(&d, 0, 200, JSON_TYPE,
+                  "{\"choices\":[{\"message\":{\"content\":\"x\"}}],\"usage\":{\"prompt_tokens\":"
+                  "4611686018427387904,\"completion_tokens\":9223372036854775807}}");
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+    const struct pipeline_result *r = pipeline_result(d.pipeline);
+    assert_true(r->estimated);
+    assert_true(r->usage.input < 2000000);
+    assert_int_equal(r->usage.output, 8 * 2 * 20000);
+    driver_done(&d);
+    static const char *const none[] = {"-5", "1.5", "1e300", "\"7\"", "null"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        struct buf answer = {0};
+        init(&d, API_OPENAI_CHAT);
+        assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
+        buf_printf(&answer, "{\"choices\":[{}],\"usage\":{\"prompt_tokens\":%s}}%c", none[i], '\0');
+        driver_answer(&d, 0, 200, JSON_TYPE, answer.data);
+        assert_true(pipeline_result(d.pipeline)->estimated);
+        assert_true(pipeline_result(d.pipeline)->usage.input < 100);
+        buf_free(&answer);
+        driver_done(&d);
+    }
+}
+
 /* Another target may answer. */
 static void an_answer_of_nothing_is_a_failure_of_the_upstream(void **state)
 {
@@ -1340,6 +1370,7 @@ int main(void)
         cmocka_unit_test(openai_headers_are_forwarded_to_openai),
         cmocka_unit_test(odd_defaults_and_caps_do_no_harm),
         cmocka_unit_test(json_that_is_no_answer_becomes_no_stream),
+        cmocka_unit_test(absurd_usage_is_bounded_by_what_was_asked),
         cmocka_unit_test(an_answer_of_nothing_is_a_failure_of_the_upstream),
         cmocka_unit_test(every_block_of_a_message_finds_its_way_into_a_stream),
         cmocka_unit_test(synthesised_streams_of_the_other_protocols),
