@@ -1,5 +1,7 @@
 #include "proto/api.h"
 
+#include <stdio.h>
+
 /* clang-format off */
 static const struct api_info infos[API_COUNT] = {
     [0] = {.name = "", .cap = "", .older_cap = ""},
@@ -11,9 +13,71 @@ static const struct api_info infos[API_COUNT] = {
 #undef API
 #undef ROUTE
 };
+
+static const struct api_route routes[OPERATION_COUNT] = {
+#define API(...)
+#define ROUTE(number, OPERATION, NAME, METHOD, path, BODY)                                         \
+    [number] = {API_##NAME, #METHOD, path, API_BODY_##BODY},
+#include "proto/apis.def"
+#undef API
+#undef ROUTE
+};
 /* clang-format on */
 
 const struct api_info *api_info(unsigned api)
 {
     return &infos[api < API_COUNT ? api : 0];
+}
+
+const struct api_route *api_route(unsigned operation)
+{
+    return operation < OPERATION_COUNT && routes[operation].path ? &routes[operation] : NULL;
+}
+
+bool api_response_id_is_sane(struct span id)
+{
+    if (id.len == 0 || id.len > 256)
+        return false;
+    for (size_t i = 0; i < id.len; i++) {
+        char c = id.data[i];
+        bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                    c == '_' || c == '-';
+        if (!fine)
+            return false;
+    }
+    return true;
+}
+
+static bool is_query(struct span query)
+{
+    for (size_t i = 0; i < query.len; i++) {
+        char c = query.data[i];
+        if (c <= ' ' || c >= 0x7f || c == '#')
+            return false;
+    }
+    return true;
+}
+
+enum err api_upstream_path(unsigned operation, unsigned api, struct span response_id,
+                           struct span query, char text[API_PATH_BYTES], struct span *out)
+{
+    const struct api_route *route = api_route(operation);
+    *out = SPAN_NONE;
+    if (!route || route->api != api || !is_query(query))
+        return ERR_INVALID;
+    struct span end = span_skip(span_str(route->path), sizeof "/v1" - 1);
+    size_t at = span_find(end, '{');
+    struct span start = span_first(end, at), id = SPAN_NONE;
+    if (at < end.len) {
+        id = response_id;
+        if (!api_response_id_is_sane(id))
+            return ERR_INVALID;
+    }
+    end = span_skip(end, at + sizeof "{}" - 1);
+    int n = snprintf(text, API_PATH_BYTES, "%.*s%.*s%.*s%s%.*s", SPAN_ARG(start), SPAN_ARG(id),
+                     SPAN_ARG(end), query.len ? "?" : "", SPAN_ARG(query));
+    if (n < 0 || n >= API_PATH_BYTES)
+        return ERR_TOO_BIG;
+    *out = span_of(text, (size_t)n);
+    return OK;
 }

@@ -5,6 +5,9 @@
 
 #include <stdbool.h>
 
+#include "common/base/err.h"
+#include "common/base/span.h"
+
 /* clang-format off */
 /* Numbers travel on the bus; never reused. */
 enum api {
@@ -24,6 +27,15 @@ enum api_set {
 #undef API
 #undef ROUTE
 };
+/* What a client may ask of an API: a route. Numbers travel too. */
+enum operation {
+#define API(...)
+#define ROUTE(number, OPERATION, ...) OPERATION_##OPERATION = number,
+#include "proto/apis.def"
+#undef API
+#undef ROUTE
+    OPERATION_COUNT
+};
 /* clang-format on */
 
 /* What a model generates whose speed nobody knows. */
@@ -42,8 +54,31 @@ struct api_info {
     const char *cap, *older_cap; /* "" = none */
 };
 
+/* A ROUTE row of apis.def. */
+struct api_route {
+    enum api api;
+    const char *method, *path;
+    enum api_body body;
+};
+
 /* Never NULL: an unknown number (a newer neighbour) reads as an OpenAI API that does nothing. */
 const struct api_info *api_info(unsigned api);
+
+/* NULL for an unknown number. */
+const struct api_route *api_route(unsigned operation);
+
+/* The id of a stored response as upstreams make them: letters, digits, `_`, `-`, 1 to 256 of them.
+ */
+bool api_response_id_is_sane(struct span id);
+
+/* What an upstream is asked: "/responses/resp_1?stream=true", to stand behind a base URL. Made of
+ * the table, an id and a query, so that whoever sent these can name no other path. ERR_INVALID: no
+ * operation of this API, no sane id where one is needed, or a query with anything but printable
+ * ASCII, or a `#`; ERR_TOO_BIG. *out is a view of `text`. */
+enum { API_PATH_BYTES = 2048 };
+enum err api_upstream_path(unsigned operation, unsigned api, struct span response_id,
+                           struct span query, char text[API_PATH_BYTES],
+                           struct span *out) NODISCARD;
 
 static inline bool api_is_anthropic(enum api api)
 {

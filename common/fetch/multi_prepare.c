@@ -28,7 +28,7 @@ static enum err parse_url(struct multi_part *p)
         p->parsed = curl_url();
     if (!p->parsed)
         return ERR_NOMEM;
-    if (curl_url_set(p->parsed, CURLUPART_URL, p->url.data, 0) != CURLUE_OK)
+    if (curl_url_set(p->parsed, CURLUPART_URL, p->url.data, CURLU_PATH_AS_IS) != CURLUE_OK)
         return ERR_INVALID;
     return curl_easy_setopt(p->easy, CURLOPT_CURLU, p->parsed) == CURLE_OK ? OK : ERR_INVALID;
 }

@@ -42,6 +42,7 @@ void sockets_set_common(CURL *e, struct fetch *up)
     (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, up);
     (void)curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    (void)curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L); /* as our own client writes it */
     (void)curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* a hung resolver holds nobody up */
     (void)curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)up->options.connect_timeout_ms);

@@ -41,15 +41,13 @@ static void on_dispatch(void *self, struct bus_peer *from, const struct bus_mess
 static void on_cancel(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     const struct worker *w = self;
-    (void)from;
-    attempts_cancel(w->attempts, m);
+    attempts_cancel(w->attempts, from, m);
 }
 
 static void on_credit(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     const struct worker *w = self;
-    (void)from;
-    attempts_credit(w->attempts, m, m->body->credit.bytes);
+    attempts_credit(w->attempts, from, m, m->body->credit.bytes);
 }
 
 /* ---- auth ---- */

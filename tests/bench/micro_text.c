@@ -192,8 +192,8 @@ static void prepare_dispatch(void)
                                          .credit = 262144,
                                          .input_tokens = 150,
                                          .timeout_ms = 60000,
-                                         .method = SPAN("POST"),
-                                         .path = SPAN("/chat/completions"),
+                                         .api = API_OPENAI_CHAT,
+                                         .operation = OPERATION_CHAT,
                                          .body = micro_chat_body(700, false)};
     prepare_frame(MESSAGE_DISPATCH);
 }

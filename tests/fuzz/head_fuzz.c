@@ -47,7 +47,7 @@ static void check_route(struct span method, struct span path)
     size_t n = 0;
     if (route_decode(m.rest, out, &n))
         REQUIRE(n <= m.rest.len && is_visible(span_of(out, n)));
-    if (route_id_is_sane(m.rest))
+    if (api_response_id_is_sane(m.rest))
         REQUIRE(m.rest.len <= 256);
     free(out);
 }

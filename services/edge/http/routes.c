@@ -5,17 +5,17 @@
 
 static const struct http_route table[] = {
 #define API(...)
-#define ROUTE(NAME, METHOD, path, BODY)                                                            \
-    {METHOD_##METHOD, path, API_##NAME, ROUTE_API, KEYED, API_BODY_##BODY},
+#define ROUTE(number, OPERATION, NAME, METHOD, path, BODY)                                         \
+    {METHOD_##METHOD, path, API_##NAME, ROUTE_API, KEYED, API_BODY_##BODY, number},
 #include "proto/apis.def"
 #undef API
 #undef ROUTE
-    {METHOD_GET, "/v1/models", API_OPENAI_CHAT, ROUTE_MODELS, KEYED, API_BODY_NONE},
-    {METHOD_GET, "/v1/models/*", API_OPENAI_CHAT, ROUTE_MODEL, KEYED, API_BODY_NONE},
-    {METHOD_GET, "/health", API_OPENAI_CHAT, ROUTE_HEALTH, OPEN, API_BODY_NONE},
-    {METHOD_GET, "/health/liveness", API_OPENAI_CHAT, ROUTE_LIVENESS, OPEN, API_BODY_NONE},
-    {METHOD_GET, "/health/readiness", API_OPENAI_CHAT, ROUTE_READINESS, OPEN, API_BODY_NONE},
-    {METHOD_GET, "/metrics", API_OPENAI_CHAT, ROUTE_METRICS, OPEN, API_BODY_NONE},
+    {METHOD_GET, "/v1/models", API_OPENAI_CHAT, ROUTE_MODELS, KEYED, API_BODY_NONE, 0},
+    {METHOD_GET, "/v1/models/*", API_OPENAI_CHAT, ROUTE_MODEL, KEYED, API_BODY_NONE, 0},
+    {METHOD_GET, "/health", API_OPENAI_CHAT, ROUTE_HEALTH, OPEN, API_BODY_NONE, 0},
+    {METHOD_GET, "/health/liveness", API_OPENAI_CHAT, ROUTE_LIVENESS, OPEN, API_BODY_NONE, 0},
+    {METHOD_GET, "/health/readiness", API_OPENAI_CHAT, ROUTE_READINESS, OPEN, API_BODY_NONE, 0},
+    {METHOD_GET, "/metrics", API_OPENAI_CHAT, ROUTE_METRICS, OPEN, API_BODY_NONE, 0},
 };
 
 enum { TABLE_SIZE = sizeof table / sizeof table[0] };
@@ -153,19 +153,5 @@ bool route_decode(struct span text, char *out, size_t *len_out)
         out[len++] = (char)c;
     }
     *len_out = len;
-    return true;
-}
-
-bool route_id_is_sane(struct span id)
-{
-    if (id.len == 0 || id.len > 256)
-        return false;
-    for (size_t i = 0; i < id.len; i++) {
-        char c = id.data[i];
-        bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                    c == '_' || c == '-';
-        if (!fine)
-            return false;
-    }
     return true;
 }

@@ -27,6 +27,7 @@ struct http_route {
     enum route_kind kind;
     bool open; /* served without a key */
     enum api_body body;
+    unsigned operation; /* enum operation; 0 where nothing is asked of a worker */
 };
 
 enum route_found { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD, ROUTE_OPTIONS };
@@ -55,8 +56,4 @@ size_t route_methods_text(unsigned methods, char out[ROUTE_METHODS_TEXT]);
 /* Decodes %XX into out, which has room for text.len bytes; false for a bad escape, %00 or a control
  * character. */
 bool route_decode(struct span text, char *out, size_t *len_out);
-/* true for the id of a stored response as upstreams make them: letters, digits, `_`, `-`, 1 to 256
- * of them. */
-bool route_id_is_sane(struct span id);
-
 #endif

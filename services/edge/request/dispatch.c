@@ -18,15 +18,6 @@ static void ask(struct edge_request *r);
 
 /* ---- to a worker ---- */
 
-/* "/messages?beta=true": behind /v1. */
-static struct span target_of(struct edge_request *r)
-{
-    struct span path = span_skip(r->path, sizeof "/v1" - 1);
-    if (!r->query.len)
-        return path;
-    return arena_printf(&r->arena, "%.*s?%.*s", SPAN_ARG(path), SPAN_ARG(r->query));
-}
-
 /* A window of 0 would let nothing through; a very large one would not fit what the HTTP server
  * holds of one stream. */
 static uint32_t stream_window(const struct edge *e)
@@ -51,8 +42,8 @@ static enum err send_dispatch(struct edge_request *r)
         .output_tokens = r->output_tokens,
         .timeout_ms = g->timeout_ms,
         .avoid = g->avoid,
-        .method = http_method(r->to.x),
-        .path = target_of(r),
+        .operation = r->route->operation,
+        .query = r->query,
         .headers = r->passed_lines,
         .body = r->route->body ? http_body(r->to.x) : SPAN_NONE,
         .route = g->route,

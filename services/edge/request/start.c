@@ -115,7 +115,7 @@ void request_start(const struct arrival *a)
         return;
     if (a->match.route->body) {
         start_with_body(a, r, key);
-    } else if (!route_id_is_sane(r->rest)) {
+    } else if (!api_response_id_is_sane(r->rest)) {
         request_fail_class(r, ERROR_NOT_FOUND, "There is no response with this id.");
     } else {
         r->response_id = r->rest;

@@ -213,11 +213,20 @@ static void on_deadline(void *ctx)
 static enum err make_pipeline(struct attempt *attempt, struct api_error *fault_out)
 {
     struct setup *s = attempt->setup;
+    const struct dispatch *d = &attempt->d;
+    char text[API_PATH_BYTES];
+    struct span path; /* never one that a peer wrote */
     request_id_text(&attempt->head.id, attempt->id_text);
+    enum err err = api_upstream_path(d->operation, d->api, d->response_id, d->query, text, &path);
+    if (err != OK) {
+        api_error_set(fault_out, ERROR_BAD_REQUEST, "The service cannot ask this of a provider.",
+                      NULL);
+        return err;
+    }
     struct pipeline_spec spec = {
         .api = (enum api)attempt->d.api,
-        .method = attempt->d.method,
-        .path = attempt->d.path,
+        .method = span_str(api_route(d->operation)->method),
+        .path = path,
         .headers = attempt->d.headers,
         .tells_limits = attempt->setup->config->options.edge_upstream_headers,
         .body = attempt->d.body,

@@ -34,6 +34,13 @@ static struct attempt *find(struct attempts *all, const struct request_id *id)
     return attempt;
 }
 
+static struct attempt *find_of(struct attempts *all, const struct bus_peer *edge,
+                               const struct request_id *id)
+{
+    struct attempt *attempt = find(all, id);
+    return attempt && attempt_peer(attempt) == edge ? attempt : NULL;
+}
+
 static void insert(struct attempts *all, struct attempt *attempt, struct gate_grant *grant)
 {
     struct attempt **bucket = bucket_of(all, attempt_id(attempt));
@@ -120,17 +127,18 @@ void attempts_refuse(const struct attempts *all, struct bus_peer *to, const stru
 
 /* A CANCEL names the attempt it means (0 = all): a late one must not end the attempt after it,
  * whose end its edge would wait for. */
-void attempts_cancel(struct attempts *all, const struct bus_message *m)
+void attempts_cancel(struct attempts *all, const struct bus_peer *from, const struct bus_message *m)
 {
-    struct attempt *attempt = find(all, &m->header.id);
+    struct attempt *attempt = find_of(all, from, &m->header.id);
     uint8_t last = m->header.attempt;
     if (attempt && (last == 0 || attempt_number(attempt) <= last))
         attempt_cancel(attempt);
 }
 
-void attempts_credit(struct attempts *all, const struct bus_message *m, uint32_t bytes)
+void attempts_credit(struct attempts *all, const struct bus_peer *from, const struct bus_message *m,
+                     uint32_t bytes)
 {
-    struct attempt *attempt = find(all, &m->header.id);
+    struct attempt *attempt = find_of(all, from, &m->header.id);
     if (attempt)
         attempt_credit(attempt, bytes);
 }

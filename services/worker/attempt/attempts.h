@@ -23,10 +23,12 @@ bool attempts_dispatch(struct attempts *all, struct setup *setup, struct bus_pee
  */
 void attempts_refuse(const struct attempts *all, struct bus_peer *to, const struct bus_message *m,
                      struct span why, uint32_t free_slots);
-/* CANCEL; of an attempt that is over or has been replaced it does nothing. */
-void attempts_cancel(struct attempts *all, const struct bus_message *m);
-/* CREDIT */
-void attempts_credit(struct attempts *all, const struct bus_message *m, uint32_t bytes);
+/* CANCEL; of an attempt that is over, has been replaced or is not this edge's it does nothing. */
+void attempts_cancel(struct attempts *all, const struct bus_peer *from,
+                     const struct bus_message *m);
+/* CREDIT; likewise. */
+void attempts_credit(struct attempts *all, const struct bus_peer *from, const struct bus_message *m,
+                     uint32_t bytes);
 /* The link to this edge is lost: nobody hears its attempts any more. */
 void attempts_cancel_peer(struct attempts *all, const struct bus_peer *peer);
 /* The worker stops: what still runs ends with FAIL, which says whether anything was sent. */

@@ -207,7 +207,7 @@ static enum err read_key(const struct attempt *attempt, struct embeddings_part *
                          struct buf *key)
 {
     const struct span same[] = {attempt->d.key_id, attempt->d.model, attempt->d.target_model,
-                                attempt->d.route,  attempt->d.path,  attempt->d.headers,
+                                attempt->d.route,  attempt->d.query, attempt->d.headers,
                                 attempt->d.avoid};
     enum err err = embeddings_part_read(part, attempt->d.body, key);
     if (err != OK || key->data[0] != 't')

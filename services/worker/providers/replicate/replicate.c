@@ -22,6 +22,12 @@ static bool is_version(struct span s)
     return s.len == VERSION_HEX;
 }
 
+/* What servers take for a step within a path, also when it is percent-encoded. */
+static bool is_step(struct span segment)
+{
+    return span_is(segment, ".") || span_is(segment, "..");
+}
+
 /* owner/name, owner/name:version, version, deployments/owner/name */
 static bool read_model(struct replicate_state *s, struct span model)
 {
@@ -41,7 +47,8 @@ static bool read_model(struct replicate_state *s, struct span model)
     s->name = rest;
     bool plain = span_find(s->name, '/') == s->name.len;
     bool version = s->version.len == 0 || (is_version(s->version) && !s->deployment);
-    return s->owner.len && s->name.len && plain && version;
+    bool step = is_step(s->owner) || is_step(s->name);
+    return s->owner.len && s->name.len && plain && version && !step;
 }
 
 /* ---- which URL may be asked ---- */
@@ -102,7 +109,7 @@ static enum err look_up_release(struct conversion *pc, struct replicate_state *s
     struct span version = json_string(json_get(release, "version"), pc->arena);
     struct span owner = span_cut(&name, '/');
     const struct span segments[] = {owner, name, SPAN("versions"), version};
-    if (!owner.len || !name.len || !is_version(version))
+    if (!owner.len || !name.len || is_step(owner) || is_step(name) || !is_version(version))
         return ERR_NOT_FOUND;
     s->lookup = replicate_ask(pc, "GET", replicate_path(pc, "/models", segments, 4, ""));
     return s->lookup ? OK : ERR_NOMEM;

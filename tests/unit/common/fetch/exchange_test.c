@@ -399,6 +399,10 @@ static void its_heads_are_those_of_libcurl(void **state)
             fetch_cancel(&h.request);
             (void)close(fd);
         }
+        size_t dot = span_find_span(buf_span(&seen[1]), SPAN("/./v1")); /* as it was configured */
+        assert_true(dot < seen[1].len);
+        memmove(seen[1].data + dot, seen[1].data + dot + 2, seen[1].len - dot - 2);
+        seen[1].len -= 2;
         if (!span_equals(buf_span(&seen[0]), buf_span(&seen[1])))
             fail_msg("ours:\n%.*s\nlibcurl's:\n%.*s", (int)seen[0].len, seen[0].data,
                      (int)seen[1].len, seen[1].data);

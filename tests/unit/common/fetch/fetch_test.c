@@ -19,7 +19,8 @@ static void a_post_arrives_whole_and_its_answer_comes_back(void **state)
     assert_int_equal(fetch_running(w->up), 1);
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &seen, "{\"model\":\"m\"}");
-    const char *const must[] = {"POST /v1/chat/completions HTTP/1.1\r\n",
+    const char *const must[] = {world_by_libcurl ? "POST /./v1/chat/completions HTTP/1.1\r\n"
+                                                 : "POST /v1/chat/completions HTTP/1.1\r\n",
                                 "Authorization: Bearer sk-test\r\n",
                                 "Content-Type: application/json\r\n",
                                 "Content-Length: 13\r\n",

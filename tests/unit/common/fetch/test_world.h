@@ -32,7 +32,7 @@ struct world {
 };
 
 /* Requests go by our own client, or, when this is set, are left to libcurl: the base URL then has
- * a dot segment, which is its to remove. */
+ * a dot segment, which is not ours to write. It goes out as it is: nobody normalises a path. */
 extern bool world_by_libcurl;
 
 int world_set_up(void **state);

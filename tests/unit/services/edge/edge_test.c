@@ -83,10 +83,10 @@ static void a_request_goes_through_auth_to_a_worker_and_back(void **state)
                         "0f2c10bf3d128c719c6bfa4ecbae94b7fceebaea6e4438fef38a90e5acc326f3");
     const struct suite_seen *seen = &worker->seen[MESSAGE_DISPATCH];
     assert_string_equal(seen->text[0], "gpt-4");
-    assert_string_equal(seen->text[1], "/messages?beta=true");
+    assert_string_equal(seen->text[1], "beta=true");
     assert_string_equal(seen->text[2], "anthropic-beta: b1\n");
     assert_string_equal(seen->text[3], ASK);
-    assert_string_equal(seen->text[4], "POST");
+    assert_int_equal(seen->number[2], OPERATION_MESSAGE);
     assert_string_equal(seen->text[5], "team");
     assert_int_equal(seen->number[0], API_ANTHROPIC_MESSAGES);
     assert_int_equal(seen->number[1], 0);

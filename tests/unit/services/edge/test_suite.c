@@ -215,10 +215,9 @@ static void on_dispatch(void *ctx, struct bus_peer *from, const struct bus_messa
     const struct dispatch *r = &m->body->dispatch;
     struct suite_seen *seen = note(taker_of(suite_of(ctx), from), from, m);
     keep(seen, 0, r->model);
-    keep(seen, 1, r->path);
+    keep(seen, 1, r->query);
     keep(seen, 2, r->headers);
     keep(seen, 3, r->body);
-    keep(seen, 4, r->method);
     keep(seen, 5, r->key_name);
     suite_of(ctx)->dispatched = taker_of(suite_of(ctx), from);
     suite_of(ctx)->dispatches++;
@@ -226,6 +225,7 @@ static void on_dispatch(void *ctx, struct bus_peer *from, const struct bus_messa
     assert_true(span_is(r->target_model, "upstream-model"));
     seen->number[0] = r->api;
     seen->number[1] = r->credit;
+    seen->number[2] = r->operation;
 }
 
 static void on_noted(void *ctx, struct bus_peer *from, const struct bus_message *m)

@@ -117,8 +117,7 @@ static struct dispatch chat(const char *body)
                              .key_name = SPAN("ann"),
                              .input_tokens = 5,
                              .timeout_ms = 1000,
-                             .method = SPAN("POST"),
-                             .path = SPAN("/chat/completions"),
+                             .operation = OPERATION_CHAT,
                              .body = span_str(body)};
 }
 
@@ -142,13 +141,13 @@ static void dispatch(struct world *w, unsigned n, struct dispatch d)
 static void cancel(struct world *w, unsigned n)
 {
     struct bus_message m = {.header = header_of(n, 0)};
-    attempts_cancel(w->attempts, &m);
+    attempts_cancel(w->attempts, peer(0), &m);
 }
 
 static void grant(struct world *w, unsigned n, uint32_t bytes)
 {
     struct bus_message m = {.header = header_of(n, 0)};
-    attempts_credit(w->attempts, &m, bytes);
+    attempts_credit(w->attempts, peer(0), &m, bytes);
 }
 
 #define ASK "{\"model\":\"gpt-test\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
@@ -794,7 +793,7 @@ static void a_background_response_is_booked_before_it_is_made(void **state)
         char answer[256];
         struct dispatch d = capped(cases[i].cap);
         d.api = API_OPENAI_RESPONSES;
-        d.path = SPAN("/responses");
+        d.operation = OPERATION_RESPONSE;
         d.body = SPAN("{\"model\":\"gpt-test\",\"background\":true,\"input\":[{\"content\":[]}]}");
         int fd = dispatched(w, i, d);
         (void)snprintf(answer, sizeof answer,
@@ -847,12 +846,24 @@ static void a_late_cancel_of_an_attempt_leaves_the_next_one_alone(void **state)
 {
     struct world *w = *state;
     struct bus_message second = {.header = header_of(1, 2)}, late = {.header = header_of(1, 1)};
-    attempts_cancel(w->attempts, &late); /* of one that has ended */
+    attempts_cancel(w->attempts, peer(0), &late); /* of one that has ended */
     assert_true(dispatch_attempt(w, 2, 0));
     assert_int_equal(attempts_running(w->attempts), 1);
-    attempts_cancel(w->attempts, &late);
+    attempts_cancel(w->attempts, peer(0), &late);
     assert_int_equal(attempts_running(w->attempts), 1);
-    attempts_cancel(w->attempts, &second);
+    attempts_cancel(w->attempts, peer(0), &second);
+    assert_int_equal(attempts_running(w->attempts), 0);
+}
+
+static void an_attempt_is_its_own_edges_to_cancel(void **state)
+{
+    struct world *w = *state;
+    struct bus_message m = {.header = header_of(1, 1)};
+    assert_true(dispatch_attempt(w, 1, 0));
+    attempts_cancel(w->attempts, peer(1), &m);
+    attempts_credit(w->attempts, peer(1), &m, 1 << 20);
+    assert_int_equal(attempts_running(w->attempts), 1);
+    attempts_cancel(w->attempts, peer(0), &m);
     assert_int_equal(attempts_running(w->attempts), 0);
 }
 
@@ -984,8 +995,7 @@ static void what_is_asked_of_a_stored_response_goes_where_it_was_made(void **sta
                              .model = SPAN("gpt-test"),
                              .key_id = SPAN("key_1"),
                              .timeout_ms = 1000,
-                             .method = SPAN("POST"),
-                             .path = SPAN("/responses"),
+                             .operation = OPERATION_RESPONSE,
                              .body = SPAN("{\"model\":\"gpt-test\",\"input\":[\"hi\"]}")};
         if (i % 2)
             d.response_id = SPAN("resp_1");
@@ -1018,14 +1028,42 @@ static void a_stored_response_of_another_key_is_not_found(void **state)
                               (struct stored_response){.endpoint = 1}, 0);
     struct dispatch d = {.api = API_OPENAI_RESPONSES,
                          .key_id = SPAN("key_2"),
-                         .method = SPAN("GET"),
-                         .path = SPAN("/responses/resp_1"),
+                         .operation = OPERATION_RESPONSE_READ,
                          .response_id = SPAN("resp_1")};
     dispatch(w, 1, d);
     const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
     assert_int_equal(f->error_class, ERROR_NOT_FOUND);
     assert_false(f->sent);
     assert_int_equal(attempts_running(w->attempts), 0);
+}
+
+/* Whatever a peer says, a provider is asked nothing but what the table of routes has. */
+static void a_path_that_is_no_route_reaches_no_provider(void **state)
+{
+    struct world *w = *state;
+    const struct dispatch cases[] = {
+        {.api = API_OPENAI_RESPONSES,
+         .operation = OPERATION_RESPONSE_READ,
+         .response_id = SPAN("../files")},
+        {.api = API_OPENAI_RESPONSES,
+         .operation = OPERATION_RESPONSE_DELETE,
+         .response_id = SPAN("..")},
+        {.api = API_OPENAI_RESPONSES, .operation = OPERATION_RESPONSE_READ},
+        {.api = API_OPENAI_RESPONSES, .operation = 999, .response_id = SPAN("resp_1")},
+        {.api = API_OPENAI_CHAT, .operation = OPERATION_EMBEDDINGS, .body = SPAN(ASK)},
+        {.api = API_OPENAI_CHAT,
+         .operation = OPERATION_CHAT,
+         .query = SPAN("a HTTP/1.1\r\nHost: x"),
+         .body = SPAN(ASK)},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        forget_said(w);
+        dispatch(w, 100 + i, cases[i]);
+        const struct fail *f = &only(w, MESSAGE_FAIL)->body.fail;
+        assert_int_equal(f->error_class, ERROR_BAD_REQUEST);
+        assert_false(f->sent);
+        assert_int_equal(attempts_running(w->attempts), 0);
+    }
 }
 
 static void the_edge_may_name_the_endpoint(void **state)
@@ -1038,8 +1076,7 @@ static void the_edge_may_name_the_endpoint(void **state)
         struct dispatch d = {.api = API_OPENAI_RESPONSES,
                              .key_id = SPAN("key_1"),
                              .timeout_ms = 1000,
-                             .method = SPAN("GET"),
-                             .path = SPAN("/responses/resp_9"),
+                             .operation = OPERATION_RESPONSE_READ,
                              .response_id = SPAN("resp_9"),
                              .stored_endpoint = at};
         dispatch(w, at, d);
@@ -1055,8 +1092,9 @@ static void reading_a_stored_response_costs_nothing(void **state)
     struct world *w = *state;
     struct dispatch d = {.api = API_OPENAI_RESPONSES,
                          .timeout_ms = 1000,
-                         .method = SPAN("GET"),
-                         .path = SPAN("/responses/resp_1?stream=false")};
+                         .operation = OPERATION_RESPONSE_READ,
+                         .response_id = SPAN("resp_1"),
+                         .query = SPAN("stream=false")};
     dispatch(w, 1, d);
     int fd = test_accept(&w->server);
     test_read_until(&w->server, fd, &w->seen, "\r\n\r\n");
@@ -1117,6 +1155,7 @@ int main(void)
         CASE(a_background_response_is_booked_before_it_is_made),
         CASE(what_was_never_sent_costs_nothing),
         CASE(a_later_attempt_replaces_the_one_that_runs),
+        CASE(an_attempt_is_its_own_edges_to_cancel),
         CASE(a_late_cancel_of_an_attempt_leaves_the_next_one_alone),
         CASE(an_edge_that_is_gone_takes_its_attempts_along),
         CASE(the_end_of_an_attempt_names_its_grant),
@@ -1127,6 +1166,7 @@ int main(void)
         CASE(attempts_keep_the_setup_they_began_with),
         CASE(what_is_asked_of_a_stored_response_goes_where_it_was_made),
         CASE(a_stored_response_of_another_key_is_not_found),
+        CASE(a_path_that_is_no_route_reaches_no_provider),
         CASE(the_edge_may_name_the_endpoint),
         CASE(reading_a_stored_response_costs_nothing),
         CASE(an_unknown_provider_is_no_setup),

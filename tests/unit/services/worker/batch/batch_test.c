@@ -106,8 +106,7 @@ static void dispatch_for(struct world *w, unsigned n, const char *key_id, const 
                                          .key_id = span_str(key_id),
                                          .input_tokens = 5,
                                          .timeout_ms = 1000,
-                                         .method = SPAN("POST"),
-                                         .path = SPAN("/embeddings"),
+                                         .operation = OPERATION_EMBEDDINGS,
                                          .body = span_str(body)}};
     struct bus_message message = {.header = header_of(n), .body = &m};
     assert_true(attempts_dispatch(w->attempts, w->setup, peer(0), &message, NULL));
@@ -123,7 +122,7 @@ static void dispatch(struct world *w, unsigned n, const char *body)
 static void cancel(struct world *w, unsigned n)
 {
     struct bus_message m = {.header = header_of(n)};
-    attempts_cancel(w->attempts, &m);
+    attempts_cancel(w->attempts, peer(0), &m);
 }
 
 /* ---- what the upstream sees and answers ---- */
@@ -426,8 +425,7 @@ static void a_deadline_is_its_own_caller_s(void **state)
                                          .model = SPAN("emb"),
                                          .key_id = SPAN("key_1"),
                                          .timeout_ms = 1000,
-                                         .method = SPAN("POST"),
-                                         .path = SPAN("/embeddings"),
+                                         .operation = OPERATION_EMBEDDINGS,
                                          .body = SPAN(ASK("\"aa\""))}};
     struct bus_message message = {.header = header_of(1), .body = &m};
     message.header.deadline_ms = 200;
