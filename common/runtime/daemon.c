@@ -19,6 +19,7 @@
 #include "common/runtime/own_dir.h"
 #include "common/runtime/secrecy.h"
 #include "common/runtime/start_only.h"
+#include "common/runtime/trust.h"
 #include "common/runtime/watchdog.h"
 
 enum { EXIT_USAGE = 2, EXIT_BAD_CONFIG = 78, OPTIONS_MAX = 16, MAX_BROKERS = 16 };
@@ -29,6 +30,7 @@ struct life {
     struct daemon d;
     struct config *config;
     struct config_paths paths;
+    struct trust trust;
     const char *config_path, *bind, *log_level, *log_format;
     char name[96], run_dir[200], state_dir[200];
     struct bus_peer *brokers[MAX_BROKERS];
@@ -209,6 +211,7 @@ static void tell_start_only(void *ctx, const char *option, bool waits)
 static void reload(struct life *life)
 {
     struct config *fresh, *old = life->config;
+    trust_reload(&life->trust, life->d.bus);
     if (load_config(life, &fresh) != OK) {
         log_error("reload_refused", LSTR("keeping", "the configuration in force"));
         return;
@@ -403,7 +406,8 @@ static enum err address_of_worker(const struct life *life, char out[OWN_ADDRESS_
     const char *broker = o->bus_brokers.count ? o->bus_brokers.items[0] : "";
     if (strncmp(broker, "tcp://", 6) != 0)
         return own_address_below(life->run_dir, life->name, bus_epoch(life->d.bus), out);
-    (void)snprintf(out, OWN_ADDRESS_BYTES, "tcp://*:*");
+    (void)snprintf(out, OWN_ADDRESS_BYTES, "%s",
+                   trust_is_local(broker) ? "tcp://127.0.0.1:*" : "tcp://*:*");
     return OK;
 }
 
@@ -425,10 +429,19 @@ static enum err bind_bus(struct life *life)
                   LSTR("why", "no socket can be made there, or its path is too long"));
         return e;
     }
-    e = bus_bind(bus, address);
+    e = trust_check(&life->trust, o, address);
+    if (!e)
+        e = bus_bind(bus, address);
     if (!e && worker && *o->bus_worker_address)
         bus_advertise(bus, o->bus_worker_address);
     return e;
+}
+
+static enum err connect_to(const struct life *life, const char *role, const char *address,
+                           struct bus_peer **out)
+{
+    enum err e = trust_check(&life->trust, &life->config->options, address);
+    return e ? e : bus_connect(life->d.bus, role, address, out);
 }
 
 static enum err connect_peers(struct life *life)
@@ -439,14 +452,14 @@ static enum err connect_peers(struct life *life)
     if (life->spec->connects & LINK_BROKERS) {
         d->brokers = life->brokers;
         for (size_t i = 0; !e && i < o->bus_brokers.count && i < MAX_BROKERS; i++) {
-            e = bus_connect(d->bus, "broker", o->bus_brokers.items[i], &life->brokers[i]);
+            e = connect_to(life, "broker", o->bus_brokers.items[i], &life->brokers[i]);
             d->broker_count = i + 1;
         }
     }
     if (!e && life->spec->connects & LINK_AUTH)
-        e = bus_connect(d->bus, "auth", o->bus_auth, &d->auth);
+        e = connect_to(life, "auth", o->bus_auth, &d->auth);
     if (!e && life->spec->connects & LINK_METRICS) {
-        e = bus_connect(d->bus, "metrics", o->bus_metrics, &d->metrics_peer);
+        e = connect_to(life, "metrics", o->bus_metrics, &d->metrics_peer);
         if (!e)
             e = metric_client_create(&d->metrics, d->loop, d->bus, d->metrics_peer);
     }
@@ -456,17 +469,23 @@ static enum err connect_peers(struct life *life)
 static enum err open_bus(struct life *life)
 {
     const struct daemon_spec *spec = life->spec;
+    enum err e = trust_open(&life->trust, &life->config->options, spec->role,
+                            spec->provider ? *spec->provider : NULL);
     struct bus_spec bus = {.role = spec->role,
                            .name = life->name,
                            .provider = spec->provider ? *spec->provider : NULL,
                            .ctx = life->self,
                            .handlers = spec->handlers,
+                           .keys = trust_keys(&life->trust),
+                           .senders = spec->senders,
+                           .callers = spec->callers,
                            .on_peer_up = spec->on_peer_up,
                            .on_peer_down = spec->on_peer_down,
                            .queued = spec->queued,
                            .max_message_bytes = spec->max_message_bytes,
                            .peer_timeout_ms = life->config->options.bus_peer_timeout};
-    enum err e = check_dirs(life);
+    if (!e)
+        e = check_dirs(life);
     if (!e)
         e = bus_create(&life->d.bus, life->d.loop, &bus);
     if (!e && spec->binds)
@@ -531,6 +550,7 @@ static void stop(struct life *life, bool started)
         life->spec->stop(life->self);
     metric_client_destroy(&d->metrics);
     bus_destroy(&d->bus);
+    trust_close(&life->trust);
     if (life->signal_fd >= 0)
         (void)close(life->signal_fd);
     config_destroy(&life->config);

@@ -59,6 +59,8 @@ struct daemon_spec {
     void (*cut_short)(void *self);
     void (*stop)(void *self);
     bus_handler handlers[MESSAGE_TYPES];
+    const char *senders[MESSAGE_TYPES]; /* of each: see bus.h */
+    const char *callers;                /* roles that may connect: "edge worker" */
     void (*on_peer_up)(void *self, struct bus_peer *peer);
     void (*on_peer_down)(void *self, struct bus_peer *peer);
     uint32_t (*queued)(void *self, const struct bus_peer *peer); /* what PONG reports to it */

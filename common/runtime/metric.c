@@ -34,7 +34,7 @@ struct metric_client {
     struct loop_timer timer;
     struct client_series *dropped; /* METRICS_DROPPED: always has a place */
     uint64_t peer_epoch; /* of the metrics daemon that has been told everything; 0 = none */
-    uint64_t bus_dropped_reported;
+    uint64_t bus_dropped_reported, bus_refused_reported[BUS_REFUSALS];
     uint32_t counters;
     unsigned made, flushes;
     bool catching_up; /* not everything has been told over this link */
@@ -178,6 +178,16 @@ static void choose_repeated(struct metric_client *m)
     s->dirty |= all || (s->turn + m->flushes) % REPEAT_EVERY == 0;
 }
 
+static void report_refusals(struct metric_client *m)
+{
+    struct span role = span_str(bus_role(m->bus));
+    for (enum bus_refusal why = 0; why < BUS_REFUSALS; why++)
+        if (bus_refused(m->bus, why))
+            metric_add_total(m, METRIC_BUS_REFUSED,
+                             METRIC_LABELS(role, span_str(bus_refusal_name(why))),
+                             bus_refused(m->bus, why), &m->bus_refused_reported[why]);
+}
+
 void metric_flush(struct metric_client *m)
 {
     struct client_series *s, *next;
@@ -190,6 +200,7 @@ void metric_flush(struct metric_client *m)
     choose_repeated(m);
     metric_add_total(m, METRIC_BUS_DROPPED, METRIC_LABELS(span_str(bus_role(m->bus))),
                      bus_dropped(m->bus), &m->bus_dropped_reported);
+    report_refusals(m);
     HASH_ITER(hh, m->table, s, next)
     {
         if (s->dirty && !send_series(m, s, false))

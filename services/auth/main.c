@@ -77,6 +77,10 @@ static void on_settle(void *self, struct bus_peer *from, const struct bus_messag
     struct auth_client *c = client_of(from);
     struct moment now = auth_now(a);
     const struct settle *settle = &m->body->settle;
+    if (!span_is(settle->provider, bus_peer_provider(from))) {
+        bus_refuse_message(from, MESSAGE_SETTLE, "the provider is another worker's");
+        return;
+    }
     if (api_info(settle->api)->stored)
         stored_responses_remember(&a->responses, settle->upstream_id, settle->key_id,
                                   (struct stored_response){0}, settle->started_ms);
@@ -141,6 +145,15 @@ int main(int argc, char **argv)
                 [MESSAGE_RELEASE] = on_release,
                 [MESSAGE_STORED] = on_stored,
             },
+        .senders =
+            {
+                [MESSAGE_AUTHORIZE] = "edge",
+                [MESSAGE_SLOTS_HELD] = "edge",
+                [MESSAGE_SETTLE] = "worker",
+                [MESSAGE_RELEASE] = "edge",
+                [MESSAGE_STORED] = "edge",
+            },
+        .callers = "edge worker ctl",
     };
     return daemon_main(&spec, &auth, argc, argv);
 }

@@ -147,6 +147,7 @@ static struct grant message_of(struct core *c, struct broker_grant *g,
         .worker = span_str(w->name),
         .worker_epoch = w->epoch,
         .address = span_str(w->address),
+        .worker_key = span_str(w->public_key),
         .provider = span_str(w->pool->name),
         .route = span_str(candidate->name),
         .timeout_ms =

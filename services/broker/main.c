@@ -90,7 +90,7 @@ static void on_peer_down(void *self, struct bus_peer *peer)
     peer_down(peer, b->core, b->d->metrics, now_us(b));
 }
 
-/* ---- messages: those of a peer in the wrong role go nowhere ---- */
+/* ---- messages ---- */
 
 static void step(struct broker *b, enum core_event_kind kind, struct bus_peer *peer,
                  const struct bus_message *m)
@@ -156,6 +156,12 @@ static const struct daemon_spec spec = {
                  [MESSAGE_REPORT] = on_report,
                  [MESSAGE_STORED] = on_stored,
                  [MESSAGE_SLOTS] = on_slots},
+    .senders = {[MESSAGE_ASK] = "edge",
+                [MESSAGE_CANCEL] = "edge",
+                [MESSAGE_REPORT] = "edge",
+                [MESSAGE_STORED] = "edge",
+                [MESSAGE_SLOTS] = "worker"},
+    .callers = "edge worker ctl",
     .on_peer_up = on_peer_up,
     .on_peer_down = on_peer_down,
     .queued = queued,

@@ -17,11 +17,16 @@ void peer_up(struct bus_peer *peer, struct core *core, struct workers *ws, uint6
 {
     struct span provider = span_str(bus_peer_provider(peer)), name = span_str(bus_peer_name(peer));
     void *user = NULL;
-    if (strcmp(bus_peer_role(peer), "edge") == 0)
+    if (strcmp(bus_peer_role(peer), "edge") == 0) {
         user = core_edge_up(core, peer, bus_peer_epoch(peer));
-    else if (strcmp(bus_peer_role(peer), "worker") == 0)
-        user = workers_add(ws, peer, provider, name, span_str(bus_peer_address(peer)),
-                           bus_peer_epoch(peer), now_us);
+    } else if (strcmp(bus_peer_role(peer), "worker") == 0) {
+        struct broker_worker *w =
+            workers_add(ws, peer, provider, name, span_str(bus_peer_address(peer)),
+                        bus_peer_epoch(peer), now_us);
+        if (w)
+            w->public_key = bus_peer_key(peer);
+        user = w;
+    }
     bus_peer_set_user(peer, user);
 }
 

@@ -79,6 +79,7 @@ struct broker_worker *workers_add(struct workers *ws, struct bus_peer *peer, str
     w->peer = peer;
     w->serial = ++ws->serial;
     w->epoch = epoch;
+    w->public_key = "";
     (void)snprintf(w->address, sizeof w->address, "%.*s", SPAN_ARG(address));
     copy_name(w->name, name);
     DL_APPEND(pool->workers, w);

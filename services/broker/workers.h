@@ -37,7 +37,8 @@ struct broker_worker {
     uint64_t serial; /* of this greeting; never reused */
     char name[WORKERS_NAME];
     uint64_t epoch;                /* of its boot */
-    char address[WORKERS_ADDRESS]; /* where edges reach it */
+    char address[WORKERS_ADDRESS]; /* where edges reach it … */
+    const char *public_key;        /* … and what it is known by there; the peer's; "" = no keys */
     uint8_t key[GRANT_KEY_BYTES];  /* signs our grants for it */
     uint64_t clock_ms, clock_us;   /* its clock, and ours when it said so */
     uint32_t offered;

@@ -1,7 +1,6 @@
 #include "services/ctl/ask_metrics.h"
 
-#include "common/runtime/bus/bus.h"
-#include "services/ctl/knock.h"
+#include "services/ctl/ctl_bus.h"
 
 struct asking {
     const char *what;
@@ -27,40 +26,16 @@ static void on_answer(void *ctx, struct bus_peer *from, const struct bus_message
     buf_append(a->body, m->body->answer.body);
 }
 
-static enum err run_until_answered(struct loop *loop, const struct asking *a, unsigned timeout_ms)
-{
-    enum { STEP_MS = 20 };
-    uint64_t due_us = clock_mono_us(&clock_real) + (uint64_t)timeout_ms * 1000;
-    while (!a->answered) {
-        enum err e = loop_turn(loop, STEP_MS);
-        if (e)
-            return e;
-        if (clock_mono_us(&clock_real) > due_us)
-            return ERR_TIMEOUT;
-    }
-    return buf_check(a->body);
-}
-
-enum err ask_metrics(const char *address, const char *what, unsigned timeout_ms,
+enum err ask_metrics(const char *address, const char *certs, const char *what, unsigned timeout_ms,
                      struct buf *body_out)
 {
     static const bus_handler handlers[MESSAGE_TYPES] = {[MESSAGE_ANSWER] = on_answer};
     struct asking a = {.what = what, .body = body_out};
-    char name[KNOCK_NAME_BYTES];
-    knock_name(name);
-    struct bus_spec spec = {
-        .role = "ctl", .name = name, .ctx = &a, .handlers = handlers, .on_peer_up = on_peer_up};
-    struct loop *loop = NULL;
-    struct bus *bus = NULL;
-    struct bus_peer *metrics;
-    enum err e = loop_create(&loop, &clock_real);
+    const struct bus_spec spec = {.ctx = &a, .handlers = handlers, .on_peer_up = on_peer_up};
+    struct ctl_bus b;
+    enum err e = ctl_bus_open(&b, certs, spec, "metrics", address);
     if (!e)
-        e = bus_create(&bus, loop, &spec);
-    if (!e)
-        e = bus_connect(bus, "metrics", address, &metrics);
-    if (!e)
-        e = run_until_answered(loop, &a, timeout_ms);
-    bus_destroy(&bus);
-    loop_destroy(&loop);
-    return e;
+        e = ctl_bus_wait(&b, &a.answered, timeout_ms);
+    ctl_bus_close(&b);
+    return e ? e : buf_check(body_out);
 }

@@ -4,8 +4,9 @@
 
 #include "common/base/buf.h"
 
-/* what: "status" or "metrics". ERR_TIMEOUT when nobody answers in time. */
-enum err ask_metrics(const char *address, const char *what, unsigned timeout_ms,
+/* certs: the folder of the bus's keys, "" = a plain bus. what: "status" or "metrics". ERR_TIMEOUT
+ * when nobody answers in time. */
+enum err ask_metrics(const char *address, const char *certs, const char *what, unsigned timeout_ms,
                      struct buf *body_out) NODISCARD;
 
 #endif

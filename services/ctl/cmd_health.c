@@ -49,7 +49,8 @@ static enum err check_worker(const struct config *c, const char *name)
     char host[64] = "";
     (void)gethostname(host, sizeof host - 1);
     struct span wanted = span_str(name ? name : host);
-    enum err e = ask_metrics(c->options.bus_metrics, "status", HEALTH_TIMEOUT_MS, &body);
+    enum err e = ask_metrics(c->options.bus_metrics, c->options.bus_certs, "status",
+                             HEALTH_TIMEOUT_MS, &body);
     if (!e)
         e = json_parse(&doc, buf_span(&body), JSON_DEPTH_CLIENT);
     if (!e)
@@ -65,6 +66,11 @@ static enum err check_worker(const struct config *c, const char *name)
     return e;
 }
 
+static enum err knock(const struct config *c, const char *role, const char *address)
+{
+    return knock_bus(role, address, c->options.bus_certs, HEALTH_TIMEOUT_MS);
+}
+
 static int check(const struct config *c, const struct command *self, const char *what,
                  const char *where)
 {
@@ -75,14 +81,11 @@ static int check(const struct config *c, const struct command *self, const char 
     if (strcmp(what, "worker") == 0)
         return report(what, check_worker(c, where));
     if (strcmp(what, "auth") == 0)
-        return report(what,
-                      knock_bus("auth", where ? where : c->options.bus_auth, HEALTH_TIMEOUT_MS));
+        return report(what, knock(c, what, where ? where : c->options.bus_auth));
     if (strcmp(what, "metrics") == 0)
-        return report(
-            what, knock_bus("metrics", where ? where : c->options.bus_metrics, HEALTH_TIMEOUT_MS));
+        return report(what, knock(c, what, where ? where : c->options.bus_metrics));
     if (strcmp(what, "broker") == 0 && (where || c->options.bus_brokers.count))
-        return report(what, knock_bus("broker", where ? where : c->options.bus_brokers.items[0],
-                                      HEALTH_TIMEOUT_MS));
+        return report(what, knock(c, what, where ? where : c->options.bus_brokers.items[0]));
     return usage_error(self, "'%s' is none of edge, auth, broker, worker, metrics, http", what);
 }
 

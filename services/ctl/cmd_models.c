@@ -81,7 +81,8 @@ static int print(const struct config *config, const struct model_file *table,
 static void ask_measured(const struct config *config, struct buf *out)
 {
     log_setup(LEVEL_ERROR, LINES_TEXT, "tollgate", "");
-    enum err e = ask_metrics(config->options.bus_metrics, "metrics", METRICS_TIMEOUT_MS, out);
+    enum err e = ask_metrics(config->options.bus_metrics, config->options.bus_certs, "metrics",
+                             METRICS_TIMEOUT_MS, out);
     if (e)
         (void)fprintf(stderr, "note: nothing measured: no metrics daemon answers (%s)\n",
                       err_name(e));

@@ -143,7 +143,7 @@ static int ask(const struct suite_places *places, bool json)
 {
     struct buf body = {0};
     struct answer up = {0};
-    enum err e = ask_metrics(places->metrics, "status", STATUS_TIMEOUT_MS, &body);
+    enum err e = ask_metrics(places->metrics, places->certs, "status", STATUS_TIMEOUT_MS, &body);
     bool supervised = ask_socket(places->up_socket, SPAN("{\"command\":\"children\"}"),
                                  STATUS_TIMEOUT_MS, &up) == OK;
     struct json children = supervised ? json_get(up.root, "children") : JSON_NOTHING;

@@ -162,11 +162,23 @@ static void print_simulated(const struct up *u)
     printf(" for the real ones)\n");
 }
 
+/* Whoever may reach the bus is believed; say so. */
+static void print_trust(const struct up *u)
+{
+    const char *certs = u->config->options.bus_certs;
+    if (*certs)
+        printf("bus: by the keys in %s\n", certs);
+    else
+        printf("bus: plain, below %s: all processes of this user are one trust domain\n",
+               u->paths.run_dir);
+}
+
 static void print_up(const struct up *u, const char *url, const char *key)
 {
     printf("listening: %s\n", url);
     if (u->config->options.metrics_port)
         printf("metrics: http://127.0.0.1:%u/metrics\n", u->config->options.metrics_port);
+    print_trust(u);
     if (key)
         printf("key: %s\n", key);
     if (u->simulated)

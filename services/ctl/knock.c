@@ -6,14 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/buf.h"
-#include "common/runtime/bus/bus.h"
-
-void knock_name(char out[KNOCK_NAME_BYTES])
-{
-    char host[40] = "";
-    (void)gethostname(host, sizeof host - 1);
-    (void)snprintf(out, KNOCK_NAME_BYTES, "ctl-%.39s-%d", host, (int)getpid());
-}
+#include "services/ctl/ctl_bus.h"
 
 static void on_peer_up(void *ctx, struct bus_peer *peer)
 {
@@ -22,39 +15,16 @@ static void on_peer_up(void *ctx, struct bus_peer *peer)
     *there = true;
 }
 
-static enum err wait_until(struct loop *loop, const bool *there, unsigned timeout_ms)
-{
-    enum { STEP_MS = 20 };
-    uint64_t due_us = clock_mono_us(&clock_real) + (uint64_t)timeout_ms * 1000;
-    enum err e = OK;
-    while (!e && !*there) {
-        e = loop_turn(loop, STEP_MS);
-        if (!e && clock_mono_us(&clock_real) > due_us)
-            e = ERR_TIMEOUT;
-    }
-    return e;
-}
-
-enum err knock_bus(const char *role, const char *address, unsigned timeout_ms)
+enum err knock_bus(const char *role, const char *address, const char *certs, unsigned timeout_ms)
 {
     static const bus_handler handlers[MESSAGE_TYPES] = {NULL};
     bool there = false;
-    char name[KNOCK_NAME_BYTES];
-    knock_name(name);
-    struct bus_spec spec = {
-        .role = "ctl", .name = name, .ctx = &there, .handlers = handlers, .on_peer_up = on_peer_up};
-    struct loop *loop = NULL;
-    struct bus *bus = NULL;
-    struct bus_peer *peer;
-    enum err e = loop_create(&loop, &clock_real);
+    const struct bus_spec spec = {.ctx = &there, .handlers = handlers, .on_peer_up = on_peer_up};
+    struct ctl_bus b;
+    enum err e = ctl_bus_open(&b, certs, spec, role, address);
     if (!e)
-        e = bus_create(&bus, loop, &spec);
-    if (!e)
-        e = bus_connect(bus, role, address, &peer);
-    if (!e)
-        e = wait_until(loop, &there, timeout_ms);
-    bus_destroy(&bus);
-    loop_destroy(&loop);
+        e = ctl_bus_wait(&b, &there, timeout_ms);
+    ctl_bus_close(&b);
     return e;
 }
 

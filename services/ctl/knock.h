@@ -5,14 +5,11 @@
 #include "common/base/err.h"
 #include "common/base/span.h"
 
-/* A binding daemon greets us over the bus. ERR_TIMEOUT when nobody does in time, ERR_VERSION when
- * it refuses us. */
-enum err knock_bus(const char *role, const char *address, unsigned timeout_ms) NODISCARD;
+/* A binding daemon greets us over the bus (certs: the folder of its keys, "" = a plain one).
+ * ERR_TIMEOUT when nobody does in time, ERR_VERSION when it refuses us. */
+enum err knock_bus(const char *role, const char *address, const char *certs,
+                   unsigned timeout_ms) NODISCARD;
 /* GET of http://HOST:PORT/PATH on a numeric address; *status_out is its status. No TLS. */
 enum err knock_http(const char *url, unsigned timeout_ms, unsigned *status_out) NODISCARD;
-
-/* A name on the bus that no other command's, also of another container, is: "ctl-HOST-PID". */
-enum { KNOCK_NAME_BYTES = 64 };
-void knock_name(char out[KNOCK_NAME_BYTES]);
 
 #endif

@@ -29,6 +29,7 @@ int main(int argc, char **argv)
         command_health,
         command_check,
         command_models,
+        command_certs,
         {"version", "Say which version this is.", "", NULL, version},
         {0},
     };

@@ -15,6 +15,8 @@ static enum err copy_text(char out[PATHS_BYTES], const char *text)
 static enum err take(const struct config *config, struct suite_places *out)
 {
     enum err e = copy_text(out->admin_socket, config->options.auth_admin_socket);
+    if (!e)
+        e = copy_text(out->certs, config->options.bus_certs);
     return e ? e : copy_text(out->metrics, config->options.bus_metrics);
 }
 
@@ -35,6 +37,7 @@ static void ask_up(struct suite_places *out)
         return;
     take_member(a.root, "admin_socket", out->admin_socket);
     take_member(a.root, "metrics", out->metrics);
+    take_member(a.root, "certs", out->certs);
     answer_free(&a);
 }
 

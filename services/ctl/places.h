@@ -7,6 +7,7 @@
 struct suite_places {
     char admin_socket[PATHS_BYTES]; /* auth's */
     char metrics[PATHS_BYTES];      /* its bus address */
+    char certs[PATHS_BYTES];        /* the folder of the bus's keys; "" = a plain bus */
     char up_socket[PATHS_BYTES];    /* that of `tollgate up`; there may be none */
 };
 

@@ -67,6 +67,7 @@ void up_control(void *ctx, struct json request, struct json_writer *answer)
     if (json_is(command, "where")) {
         write_text(answer, "admin_socket", u->config->options.auth_admin_socket);
         write_text(answer, "metrics", u->config->options.bus_metrics);
+        write_text(answer, "certs", u->config->options.bus_certs);
     } else if (json_is(command, "children")) {
         list_children(u, answer);
     } else if (json_is(command, "restart")) {

@@ -164,6 +164,8 @@ static const struct daemon_spec spec = {
     .restart_needed = restart_needed,
     .stop = stop,
     .handlers = {[MESSAGE_METRIC] = on_metric, [MESSAGE_QUERY] = on_query},
+    .senders = {[MESSAGE_METRIC] = BUS_ANYBODY, [MESSAGE_QUERY] = BUS_ANYBODY},
+    .callers = "edge auth broker worker ctl",
     .on_peer_up = on_peer_up,
     .on_peer_down = on_peer_down,
 };

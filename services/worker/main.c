@@ -105,6 +105,11 @@ int main(int argc, char **argv)
                                                   [MESSAGE_CANCEL] = on_cancel,
                                                   [MESSAGE_CREDIT] = on_credit,
                                                   [MESSAGE_SETTLED] = on_settled},
+                                     .senders = {[MESSAGE_DISPATCH] = "edge",
+                                                 [MESSAGE_CANCEL] = "edge",
+                                                 [MESSAGE_CREDIT] = "edge",
+                                                 [MESSAGE_SETTLED] = "auth"},
+                                     .callers = "edge",
                                      .on_peer_up = on_peer_up,
                                      .on_peer_down = on_peer_down};
 #ifndef __SANITIZE_ADDRESS__                  /* its leak check traces the process at the end */

@@ -81,6 +81,45 @@ def test_every_container_is_healthy_unprivileged_and_read_only(compose):
         assert c["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped", name
 
 
+def test_every_container_has_its_own_bus_secret_alone(compose):
+    services = {"edge": "edge", "auth": "auth", "metrics": "metrics", "broker-1": "broker", "broker-2": "broker",
+                **{f"worker-{p}": f"worker-{p}" for p in ("openai", "anthropic", "replicate")}}
+    for name, service in services.items():
+        assert compose("exec", "-T", name, "ls", "/etc/tollgate-bus").stdout.split() == sorted(
+            [f"{service}.secret", "public.keys"], key=str), name
+        assert compose("exec", "-T", name, "sh", "-c", "echo x >/etc/tollgate-bus/public.keys", check=False).returncode != 0
+
+
+def test_a_container_without_keys_gets_nothing_on_the_bus(compose):
+    plain = "echo 'bus: {plaintext: true}' >/tmp/c.yaml; TOLLGATE_CONFIG=/tmp/c.yaml tollgate health auth tcp://auth:5572"
+    done = run("docker", "run", "--rm", "--network", f"{PROJECT}_bus", "tollgate:test", "sh", "-c", plain, check=False)
+    assert done.returncode == 1 and "unhealthy" in done.stderr, done
+    assert "stranger_refused" in compose("logs", "auth").stdout
+
+
+@pytest.mark.timeout(300)
+def test_a_service_changes_its_key_and_nobody_notices(compose, key):
+    daemons = ["edge", "auth", "metrics", "broker-1", "broker-2", "worker-openai", "worker-anthropic", "worker-replicate"]
+
+    def step(number):
+        out = compose("run", "--rm", "certs", "sh", "-c",
+                      "tollgate certs rotate /bus/keys broker && tollgate certs hand-out /bus/keys /bus").stdout
+        assert f"{number} of 3" in out
+
+    def reload():
+        compose("kill", "-s", "HUP", *daemons)
+
+    step(1)
+    reload()
+    step(2)
+    for broker in ("broker-1", "broker-2"):
+        compose("restart", broker)
+        wait_for(lambda: compose.chat(key).status_code == 200, "served meanwhile", 60)
+    step(3)
+    reload()
+    wait_for(lambda: compose.chat(key).status_code == 200, "served by the new key", 60)
+
+
 def test_provider_keys_reach_their_own_worker_only(compose):
     config = json.loads(compose("config", "--format", "json").stdout)
     holders = {name for name, s in config["services"].items() if "OPENAI_API_KEY" in (s.get("environment") or {})}

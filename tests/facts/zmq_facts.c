@@ -1,4 +1,4 @@
-/* Facts 1 to 4 and 12: libzmq. */
+/* Facts 1 to 4 and 12: libzmq; and what keys (CURVE, ZAP) add. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -255,6 +255,89 @@ static void an_unfinished_multipart_passes_every_bound(void **state)
     (void)zmq_ctx_term(context);
 }
 
+/* A server by CURVE whose key this is, with a REP socket that is asked about every client (ZAP). */
+static void *open_curve_server(void *context, const char *secret, void **zap_out)
+{
+    void *router = open_socket(context, ZMQ_ROUTER, NULL);
+    *zap_out = open_socket(context, ZMQ_REP, NULL);
+    set_int(*zap_out, ZMQ_RCVTIMEO, 20000);
+    assert_int_equal(zmq_bind(*zap_out, "inproc://zeromq.zap.01"), 0);
+    set_int(router, ZMQ_CURVE_SERVER, 1);
+    assert_int_equal(zmq_setsockopt(router, ZMQ_CURVE_SECRETKEY, secret, strlen(secret)), 0);
+    assert_int_equal(zmq_setsockopt(router, ZMQ_ZAP_DOMAIN, "x", 1), 0);
+    assert_int_equal(zmq_bind(router, fresh_address()), 0);
+    return router;
+}
+
+static void *open_curve_client(void *context, const char *id, const char *server)
+{
+    char public[41], secret[41];
+    void *dealer = open_socket(context, ZMQ_DEALER, id);
+    assert_int_equal(zmq_curve_keypair(public, secret), 0);
+    (void)zmq_setsockopt(dealer, ZMQ_CURVE_PUBLICKEY, public, 40);
+    (void)zmq_setsockopt(dealer, ZMQ_CURVE_SECRETKEY, secret, 40);
+    (void)zmq_setsockopt(dealer, ZMQ_CURVE_SERVERKEY, server, 40);
+    assert_int_equal(zmq_connect(dealer, address), 0);
+    return dealer;
+}
+
+/* Answers one question. */
+static void say_who(void *zap, const char *status, const char *user)
+{
+    const char *const frames[] = {"1.0", "1", status, "", user, ""};
+    char request[7][256];
+    for (unsigned i = 0; i < 7; i++)
+        assert_true(zmq_recv(zap, request[i], sizeof request[i], 0) >= 0);
+    for (unsigned i = 0; i < 6; i++)
+        assert_true(zmq_send(zap, frames[i], strlen(frames[i]), i < 5 ? ZMQ_SNDMORE : 0) >= 0);
+}
+
+/* Behind CURVE: whom ZAP has named, every part says, but not always the one with the routing id. */
+static void parts_carry_the_users_name(void **state)
+{
+    (void)state;
+    char public[41], secret[41];
+    void *context = zmq_ctx_new(), *zap;
+    assert_int_equal(zmq_curve_keypair(public, secret), 0);
+    void *router = open_curve_server(context, secret, &zap);
+    void *dealer = open_curve_client(context, "d", public);
+    assert_int_equal(zmq_send(dealer, "hello", 5, 0), 5);
+    say_who(zap, "200", "somebody");
+    zmq_msg_t part;
+    (void)zmq_msg_init(&part);
+    set_int(router, ZMQ_RCVTIMEO, 20000);
+    assert_int_equal(zmq_msg_recv(&part, router, 0), 1);
+    assert_int_equal(zmq_msg_recv(&part, router, 0), 5);
+    assert_string_equal(zmq_msg_gets(&part, "User-Id"), "somebody");
+    (void)zmq_msg_close(&part);
+    (void)zmq_close(dealer);
+    (void)zmq_close(router);
+    (void)zmq_close(zap);
+    (void)zmq_ctx_term(context);
+}
+
+/* Fact 12's multi-part, of one without a key: it stays its sender's. */
+static void a_stranger_to_curve_fills_nobodys_memory(void **state)
+{
+    (void)state;
+    char public[41], secret[41];
+    void *context = zmq_ctx_new(), *zap;
+    assert_int_equal(zmq_curve_keypair(public, secret), 0);
+    void *router = open_curve_server(context, secret, &zap);
+    void *dealer = open_socket(context, ZMQ_DEALER, "d");
+    set_int(dealer, ZMQ_SNDTIMEO, 500);
+    set_int(dealer, ZMQ_IMMEDIATE, 1); /* sends over a connection that has come up, or not at all */
+    assert_int_equal(zmq_connect(dealer, address), 0);
+    assert_int_equal(zmq_send(dealer, "x", 1, ZMQ_SNDMORE), -1);
+    assert_int_equal(errno, EAGAIN);
+    set_int(router, ZMQ_RCVTIMEO, 0);
+    assert_int_equal(zmq_recv(router, public, sizeof public, 0), -1);
+    (void)zmq_close(dealer);
+    (void)zmq_close(router);
+    (void)zmq_close(zap);
+    (void)zmq_ctx_term(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +348,8 @@ int main(void)
         cmocka_unit_test(a_second_ipc_bind_steals_the_address),
         cmocka_unit_test(a_duplicate_routing_id_is_ignored_unless_handed_over),
         cmocka_unit_test(an_unfinished_multipart_passes_every_bound),
+        cmocka_unit_test(parts_carry_the_users_name),
+        cmocka_unit_test(a_stranger_to_curve_fills_nobodys_memory),
     };
     int major, minor, patch;
     zmq_version(&major, &minor, &patch);

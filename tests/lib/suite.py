@@ -7,6 +7,7 @@
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -49,6 +50,18 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def fixed_port():
+    """One that no outgoing connection takes meanwhile: those who wait for a daemon try again and again."""
+    while True:
+        with socket.socket() as s:
+            port = random.randrange(20000, 32000)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Daemon:
@@ -94,7 +107,7 @@ class Daemon:
 
 class Suite:
     def __init__(self, folder=None, *, models=None, providers=None, options=None, workers=None, brokers=1, edges=1,
-                 simulator_args=(), env=None, bin_dir=None):
+                 simulator_args=(), env=None, bin_dir=None, tcp=False, certs=False):
         self._own = None
         self.bin = BIN if bin_dir is None else pathlib.Path(bin_dir).resolve()
         if folder is None:
@@ -109,6 +122,7 @@ class Suite:
         self.options = options or {}
         self.worker_counts = {"openai": 1, "anthropic": 1, "replicate": 1} if workers is None else workers
         self.broker_count, self.edge_count = brokers, edges
+        self.tcp, self.certs = tcp, self.folder / "bus" if certs else None
         self.simulator_args = list(simulator_args)
         self.extra_env = env or {}
         self.daemons = {}
@@ -167,8 +181,7 @@ class Suite:
                               for k, v in p.items()} for n, p in self.providers.items()})
         config = {"default_model": next(iter(self.models), None), "providers": providers, "models": self.models,
                   # a machine that does five things at once may let a live daemon wait for a second or two
-                  "bus": {"brokers": [f"ipc://{self.run_dir}/broker-{i + 1}" for i in range(self.broker_count)],
-                          "peer_timeout": "10s"},
+                  "bus": {**self.bus, "peer_timeout": "10s"},
                   "metrics": {"port": self.metrics_port}, "edge": {"address": "127.0.0.1", "port": self.ports[0]}}
         for section, values in self.options.items():
             config.setdefault(section, {}).update(values)
@@ -186,18 +199,27 @@ class Suite:
         self.start_simulator()
         self.ports = [free_port() for _ in range(self.edge_count)]
         self.metrics_port = free_port()
+        self.bus = self.bus_addresses()
         self.write_config()
+        if self.certs:
+            self.ctl("certs", "create", self.certs)
         self.add("metrics", "tollgate-metrics", "--name", "metrics")
         self.add("auth", "tollgate-auth", "--name", "auth")
         for i in range(self.broker_count):
-            self.add(f"broker-{i + 1}", "tollgate-broker", "--name", f"broker-{i + 1}", "--bind",
-                     f"ipc://{self.run_dir}/broker-{i + 1}")
+            self.add(f"broker-{i + 1}", "tollgate-broker", "--name", f"broker-{i + 1}", "--bind", self.bus["brokers"][i])
         for provider, count in self.worker_counts.items():
             for i in range(count):
                 self.add_worker(provider, i + 1)
         for i in range(self.edge_count):
             self.add_edge(i)
         self.wait_ready()
+
+    def bus_addresses(self):
+        names = [f"broker-{i + 1}" for i in range(self.broker_count)]
+        at = {n: f"tcp://127.0.0.1:{fixed_port()}" if self.tcp else f"ipc://{self.run_dir}/{n}"
+              for n in ["auth", "metrics", *names]}
+        options = {"brokers": [at[n] for n in names], "auth": at["auth"], "metrics": at["metrics"]}
+        return {**options, "certs": str(self.certs)} if self.certs else options
 
     def start_simulator(self):
         d = self.add("simulator", "tollgate-simulator", "--port", "0", *self.simulator_args)

@@ -1,5 +1,7 @@
 #include "common/runtime/bus/bus_internal.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -9,25 +11,37 @@
 
 /* A socket takes a descriptor, and its connection another one. ZeroMQ keeps 12 bytes for each that
  * may be. */
-static void *process_context(void)
+static void *make_context(void)
 {
-    void *context = zsys_init();
+    void *context = zmq_ctx_new();
     struct rlimit limit;
     int sockets = MAX_SOCKETS;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < MAX_SOCKETS)
         sockets = (int)(limit.rlim_cur / 2);
-    (void)zmq_ctx_set(context, ZMQ_MAX_SOCKETS, sockets);
+    if (context)
+        (void)zmq_ctx_set(context, ZMQ_MAX_SOCKETS, sockets);
     return context;
+}
+
+/* A handler that nobody may reach is a bug of ours. */
+static void check_senders(const struct bus_spec *spec)
+{
+    for (unsigned type = 0; spec->senders && type < MESSAGE_TYPES; type++)
+        assert(!spec->handlers[type] || spec->senders[type]);
 }
 
 enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *spec)
 {
     *out = NULL;
+    check_senders(spec);
     struct bus *bus = calloc(1, sizeof *bus);
     if (!bus)
         return ERR_NOMEM;
-    bus->context = process_context();
-    zsys_handler_set(NULL); /* czmq would take SIGTERM for itself */
+    bus->context = make_context();
+    if (!bus->context) {
+        free(bus);
+        return ERR_NOMEM;
+    }
     bus->loop = loop;
     bus->spec = *spec;
     bus->lock_fd = -1;
@@ -78,6 +92,7 @@ void bus_destroy(struct bus **pointer)
     loop_hook_remove(bus->loop, &bus->flush_hook);
     while (bus->wires)
         bus_close_wire(bus->wires);
+    bus_close_guard(bus);
     HASH_ITER(hh, bus->clients, peer, next)
     {
         HASH_DEL(bus->clients, peer);
@@ -95,6 +110,8 @@ void bus_destroy(struct bus **pointer)
         bus_free_peer(peer);
     }
     resolver_destroy(&bus->resolver);
+    while (zmq_ctx_term(bus->context) != 0 && errno == EINTR)
+        continue;
     if (bus->lock_fd >= 0)
         (void)close(bus->lock_fd);
     free(bus);
@@ -145,6 +162,11 @@ const char *bus_peer_provider(const struct bus_peer *peer)
 const char *bus_peer_version(const struct bus_peer *peer)
 {
     return peer->version;
+}
+
+const char *bus_peer_key(const struct bus_peer *peer)
+{
+    return peer->key;
 }
 
 uint64_t bus_peer_epoch(const struct bus_peer *peer)

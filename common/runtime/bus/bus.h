@@ -13,6 +13,7 @@
 #define COMMON_RUNTIME_BUS_BUS_H
 
 #include "common/base/err.h"
+#include "common/runtime/bus/key_files.h"
 #include "common/runtime/loop.h"
 #include "proto/message.h"
 
@@ -31,6 +32,8 @@ struct bus_message {
 
 typedef void (*bus_handler)(void *ctx, struct bus_peer *from, const struct bus_message *m);
 
+#define BUS_ANYBODY "*"
+
 struct bus_spec {
     const char *role;     /* "edge" */
     const char *name;     /* "edge-1": unique in the suite, copied */
@@ -38,6 +41,13 @@ struct bus_spec {
     void *ctx;            /* passed to everything below */
     const bus_handler
         *handlers; /* MESSAGE_TYPES entries by type; NULL ones are counted and ignored */
+    /* CURVE on the binding and on every link; NULL = plain. Whoever connects has to show a listed
+     * key, and be of the role and provider it is listed for. The caller's, until bus_destroy. */
+    const struct bus_keys *keys;
+    /* By type: the role of those who may send it to us, or BUS_ANYBODY; NULL = nobody. What else
+     * comes is refused. NULL instead of the table: everybody may send everything. */
+    const char *const *senders;
+    const char *callers; /* roles that may connect to our binding: "edge worker"; NULL = all */
     void (*on_peer_up)(void *ctx, struct bus_peer *peer);   /* greeted, versions fit */
     void (*on_peer_down)(void *ctx, struct bus_peer *peer); /* silent, refused, gone or reborn */
     uint64_t peer_timeout_ms; /* silence after which a peer counts as hung; 0 = 1200 */
@@ -66,6 +76,13 @@ void bus_advertise(struct bus *bus, const char *address);
 enum err bus_connect(struct bus *bus, const char *role, const char *address,
                      struct bus_peer **out) NODISCARD;
 
+/* The same to a server of which the caller knows the public key (a worker's); a key that is not
+ * listed as that role's is ERR_DENIED. Without keys of our own it does not matter. */
+enum err bus_connect_by_key(struct bus *bus, const char *role, const char *address, struct span key,
+                            struct bus_peer **out) NODISCARD;
+/* The list of spec.keys has been read again: peers that are not on it any more are lost. */
+void bus_keys_changed(struct bus *bus);
+
 /* Ends a link that bus_connect made; on_peer_down is not called. Also within a handler of its own.
  * Takes NULL, nulls. */
 void bus_disconnect(struct bus_peer **link);
@@ -92,6 +109,8 @@ const char *bus_peer_provider(const struct bus_peer *peer); /* "" unless a worke
 const char *bus_peer_version(const struct bus_peer *peer);
 /* Where it can be connected to, as it said: "ipc:///…" or "tcp://" and numbers; "" = nowhere. */
 const char *bus_peer_address(const struct bus_peer *peer);
+/* The public key that it has shown (a client), or must have (a link); "" on a plain bus. */
+const char *bus_peer_key(const struct bus_peer *peer);
 uint64_t bus_peer_epoch(const struct bus_peer *peer);
 uint32_t bus_peer_queued(const struct bus_peer *peer); /* from its last PONG */
 /* A pointer of the daemon's own, NULL at first (and again after on_peer_down). */
@@ -104,5 +123,18 @@ uint64_t bus_epoch(const struct bus *bus);   /* ours */
 const char *bus_role(const struct bus *bus); /* ours */
 /* Messages that could not be queued or delivered so far. */
 uint64_t bus_dropped(const struct bus *bus);
+
+/* What has been refused so far, and why. */
+enum bus_refusal {
+    BUS_REFUSED_STRANGER, /* a connection that could not show a key */
+    BUS_REFUSED_KEY,      /* … or one that is not listed */
+    BUS_REFUSED_ROLE,     /* a peer that says it is what it may not be */
+    BUS_REFUSED_MESSAGE,  /* a message that its sender may not send */
+    BUS_REFUSALS
+};
+const char *bus_refusal_name(enum bus_refusal why);
+uint64_t bus_refused(const struct bus *bus, enum bus_refusal why);
+/* A handler's own finding: counted, and logged at most once a second. */
+void bus_refuse_message(struct bus_peer *from, enum message_type type, const char *why);
 
 #endif

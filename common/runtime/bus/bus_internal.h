@@ -1,9 +1,13 @@
 /* What the files of the bus share; nobody else includes it.
+ *   refusals.c  who may connect and say what
+ *   curve.c     keys of sockets and peers
+ *   guard.c     who gets past the handshake
  *   wires.c     sockets and their options
  *   send.c      messages into batches, batches into sockets
  *   peers.c     greeting with versions, departure
  *   links.c     where links lead
  *   liveness.c  pings, silence
+ *   withdrawal.c  of keys
  *   receive.c   frames out of sockets, to their handlers
  *   turn.c      the end of a turn: batches leave
  *   sockets.c   addresses, the lock beside an ipc path
@@ -45,8 +49,13 @@ enum {
     RECONNECT_MAX_MS = 200,
     LOCK_TRIES = 20,  /* a millisecond apart */
     GOODBYE_MS = 300, /* to be answered */
+    REFUSAL_LOG_US = 1000 * 1000,
+    OTHER_KEY_US = 500 * 1000, /* for a link to come up by one of its server's two keys … */
+    SAME_KEY_US = 2000 * 1000, /* … or by its only one */
+    HANDSHAKE_MS = 5000,       /* for a connection to become one */
     NAME_BYTES = 96,
-    ID_BYTES = 120
+    NAME_AND_EPOCH_BYTES = NAME_BYTES + 17,
+    ID_BYTES = NAME_AND_EPOCH_BYTES + 17
 };
 
 /* One ZeroMQ socket in the loop. */
@@ -55,8 +64,9 @@ struct wire {
     struct bus_peer *link; /* a DEALER's peer; NULL for a ROUTER */
     void *handle;
     struct loop_watch *watch;
-    bool touched; /* sent on since it was last drained: its readiness may have been eaten
-                     (edge-triggered ZMQ_FD) */
+    char from[KEY_TEXT]; /* a ROUTER with keys: of who sent what is just being read */
+    bool touched;        /* sent on since it was last drained: its readiness may have been eaten
+                            (edge-triggered ZMQ_FD) */
     struct wire *prev, *next;
 };
 
@@ -83,6 +93,9 @@ struct bus_peer {
     bool stopped;      /* it said goodbye */
     bool disconnected; /* by us: freed at the end of the turn */
     char role[32], name[NAME_BYTES], provider[64], version[32], address[256];
+    char key[KEY_TEXT]; /* public: that a client has shown, that a link's server must have */
+    bool key_given;     /* a link: its caller knew it */
+    unsigned key_turn;  /* … or which of its service's keys is next */
     uint64_t epoch;
     bool stale; /* a link that was lost: its socket is made anew, so that what still comes over the
                    old one reaches nobody */
@@ -112,11 +125,13 @@ struct bus {
     struct loop *loop;
     struct bus_spec spec;
     char name[NAME_BYTES];
-    char id[ID_BYTES];
+    char id[NAME_AND_EPOCH_BYTES];
     uint64_t epoch;
     void *context;
     struct wire *wires;
     struct wire *bound;
+    void *zap, *monitor; /* guard.c's sockets */
+    struct loop_watch *zap_watch, *monitor_watch;
     loop_fd_fn on_wire; /* receive.c's */
     char address[256];  /* that others connect to; "" = does not bind */
     int lock_fd;
@@ -131,11 +146,33 @@ struct bus {
     struct loop_hook flush_hook;
     uint64_t ticked_us;
     uint64_t dropped;
-    uint32_t opened; /* DEALERs so far */
-    bool closing;    /* waits for answers to its goodbyes */
+    uint64_t refused[BUS_REFUSALS], refusal_logged_us[BUS_REFUSALS];
+    bool closing; /* waits for answers to its goodbyes */
 };
 
 /* From here each file calls only those above it. */
+
+/* refusals.c */
+/* Counts it; true when it should be logged too. */
+bool bus_note_refusal(struct bus *bus, enum bus_refusal why);
+/* Refuses it otherwise. */
+bool bus_may_say(struct bus_peer *from, enum message_type type);
+bool bus_may_call(const struct bus *bus, struct span role);
+
+/* curve.c */
+enum err bus_arm_server(const struct bus *bus, void *handle) NODISCARD;
+enum err bus_arm_link(const struct bus_peer *link, void *handle) NODISCARD;
+/* For the next socket of a link. ERR_NOT_FOUND: its service has none. */
+enum err bus_choose_key(struct bus_peer *link) NODISCARD;
+bool bus_should_try_anew(const struct bus_peer *link, uint64_t now_us);
+bool bus_key_fits(const struct bus *bus, const char *key, const struct hello *hello);
+
+/* guard.c */
+/* Before anything is bound. */
+enum err bus_open_guard(struct bus *bus) NODISCARD;
+/* Of bus->bound. */
+enum err bus_watch_strangers(struct bus *bus) NODISCARD;
+void bus_close_guard(struct bus *bus);
 
 /* wires.c */
 struct wire *bus_open_wire(struct bus *bus, int type, struct bus_peer *link);

@@ -31,10 +31,13 @@ static void ask(struct bus_peer *link)
 enum err bus_open_link(struct bus_peer *link)
 {
     struct wire *old = link->wire;
-    struct wire *wire = bus_open_wire(link->bus, ZMQ_DEALER, link);
+    enum err e = bus_choose_key(link);
+    struct wire *wire = e ? NULL : bus_open_wire(link->bus, ZMQ_DEALER, link);
+    if (e)
+        return e;
     if (!wire)
         return errno == EMFILE ? ERR_TOO_BIG : ERR_NOMEM;
-    enum err e = bus_watch_wire(wire);
+    e = bus_watch_wire(wire);
     link->wire = wire;
     link->connected = link->sure = false;
     link->greeted_us = 0;

@@ -90,7 +90,7 @@ static void tick_peer(struct bus_peer *peer, uint64_t now)
     }
     if (peer->up && us_since(peer->pinged_us, now) >= PING_US) {
         send_ping(peer, now);
-    } else if (peer->stale) {
+    } else if (peer->stale || (peer->connecting && bus_should_try_anew(peer, now))) {
         bus_reopen(peer);
     } else if (peer->connecting) {
         bus_greet(peer);

@@ -87,17 +87,47 @@ static struct bus_peer *add_client(struct bus *bus, struct span id)
     return peer;
 }
 
-static void refuse(struct wire *wire, struct span id, const struct hello *hello)
+static void refuse(struct wire *wire, struct span id, const struct hello *hello, const char *reason)
+{
+    log_error("peer_refused", LSPAN("peer_role", hello->role), LSPAN("peer", hello->name),
+              LSTR("why", reason));
+    struct refuse message = {.reason = span_str(reason)};
+    bus_send_unknown(wire, id, MESSAGE_REFUSE, &message);
+}
+
+static void refuse_version(struct wire *wire, struct span id, const struct hello *hello)
 {
     char reason[256];
     (void)snprintf(reason, sizeof reason,
                    "%s %.*s (version %.*s) speaks protocol %u, %s %s (version %s) speaks %u",
                    "peer", SPAN_ARG(hello->name), SPAN_ARG(hello->version), hello->major,
                    wire->bus->spec.role, wire->bus->name, TOLLGATE_VERSION, (unsigned)PROTO_MAJOR);
-    log_error("peer_refused", LSPAN("peer_role", hello->role), LSPAN("peer", hello->name),
-              LSTR("why", reason));
-    struct refuse message = {.reason = span_str(reason)};
-    bus_send_unknown(wire, id, MESSAGE_REFUSE, &message);
+    refuse(wire, id, hello, reason);
+}
+
+/* A name is its holder's while that is here, but for another life of the same service. */
+static bool is_same_service(const struct bus_peer *peer, const struct hello *hello)
+{
+    return span_is(hello->role, peer->role) && span_is(hello->provider, peer->provider);
+}
+
+/* NULL = it may be who it says it is. */
+static const char *find_imposture(const struct wire *wire, struct span id,
+                                  const struct hello *hello, const struct bus_peer *of_that_name)
+{
+    const struct bus *bus = wire->bus;
+    bool named = id.len > hello->name.len && hello->name.len &&
+                 memcmp(id.data, hello->name.data, hello->name.len) == 0 &&
+                 id.data[hello->name.len] == '-';
+    if (!bus_may_call(bus, hello->role))
+        return "a peer of this role has nothing to do here";
+    if (!bus_key_fits(bus, wire->from, hello))
+        return "the key is another service's";
+    if (!named)
+        return "the connection has another name";
+    if (of_that_name && !is_same_service(of_that_name, hello))
+        return "the name belongs to another service";
+    return NULL;
 }
 
 /* Where others may be sent: a path of this machine, or numbers. */
@@ -118,18 +148,25 @@ void bus_on_hello(struct wire *wire, struct span id, const struct header *h,
 {
     struct bus *bus = wire->bus;
     if (hello->major != PROTO_MAJOR) {
-        refuse(wire, id, hello);
+        refuse_version(wire, id, hello);
         return;
     }
     struct bus_peer *peer = bus_find_client(bus, id);
     if (!peer) {
         struct bus_peer *old = client_by_name(bus, hello->name);
+        const char *imposture = find_imposture(wire, id, hello, old);
+        if (imposture) {
+            if (bus_note_refusal(bus, BUS_REFUSED_ROLE))
+                refuse(wire, id, hello, imposture);
+            return;
+        }
         if (old) /* the same boot had given us up: it has ended what was between us */
             bus_peer_lost(old, old->epoch != h->epoch ? "reborn" : "gave us up");
         peer = add_client(bus, id);
         if (!peer)
             return;
         peer->epoch = h->epoch;
+        memcpy(peer->key, wire->from, sizeof peer->key);
         bus_copy_name(peer->role, sizeof peer->role, hello->role);
         bus_copy_name(peer->name, sizeof peer->name, hello->name);
         bus_copy_name(peer->provider, sizeof peer->provider, hello->provider);
@@ -149,8 +186,7 @@ void bus_on_welcome(struct bus_peer *link, const struct header *h, const struct 
         bus_peer_lost(link, "reborn");
         return;
     }
-    link->epoch = h->epoch;
-    bus_copy_name(link->role, sizeof link->role, welcome->role);
+    link->epoch = h->epoch; /* its role is what it was connected to as */
     bus_copy_name(link->name, sizeof link->name, welcome->name);
     bus_copy_name(link->version, sizeof link->version, welcome->version);
     if (!link->up)

@@ -1,6 +1,7 @@
 /* Receiving: every socket drained, every frame checked, its handler called. */
 #include "common/runtime/bus/bus_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/log.h"
@@ -59,7 +60,7 @@ static void dispatch(struct bus_peer *peer, struct bus_message *m)
     }
     bus_handler handler =
         m->header.type < MESSAGE_TYPES ? bus->spec.handlers[m->header.type] : NULL;
-    if (handler && peer->up && !bus->closing)
+    if (handler && peer->up && !bus->closing && bus_may_say(peer, m->header.type))
         handler(bus->spec.ctx, peer, m);
 }
 
@@ -76,6 +77,10 @@ static void on_unknown_peer(struct wire *wire, struct span id, const struct bus_
 static void on_client_frame(struct wire *wire, struct span id, struct bus_message *m)
 {
     struct bus_peer *peer = bus_find_client(wire->bus, id);
+    if (peer && strcmp(wire->from, peer->key) != 0) {
+        wire->bus->dropped++; /* the connection before had that id */
+        return;
+    }
     if (!peer || m->header.type == MESSAGE_HELLO) {
         on_unknown_peer(wire, id, m);
         return;
@@ -166,13 +171,20 @@ static unsigned on_part(struct wire *wire, struct span id, zmq_msg_t *msg)
     return 1;
 }
 
+/* By which key whoever it came from is known: the part with the routing id does not always tell. */
+static void note_sender(struct wire *wire, const zmq_msg_t *msg)
+{
+    const char *key = wire->bus->spec.keys ? zmq_msg_gets(msg, "User-Id") : NULL;
+    (void)snprintf(wire->from, sizeof wire->from, "%s", key ? key : "");
+}
+
 /* Everything that is there. */
 void bus_drain(struct wire *wire)
 {
     zmq_msg_t msg;
     char id[256];
     size_t id_len = 0;
-    bool first = true;
+    bool first = true, named = wire->link != NULL;
     wire->touched = false;
     bus_look_for_stall(wire->bus);
     unsigned n = 0;
@@ -191,7 +203,11 @@ void bus_drain(struct wire *wire)
         if (first && !wire->link) {
             id_len = zmq_msg_size(&msg) < sizeof id ? zmq_msg_size(&msg) : sizeof id;
             memcpy(id, zmq_msg_data(&msg), id_len);
+            named = false;
         } else {
+            if (!named)
+                note_sender(wire, &msg);
+            named = true;
             n += on_part(wire, span_of(id, id_len), &msg);
         }
         (void)zmq_msg_close(&msg);

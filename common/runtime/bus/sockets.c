@@ -58,11 +58,15 @@ enum err bus_bind(struct bus *bus, const char *address)
     enum err e = lock_ipc(bus, address);
     int v6 = strchr(address, '[') != NULL || strncmp(address, "tcp://*:", 8) == 0;
     mode_t mask = umask(0007);
+    if (!e)
+        e = bus_open_guard(bus);
     bus->bound = e ? NULL : bus_open_wire(bus, ZMQ_ROUTER, NULL);
     if (!e && !bus->bound)
         e = errno == EMFILE ? ERR_TOO_BIG : ERR_NOMEM;
     else if (!e)
         (void)zmq_setsockopt(bus->bound->handle, ZMQ_IPV6, &v6, sizeof v6);
+    if (!e)
+        e = bus_watch_strangers(bus);
     if (!e && zmq_bind(bus->bound->handle, address) != 0)
         e = errno == EADDRINUSE ? ERR_EXISTS : errno == EINVAL ? ERR_INVALID : ERR_IO;
     if (!e)
@@ -85,7 +89,22 @@ void bus_advertise(struct bus *bus, const char *address)
     (void)snprintf(bus->address, sizeof bus->address, "%s", address);
 }
 
-enum err bus_connect(struct bus *bus, const char *role, const char *address, struct bus_peer **out)
+/* A server's key that its caller brings must be one that we would take from a client too. */
+static enum err give_key(struct bus_peer *link, struct span key)
+{
+    const struct bus_keys *keys = link->bus->spec.keys;
+    const struct listed_key *entry = keys ? key_list_find(&keys->list, key) : NULL;
+    if (!keys || !key.len)
+        return OK;
+    if (!entry || !span_is(service_role(span_str(entry->service)), link->role))
+        return ERR_DENIED;
+    memcpy(link->key, entry->key, sizeof link->key);
+    link->key_given = true;
+    return OK;
+}
+
+enum err bus_connect_by_key(struct bus *bus, const char *role, const char *address, struct span key,
+                            struct bus_peer **out)
 {
     struct bus_peer *link = calloc(1, sizeof *link);
     *out = NULL;
@@ -96,9 +115,14 @@ enum err bus_connect(struct bus *bus, const char *role, const char *address, str
     bus_copy_name(link->role, sizeof link->role, span_str(role));
     (void)snprintf(link->address, sizeof link->address, "%s", address);
     link->named = resolver_is_needed(link->address);
-    enum err e = bus_open_link(link);
+    enum err e = give_key(link, key);
+    if (!e)
+        e = bus_open_link(link);
     if (e) {
-        log_error("connect_failed", LSTR("address", address), LSTR("why", err_name(e)));
+        log_error("connect_failed", LSTR("address", address),
+                  LSTR("why", e == ERR_DENIED      ? "its key is not listed for this role"
+                              : e == ERR_NOT_FOUND ? "no key of this role is listed"
+                                                   : err_name(e)));
         free(link);
         return e;
     }
@@ -106,4 +130,9 @@ enum err bus_connect(struct bus *bus, const char *role, const char *address, str
     bus->links = link;
     *out = link;
     return OK;
+}
+
+enum err bus_connect(struct bus *bus, const char *role, const char *address, struct bus_peer **out)
+{
+    return bus_connect_by_key(bus, role, address, SPAN_NONE, out);
 }

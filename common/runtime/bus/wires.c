@@ -1,9 +1,13 @@
 /* Wires: ZeroMQ sockets with their options, in the loop. */
 #include "common/runtime/bus/bus_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
+
+#include "common/base/crypto.h"
+#include "common/base/log.h"
 
 struct wire *bus_open_wire(struct bus *bus, int type, struct bus_peer *link)
 {
@@ -20,12 +24,25 @@ struct wire *bus_open_wire(struct bus *bus, int type, struct bus_peer *link)
     zsock_set_sndhwm(wire->handle, HWM_BATCHES);
     zsock_set_rcvhwm(wire->handle, HWM_BATCHES);
     zsock_set_maxmsgsize(wire->handle, (int)bus->spec.max_message_bytes);
+    zsock_set_handshake_ivl(wire->handle, HANDSHAKE_MS);
+    enum err e = link ? bus_arm_link(link, wire->handle) : bus_arm_server(bus, wire->handle);
+    if (e) {
+        log_error("no_curve", LSTR("why", err_name(e)));
+        (void)zmq_close(wire->handle);
+        free(wire);
+        errno = EINVAL;
+        return NULL;
+    }
     if (type == ZMQ_ROUTER) {
         zsock_set_router_mandatory(wire->handle, 1);
+        zsock_set_router_handover(wire->handle, 0); /* who has an id keeps it */
     } else {
-        /* A ROUTER that still has the connection before would ignore another one of that id. */
-        char id[ID_BYTES + 12];
-        (void)snprintf(id, sizeof id, "%s-%u", bus->id, bus->opened++);
+        /* A ROUTER that still has the connection before would ignore another one of that id; and
+         * nobody but the other end may know it, or take it first. */
+        char id[ID_BYTES];
+        uint64_t serial;
+        crypto_random(&serial, sizeof serial);
+        (void)snprintf(id, sizeof id, "%s-%016llx", bus->id, (unsigned long long)serial);
         zsock_set_identity(wire->handle, id);
         zsock_set_immediate(wire->handle, 1);
         zsock_set_reconnect_ivl(wire->handle, RECONNECT_MS);

@@ -35,20 +35,21 @@ static void drop(struct worker_links *links, struct link_entry *entry)
     free(entry);
 }
 
-struct worker_link *links_get(struct worker_links *links, struct bus *bus, uint64_t epoch,
-                              struct span address, uint64_t now_ms)
+struct worker_link *links_get(struct worker_links *links, struct bus *bus, const struct grant *g,
+                              uint64_t now_ms)
 {
     struct link_entry *entry = NULL;
+    struct span address = g->address;
     char text[ADDRESS_BYTES];
-    HASH_FIND(hh, links->all, &epoch, sizeof epoch, entry);
+    HASH_FIND(hh, links->all, &g->worker_epoch, sizeof g->worker_epoch, entry);
     if (entry)
         return &entry->link;
     if (!address.len || address.len >= sizeof text)
         return NULL;
     memcpy(text, address.data, address.len);
     text[address.len] = '\0';
-    entry = add(links, epoch, now_ms);
-    if (entry && bus_connect(bus, "worker", text, &entry->link.peer)) {
+    entry = add(links, g->worker_epoch, now_ms);
+    if (entry && bus_connect_by_key(bus, "worker", text, g->worker_key, &entry->link.peer)) {
         drop(links, entry);
         entry = NULL;
     }

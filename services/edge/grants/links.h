@@ -21,10 +21,10 @@ struct worker_links {
     struct link_entry *all; /* by epoch */
 };
 
-/* The link to the worker of this boot, opened if there is none yet. NULL when it cannot be opened.
- */
-struct worker_link *links_get(struct worker_links *links, struct bus *bus, uint64_t epoch,
-                              struct span address, uint64_t now_ms);
+/* The link to the worker that a grant is for, opened to its address and by its key if there is none
+ * yet. NULL when it cannot be opened. */
+struct worker_link *links_get(struct worker_links *links, struct bus *bus, const struct grant *g,
+                              uint64_t now_ms);
 /* The link that this peer is the other end of; NULL when it is no worker's. */
 struct worker_link *links_of(const struct worker_links *links, const struct bus_peer *peer);
 /* The peer has been greeted: up, or (false) it is another boot than the link was made for. */

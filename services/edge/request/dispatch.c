@@ -94,8 +94,7 @@ static void dispatch(struct edge_request *r)
 static void use_grant(struct edge_request *r, struct held_grant *grant)
 {
     struct edge *e = r->edge;
-    struct worker_link *link =
-        links_get(&e->links, e->d->bus, grant->m.worker_epoch, grant->m.address, edge_now_ms(e));
+    struct worker_link *link = links_get(&e->links, e->d->bus, &grant->m, edge_now_ms(e));
     r->worker = arena_copy(&r->arena, grant->m.worker);
     if (link) {
         attempt_begin(r, grant, link);

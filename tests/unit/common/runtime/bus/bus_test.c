@@ -31,6 +31,8 @@ struct world {
     struct loop *loop;
     struct side server, client;
     bus_handler handlers[MESSAGE_TYPES];
+    const char *const *senders; /* NULL = everybody may send everything */
+    const char *callers;
 };
 
 static void on_up(void *ctx, struct bus_peer *peer)
@@ -84,6 +86,8 @@ static void open_side(struct world *w, struct side *side, const char *role, cons
                             .provider = "openai",
                             .ctx = side,
                             .handlers = w->handlers,
+                            .senders = w->senders,
+                            .callers = w->callers,
                             .on_peer_up = on_up,
                             .on_peer_down = on_down};
     assert_int_equal(bus_create(&side->bus, w->loop, &spec), OK);
@@ -525,6 +529,86 @@ static void one_that_stood_still_and_was_not_given_up_goes_on(void **state)
     two_close(&t);
 }
 
+/* ---- who may say what ---- */
+
+static void reopen_server(struct world *w)
+{
+    bus_destroy(&w->server.bus);
+    w->server = (struct side){0};
+    open_side(w, &w->server, "broker", "broker-1");
+    assert_int_equal(bus_bind(w->server.bus, w->address), OK);
+}
+
+static void a_message_is_taken_from_its_senders_alone(void **state)
+{
+    static const char *senders[MESSAGE_TYPES] = {[MESSAGE_DATA] = "edge"};
+    struct world *w = *state;
+    struct side edge = {0};
+    struct bus_peer *link;
+    w->senders = senders;
+    reopen_server(w);
+    w->senders = NULL;
+    open_client(w);
+    AWAIT(w, w->client.peer);
+    log_set_fd(-1);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(send_text(w->client.peer, i, SPAN("x")), OK);
+    AWAIT(w, bus_refused(w->server.bus, BUS_REFUSED_MESSAGE) == 3);
+    log_set_fd(2);
+    assert_int_equal(w->server.received, 0);
+    open_side(w, &edge, "edge", "edge-1");
+    assert_int_equal(bus_connect(edge.bus, "broker", w->address, &link), OK);
+    AWAIT(w, edge.peer);
+    assert_int_equal(send_text(edge.peer, 0, SPAN("x")), OK);
+    AWAIT(w, w->server.received == 1);
+    bus_destroy(&edge.bus);
+}
+
+static void a_caller_of_another_role_is_refused(void **state)
+{
+    struct world *w = *state;
+    w->callers = "edge ctl";
+    reopen_server(w);
+    w->callers = NULL;
+    log_set_fd(-1);
+    open_client(w);
+    AWAIT(w, bus_refused(w->server.bus, BUS_REFUSED_ROLE) >= 1);
+    log_set_fd(2);
+    assert_int_equal(w->server.ups, 0);
+    assert_int_equal(w->client.ups, 0);
+}
+
+/* Or a worker could end an edge's links by taking its name. */
+static void a_name_is_not_taken_from_another_service(void **state)
+{
+    struct world *w = *state;
+    struct side thief = {0};
+    struct bus_peer *link;
+    open_client(w);
+    AWAIT(w, w->client.peer && w->server.peer);
+    open_side(w, &thief, "edge", "worker-1");
+    log_set_fd(-1);
+    assert_int_equal(bus_connect(thief.bus, "broker", w->address, &link), OK);
+    AWAIT(w, bus_refused(w->server.bus, BUS_REFUSED_ROLE) >= 1);
+    log_set_fd(2);
+    assert_int_equal(w->server.ups, 1);
+    assert_int_equal(w->server.downs, 0);
+    bus_destroy(&thief.bus);
+}
+
+static void a_connection_of_another_name_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct odd odd;
+    odd_open(&odd, w, "edge-1-0");
+    log_set_fd(-1);
+    odd_greet(&odd); /* as "odd" */
+    AWAIT(w, bus_refused(w->server.bus, BUS_REFUSED_ROLE) == 1);
+    log_set_fd(2);
+    assert_int_equal(w->server.ups, 0);
+    odd_close(&odd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -555,6 +639,10 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_handler_may_give_up_its_own_link, setup, teardown),
         cmocka_unit_test_setup_teardown(another_major_version_is_refused_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_message_is_taken_from_its_senders_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_caller_of_another_role_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_is_not_taken_from_another_service, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_connection_of_another_name_is_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

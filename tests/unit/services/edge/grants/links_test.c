@@ -113,11 +113,17 @@ static struct span address_of(const struct linked *l, int worker)
     return span_str(bus_address(l->worker[worker]));
 }
 
+static struct worker_link *get_link(struct linked *l, uint64_t epoch, struct span address,
+                                    uint64_t now_ms)
+{
+    struct grant g = {.worker_epoch = epoch, .address = address};
+    return links_get(&l->links, l->edge, &g, now_ms);
+}
+
 /* The link to this worker as it is now. */
 static struct worker_link *get(struct linked *l, int worker, uint64_t now_ms)
 {
-    return links_get(&l->links, l->edge, bus_epoch(l->worker[worker]), address_of(l, worker),
-                     now_ms);
+    return get_link(l, bus_epoch(l->worker[worker]), address_of(l, worker), now_ms);
 }
 
 static void a_worker_of_one_boot_has_one_link(void **state)
@@ -129,8 +135,8 @@ static void a_worker_of_one_boot_has_one_link(void **state)
     assert_ptr_not_equal(one, two);
     assert_ptr_equal(get(l, 0, 9), one);
     /* where it is has been said once: the boot is what counts */
-    assert_ptr_equal(links_get(&l->links, l->edge, one->epoch, SPAN_NONE, 9), one);
-    assert_ptr_not_equal(links_get(&l->links, l->edge, EPOCH, address_of(l, 0), 9), one);
+    assert_ptr_equal(get_link(l, one->epoch, SPAN_NONE, 9), one);
+    assert_ptr_not_equal(get_link(l, EPOCH, address_of(l, 0), 9), one);
     UNTIL(l, l->edges_up == 3);
 }
 
@@ -139,9 +145,9 @@ static void a_link_that_cannot_be_opened_leaves_nothing(void **state)
     struct linked *l = *state;
     char address[1024];
     memset(address, 'a', sizeof address);
-    assert_null(links_get(&l->links, l->edge, EPOCH, SPAN_NONE, 1));
-    assert_null(links_get(&l->links, l->edge, EPOCH, span_of(address, sizeof address), 1));
-    assert_null(links_get(&l->links, l->edge, EPOCH, SPAN("nonsense"), 1));
+    assert_null(get_link(l, EPOCH, SPAN_NONE, 1));
+    assert_null(get_link(l, EPOCH, span_of(address, sizeof address), 1));
+    assert_null(get_link(l, EPOCH, SPAN("nonsense"), 1));
     assert_null(l->links.all);
 }
 
@@ -167,7 +173,7 @@ static void a_greeting_shows_whether_it_is_the_boot_that_was_meant(void **state)
     assert_true(links_greeted(right));
     assert_true(right->up);
     l->greeted = NULL;
-    struct worker_link *wrong = links_get(&l->links, l->edge, EPOCH, address_of(l, 1), 1);
+    struct worker_link *wrong = get_link(l, EPOCH, address_of(l, 1), 1);
     UNTIL(l, l->greeted);
     assert_ptr_equal(links_of(&l->links, l->greeted), wrong);
     assert_false(links_greeted(wrong));
