@@ -72,6 +72,7 @@ static void say_goodbye(struct bus *bus)
     for (struct bus_peer *p = bus_next_peer(bus, NULL); p; p = bus_next_peer(bus, p))
         bus_send_goodbye(p);
     bus->spec.on_peer_up = bus->spec.on_peer_down = NULL;
+    bus->spec.queued = NULL; /* the daemon has let go of what it counts */
     bus->closing = true;
     bus_flush(bus);
     while (bus_next_peer(bus, NULL) && clock_mono_ms(&clock_real) < until)
