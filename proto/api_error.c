@@ -62,6 +62,20 @@ struct api_error api_error_of_deny(const struct deny *m)
 
 /* ---- text ---- */
 
+static void write_text_or_null(struct json_writer *w, const char *name, struct span text)
+{
+    jw_key(w, name);
+    if (text.len)
+        jw_string(w, text);
+    else
+        jw_null(w);
+}
+
+static struct span code_of(const struct api_error *e)
+{
+    return e->code.len ? e->code : span_str(error_info(e->error_class)->openai_code);
+}
+
 static void write_openai(struct json_writer *w, const struct api_error *e)
 {
     const struct error_info *info = error_info(e->error_class);
@@ -72,18 +86,25 @@ static void write_openai(struct json_writer *w, const struct api_error *e)
     jw_string(w, e->message);
     jw_key(w, "type");
     jw_str(w, info->openai_type);
-    jw_key(w, "param");
-    if (e->param.len)
-        jw_string(w, e->param);
-    else
-        jw_null(w);
-    jw_key(w, "code");
-    struct span code = e->code.len ? e->code : span_str(info->openai_code);
-    if (code.len)
-        jw_string(w, code);
-    else
-        jw_null(w);
+    write_text_or_null(w, "param", e->param);
+    write_text_or_null(w, "code", code_of(e));
     jw_object_end(w);
+    jw_object_end(w);
+}
+
+/* ResponseErrorEvent of OpenAI's API. */
+static void write_response_event(struct json_writer *w, const struct api_error *e,
+                                 uint64_t sequence)
+{
+    jw_object(w);
+    jw_key(w, "type");
+    jw_str(w, "error");
+    write_text_or_null(w, "code", code_of(e));
+    jw_key(w, "message");
+    jw_string(w, e->message);
+    write_text_or_null(w, "param", e->param);
+    jw_key(w, "sequence_number");
+    jw_u64(w, sequence);
     jw_object_end(w);
 }
 
@@ -123,9 +144,14 @@ void api_error_write_body(struct buf *out, enum api api, const struct api_error 
 }
 
 void api_error_write_event(struct buf *out, enum api api, const struct api_error *e,
-                           struct span request_id)
+                           struct span request_id, uint64_t sequence)
 {
-    buf_append_str(out, api_is_anthropic(api) ? "event: error\ndata: " : "data: ");
-    api_error_write_body(out, api, e, request_id);
+    bool of_response = api_info(api)->shape == API_SHAPE_RESPONSE;
+    struct json_writer w = {.out = out};
+    buf_append_str(out, of_response || api_is_anthropic(api) ? "event: error\ndata: " : "data: ");
+    if (of_response)
+        write_response_event(&w, e, sequence);
+    else
+        api_error_write_body(out, api, e, request_id);
     buf_append_str(out, "\n\n");
 }

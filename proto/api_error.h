@@ -35,8 +35,9 @@ struct api_error api_error_of_deny(const struct deny *m);
  * fails but by out's bound. */
 void api_error_write_body(struct buf *out, enum api api, const struct api_error *e,
                           struct span request_id);
-/* The same as an in-band SSE event: "data: …" or "event: error". */
+/* The same as an in-band SSE event: "data: …" or "event: error"; for OpenAI's responses an event in
+ * their own form, which has the number `sequence`. */
 void api_error_write_event(struct buf *out, enum api api, const struct api_error *e,
-                           struct span request_id);
+                           struct span request_id, uint64_t sequence);
 
 #endif

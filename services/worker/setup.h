@@ -14,6 +14,7 @@ struct setup {
     const struct provider *provider;
     struct endpoints *endpoints;
     struct stored_responses responses; /* what a broker may have forgotten */
+    bool refuses_stream_options;       /* learned: as if compat had no_stream_options */
 };
 
 /* The caller holds the first reference. ERR_NOT_FOUND: no such provider in the file;

@@ -627,7 +627,7 @@ static void add_in_band_error(struct driver *d)
 {
     const struct api_error *f = pipeline_fault(d->pipeline);
     if (pipeline_committed(d->pipeline))
-        api_error_write_event(&d->output, d->spec.api, f, d->spec.request_id);
+        api_error_write_event(&d->output, d->spec.api, f, d->spec.request_id, 0);
     else
         api_error_write_body(&d->output, d->spec.api, f, d->spec.request_id);
 }

@@ -117,9 +117,10 @@ void answer_error(const struct client *c, const struct api_error *f)
     answer_json(c, status, buf_span(out));
 }
 
-void answer_error_event(const struct client *c, const struct api_error *f, struct buf *out)
+void answer_error_event(const struct client *c, const struct api_error *f, uint64_t sequence,
+                        struct buf *out)
 {
-    api_error_write_event(out, c->api, f, id_span(c));
+    api_error_write_event(out, c->api, f, id_span(c), sequence);
 }
 
 void answer_options(const struct client *c, unsigned methods, const struct request_head *h)

@@ -30,7 +30,8 @@ void answer_body(const struct client *c, unsigned status, struct span type, stru
 void answer_json(const struct client *c, unsigned status, struct span body);
 void answer_error(const struct client *c, const struct api_error *f);
 /* The failure as an event inside a stream, appended to out. */
-void answer_error_event(const struct client *c, const struct api_error *f, struct buf *out);
+void answer_error_event(const struct client *c, const struct api_error *f, uint64_t sequence,
+                        struct buf *out);
 /* CORS preflight, and plain OPTIONS: `methods` as route_match has them. */
 void answer_options(const struct client *c, unsigned methods, const struct request_head *h);
 

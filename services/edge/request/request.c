@@ -333,7 +333,7 @@ static void break_stream(const struct edge_request *r, const struct api_error *f
     buf_clear(out);
     if (!flow_between_events(&r->flow))
         buf_append_str(out, "\n\n");
-    answer_error_event(&r->to, f, out);
+    answer_error_event(&r->to, f, r->flow.events, out);
     if (http_stream_write(x, buf_span(out)) == OK)
         http_stream_end(x);
 }

@@ -2,7 +2,7 @@
 #ifndef SERVICES_WORKER_API_ANTHROPIC_ANSWER_H
 #define SERVICES_WORKER_API_ANTHROPIC_ANSWER_H
 
-#include "services/worker/api/args_scan.h"
+#include "services/worker/neutral/args_scan.h"
 #include "services/worker/api/writer.h"
 
 enum block_kind { BLOCK_NONE, BLOCK_TEXT, BLOCK_THINKING, BLOCK_REDACTED, BLOCK_TOOL };

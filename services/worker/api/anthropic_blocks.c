@@ -242,6 +242,24 @@ static enum err read_search_result(struct reader *r, const struct where *at, str
     return join_texts(r, &inner, &part->text);
 }
 
+/* What stands for the turns before it: its words, for protocols that know no such block. Without
+ * words (it failed) it stands for nothing. */
+static enum err read_compaction(struct reader *r, const struct where *at, struct json v,
+                                struct part_list *parts)
+{
+    struct json content = json_get(v, "content");
+    struct where content_at = {.up = at, .name = "content"};
+    if (json_absent(content))
+        return OK;
+    if (json_type(content) != JSON_STRING)
+        return read_fault(r, &content_at, ERROR_INVALID_VALUE,
+                          "'content' of a compaction must be a string.");
+    struct part *part = json_text(content).len ? read_add_part(r, parts, PART_TEXT) : NULL;
+    if (part)
+        part->text = json_text(content);
+    return part || json_text(content).len == 0 ? OK : read_too_large(r);
+}
+
 static enum err read_opaque(struct reader *r, struct json v, struct part_list *parts)
 {
     struct part *part = read_add_part(r, parts, PART_OPAQUE);
@@ -257,10 +275,15 @@ static const struct block_reader {
     block_fn read;
     enum level level;
 } block_readers[] = {
-    {"text", read_text_block, LEVEL_LEAF},     {"image", read_image, LEVEL_LEAF},
-    {"tool_use", read_tool_use, LEVEL_TURN},   {"tool_result", read_tool_result, LEVEL_TURN},
-    {"document", read_document, LEVEL_RESULT}, {"search_result", read_search_result, LEVEL_RESULT},
-    {"thinking", read_thinking, LEVEL_TURN},   {"redacted_thinking", read_redacted, LEVEL_TURN},
+    {"text", read_text_block, LEVEL_LEAF},
+    {"image", read_image, LEVEL_LEAF},
+    {"tool_use", read_tool_use, LEVEL_TURN},
+    {"tool_result", read_tool_result, LEVEL_TURN},
+    {"document", read_document, LEVEL_RESULT},
+    {"search_result", read_search_result, LEVEL_RESULT},
+    {"thinking", read_thinking, LEVEL_TURN},
+    {"redacted_thinking", read_redacted, LEVEL_TURN},
+    {"compaction", read_compaction, LEVEL_TURN},
 };
 
 struct blocks {

@@ -37,6 +37,8 @@ static enum err read_thinking_type(struct reader *r, const struct where *at, str
         out->thinking = THINKING_ADAPTIVE;
     else if (json_is(v, "disabled"))
         out->thinking = THINKING_OFF;
+    else if (json_type(v) == JSON_STRING)
+        neutral_drop(out, "thinking"); /* a hint that is newer than we are */
     else
         return read_fault(r, at, ERROR_INVALID_VALUE,
                           "'thinking.type' must be enabled, adaptive or disabled.");

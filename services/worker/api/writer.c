@@ -122,7 +122,7 @@ void writer_error(struct answer_writer *w, const struct api_error *fault)
     w->done = true;
     if (!w->stream)
         return;
-    api_error_write_event(w->options.out, w->options.request->api, fault, w->options.request_id);
+    api_error_write_event(w->options.out, w->options.request->api, fault, w->options.request_id, 0);
 }
 
 void writer_count(struct json_writer *jw, const char *name, uint64_t count)

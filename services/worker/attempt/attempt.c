@@ -228,6 +228,7 @@ static enum err make_pipeline(struct attempt *attempt, struct api_error *fault_o
         .method = span_str(api_route(d->operation)->method),
         .path = path,
         .headers = attempt->d.headers,
+        .refuses_stream_options = &attempt->setup->refuses_stream_options,
         .tells_limits = attempt->setup->config->options.edge_upstream_headers,
         .body = attempt->d.body,
         .model = attempt->d.model,

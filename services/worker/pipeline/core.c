@@ -83,6 +83,18 @@ void pipeline_poll_after(struct pipeline *c, uint64_t ms)
     c->timer_changed = true;
 }
 
+bool pipeline_learns_stream_options(struct pipeline *c, unsigned status, struct span body)
+{
+    bool refused =
+        (status == 400 || status == 422) && span_find_span(body, SPAN("stream_options")) < body.len;
+    if (!refused || c->compat.no_stream_options || c->state != PIPELINE_RUNNING)
+        return false;
+    c->compat.no_stream_options = true;
+    if (c->spec.refuses_stream_options)
+        *c->spec.refuses_stream_options = true;
+    return true;
+}
+
 void pipeline_note_answer(struct pipeline *c, struct json id, struct json model)
 {
     if (c->upstream_id.len == 0)

@@ -1,83 +1,13 @@
 /* The pipeline whose client and upstream speak the same protocol: the client's bytes go out,
  * the upstream's bytes come back, and only what must change is spliced (docs/wire.md,
  * Pass-through). Streams go event by event. */
-#include "services/worker/pipeline/pipeline_internal.h"
-#include "services/worker/pipeline/request_edit.h"
-#include "services/worker/pipeline/scan.h"
+#include "services/worker/pipeline/passthrough.h"
 #include "services/worker/neutral/splice.h"
 #include "services/worker/pipeline/synthesize.h"
-#include "services/worker/pipeline/upstream_answer.h"
-
-struct passthrough {
-    struct transfer transfer;
-    struct request_facts facts;
-    struct buf edited; /* the body as it leaves, when it is not the client's */
-    struct upstream_answer answer;
-    struct scan scan;
-    struct buf repaired; /* scratch: an event whose UTF-8 was mended */
-    bool done;           /* the stream's end mark has come: bytes after it are ignored */
-};
 
 static struct passthrough *state_of(struct pipeline *c)
 {
     return c->kind_state;
-}
-
-/* ---- request ---- */
-
-static bool is_forwarded(enum api api, struct span name)
-{
-    if (api_is_anthropic(api))
-        return span_is_nocase(name, "anthropic-beta") ||
-               span_is_nocase(name, "anthropic-version") ||
-               span_is_nocase(name, "anthropic-user-profile-id") ||
-               span_is_nocase(name, "anthropic-workspace-id");
-    return span_is_nocase(name, "openai-beta") || span_is_nocase(name, "openai-project") ||
-           span_is_nocase(name, "idempotency-key") || span_is_nocase(name, "x-client-request-id");
-}
-
-static struct span forward_headers(struct pipeline *c)
-{
-    struct buf kept = {0};
-    struct span rest = c->spec.headers;
-    while (rest.len) {
-        struct span line = span_cut(&rest, '\n');
-        if (!is_forwarded(c->spec.api, span_trim(span_first(line, span_find(line, ':')))))
-            continue;
-        buf_append(&kept, span_trim(line));
-        buf_append_char(&kept, '\n');
-    }
-    struct span copy = arena_copy(&c->arena, buf_span(&kept));
-    buf_free(&kept);
-    return copy;
-}
-
-static bool has_query_flag(struct span path, const char *flag)
-{
-    struct span query = path;
-    (void)span_cut(&query, '?');
-    while (query.len) {
-        if (span_is(span_cut(&query, '&'), flag))
-            return true;
-    }
-    return false;
-}
-
-static enum err edit_body(struct pipeline *c, struct passthrough *p, struct json body,
-                          struct api_error *fault_out)
-{
-    struct request_edit edit = {.api = c->spec.api,
-                                .target_model = c->spec.target_model,
-                                .compat = &c->compat,
-                                .config = c->spec.model_config,
-                                .output_cap = c->spec.output_cap};
-    buf_init(&p->edited, c->spec.body.len + (1u << 20));
-    enum err e = request_edit_native(&edit, body, &p->edited, &p->facts);
-    if (e)
-        api_error_set(fault_out, ERROR_INTERNAL, "the request could not be edited", NULL);
-    if (p->facts.dropped_stream_options)
-        c->dropped = "stream_options";
-    return e;
 }
 
 static void on_destroy(struct pipeline *c)
@@ -173,7 +103,8 @@ static void on_json_event(struct pipeline *c, const struct sse_event *e, struct 
     c->usage = p->scan.usage;
     c->text_bytes = p->scan.text_bytes;
     pipeline_note_answer(c, r.id, r.model);
-    if (r.is_error || (r.failed && !c->committed)) {
+    bool own_end = c->committed && api_info(c->spec.api)->shape == API_SHAPE_RESPONSE;
+    if ((r.is_error && !own_end) || (r.failed && !c->committed)) {
         fail_by_event(c, event, !r.is_error);
         return;
     }
@@ -183,7 +114,7 @@ static void on_json_event(struct pipeline *c, const struct sse_event *e, struct 
         write_hidden(c, e, event, &r);
     else
         write_event(c, e);
-    if (r.terminal)
+    if (r.terminal || r.is_error)
         finish_stream(c);
 }
 
@@ -210,11 +141,14 @@ static enum err on_event(void *ctx, const struct sse_event *e)
     if (p->done || c->state != PIPELINE_RUNNING || data.len == 0)
         return OK;
     if (api_streams_chunks(c->spec.api) && span_starts(data, "[DONE]")) {
+        passthrough_estimated_usage(c);
         write_event(c, e);
         finish_stream(c);
         return OK;
     }
     struct sse_event mended;
+    if (span_is(data, "null")) /* some servers' way to keep a connection */
+        return OK;
     if (parse_event(c, e, &mended) || json_type(json_root(&c->doc)) != JSON_OBJECT) {
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
                             "the upstream sent an event that is not JSON");
@@ -236,8 +170,10 @@ static void end_stream(struct pipeline *c, const struct api_error *otherwise)
     }
     if (api_is_anthropic(c->spec.api))
         sse_write(&c->out, SPAN("message_stop"), SPAN("{\"type\":\"message_stop\"}"));
-    else
+    else {
+        passthrough_estimated_usage(c);
         sse_write(&c->out, SPAN_NONE, SPAN("[DONE]"));
+    }
     finish_stream(c);
 }
 
@@ -367,6 +303,8 @@ static void on_end(struct pipeline *c, const struct transfer *x)
     switch (p->answer.mode) {
     case ANSWER_ERROR: {
         struct upstream_headers headers = upstream_answer_headers(&p->answer);
+        if (passthrough_without_stream_options(c))
+            break;
         pipeline_map_error(c, p->answer.status, &headers, buf_span(&p->answer.body), &fault);
         pipeline_fail(c, &fault);
         break;
@@ -419,21 +357,10 @@ enum err passthrough_start(struct pipeline *c, struct json body, struct api_erro
     c->kind_state = p;
     scan_init(&p->scan, c->spec.api);
     if (json_type(body) == JSON_OBJECT) {
-        enum err e = edit_body(c, p, body, fault_out);
+        enum err e = passthrough_edit(c, body, fault_out);
         if (e)
             return e;
     }
-    c->stream = p->facts.stream || has_query_flag(c->spec.path, "stream=true");
-    p->transfer = (struct transfer){
-        .method = span_is(c->spec.method, "GET")      ? "GET"
-                  : span_is(c->spec.method, "DELETE") ? "DELETE"
-                                                      : "POST",
-        .path = c->spec.path,
-        .headers = forward_headers(c),
-        .body = p->edited.len ? buf_span(&p->edited) : c->spec.body,
-        .expects_stream = c->stream,
-        .repeatable = span_is(c->spec.method, "GET"),
-    };
-    pipeline_send(c, &p->transfer);
+    passthrough_send(c);
     return OK;
 }

@@ -45,6 +45,8 @@ static void look_up(struct pipeline *c)
 {
     const struct pipeline_spec *s = &c->spec;
     c->compat = compat_describe(s->provider_config, s->base_url);
+    if (s->refuses_stream_options && *s->refuses_stream_options)
+        c->compat.no_stream_options = true;
     c->row = &unknown_row;
     if (s->table) {
         c->row = model_table_find(s->table, provider_name(s), provider_protocol(s->provider),

@@ -33,6 +33,8 @@ struct pipeline_spec {
     struct span request_id;       /* "req_…" */
     uint64_t max_response;        /* bytes of a unary answer; 0 = 64 MiB */
     bool tells_limits;            /* the provider's rate limits are among the result's headers */
+    bool *refuses_stream_options; /* what has been learned of the provider, kept over requests; may
+                                     be NULL */
 };
 
 /* ERR_INVALID: the request can't be served; *fault_out says why (strings live in static memory or

@@ -103,6 +103,11 @@ void pipeline_note_head(struct pipeline *c, const struct upstream_headers *heade
 /* Brings what the upstream says it used down to what is possible. True when something was above it.
  */
 bool pipeline_bound_usage(const struct pipeline *c, struct usage *usage);
+
+/* Has an upstream refused a request because of `stream_options`, which we put there? Then this
+ * pipeline, and those after it, go without. Once. */
+bool pipeline_learns_stream_options(struct pipeline *c, unsigned status, struct span body);
+
 /* What a kind without a neutral request of its own gives to provider->map_error. */
 void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstream_headers *headers,
                         struct span body, struct api_error *fault_out);

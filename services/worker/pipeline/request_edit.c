@@ -224,6 +224,8 @@ static void take_out(const struct request_edit *e, struct splice *s, struct json
     size_t count = 0;
     if (e->compat->no_stream_options && json_type(json_get(body, "stream_options")) != JSON_NONE) {
         names[count++] = "stream_options";
+        (void)json_bool(json_get(json_get(body, "stream_options"), "include_usage"),
+                        &facts->asked_usage);
         facts->dropped_stream_options = true;
     }
     if (e->compat->no_parallel_tool_calls)

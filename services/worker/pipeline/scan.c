@@ -1,5 +1,7 @@
 #include "services/worker/pipeline/scan.h"
 
+#include "services/worker/neutral/answer_error.h"
+
 enum { MAX_CHOICES = 128 };
 
 void scan_init(struct scan *s, enum api api)
@@ -29,34 +31,6 @@ static void read_messages_usage(struct scan *s, struct json usage)
     usage_read_messages(&s->messages, usage);
     struct usage counts = usage_of_messages(&s->messages);
     usage_merge(&s->usage, &counts);
-}
-
-/* ---- errors ---- */
-
-/* {"error": {…}} or {"error": "text"}; null, false and "" are none (some servers always send
- * them). */
-static bool is_error_member(struct json error)
-{
-    switch (json_type(error)) {
-    case JSON_OBJECT:
-        return true;
-    case JSON_STRING:
-        return json_text(error).len > 0;
-    case JSON_NONE:
-    case JSON_NULL:
-    case JSON_BOOL:
-    case JSON_NUMBER:
-    case JSON_ARRAY:
-        return false;
-    }
-    return false;
-}
-
-/* {"object":"error","message":…} is how some compatible servers say it. */
-static bool is_error_object(struct json v)
-{
-    return is_error_member(json_get(v, "error")) || json_is(json_get(v, "object"), "error") ||
-           json_is(json_get(v, "type"), "error");
 }
 
 /* ---- OpenAI chat and completions ---- */
@@ -254,7 +228,7 @@ struct scan_result scan_event(struct scan *s, struct json event, struct span nam
 {
     struct scan_result r = {.id = json_get(event, "id"), .model = json_get(event, "model")};
     /* a response's own `error` member is null in every event: only a bare one is an error there */
-    r.is_error = is_error_object(event) || names_error(name);
+    r.is_error = answer_is_error(event) || names_error(name);
     if (r.is_error)
         return r;
     switch (api_info(s->api)->shape) {
@@ -279,7 +253,7 @@ struct scan_result scan_body(struct scan *s, struct json body)
     struct json status = json_get(body, "status");
     bool stored = api_info(s->api)->stored && json_is(json_get(body, "object"), "response");
     r.unfinished = stored && (json_is(status, "queued") || json_is(status, "in_progress"));
-    r.is_error = !stored && is_error_object(body);
+    r.is_error = !stored && answer_is_error(body);
     if (r.is_error)
         return r;
     switch (api_info(s->api)->shape) {

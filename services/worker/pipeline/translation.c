@@ -173,9 +173,27 @@ static bool repeat(struct prompt_part *part, unsigned error_class)
     return true;
 }
 
+/* As the pass-through does: the usage that we asked for was refused. */
+static bool go_without_stream_options(struct prompt_part *part)
+{
+    struct pipeline *c = part->owner->pipeline;
+    struct api_error fault = {0};
+    if (!c->stream ||
+        !pipeline_learns_stream_options(c, part->answer.status, buf_span(&part->answer.body)))
+        return false;
+    part->pc.compat.no_stream_options = true;
+    if (part->pc.provider->build_request(&part->pc, &fault))
+        pipeline_fail(c, &fault);
+    else
+        take_wishes(part);
+    return true;
+}
+
 static void end_error(struct prompt_part *part)
 {
     struct pipeline *c = part->owner->pipeline;
+    if (go_without_stream_options(part))
+        return;
     struct upstream_headers headers = upstream_answer_headers(&part->answer);
     struct api_error fault = {0};
     part->pc.provider->map_error(&part->pc, part->answer.status, &headers,

@@ -25,14 +25,19 @@ static void bodies_have_the_protocols_shape(void **state)
     buf_clear(&out);
     r.code = SPAN("upstreams_own");
     r.param = SPAN_NONE;
-    api_error_write_event(&out, API_OPENAI_CHAT, &r, SPAN("req_1"));
+    api_error_write_event(&out, API_OPENAI_CHAT, &r, SPAN("req_1"), 3);
     assert_true(
         span_is(buf_span(&out),
                 "data: {\"error\":{\"message\":\"no \\\"x\\\"\",\"type\":\"invalid_request_error\","
                 "\"param\":null,\"code\":\"upstreams_own\"}}\n\n"));
     buf_clear(&out);
-    api_error_write_event(&out, API_ANTHROPIC_MESSAGES, &r, SPAN("req_1"));
+    api_error_write_event(&out, API_ANTHROPIC_MESSAGES, &r, SPAN("req_1"), 3);
     assert_true(span_starts(buf_span(&out), "event: error\ndata: {\"type\":\"error\""));
+    buf_clear(&out);
+    api_error_write_event(&out, API_OPENAI_RESPONSES, &r, SPAN("req_1"), 3);
+    assert_true(span_is(buf_span(&out),
+                        "event: error\ndata: {\"type\":\"error\",\"code\":\"upstreams_own\","
+                        "\"message\":\"no \\\"x\\\"\",\"param\":null,\"sequence_number\":3}\n\n"));
     buf_free(&out);
 }
 

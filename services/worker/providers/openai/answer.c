@@ -14,41 +14,38 @@ void openai_note_bill(struct openai_state *s, struct json root)
         s->usage.tier = service_tier_of(json_text(tier));
 }
 
-static bool is_said(struct json v)
-{
-    bool b;
-    return !json_absent(v) && !(json_bool(v, &b) && !b) &&
-           !(json_type(v) == JSON_STRING && json_text(v).len == 0);
-}
-
-/* An error in place of an answer, in any of the shapes that compatible servers have. */
-bool openai_is_error(struct json root)
-{
-    if (is_said(json_get(root, "error")))
-        return true;
-    if (json_type(json_get(root, "choices")) == JSON_ARRAY)
-        return false;
-    return json_is(json_get(root, "object"), "error") ||
-           json_type(json_get(root, "detail")) != JSON_NONE ||
-           json_type(json_get(root, "message")) == JSON_STRING;
-}
-
 void openai_say_reasoning(struct conversion *pc, struct openai_state *s, struct json from)
 {
     struct json text = json_get(from, "reasoning_content");
-    if (json_type(text) != JSON_STRING)
+    if (json_text(text).len == 0) /* absent, or "" beside the other */
         text = json_get(from, "reasoning");
     out_text(pc, &s->out, EVENT_THINK, json_text(text));
 }
 
 /* A string, or parts of text. */
-void openai_say_content(struct conversion *pc, struct openai_state *s, struct json content)
+static void say_parts(struct conversion *pc, struct openai_state *s, enum event_kind kind,
+                      struct json content)
 {
     if (json_type(content) == JSON_STRING)
-        out_text(pc, &s->out, EVENT_TEXT, json_text(content));
+        out_text(pc, &s->out, kind, json_text(content));
     for (struct json_iter i = json_iter(content);
          json_type(content) == JSON_ARRAY && json_next(&i);)
-        out_text(pc, &s->out, EVENT_TEXT, json_text(json_get(i.value, "text")));
+        out_text(pc, &s->out, kind, json_text(json_get(i.value, "text")));
+}
+
+/* Mistral's thinking is a part among the text. */
+void openai_say_content(struct conversion *pc, struct openai_state *s, struct json content)
+{
+    if (json_type(content) != JSON_ARRAY) {
+        say_parts(pc, s, EVENT_TEXT, content);
+        return;
+    }
+    for (struct json_iter i = json_iter(content); json_next(&i);) {
+        if (json_is(json_get(i.value, "type"), "thinking"))
+            say_parts(pc, s, EVENT_THINK, json_get(i.value, "thinking"));
+        else
+            out_text(pc, &s->out, EVENT_TEXT, json_text(json_get(i.value, "text")));
+    }
 }
 
 void openai_say_refusal(struct conversion *pc, struct openai_state *s, struct json refusal)
@@ -223,7 +220,7 @@ static enum err parse_whole(struct conversion *pc, struct openai_state *s, struc
         return ERR_INVALID;
     struct json choice = openai_first_choice(json_get(root, "choices")),
                 message = json_get(choice, "message");
-    if (openai_is_error(root)) {
+    if (answer_is_error(root)) {
         out_error_body(pc, &s->out, body);
         return OK;
     }

@@ -2,6 +2,8 @@
 #ifndef SERVICES_WORKER_PROVIDERS_OPENAI_OPENAI_H
 #define SERVICES_WORKER_PROVIDERS_OPENAI_OPENAI_H
 
+#include "services/worker/neutral/answer_error.h"
+#include "services/worker/neutral/args_scan.h"
 #include "services/worker/neutral/usage_read.h"
 #include "services/worker/providers/out.h"
 
@@ -13,6 +15,7 @@ struct openai_tool {
     bool begun;    /* TOOL_BEGIN was sent */
     struct arena_text id, name;
     struct arena_text early; /* arguments that came before the name */
+    struct args_scan args;
 };
 
 struct openai_state {
@@ -55,8 +58,6 @@ enum err openai_write_messages(struct conversion *pc, struct json_writer *w,
 
 /* Usage, and the tier beside it, of a body or a chunk that has them. */
 void openai_note_bill(struct openai_state *s, struct json root);
-/* An error in place of an answer, in any of the shapes that compatible servers have. */
-bool openai_is_error(struct json root);
 void openai_say_reasoning(struct conversion *pc, struct openai_state *s, struct json from);
 /* A string, or parts of text. */
 void openai_say_content(struct conversion *pc, struct openai_state *s, struct json content);

@@ -12,6 +12,16 @@ static struct openai_tool *add_tool(struct conversion *pc, struct openai_state *
     return tool;
 }
 
+/* A call by name, under an index whose call is whole: another one, of a server that gives no ids.
+ */
+static bool begins_another(const struct openai_tool *tool, struct json delta)
+{
+    struct json function = json_get(delta, "function");
+    return tool->args.complete && json_text(json_get(function, "name")).len > 0 &&
+           json_text(json_get(delta, "id")).len == 0 &&
+           json_text(json_get(function, "arguments")).len > 0;
+}
+
 /* Which call a delta is for. By index; servers that give none are taken by position, and a new id
  * under a known index is a new call (they count every call as number 0). */
 static struct openai_tool *find_tool(struct conversion *pc, struct openai_state *s,
@@ -24,7 +34,8 @@ static struct openai_tool *find_tool(struct conversion *pc, struct openai_state 
         struct openai_tool *tool = &s->tools[i];
         if (tool->index != index)
             continue;
-        bool other = id.len && tool->id.len && !span_equals(id, arena_text_span(&tool->id));
+        bool other = (id.len && tool->id.len && !span_equals(id, arena_text_span(&tool->id))) ||
+                     begins_another(tool, delta);
         return other ? add_tool(pc, s, index) : tool;
     }
     return add_tool(pc, s, index);
@@ -54,6 +65,7 @@ static enum err take_args(struct conversion *pc, struct openai_state *s, struct 
     }
     if (piece.len)
         begin_tool(pc, s, tool);
+    args_scan_feed(&tool->args, piece);
     if (tool->begun)
         out_tool_args(pc, &s->out, (uint32_t)(tool - s->tools), piece);
     else
@@ -117,9 +129,11 @@ static enum err on_choice(struct conversion *pc, struct openai_state *s, struct 
 static enum err on_chunk(struct conversion *pc, struct openai_state *s, struct json root,
                          struct span data, bool named_error)
 {
+    if (json_type(root) == JSON_NULL) /* some servers' way to keep a connection */
+        return OK;
     if (json_type(root) != JSON_OBJECT)
         return ERR_INVALID;
-    if (named_error || openai_is_error(root)) {
+    if (named_error || answer_is_error(root)) {
         out_error_body(pc, &s->out, data);
         return OK;
     }

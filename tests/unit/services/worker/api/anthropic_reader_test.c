@@ -44,6 +44,13 @@ static void every_setting_has_its_place(void **state)
         {"{'thinking':{'type':'adaptive'},'output_config':{'effort':'max'}," BASE "}",
          SET(" effort=max thinking=adaptive")},
         {"{'thinking':{'type':'disabled'}," BASE "}", SET(" thinking=off")},
+        {"{'thinking':{'type':'between_tools'}," BASE "}", SET("") "dropped thinking\n"},
+        {"{'max_tokens':5,'messages':[{'role':'user','content':'q'},{'role':'assistant','content':["
+         "{'type':'compaction','content':'what was'},{'type':'text','text':'a'}]},{'role':'user',"
+         "'content':'b'}]}",
+         "set max_out=5\n0 user plain (text text=q)\n1 assistant (text text=what was) (text "
+         "text=a)\n"
+         "2 user plain (text text=b)\n"},
         {"{'output_config':{'format':{'type':'json_schema','schema':{'a':1}}}," BASE "}",
          SET(" format=schema schema={\"a\":1}")},
         {"{'output_format':{'type':'json_schema','schema':{'a':1}}," BASE "}",
@@ -88,7 +95,7 @@ static void a_wrong_type_names_the_field(void **state)
         {"{'system':[{'type':'image'}]," BASE "}", "INVALID_VALUE system[0].type"},
         {"{'system':['a']," BASE "}", "INVALID_VALUE system[0]"},
         {"{'thinking':true," BASE "}", "INVALID_VALUE thinking"},
-        {"{'thinking':{'type':'hard'}," BASE "}", "INVALID_VALUE thinking.type"},
+        {"{'thinking':{'type':7}," BASE "}", "INVALID_VALUE thinking.type"},
         {"{'thinking':{'type':'enabled'}," BASE "}", "INVALID_VALUE thinking.budget_tokens"},
         {"{'thinking':{'type':'enabled','budget_tokens':1000}," BASE "}",
          "INVALID_VALUE thinking.budget_tokens"},

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "services/worker/api/args_scan.h"
+#include "services/worker/neutral/args_scan.h"
 #include "services/worker/api/data_url.h"
 #include "services/worker/api/rope.h"
 #include "services/worker/neutral/api_ops.h"

@@ -661,6 +661,94 @@ static void an_error_in_mid_stream_leaves_what_was_said(void **state)
     driver_done(&d);
 }
 
+/* The client asked for usage, and the upstream knows no such thing. */
+static void usage_that_was_asked_for_is_shown_though_it_is_a_guess(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {HI FINISH DONE, HI FINISH};
+    for (size_t i = 0; i < 2; i++) {
+        struct driver d = streaming(API_OPENAI_CHAT, asked);
+        driver_text(&d, 0, ends[i]);
+        driver_end(&d, 0);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+        assert_true(driver_output_has(&d, "\"choices\":[],\"usage\":{\"prompt_tokens\":"));
+        assert_true(driver_output_has(&d, "\"estimated\":true}}\n\ndata: [DONE]"));
+        driver_done(&d);
+    }
+}
+
+/* Some servers fill the time with them. */
+static void events_that_are_null_are_nothing(void **state)
+{
+    (void)state;
+    struct driver d = streaming(API_OPENAI_CHAT, not_asked);
+    driver_text(&d, 0, "data: null\n\n" HI "data: null\n\n" FINISH "data:  null \n\n" DONE);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+    assert_true(driver_output_is(&d, HI FINISH DONE));
+    driver_done(&d);
+}
+
+static void a_responses_own_error_passes_unchanged(void **state)
+{
+    (void)state;
+    static const char delta[] = "event: response.output_text.delta\ndata: {\"type\":"
+                                "\"response.output_text.delta\",\"delta\":\"x\"}\n\n";
+    static const char error[] = "event: error\ndata: {\"type\":\"error\",\"code\":\"x\","
+                                "\"message\":\"m\",\"param\":null,\"sequence_number\":1}\n\n";
+    struct driver d = streaming(API_OPENAI_RESPONSES, not_asked);
+    driver_text(&d, 0, delta);
+    driver_text(&d, 0, error);
+    driver_end(&d, 0);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+    assert_true(driver_output_has(&d, delta));
+    assert_true(driver_output_has(&d, error));
+    driver_done(&d);
+    d = streaming(API_OPENAI_RESPONSES, not_asked); /* before anything else, it may go elsewhere */
+    driver_text(&d, 0, error);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_int_equal(d.output.len, 0);
+    driver_done(&d);
+}
+
+/* Ours alone is taken out again, and the next request goes without. */
+static void a_refused_wish_for_usage_is_withdrawn_and_remembered(void **state)
+{
+    (void)state;
+    static const char refusal[] = "{\"detail\":[{\"loc\":[\"body\",\"stream_options\"],\"msg\":"
+                                  "\"Extra inputs are not permitted\"}]}";
+    bool refuses = false;
+    struct driver d;
+    init(&d, API_OPENAI_CHAT);
+    d.spec.refuses_stream_options = &refuses;
+    assert_int_equal(driver_start(&d, not_asked), OK);
+    driver_answer(&d, 0, 422, "content-type: application/json\n", refusal);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
+    assert_int_equal(d.sent_count, 2);
+    assert_true(span_find_span(d.sent[1]->body, SPAN("stream_options")) == d.sent[1]->body.len);
+    driver_stream_head(&d, 1);
+    driver_text(&d, 1, HI FINISH DONE);
+    assert_true(driver_output_is(&d, HI FINISH DONE));
+    assert_true(refuses);
+    driver_done(&d);
+
+    init(&d, API_OPENAI_CHAT); /* it knows */
+    d.spec.refuses_stream_options = &refuses;
+    assert_int_equal(driver_start(&d, not_asked), OK);
+    assert_true(span_find_span(d.sent[0]->body, SPAN("stream_options")) == d.sent[0]->body.len);
+    driver_answer(&d, 0, 422, "content-type: application/json\n", refusal);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED); /* once */
+    driver_done(&d);
+
+    refuses = false;
+    init(&d, API_OPENAI_CHAT); /* the client's own wish: its error */
+    d.spec.refuses_stream_options = &refuses;
+    assert_int_equal(driver_start(&d, asked), OK);
+    driver_answer(&d, 0, 422, "content-type: application/json\n", refusal);
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+    assert_false(refuses);
+    driver_done(&d);
+}
+
 static void the_end_of_a_stream_decides_whether_it_was_whole(void **state)
 {
     (void)state;
@@ -696,7 +784,7 @@ static void the_end_of_a_stream_decides_whether_it_was_whole(void **state)
          "data: {\"type\":\"response.completed\",\"response\":{}}\n\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct driver d = streaming(cases[i].api, asked);
+        struct driver d = streaming(cases[i].api, not_asked);
         driver_text(&d, 0, cases[i].stream);
         driver_end(&d, 0);
         if (cases[i].output) {
@@ -1358,6 +1446,10 @@ int main(void)
         cmocka_unit_test(an_error_before_content_has_a_status_of_its_own),
         cmocka_unit_test(an_error_in_mid_stream_leaves_what_was_said),
         cmocka_unit_test(the_end_of_a_stream_decides_whether_it_was_whole),
+        cmocka_unit_test(usage_that_was_asked_for_is_shown_though_it_is_a_guess),
+        cmocka_unit_test(events_that_are_null_are_nothing),
+        cmocka_unit_test(a_responses_own_error_passes_unchanged),
+        cmocka_unit_test(a_refused_wish_for_usage_is_withdrawn_and_remembered),
         cmocka_unit_test(a_connection_lost_behind_the_finish_costs_nothing),
         cmocka_unit_test(a_broken_event_is_not_skipped),
         cmocka_unit_test(a_stream_with_a_broken_character_lives_on),

@@ -94,6 +94,27 @@ static const struct stream_case streams[] = {
      START "THINK r\nTEXT t\n" NO_COUNTS "STOP end\nEND\n"},
     {"reasoning by its other name", ROLE CHUNK("{\"reasoning\":\"r\"}", "null") FINISH("stop") DONE,
      START "THINK r\n" NO_COUNTS "STOP end\nEND\n"},
+    {"an empty text beside the other name hides nothing",
+     ROLE CHUNK("{\"reasoning_content\":\"\",\"reasoning\":\"r\"}", "null") FINISH("stop") DONE,
+     START "THINK r\n" NO_COUNTS "STOP end\nEND\n"},
+    {"Mistral's thinking is a part of the content",
+     ROLE CHUNK("{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":"
+                "\"r\"}]},{\"type\":\"text\",\"text\":\"x\"}]}",
+                "null") FINISH("stop") DONE,
+     START "THINK r\nTEXT x\n" NO_COUNTS "STOP end\nEND\n"},
+    {"events that are null are nothing", ROLE "data: null\n\n" TEXT("x") FINISH("stop") DONE,
+     START "TEXT x\n" NO_COUNTS "STOP end\nEND\n"},
+    {"two whole calls under one index, without ids",
+     ROLE TOOLS(
+         "{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":\\\"}\\\"}\"}}")
+         TOOLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}") FINISH("stop")
+             DONE,
+     START "TOOL 0  f\nARGS 0 {\\\"a\\\":\\\"}\\\"}\nTOOL 1  f\nARGS 1 {}\nTOOLEND 0\nTOOLEND "
+           "1\n" NO_COUNTS "STOP tool\nEND\n"},
+    {"a name said again within one call",
+     ROLE TOOLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}") TOOLS(
+         "{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"}\"}}") FINISH("stop") DONE,
+     START "TOOL 0  f\nARGS 0 {\nARGS 0 }\nTOOLEND 0\n" NO_COUNTS "STOP tool\nEND\n"},
     {"H094 a finish chunk only", ROLE FINISH("stop") DONE, START NO_COUNTS "STOP end\nEND\n"},
     {"H095 cut", ROLE TEXT("Hel"),
      START "TEXT Hel\nERROR upstream_closed upstream closed the stream\n"},

@@ -1,4 +1,4 @@
-#include "services/worker/api/args_scan.h"
+#include "services/worker/neutral/args_scan.h"
 
 /* The character at text[*i], decoded, and *i moved behind it. Anything beyond ASCII is 'x': it
  * never matters. */

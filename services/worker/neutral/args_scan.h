@@ -2,8 +2,8 @@
  * complete (docs/wire.md, Streams). It reads json text, so that an escaped quote is a quote and "{"
  * may come as
  * "\u007b". */
-#ifndef SERVICES_WORKER_API_ARGS_SCAN_H
-#define SERVICES_WORKER_API_ARGS_SCAN_H
+#ifndef SERVICES_WORKER_NEUTRAL_ARGS_SCAN_H
+#define SERVICES_WORKER_NEUTRAL_ARGS_SCAN_H
 
 #include "common/base/span.h"
 
