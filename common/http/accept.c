@@ -42,15 +42,15 @@ static void turn_away(struct http_server *s, int fd, const char *address, const 
 static void take_client(struct http_server *s, int fd, const struct sockaddr_storage *from)
 {
     char address[INET6_ADDRSTRLEN];
-    struct in6_addr key = address_key(from);
-    address_text(&key, address);
+    struct in6_addr from_address = address_of(from);
+    address_text(&from_address, address);
     if (s->stats.connections >= s->config.max_connections) {
         s->stats.refused_limit++;
         turn_away(s, fd, address,
                   "The service is at capacity: too many connections. Try again shortly.");
         return;
     }
-    struct http_peer *peer = peer_take(s, &key);
+    struct http_peer *peer = peer_take(s, &from_address);
     if (!peer) {
         (void)close(fd);
         return;
@@ -99,7 +99,7 @@ static void out_of_descriptors(struct http_server *s)
         s->reserve_fd = -1;
         int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            refuse_client(s, fd, "", request_no_room);
+            refuse_client(s, fd, "", "The service is at capacity. Try again shortly.");
             (void)close(fd);
         }
         open_reserve(s);

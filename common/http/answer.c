@@ -36,14 +36,18 @@ void http_add_header(struct http_exchange *x, const char *name, struct span valu
 
 void http_respond(struct http_exchange *x, unsigned status, struct span body)
 {
-    if (exchange_is_open(x))
-        x->way->respond(x, status, body);
+    if (!exchange_is_open(x))
+        return;
+    x->held = false;
+    x->way->respond(x, status, body);
 }
 
 void http_stream_begin(struct http_exchange *x, unsigned status)
 {
-    if (exchange_is_open(x))
-        x->way->stream_begin(x, status);
+    if (!exchange_is_open(x))
+        return;
+    x->held = false;
+    x->way->stream_begin(x, status);
 }
 
 /* Made once a second. */

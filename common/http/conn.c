@@ -101,6 +101,17 @@ void conn_phase(struct http_conn *c, enum conn_phase phase)
         conn_hurry(c);
 }
 
+void conn_body_came(struct http_conn *c, size_t n)
+{
+    const struct http_config *config = &c->server->config;
+    if (c->phase != CONN_BODY || !c->deadline_us || !config->body_min_rate)
+        return;
+    /* What it is ahead of the rate is not saved up: a fast half does not pay for a dripping one. */
+    uint64_t most = loop_now_us(c->server->loop) + config->body_timeout_ms * 1000;
+    uint64_t earned = c->deadline_us + (uint64_t)n * 1000000 / config->body_min_rate;
+    c->deadline_us = earned < most ? earned : most; /* never earlier: the timer follows */
+}
+
 static void on_event(void *ctx, uint32_t events)
 {
     struct http_conn *c = ctx;

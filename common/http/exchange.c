@@ -40,7 +40,7 @@ struct http_exchange *exchange_create(struct http_server *s, struct http_conn *c
 
 void exchange_drop_body(struct http_exchange *x)
 {
-    x->server->stats.body_bytes -= x->body_cap;
+    room_leave(x);
     free(x->body);
     x->body = NULL;
     x->body_len = x->body_cap = 0;
@@ -60,6 +60,7 @@ void exchange_end(struct http_exchange *x, bool sent)
     if (x->library.response)
         MHD_destroy_response(x->library.response);
     exchange_drop_body(x);
+    room_disown(x);
     buf_free(&x->fields);
     buf_free(&x->out);
     buf_free(&x->library.lines);
@@ -160,6 +161,16 @@ void http_each_header(const struct http_exchange *x,
 struct span http_body(const struct http_exchange *x)
 {
     return span_of(x->body, x->body_len);
+}
+
+void http_hold(struct http_exchange *x)
+{
+    x->held = x->state == X_READING;
+}
+
+bool http_is_held(const struct http_exchange *x)
+{
+    return x->held;
 }
 
 void http_body_release(struct http_exchange *x)

@@ -10,6 +10,9 @@
 #include "common/base/span.h"
 #include "common/runtime/loop.h"
 
+/* Up to this a body is small: it is never held, and has memory of its own in reserve. */
+enum { HTTP_SMALL_BODY_BYTES = 64 << 10, HTTP_OWNER_BYTES = 32 };
+
 struct http_server;
 /* One request and its answer. Made by the server, ended by exactly one on_done. */
 struct http_exchange;
@@ -23,8 +26,16 @@ struct http_config {
                                        no key */
     uint32_t shards;
     uint32_t max_connections, max_connections_per_address;
-    uint64_t max_header_bytes, max_body_bytes, max_body_memory_bytes;
-    uint64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, send_timeout_ms;
+    uint64_t max_header_bytes, max_body_bytes;
+    /* Of all bodies in flight; of those of one client address; of the large ones of one owner
+     * (http_set_owner). The last two: 0 = no bound of their own. */
+    uint64_t max_body_memory_bytes, max_address_body_bytes, max_owner_body_bytes;
+    /* Of max_body_memory_bytes: kept for bodies up to HTTP_SMALL_BODY_BYTES. */
+    uint64_t small_body_reserve_bytes;
+    uint64_t header_timeout_ms, idle_timeout_ms, send_timeout_ms;
+    /* A body may be that far behind body_min_rate (bytes per second); without a rate it is the
+     * time for the whole body. */
+    uint64_t body_timeout_ms, body_min_rate;
     uint32_t send_buffer_bytes; /* SO_SNDBUF of a client; 0 = 128 KiB */
     bool library_only; /* plain requests through libmicrohttpd too: to compare the two ways */
 };
@@ -40,8 +51,8 @@ struct http_handler {
     /* Head and body are complete. Answer now, or keep the exchange and answer later (it is then
      * suspended). */
     void (*on_request)(void *ctx, struct http_exchange *x);
-    /* The head is complete and sound, the body not yet read: refuse early by http_respond, or do
-     * nothing. May be NULL. */
+    /* The head is complete and sound, the body not yet read: refuse early by http_respond, let it
+     * wait by http_hold, or do nothing. May be NULL. */
     void (*on_head)(void *ctx, struct http_exchange *x);
     /* The server refuses: fill the answer by http_respond (only path, method and headers may be
      * missing). NULL: plain text. */
@@ -96,6 +107,15 @@ void http_each_header(const struct http_exchange *x,
                       void (*fn)(void *ctx, struct span name, struct span value), void *ctx);
 struct span
 http_body(const struct http_exchange *x); /* whole; valid until http_body_release or on_done */
+/* From on_head: nothing of the body is read (nor asked for, when the client waits for that) until
+ * http_read_body. Meanwhile the request may be answered; there is no deadline. A client that leaves
+ * is only noticed afterwards. */
+void http_hold(struct http_exchange *x);
+bool http_is_held(const struct http_exchange *x);
+/* Goes on with a held one; it may be refused then, for want of memory. */
+void http_read_body(struct http_exchange *x);
+/* Whose large bodies' memory this one counts against, from on_head or while it is held. */
+void http_set_owner(struct http_exchange *x, const uint8_t owner[HTTP_OWNER_BYTES]);
 /* Gives the body's memory back early (it has been passed on). */
 void http_body_release(struct http_exchange *x);
 /* Peer's address as text: "10.0.0.7" */

@@ -9,6 +9,7 @@
  *   library.c   a request coming in through libmicrohttpd
  *   departure.c what events and deadlines of its connections mean
  *   request.c   what both ways do with a head, a body and a whole request
+ *   room.c      memory of bodies: whose it is, and how much of it
  *   refuse.c    refusals before a handler has seen the request
  *   relay.c     answers through libmicrohttpd
  *   direct.c    answers by ourselves
@@ -42,10 +43,20 @@ enum {
     HTTP_SWALLOW_BYTES = 64 << 10, /* read and dropped after a refusal, at most */
 };
 
-/* Connections and bytes of one client address. */
+/* Connections and bodies of one client: an IPv4 address, or the 64 bits of IPv6 that one site
+ * has. */
 struct http_peer {
-    struct in6_addr address; /* IPv4 mapped */
+    struct in6_addr network; /* IPv4 mapped; IPv6 with its last 64 bits zero */
     uint32_t connections;
+    uint64_t body_bytes;
+    UT_hash_handle hh;
+};
+
+/* Whose bodies these are, says the handler. */
+struct http_owner {
+    uint8_t name[HTTP_OWNER_BYTES];
+    uint32_t exchanges;
+    uint64_t body_bytes;
     UT_hash_handle hh;
 };
 
@@ -64,7 +75,7 @@ struct http_shard {
 
 enum conn_phase {
     CONN_HEAD,   /* a request's head is awaited or coming: total deadline */
-    CONN_BODY,   /* its body is coming: total deadline */
+    CONN_BODY,   /* its body is coming: minimum rate */
     CONN_WORK,   /* the handler's turn: no deadline here */
     CONN_SEND,   /* bytes wait for the client: deadline since its last progress */
     CONN_IDLE,   /* between two requests */
@@ -124,6 +135,8 @@ struct exchange_way {
     void (*stream_begin)(struct http_exchange *x, unsigned status);
     /* Its state has changed under it: go on with the connection. */
     void (*wake)(struct http_exchange *x);
+    /* Its body was held, and is not any more. */
+    void (*read_body)(struct http_exchange *x);
     /* The end of a turn in which it was marked. */
     void (*flush)(struct http_exchange *x);
     bool takes_raw; /* http_raw_begin */
@@ -139,6 +152,7 @@ struct http_exchange {
     enum x_state state;
     unsigned status;
     bool counted;   /* among stats.exchanges */
+    bool held;      /* its body waits for the handler's word */
     bool owes_done; /* the handler has seen it: on_done is owed */
     bool gone_reported;
     bool close_after;
@@ -154,12 +168,14 @@ struct http_exchange {
         lines; /* lines: the head's fields, "name:value" CR LF */
     uint64_t started_us;
     char *body;
-    size_t body_len, body_cap; /* cap is what counts against the server's body memory */
-    uint64_t body_left;        /* plain: not read yet */
-    struct buf fields;         /* of the answer, "name: value" CR LF … */
-    struct buf out;            /* bytes on their way out, framed */
-    size_t out_sent;           /* of out */
-    size_t out_high;           /* most that was unsent since the last on_drain */
+    size_t body_len, body_cap;
+    uint64_t body_room; /* what counts against the server's body memory, and its client's */
+    struct http_owner *owner;
+    uint64_t body_left; /* plain: not read yet */
+    struct buf fields;  /* of the answer, "name: value" CR LF … */
+    struct buf out;     /* bytes on their way out, framed */
+    size_t out_sent;    /* of out */
+    size_t out_high;    /* most that was unsent since the last on_drain */
     struct library_part {
         struct MHD_Connection *mhd;
         struct MHD_Response *response; /* ours until queued */
@@ -167,7 +183,8 @@ struct http_exchange {
         struct buf lines;
         size_t swallowed;
         bool suspended;
-        bool queued; /* the answer was given to it */
+        bool head_again; /* suspended in the first call: that call comes again */
+        bool queued;     /* the answer was given to it */
     } library;
     struct http_exchange *dirty_prev, *dirty_next;
     char text[]; /* what the spans above are views of */
@@ -195,6 +212,7 @@ struct http_server {
     struct http_shard *shards[HTTP_MAX_SHARDS]; /* those that take connections */
     uint32_t shard_count, next_shard;
     struct http_peer *peers;
+    struct http_owner *owners;
     uint32_t lingering;
     bool retiring; /* answers close their connections */
     bool draining; /* nobody is accepted either */
@@ -235,10 +253,11 @@ void linger_start(struct http_server *s, int fd);
 void linger_end(struct http_linger *l);
 
 /* ---- addresses.c ---- */
-struct in6_addr address_key(const struct sockaddr_storage *from);
-void address_text(const struct in6_addr *key, char out[INET6_ADDRSTRLEN]);
+/* IPv4 mapped. */
+struct in6_addr address_of(const struct sockaddr_storage *from);
+void address_text(const struct in6_addr *address, char out[INET6_ADDRSTRLEN]);
 /* Counts one connection more; NULL when out of memory. */
-struct http_peer *peer_take(struct http_server *s, const struct in6_addr *key);
+struct http_peer *peer_take(struct http_server *s, const struct in6_addr *address);
 void peer_release(struct http_server *s, struct http_peer *peer);
 
 /* ---- conn.c ---- */
@@ -254,6 +273,18 @@ void conn_phase(struct http_conn *c, enum conn_phase phase);
 /* While draining: one on which nothing is under way gets HTTP_DRAIN_QUIET_MS for its next request.
  */
 void conn_hurry(struct http_conn *c);
+/* n more bytes of the body that is awaited came: its deadline moves on. */
+void conn_body_came(struct http_conn *c, size_t n);
+/* Has the client acknowledged anything since the last call? */
+bool conn_has_progressed(struct http_conn *c);
+
+/* ---- room.c ---- */
+/* Takes memory for a body of so many bytes in all; else says why there is none, as a literal. */
+const char *room_take(struct http_exchange *x, uint64_t bytes);
+/* Gives all of it back. */
+void room_leave(struct http_exchange *x);
+/* x belongs to its owner no longer. */
+void room_disown(struct http_exchange *x);
 
 /* ---- exchange.c ---- */
 /* Copies `text`, into which the exchange's spans will point. c may be NULL. */
@@ -316,9 +347,8 @@ void refuse_raw(struct http_exchange *x, unsigned status, const char *reason);
 /* The head is complete, and x->framing has judged it: the server's and the handler's word on it. x
  * is X_READING still, answered, or cut. */
 void request_take_head(struct http_exchange *x, bool too_big);
-/* Room for a body of n bytes; false when the server has no memory for it. */
-bool request_grow_body(struct http_exchange *x, size_t n);
-extern const char request_no_room[]; /* why it is then refused with 503 */
+/* Room for a body of n bytes; else why it is to be refused with 503, as a literal. */
+const char *request_grow_body(struct http_exchange *x, size_t n);
 /* The body is complete too. */
 void request_call_handler(struct http_exchange *x);
 

@@ -73,11 +73,10 @@ static void frame_head(struct http_exchange *x, const char *method, const char *
     x->lines = buf_span(&x->library.lines);
 }
 
-static enum MHD_Result take_head(struct http_exchange *x, const char *method, const char *version)
+/* The server's and the handler's word on the head is there. */
+static enum MHD_Result go_on_behind_head(struct http_exchange *x)
 {
     const struct framing *f = &x->framing;
-    frame_head(x, method, version);
-    request_take_head(x, head_size(x) > x->server->config.max_header_bytes);
     if (x->state == X_CUT)
         return MHD_NO;
     bool has_body = f->chunked || f->length > 0;
@@ -94,6 +93,18 @@ static enum MHD_Result take_head(struct http_exchange *x, const char *method, co
     }
     if (has_body)
         conn_phase(x->conn, CONN_BODY);
+    return MHD_YES;
+}
+
+static enum MHD_Result take_head(struct http_exchange *x, const char *method, const char *version)
+{
+    frame_head(x, method, version);
+    request_take_head(x, head_size(x) > x->server->config.max_header_bytes);
+    if (!x->held)
+        return go_on_behind_head(x);
+    x->library.head_again = true;
+    conn_phase(x->conn, CONN_WORK);
+    relay_suspend(x);
     return MHD_YES;
 }
 
@@ -120,13 +131,16 @@ static void swallow(struct http_exchange *x, size_t n)
 static enum MHD_Result take_body(struct http_exchange *x, const char *data, size_t *size)
 {
     size_t n = *size;
+    const char *why = NULL;
     *size = 0;
+    conn_body_came(x->conn, n);
     if (x->state != X_READING) {
         swallow(x, n); /* answered, or refused, already */
     } else if (x->body_len + n > x->server->config.max_body_bytes) {
         refuse_body(x, 413, "The request body is too large.");
-    } else if (x->body_len + n > x->body_cap && !request_grow_body(x, x->body_len + n)) {
-        refuse_body(x, 503, request_no_room);
+    } else if (x->body_len + n > x->body_cap &&
+               (why = request_grow_body(x, x->body_len + n)) != NULL) {
+        refuse_body(x, 503, why);
     } else {
         memcpy(x->body + x->body_len, data, n);
         x->body_len += n;
@@ -153,6 +167,10 @@ enum MHD_Result library_access(struct http_exchange *x, const char *method, cons
 {
     if (!x->counted)
         return take_head(x, method, version);
+    if (x->library.head_again) {
+        x->library.head_again = false;
+        return go_on_behind_head(x);
+    }
     if (*size)
         return take_body(x, data, size);
     return take_end(x);

@@ -21,10 +21,12 @@ enum {
 };
 
 static void flush(struct http_exchange *x);
+static void read_held(struct http_exchange *x);
 
 static const struct exchange_way way_plain = {.respond = direct_respond,
                                               .stream_begin = direct_stream_begin,
                                               .wake = exchange_mark,
+                                              .read_body = read_held,
                                               .flush = flush,
                                               .takes_raw = true};
 
@@ -118,8 +120,9 @@ static bool read_body(struct http_conn *c)
     bool wanted = x->state == X_READING;
     if (wanted && x->body_len == x->body_cap) {
         size_t piece = x->body_left < BODY_PIECE_BYTES ? (size_t)x->body_left : BODY_PIECE_BYTES;
-        if (!request_grow_body(x, x->body_len + piece)) {
-            refuse_rest(x, 503, request_no_room);
+        const char *why = request_grow_body(x, x->body_len + piece);
+        if (why) {
+            refuse_rest(x, 503, why);
             return true;
         }
     }
@@ -138,6 +141,7 @@ static bool read_body(struct http_conn *c)
         plain_close(c);
         return false;
     }
+    conn_body_came(c, (size_t)n);
     x->body_left -= (size_t)n;
     if (wanted)
         x->body_len += (size_t)n;
@@ -155,7 +159,8 @@ static bool read_body(struct http_conn *c)
 /* False when c is gone. A sender that is as fast as we are must not hold the turn. */
 static bool read_rest(struct http_conn *c)
 {
-    for (int i = 0; c->readable && c->x && c->x->body_left && c->x->state != X_CUT; i++) {
+    for (int i = 0; c->readable && c->x && c->x->body_left && !c->x->held && c->x->state != X_CUT;
+         i++) {
         if (i == READS_PER_TURN) {
             exchange_mark(c->x); /* flush goes on */
             return true;
@@ -188,6 +193,14 @@ static void take(struct http_conn *c, size_t head_bytes, size_t seen, bool drain
     c->readable = c->gone || !emptied;
 }
 
+static void await_body(struct http_exchange *x)
+{
+    conn_phase(x->conn, CONN_BODY);
+    if (x->awaits_continue && !x->body_len && x->state == X_READING)
+        direct_continue(x);
+    x->awaits_continue = false;
+}
+
 /* A sound head of our own kind. */
 static void begin(struct http_conn *c, const struct plain_head *head, size_t seen, bool drained)
 {
@@ -201,21 +214,27 @@ static void begin(struct http_conn *c, const struct plain_head *head, size_t see
     c->head_us = 0;
     c->scanned = c->looks = 0;
     request_take_head(x, false);
-    if (x->state == X_READING && x->body_left) {
+    if (x->state == X_READING && x->body_left && !x->held) {
         size_t piece = x->body_left < BODY_PIECE_BYTES ? (size_t)x->body_left : BODY_PIECE_BYTES;
-        if (!request_grow_body(x, piece))
-            refuse_rest(x, 503, request_no_room);
+        const char *why = request_grow_body(x, piece);
+        if (why)
+            refuse_rest(x, 503, why);
     }
     take(c, head->bytes, seen, drained);
-    if (x->state == X_READING && !x->body_left) {
+    if (x->held) {
+        conn_phase(c, CONN_WORK);
+    } else if (x->state == X_READING && !x->body_left) {
         serve(c);
     } else if (x->body_left) {
-        conn_phase(c, CONN_BODY);
-        if (x->awaits_continue && !x->body_len && x->state == X_READING)
-            direct_continue(x);
-        x->awaits_continue = false;
+        await_body(x);
         (void)read_rest(c);
     }
+}
+
+static void read_held(struct http_exchange *x)
+{
+    await_body(x);
+    exchange_mark(x); /* flush reads */
 }
 
 static ssize_t peek(struct http_conn *c, size_t room)

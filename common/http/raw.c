@@ -30,5 +30,8 @@ static void nothing(struct http_exchange *x)
     (void)x;
 }
 
-const struct exchange_way way_raw = {
-    .respond = respond, .stream_begin = stream_begin, .wake = nothing, .flush = nothing};
+const struct exchange_way way_raw = {.respond = respond,
+                                     .stream_begin = stream_begin,
+                                     .wake = nothing,
+                                     .read_body = nothing,
+                                     .flush = nothing};

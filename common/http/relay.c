@@ -14,6 +14,12 @@ static void wake(struct http_exchange *x)
     shard_mark(x->conn->shard);
 }
 
+/* The first call comes again: there an answer may be given still. */
+static void read_body(struct http_exchange *x)
+{
+    wake(x);
+}
+
 void relay_suspend(struct http_exchange *x)
 {
     x->library.suspended = true;
@@ -134,5 +140,8 @@ enum MHD_Result relay_queue(struct http_exchange *x)
     return result;
 }
 
-const struct exchange_way way_relay = {
-    .respond = respond, .stream_begin = stream_begin, .wake = wake, .flush = flush};
+const struct exchange_way way_relay = {.respond = respond,
+                                       .stream_begin = stream_begin,
+                                       .wake = wake,
+                                       .read_body = read_body,
+                                       .flush = flush};

@@ -6,8 +6,6 @@
 
 enum { FIRST_BODY_BYTES = 64 << 10 };
 
-const char request_no_room[] = "The service is at capacity. Try again shortly.";
-
 /* What the server itself has against the request; false when nothing. */
 static bool refuse_head(struct http_exchange *x, bool too_big)
 {
@@ -24,12 +22,19 @@ static bool refuse_head(struct http_exchange *x, bool too_big)
         refuse(x, 415, "Encoded request bodies are not supported.");
     } else if (f->has_length && f->length > config->max_body_bytes) {
         refuse(x, 413, "The request body is too large.");
-    } else if (x->server->stats.body_bytes + f->length > config->max_body_memory_bytes) {
-        refuse(x, 503, request_no_room);
     } else {
         return false;
     }
     return true;
+}
+
+/* The body is to be read. What says its length has room for all of it, or is refused at once. */
+static bool admit_body(struct http_exchange *x)
+{
+    const char *why = x->framing.length ? room_take(x, x->framing.length) : NULL;
+    if (why)
+        refuse(x, 503, why);
+    return !why;
 }
 
 void request_take_head(struct http_exchange *x, bool too_big)
@@ -43,25 +48,35 @@ void request_take_head(struct http_exchange *x, bool too_big)
         x->server->worked = true;
         h->on_head(h->ctx, x);
     }
+    if (x->state == X_READING && !x->held)
+        (void)admit_body(x);
 }
 
-bool request_grow_body(struct http_exchange *x, size_t n)
+void http_read_body(struct http_exchange *x)
 {
-    struct http_server *s = x->server;
+    if (!x->held)
+        return;
+    x->held = false;
+    if (admit_body(x))
+        x->way->read_body(x);
+}
+
+const char *request_grow_body(struct http_exchange *x, size_t n)
+{
     size_t cap = x->body_cap ? x->body_cap * 2 : FIRST_BODY_BYTES;
     if (cap < n)
         cap = n;
     if (x->framing.has_length && cap > x->framing.length)
         cap = (size_t)x->framing.length;
-    if (s->stats.body_bytes - x->body_cap + cap > s->config.max_body_memory_bytes)
-        return false;
+    const char *why = room_take(x, cap);
+    if (why)
+        return why;
     char *grown = realloc(x->body, cap);
     if (!grown)
-        return false;
-    s->stats.body_bytes += cap - x->body_cap;
+        return "The service is at capacity. Try again shortly.";
     x->body = grown;
     x->body_cap = cap;
-    return true;
+    return NULL;
 }
 
 void request_call_handler(struct http_exchange *x)

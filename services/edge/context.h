@@ -9,16 +9,20 @@
 #include "services/edge/grants/grants.h"
 #include "services/edge/grants/links.h"
 #include "services/edge/http/cidr.h"
+#include "services/edge/leases/known_keys.h"
 #include "services/edge/leases/leases.h"
 #include "services/edge/leases/releases.h"
 #include "services/edge/leases/slot_book.h"
 
 struct edge_request;
+struct key_check;
 
 enum {
     EDGE_PATIENCE_MS = 3000,
     EDGE_BROKER_PATIENCE_MS = 10000,
     EDGE_MAX_LEASES = 65536,
+    EDGE_MAX_KNOWN_KEYS = 16384,
+    EDGE_MAX_UNKNOWN_KEYS = 1024,
     EDGE_MAX_SPARE = 512,
     EDGE_ID_STOCK = 64
 };
@@ -28,6 +32,8 @@ struct edge {
     struct http_server *http;
     struct key_leases *leases;
     struct slot_book *slots;
+    struct known_keys *known_keys;
+    struct key_check *key_checks, *key_checks_by_id; /* that auth has not answered */
     struct releases *releases;
     struct grants *grants;
     struct worker_links links;

@@ -6,6 +6,7 @@
 #include "services/edge/request/closing.h"
 #include "services/edge/handlers.h"
 #include "services/edge/request/dispatch.h"
+#include "services/edge/request/key_check.h"
 #include "services/edge/request/relay.h"
 #include "services/edge/status/status.h"
 
@@ -54,6 +55,13 @@ static void read_config(struct edge *e)
     e->config_read_ms = clock_wall_ms(loop_clock(e->d->loop));
 }
 
+/* Where there is little memory for bodies, large ones get half of it still. */
+static uint64_t small_body_reserve(const struct config_options *o)
+{
+    uint64_t most = o->edge_max_body_memory / 2;
+    return o->edge_small_body_reserve < most ? o->edge_small_body_reserve : most;
+}
+
 static enum err open_http(struct edge *e)
 {
     const struct config_options *o = edge_options(e);
@@ -69,8 +77,12 @@ static enum err open_http(struct edge *e)
         .max_header_bytes = o->edge_max_header,
         .max_body_bytes = o->edge_max_body,
         .max_body_memory_bytes = o->edge_max_body_memory,
+        .max_address_body_bytes = o->edge_max_body_memory_per_address,
+        .max_owner_body_bytes = o->edge_max_body_memory_per_key,
+        .small_body_reserve_bytes = small_body_reserve(o),
         .header_timeout_ms = o->edge_header_timeout,
         .body_timeout_ms = o->edge_body_timeout,
+        .body_min_rate = o->edge_body_min_rate,
         .idle_timeout_ms = o->edge_idle_timeout,
         .send_timeout_ms = o->edge_send_timeout,
     };
@@ -124,6 +136,7 @@ static void on_tick(void *ctx)
         releases_tick(e->releases, edge_now_ms(e));
     links_tick(&e->links, edge_now_ms(e));
     slot_book_tick(e->slots, edge_now_ms(e));
+    key_check_tick(e);
     loop_timer_start(e->d->loop, &e->gauge_timer, TICK_MS, on_tick, e);
 }
 
@@ -144,6 +157,8 @@ enum err edge_start(struct edge *e, struct daemon *d)
     enum err error = leases_create(&e->leases, EDGE_MAX_LEASES);
     if (error == OK)
         error = slot_book_create(&e->slots, EDGE_MAX_LEASES, tell_slots, e);
+    if (error == OK)
+        error = known_keys_create(&e->known_keys, EDGE_MAX_KNOWN_KEYS, EDGE_MAX_UNKNOWN_KEYS);
     if (error == OK)
         error =
             releases_create(&e->releases, RELEASE_MAX_PENDING, send_release, gather_releases, e);
@@ -222,6 +237,8 @@ void edge_stop(struct edge *e)
     links_close_all(&e->links);
     grants_destroy(&e->grants);
     http_server_destroy(&e->http);
+    key_checks_free(e);
+    known_keys_destroy(&e->known_keys);
     releases_destroy(&e->releases);
     slot_book_destroy(&e->slots);
     leases_destroy(&e->leases);
@@ -246,6 +263,7 @@ void edge_on_peer_up(struct edge *e, struct bus_peer *peer)
         e->auth_down_ms = 0;
         releases_due_now(e->releases);
         authorize_on_auth_up(e);
+        key_check_on_auth_up(e);
     } else if (is_broker(e, peer)) {
         e->brokers_down_ms = 0;
         dispatch_on_broker_up(e);

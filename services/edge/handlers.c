@@ -3,13 +3,14 @@
 #include <stdio.h>
 
 #include "common/base/log.h"
+#include "services/edge/request/key_check.h"
 #include "services/edge/request/start.h"
 #include "services/edge/request/relay.h"
 #include "services/edge/status/status.h"
 
 /* Bodies up to this size are read before a refusal: that keeps the connection, and costs less than
  * it. */
-enum { SMALL_BODY_BYTES = 65536, QUERY_MAX_BYTES = 2048 };
+enum { QUERY_MAX_BYTES = 2048 };
 /* Of a URL that is refused, this much is repeated to the client. */
 enum { METHOD_SHOWN_BYTES = 32, PATH_SHOWN_BYTES = 256, URL_MESSAGE_BYTES = 512 };
 
@@ -79,12 +80,18 @@ static void on_head(void *ctx, struct http_exchange *x)
 {
     uint64_t bytes = 0;
     struct span length = http_header(x, "content-length");
-    bool small = length.len ? span_to_u64(length, &bytes) && bytes <= SMALL_BODY_BYTES
+    bool small = length.len ? span_to_u64(length, &bytes) && bytes <= HTTP_SMALL_BODY_BYTES
                             : !http_header(x, "transfer-encoding").len;
     if (small)
         return;
     struct arrival a = arrive(ctx, x);
-    (void)refused_by_head(&a);
+    struct span key;
+    if (refused_by_head(&a))
+        return;
+    if (!a.match.route || !a.match.route->body || head_key(&a.head, &key) != KEY_FOUND)
+        arrival_refuse(&a, ERROR_REQUEST_TOO_LARGE, "This URL takes no request body.");
+    else
+        key_check_begin(&a, key);
 }
 
 /* ---- requests ---- */
@@ -202,8 +209,9 @@ static void on_refuse(void *ctx, struct http_exchange *x, const struct http_refu
 static void on_gone(void *ctx, struct http_exchange *x)
 {
     struct edge_request *r = http_user(x);
-    (void)ctx;
-    if (r)
+    if (http_is_held(x))
+        key_check_leave(ctx, x);
+    else if (r)
         request_gone(r);
 }
 

@@ -5,6 +5,7 @@
 #include "services/edge/request/authorize.h"
 #include "services/edge/edge.h"
 #include "services/edge/request/dispatch.h"
+#include "services/edge/request/key_check.h"
 #include "services/edge/request/relay.h"
 #include "services/edge/status/status.h"
 
@@ -63,12 +64,14 @@ static void on_allow(void *self, struct bus_peer *from, const struct bus_message
 {
     (void)from;
     authorize_on_allow(self, m);
+    key_check_on_allow(self, m);
 }
 
 static void on_deny(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
     authorize_on_deny(self, m);
+    key_check_on_deny(self, m);
 }
 
 static void on_revoked(void *self, struct bus_peer *from, const struct bus_message *m)

@@ -35,12 +35,17 @@ static void count_refusal(const struct arrival *a, unsigned error_class)
     metric_add(m, METRIC_ERRORS, METRIC_LABELS(SPAN_NONE, SPAN_NONE, class), 1);
 }
 
-void arrival_refuse(const struct arrival *a, unsigned error_class, const char *message)
+void arrival_fail(const struct arrival *a, const struct api_error *failure)
 {
     struct client c = arrival_client(a);
+    count_refusal(a, failure->error_class);
+    answer_error(&c, failure);
+}
+
+void arrival_refuse(const struct arrival *a, unsigned error_class, const char *message)
+{
     struct api_error f = {.error_class = error_class, .message = span_str(message)};
-    count_refusal(a, error_class);
-    answer_error(&c, &f);
+    arrival_fail(a, &f);
 }
 
 const char *arrival_key(const struct arrival *a, struct span *key_out, unsigned *class_out)

@@ -19,6 +19,9 @@ struct client arrival_client(const struct arrival *a);
 /* Answers with the failure, and counts it. */
 void arrival_refuse(const struct arrival *a, unsigned error_class, const char *message);
 
+/* The same with all that is known of it. */
+void arrival_fail(const struct arrival *a, const struct api_error *failure);
+
 /* NULL when a key was found, else what to say, and its class. */
 const char *arrival_key(const struct arrival *a, struct span *key_out, unsigned *class_out);
 /* The edge_request of this arrival; NULL when it had to be refused. */

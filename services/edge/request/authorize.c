@@ -97,6 +97,12 @@ void authorize_ask(struct edge_request *r)
     request_set_state(r, REQUEST_AUTHORIZING);
 }
 
+static void forget_key(struct edge *e, const uint8_t key[SHA256_BYTES])
+{
+    leases_forget(e->leases, key);
+    known_keys_forget(e->known_keys, key);
+}
+
 static struct edge_request *find_authorizing(struct edge *e, const struct bus_message *m)
 {
     struct edge_request *r = request_find(e, &m->header.id);
@@ -148,6 +154,7 @@ void authorize_on_allow(struct edge *e, const struct bus_message *m)
                    a->remaining_tokens, a->reset_tokens_ms},
     };
     leases_put(e->leases, r->key, r->asked_model, &grant, edge_now_ms(e));
+    known_keys_put(e->known_keys, r->key, true, a->known_ms, edge_now_ms(e));
     r->holds_slot = a->holds_slot;
     struct lease_view v = {.key_id = a->key_id,
                            .key_name = a->key_name,
@@ -172,7 +179,7 @@ void authorize_on_deny(struct edge *e, const struct bus_message *m)
     if (!copy_names(r, d->key_id, d->key_name, SPAN_NONE, SPAN_NONE))
         r->key_name = SPAN_NONE;
     if (d->error_class == ERROR_BAD_KEY)
-        leases_forget(e->leases, r->key);
+        forget_key(e, r->key);
     else
         leases_close(e->leases, r->key, r->asked_model);
     struct api_error f = api_error_of_deny(d);
@@ -185,10 +192,11 @@ void authorize_on_revoked(struct edge *e, const struct bus_message *m)
 {
     const uint8_t *key = digest_of(m->body->revoked.key_digest);
     if (key) {
-        leases_forget(e->leases, key);
+        forget_key(e, key);
         slot_book_end(e->slots, key);
     } else {
         leases_forget_all(e->leases);
+        known_keys_forget_all(e->known_keys);
         slot_book_end_all(e->slots);
     }
     struct span key_id = m->body->revoked.key_id;

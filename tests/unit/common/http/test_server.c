@@ -32,7 +32,7 @@ static void on_request(void *ctx, struct http_exchange *x)
 {
     struct test_server *t = ctx;
     t->requests++;
-    if (t->mode == ANSWER_NOW) {
+    if (t->mode == ANSWER_NOW || t->mode == HOLD_HEAD) {
         char text[256];
         int n = snprintf(text, sizeof text, "%.*s %.*s %zu", SPAN_ARG(http_method(x)),
                          SPAN_ARG(http_path(x)), http_body(x).len);
@@ -57,6 +57,13 @@ static void on_head(void *ctx, struct http_exchange *x)
     struct test_server *t = ctx;
     if (t->mode == REFUSE_HEAD)
         http_respond(x, 401, SPAN("who are you"));
+    if (t->owner)
+        http_set_owner(x, (const uint8_t[HTTP_OWNER_BYTES]){t->owner});
+    if (t->mode == HOLD_HEAD) {
+        http_hold(x);
+        assert_true(t->held_count < 256);
+        t->held[t->held_count++] = x;
+    }
 }
 
 static void on_refuse(void *ctx, struct http_exchange *x, const struct http_refusal *r)
@@ -91,6 +98,10 @@ static void on_done(void *ctx, struct http_exchange *x, bool sent)
     for (unsigned i = 0; i < t->kept_count; i++) {
         if (t->kept[i] == x)
             t->kept[i] = NULL;
+    }
+    for (unsigned i = 0; i < t->held_count; i++) {
+        if (t->held[i] == x)
+            t->held[i] = NULL;
     }
 }
 

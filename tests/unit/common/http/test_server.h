@@ -12,6 +12,7 @@ enum test_mode {
     STREAM_NOW,   /* begins a stream in on_request, keeps the exchange */
     REFUSE_HEAD,  /* 401 in on_head */
     ECHO_NOW,     /* 200; all the handler sees of the request is appended to `echo` */
+    HOLD_HEAD,    /* on_head holds and keeps in `held`; on_request as ANSWER_NOW */
 };
 
 struct test_server {
@@ -21,6 +22,9 @@ struct test_server {
     enum test_mode mode;
     struct http_exchange *kept[256];
     unsigned kept_count;
+    struct http_exchange *held[256]; /* NULL once it has ended */
+    unsigned held_count;
+    uint8_t owner; /* of the next head; 0 = none */
     unsigned requests, gone, done, done_sent, drains, refusals;
     unsigned refused_status;
     const char *refused_reason;

@@ -247,6 +247,28 @@ static void streams_flow_over_tls_with_room_bounded(void **state)
     remove_files(&f);
 }
 
+static void a_held_upload_is_refused_over_tls(void **state)
+{
+    (void)state;
+    struct test_server t;
+    struct files f;
+    struct buf got = {0};
+    start(&t, &f, HOLD_HEAD);
+    struct tls_client c = tls_open(&t);
+    tls_send(&c, "POST /u HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    TURN_UNTIL(&t, t.held_count == 1);
+    tls_send(&c, "some of it");
+    test_turns(&t, 3);
+    http_respond(t.held[0], 401, SPAN("who are you"));
+    tls_expect(&t, &c, &got, "who are you");
+    assert_int_equal(count_of(&got, "HTTP/1.1 401 "), 1);
+    TURN_UNTIL(&t, t.done == 1);
+    tls_close(&c);
+    buf_free(&got);
+    test_server_stop(&t);
+    remove_files(&f);
+}
+
 static void a_departure_is_seen_over_tls(void **state)
 {
     (void)state;
@@ -350,6 +372,7 @@ int main(void)
         cmocka_unit_test(ciphers_have_forward_secrecy_and_authenticate_what_they_carry),
         cmocka_unit_test(requests_are_answered_over_tls),
         cmocka_unit_test(streams_flow_over_tls_with_room_bounded),
+        cmocka_unit_test(a_held_upload_is_refused_over_tls),
         cmocka_unit_test(a_departure_is_seen_over_tls),
         cmocka_unit_test(new_files_serve_new_connections_and_cut_none),
         cmocka_unit_test(a_head_that_never_comes_over_tls_ends),

@@ -14,6 +14,7 @@
 
 #include "services/edge/request/authorize.h"
 #include "services/edge/request/dispatch.h"
+#include "services/edge/request/key_check.h"
 #include "services/edge/request/relay.h"
 #include "services/edge/status/status.h"
 
@@ -358,12 +359,14 @@ static void edge_on_allow(void *ctx, struct bus_peer *from, const struct bus_mes
 {
     (void)from;
     authorize_on_allow(&suite_of(ctx)->edge, m);
+    key_check_on_allow(&suite_of(ctx)->edge, m);
 }
 
 static void edge_on_deny(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
     authorize_on_deny(&suite_of(ctx)->edge, m);
+    key_check_on_deny(&suite_of(ctx)->edge, m);
 }
 
 static void edge_on_revoked(void *ctx, struct bus_peer *from, const struct bus_message *m)
