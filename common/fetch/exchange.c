@@ -11,6 +11,7 @@
 enum {
     COPIED_BODY_BYTES = 16384, /* under TLS: one record with the head */
     KEPT_OUT_BYTES = 4096,     /* an idle connection keeps no more */
+    PUSH_BYTES = 1 << 20,
     READS_PER_TURN = 8
 };
 
@@ -96,17 +97,21 @@ static void note_sent(struct fetch_connection *c, size_t n)
     c->body_sent += n < of_out ? 0 : n - of_out;
 }
 
-/* Sends until it would block. A failure is told by reading: an answer may have come before it. */
+/* Sends until it would block, or it is another one's turn. A failure is told by reading: an answer
+ * may have come before it. */
 static void push(struct fetch_connection *c)
 {
     struct fetch_transfer *r = c->r;
     bool blocked = false;
+    size_t pushed = 0;
     while (!c->broken && !blocked && !all_sent(c)) {
         size_t n = 0;
         switch (connection_send(c, span_skip(buf_span(&c->out), c->out_sent),
                                 span_skip(body_of(&r->spec), c->body_sent), &n)) {
         case CONNECTION_DONE:
             note_sent(c, n);
+            pushed += n;
+            blocked = pushed >= PUSH_BYTES && !all_sent(c);
             break;
         case CONNECTION_AGAIN:
             blocked = true;

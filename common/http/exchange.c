@@ -178,6 +178,21 @@ void http_body_release(struct http_exchange *x)
     exchange_drop_body(x);
 }
 
+char *http_lend_body(struct http_exchange *x, size_t *bytes_out)
+{
+    char *body = x->body;
+    *bytes_out = x->body_len;
+    x->body = NULL;
+    x->body_len = x->body_cap = 0;
+    return body;
+}
+
+void http_return_body(struct http_exchange *x, char *body, size_t bytes)
+{
+    x->body = body;
+    x->body_len = x->body_cap = bytes;
+}
+
 const char *http_client_address(const struct http_exchange *x)
 {
     return x->address;

@@ -118,6 +118,11 @@ void http_read_body(struct http_exchange *x);
 void http_set_owner(struct http_exchange *x, const uint8_t owner[HTTP_OWNER_BYTES]);
 /* Gives the body's memory back early (it has been passed on). */
 void http_body_release(struct http_exchange *x);
+/* Takes the body out of the exchange, for a thread that reads it: it stays when the exchange ends,
+ * and is the caller's to free, unless http_return_body gives it back. It counts as the exchange's
+ * all along. */
+char *http_lend_body(struct http_exchange *x, size_t *bytes_out);
+void http_return_body(struct http_exchange *x, char *body, size_t bytes);
 /* Peer's address as text: "10.0.0.7" */
 const char *http_client_address(const struct http_exchange *x);
 uint64_t

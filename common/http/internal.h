@@ -40,6 +40,7 @@ enum {
     HTTP_POOL_EXTRA_BYTES =
         8 << 10, /* beside a head of the greatest size: libmicrohttpd's own notes on its fields */
     HTTP_LINGER_MS = 1000,
+    HTTP_TURN_BYTES = 2 << 20,     /* of large bodies read in a turn, and again at its end */
     HTTP_SWALLOW_BYTES = 64 << 10, /* read and dropped after a refusal, at most */
 };
 
@@ -220,6 +221,7 @@ struct http_server {
     char *look;           /* the bytes of the connection that is being looked at */
     char date[40];        /* "Date: … GMT" CR LF */
     uint64_t date_unix_s; /* when it was made */
+    size_t turn_bytes;    /* of bodies, read in this turn */
     bool worked;          /* handlers ran in the turn hook: what they sent waits for another turn */
     struct http_stats stats;
     struct http_shard *all_shards;
@@ -275,8 +277,6 @@ void conn_phase(struct http_conn *c, enum conn_phase phase);
 void conn_hurry(struct http_conn *c);
 /* n more bytes of the body that is awaited came: its deadline moves on. */
 void conn_body_came(struct http_conn *c, size_t n);
-/* Has the client acknowledged anything since the last call? */
-bool conn_has_progressed(struct http_conn *c);
 
 /* ---- room.c ---- */
 /* Takes memory for a body of so many bytes in all; else says why there is none, as a literal. */

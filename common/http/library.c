@@ -134,6 +134,7 @@ static enum MHD_Result take_body(struct http_exchange *x, const char *data, size
     const char *why = NULL;
     *size = 0;
     conn_body_came(x->conn, n);
+    x->server->turn_bytes += n;
     if (x->state != X_READING) {
         swallow(x, n); /* answered, or refused, already */
     } else if (x->body_len + n > x->server->config.max_body_bytes) {

@@ -142,6 +142,7 @@ static bool read_body(struct http_conn *c)
         return false;
     }
     conn_body_came(c, (size_t)n);
+    c->server->turn_bytes += (size_t)n;
     x->body_left -= (size_t)n;
     if (wanted)
         x->body_len += (size_t)n;
@@ -156,12 +157,13 @@ static bool read_body(struct http_conn *c)
     return true;
 }
 
-/* False when c is gone. A sender that is as fast as we are must not hold the turn. */
+/* False when c is gone. Senders that are as fast as we are must not hold the turn, be it one or
+ * many. */
 static bool read_rest(struct http_conn *c)
 {
     for (int i = 0; c->readable && c->x && c->x->body_left && !c->x->held && c->x->state != X_CUT;
          i++) {
-        if (i == READS_PER_TURN) {
+        if (i == READS_PER_TURN || c->server->turn_bytes >= HTTP_TURN_BYTES) {
             exchange_mark(c->x); /* flush goes on */
             return true;
         }

@@ -42,10 +42,12 @@ static void on_turn_end(void *ctx)
 {
     struct http_server *s = ctx;
     s->worked = false;
+    s->turn_bytes = 0; /* those that had to wait come first now */
     for (int i = 0; i < HOOK_ROUNDS && (s->dirty || s->dirty_shards); i++) {
         flush_exchanges(s);
         run_shards(s);
     }
+    s->turn_bytes = 0;
     /* Hooks before this one may have to send what its handlers made. */
     if (s->worked || s->dirty || s->dirty_shards)
         loop_again(s->loop);

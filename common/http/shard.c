@@ -177,6 +177,10 @@ void shard_run(struct http_shard *shard)
         (void)MHD_run(shard->mhd);
         if (MHD_get_timeout(shard->mhd, &wait_ms) != MHD_YES || wait_ms)
             return;
+        if (shard->server->turn_bytes >= HTTP_TURN_BYTES) {
+            may_spin = false; /* there is work, in another turn */
+            break;
+        }
     }
     if (may_spin) {
         loop_timer_start(shard->server->loop, &shard->spin_timer, SPIN_MS, on_spin_timer, shard);

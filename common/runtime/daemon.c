@@ -24,6 +24,16 @@
 
 enum { EXIT_USAGE = 2, EXIT_BAD_CONFIG = 78, OPTIONS_MAX = 16, MAX_BROKERS = 16 };
 
+/* A configuration that is read beside the loop, after SIGHUP. */
+struct loading {
+    struct helper_job job;
+    struct life *life;
+    struct config *fresh;
+    struct buf errors;
+    enum err err;
+    bool running, again; /* … and there was another SIGHUP meanwhile */
+};
+
 struct life {
     const struct daemon_spec *spec;
     void *self;
@@ -40,6 +50,7 @@ struct life {
     struct loop_hook drain_hook;
     struct start_only start_only;
     bool cut; /* the drain was cut short */
+    struct loading loading;
 };
 
 /* ---- command line ---- */
@@ -184,6 +195,15 @@ static enum err load_config(struct life *life, struct config **out)
     return e;
 }
 
+static void load_beside(struct helper_job *job)
+{
+    struct loading *l = (struct loading *)(void *)job;
+    const struct life *life = l->life;
+    l->err = config_load(life->config_path, &life->paths, &l->fresh, &l->errors);
+    if (l->err == OK && life->spec->prepare)
+        life->spec->prepare(life->self, l->fresh->path);
+}
+
 /* Other daemons' options are theirs to warn about. */
 static void on_start_only_change(void *ctx, const char *section, const char *name)
 {
@@ -208,14 +228,9 @@ static void tell_start_only(void *ctx, const char *option, bool waits)
         life->spec->restart_needed(life->self, option, waits);
 }
 
-static void reload(struct life *life)
+static void take_config(struct life *life, struct config *fresh)
 {
-    struct config *fresh, *old = life->config;
-    trust_reload(&life->trust, life->d.bus);
-    if (load_config(life, &fresh) != OK) {
-        log_error("reload_refused", LSTR("keeping", "the configuration in force"));
-        return;
-    }
+    struct config *old = life->config;
     start_only_begin(&life->start_only);
     if (config_keep_start_only(fresh, old, on_start_only_change, life) != OK) {
         log_error("reload_refused", LSTR("why", "out of memory"));
@@ -230,6 +245,41 @@ static void reload(struct life *life)
         life->spec->reload(life->self);
     config_destroy(&old);
     log_info("reloaded", LSTR("config", life->config_path ? life->config_path : ""));
+}
+
+static void reload(struct life *life);
+
+static void on_loaded(struct helper_job *job)
+{
+    struct loading *l = (struct loading *)(void *)job;
+    struct life *life = l->life;
+    l->running = false;
+    if (l->err) {
+        log_lines("bad_configuration", buf_span(&l->errors));
+        log_error("reload_refused", LSTR("keeping", "the configuration in force"));
+    } else {
+        log_warnings(l->fresh);
+        take_config(life, l->fresh);
+    }
+    buf_free(&l->errors);
+    if (l->again)
+        reload(life);
+}
+
+static void reload(struct life *life)
+{
+    struct loading *l = &life->loading;
+    if (l->running) {
+        l->again = true;
+        return;
+    }
+    trust_reload(&life->trust, life->d.bus);
+    *l = (struct loading){
+        .job = {.run = load_beside, .done = on_loaded}, .life = life, .running = true};
+    if (helper_do(life->d.helper, &l->job)) {
+        load_beside(&l->job);
+        on_loaded(&l->job);
+    }
 }
 
 /* ---- draining ---- */
@@ -512,6 +562,26 @@ static void notify_ready(void)
     }
 }
 
+/* Longer turns than this are told. */
+enum { LONG_TURN_US = 10 * 1000, KEEP_ALIVE_MS = 10 * 1000 };
+
+static void on_long_turn(void *ctx, uint64_t us)
+{
+    const struct life *life = ctx;
+    metric_observe_us(life->d.metrics, METRIC_LOOP_BUSY, METRIC_LABELS(span_str(life->spec->role)),
+                      us);
+}
+
+/* A turn may take as long as the watchdog lets it. */
+static enum err watch_loop(struct life *life)
+{
+    struct daemon *d = &life->d;
+    uint64_t limit_ms = life->config->options.runtime_watchdog;
+    loop_on_long_turn(d->loop, LONG_TURN_US, on_long_turn, life);
+    enum err e = bus_keep_alive(d->bus, limit_ms ? limit_ms : KEEP_ALIVE_MS);
+    return e ? e : watchdog_start(d->loop, limit_ms);
+}
+
 static enum err start(struct life *life)
 {
     struct daemon *d = &life->d;
@@ -529,11 +599,13 @@ static enum err start(struct life *life)
     if (!e)
         e = loop_watch_add(d->loop, life->signal_fd, EPOLLIN, on_signal, life, &life->signal_watch);
     if (!e)
+        e = helper_create(&d->helper, d->loop);
+    if (!e)
         e = open_bus(life);
     if (!e)
         e = life->spec->start(life->self, d);
     if (!e)
-        e = watchdog_start(d->loop, life->config->options.runtime_watchdog);
+        e = watch_loop(life);
     return e;
 }
 
@@ -546,8 +618,11 @@ static void stop(struct life *life, bool started)
         loop_timer_stop(d->loop, &life->drain_timer);
         loop_hook_remove(d->loop, &life->drain_hook);
     }
+    helper_finish(d->helper); /* its jobs end where they belong */
     if (started)
         life->spec->stop(life->self);
+    helper_destroy(&d->helper);
+    loop_on_long_turn(d->loop, 0, NULL, NULL);
     metric_client_destroy(&d->metrics);
     bus_destroy(&d->bus);
     trust_close(&life->trust);

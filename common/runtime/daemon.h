@@ -5,6 +5,7 @@
 
 #include "common/runtime/bus/bus.h"
 #include "common/runtime/config/config.h"
+#include "common/runtime/helper.h"
 #include "common/runtime/metric.h"
 
 /* What daemon_main hands to a daemon; valid from start to stop. */
@@ -13,7 +14,8 @@ struct daemon {
     struct bus *bus;
     const struct config *config; /* replaced before reload() is called */
     struct metric_client *metrics;
-    const char *name; /* "edge-1" */
+    struct helper *helper; /* for work that would hold the loop up */
+    const char *name;      /* "edge-1" */
     const char *run_dir;
     const char *state_dir;
     struct bus_peer **brokers; /* connected ones, in the configuration's order; NULL where
@@ -45,6 +47,8 @@ struct daemon_spec {
     uint32_t max_message_bytes;          /* of others; 0 = the bus's own bound */
     const char *const *provider; /* workers: where the provider's name is after option parsing */
     enum err (*start)(void *self, struct daemon *d);
+    /* Beside the loop, before reload(): reads what it needs of the file at `path`; may be NULL. */
+    void (*prepare)(void *self, const char *path);
     void (*reload)(void *self); /* d->config has just been swapped; may be NULL */
     /* A reload found an option changed that only a start takes, or changed back; beside the log and
      * the metric. May be NULL. */

@@ -1,6 +1,7 @@
 #include "common/runtime/loop.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -22,6 +23,10 @@ struct loop {
     int epoll_fd;
     bool stopped;
     bool again;
+    atomic_ulong turns; /* begun and ended: odd in one */
+    uint64_t long_us;
+    loop_long_fn on_long;
+    void *long_ctx;
     struct heap timers; /* by what they are due at */
     struct loop_hook *hooks;
     struct loop_watch *dead;
@@ -158,6 +163,32 @@ static void run_timers(struct loop *loop)
 
 /* ---- turns ---- */
 
+void loop_on_long_turn(struct loop *loop, uint64_t long_us, loop_long_fn fn, void *ctx)
+{
+    loop->long_us = long_us;
+    loop->on_long = fn;
+    loop->long_ctx = ctx;
+}
+
+unsigned long loop_turn_mark(const struct loop *loop)
+{
+    return atomic_load_explicit(&loop->turns, memory_order_relaxed);
+}
+
+/* Only the loop's own thread writes: no need for an indivisible addition. */
+static void mark_turn(struct loop *loop)
+{
+    unsigned long n = atomic_load_explicit(&loop->turns, memory_order_relaxed);
+    atomic_store_explicit(&loop->turns, n + 1, memory_order_relaxed);
+}
+
+/* Nothing was waited for since the turn that began at now_us. */
+static void judge_turn(struct loop *loop, uint64_t until_us)
+{
+    if (loop->on_long && until_us >= loop->now_us + loop->long_us)
+        loop->on_long(loop->long_ctx, until_us - loop->now_us);
+}
+
 void loop_hook_turn_end(struct loop *loop, struct loop_hook *hook)
 {
     struct loop_hook **at = &loop->hooks;
@@ -187,15 +218,19 @@ void loop_stop(struct loop *loop)
     loop->stopped = true;
 }
 
-static int wait_ms_for(const struct loop *loop, int wait_ms)
+/* *judged: the turn before was. */
+static int wait_ms_for(struct loop *loop, int wait_ms, bool *judged)
 {
+    *judged = false;
     if (loop->again || loop->stopped)
         return 0;
     const struct heap_entry *first = heap_first(&loop->timers);
+    *judged = true;
     if (!first)
         return wait_ms;
     uint64_t due = first->key;
     uint64_t now = clock_mono_us(loop->clock);
+    judge_turn(loop, now);
     if (due <= now)
         return 0;
     uint64_t ms = (due - now + 999) / 1000;
@@ -207,12 +242,17 @@ static int wait_ms_for(const struct loop *loop, int wait_ms)
 enum err loop_turn(struct loop *loop, int wait_ms)
 {
     struct epoll_event events[EVENTS_PER_WAIT];
-    int ms = wait_ms_for(loop, wait_ms);
+    bool judged;
+    int ms = wait_ms_for(loop, wait_ms, &judged);
     loop->again = false;
     int n = epoll_wait(loop->epoll_fd, events, EVENTS_PER_WAIT, ms);
     if (n < 0 && errno != EINTR)
         return ERR_IO;
-    loop->now_us = clock_mono_us(loop->clock);
+    uint64_t now_us = clock_mono_us(loop->clock);
+    if (!judged)
+        judge_turn(loop, now_us);
+    loop->now_us = now_us;
+    mark_turn(loop);
     for (int i = 0; i < n; i++) {
         struct loop_watch *watch = events[i].data.ptr;
         if (watch->fn)
@@ -222,6 +262,7 @@ enum err loop_turn(struct loop *loop, int wait_ms)
     for (struct loop_hook *hook = loop->hooks; hook; hook = hook->next)
         hook->fn(hook->ctx);
     free_dead(loop);
+    mark_turn(loop);
     return OK;
 }
 

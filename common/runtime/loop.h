@@ -14,6 +14,7 @@ struct loop_watch; /* one registered descriptor */
 
 typedef void (*loop_fd_fn)(void *ctx, uint32_t epoll_events);
 typedef void (*loop_fn)(void *ctx);
+typedef void (*loop_long_fn)(void *ctx, uint64_t us);
 
 /* A timer lives inside its owner: {0} is a stopped one. Stop it before its memory goes away. */
 struct loop_timer {
@@ -39,6 +40,12 @@ void loop_stop(struct loop *loop);
 /* One turn, waiting at most wait_ms (-1 = until something happens); for tests and for daemons that
  * drain. */
 enum err loop_turn(struct loop *loop, int wait_ms) NODISCARD;
+
+/* Calls fn, between turns, about each one that took long_us or more without waiting. A loop with no
+ * timer at all is not measured. */
+void loop_on_long_turn(struct loop *loop, uint64_t long_us, loop_long_fn fn, void *ctx);
+/* For other threads: changes with every turn, and is odd while one is under way. */
+unsigned long loop_turn_mark(const struct loop *loop);
 
 /* Monotonic µs, read once per turn: cheap, and the same for everything that happens in it. */
 uint64_t loop_now_us(const struct loop *loop);

@@ -223,6 +223,7 @@ void edge_cut_short(struct edge *e)
 
 void edge_stop(struct edge *e)
 {
+    helper_finish(e->d->helper); /* bodies that are being read */
     loop_timer_stop(e->d->loop, &e->gauge_timer);
     loop_timer_stop(e->d->loop, &e->gather_timer);
     loop_timer_stop(e->d->loop, &e->lame_duck_timer);

@@ -15,6 +15,11 @@ static void stop(void *self)
     worker_close(self);
 }
 
+static void prepare(void *self, const char *path)
+{
+    worker_prepare(self, path);
+}
+
 static void reload(void *self)
 {
     worker_reload(self);
@@ -97,6 +102,7 @@ int main(int argc, char **argv)
                                      .binds = true,
                                      .provider = &w.provider,
                                      .start = start,
+                                     .prepare = prepare,
                                      .reload = reload,
                                      .drain = drain,
                                      .drained = drained,

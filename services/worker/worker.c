@@ -150,10 +150,15 @@ static void on_start_only_change(void *ctx, const char *section, const char *nam
     (void)name;
 }
 
-static enum err load_setup(struct worker *w, struct setup **out)
+static enum err read_setup(const struct worker *w, const char *path, struct setup **out)
 {
     struct config_paths paths = {w->d->run_dir, w->d->state_dir};
-    enum err err = setup_create(out, w->d->config->path, &paths, w->provider);
+    return setup_create(out, path, &paths, w->provider);
+}
+
+/* It was read, or could not be. */
+static enum err judge_setup(const struct worker *w, enum err err, struct setup **out)
+{
     if (err == OK)
         err = config_keep_start_only((*out)->config, w->d->config, on_start_only_change, NULL);
     if (err != OK)
@@ -204,6 +209,7 @@ void worker_close(struct worker *w)
     crypto_wipe(w->links, sizeof w->links);
     fetch_destroy(&w->fetch);
     setup_unref(&w->setup);
+    setup_unref(&w->prepared);
     settles_destroy(&w->settles);
     model_table_destroy(&w->table);
     schema_cache_destroy(&w->schemas);
@@ -219,7 +225,7 @@ static enum err open_parts(struct worker *w)
                                o->worker_connect_timeout, o->worker_max_response};
     enum err err = load_table(w);
     if (err == OK)
-        err = load_setup(w, &w->setup);
+        err = judge_setup(w, read_setup(w, w->d->config->path, &w->setup), &w->setup);
     if (err == OK)
         err = gate_create(&w->gate, bus_epoch(w->d->bus), slots_of(w));
     if (err == OK)
@@ -228,6 +234,7 @@ static enum err open_parts(struct worker *w)
         err = settles_create(&w->settles, o->worker_max_pending_settles, send_settle, w);
     struct attempt_env env = {.loop = w->d->loop,
                               .fetch = w->fetch,
+                              .helper = w->d->helper,
                               .settles = w->settles,
                               .table = w->table,
                               .schemas = w->schemas,
@@ -260,13 +267,23 @@ enum err worker_open(struct worker *w, struct daemon *d)
     return err;
 }
 
+void worker_prepare(struct worker *w, const char *path)
+{
+    setup_unref(&w->prepared);
+    w->prepared_err = read_setup(w, path, &w->prepared);
+    w->is_prepared = true;
+}
+
 void worker_reload(struct worker *w)
 {
-    struct setup *fresh;
-    if (load_setup(w, &fresh) != OK)
+    if (!w->is_prepared)
+        worker_prepare(w, w->d->config->path);
+    w->is_prepared = false;
+    if (judge_setup(w, w->prepared_err, &w->prepared) != OK)
         return;
     setup_unref(&w->setup); /* running attempts hold the old one as long as they need it */
-    w->setup = fresh;
+    w->setup = w->prepared;
+    w->prepared = NULL;
     w->offers = (struct offers){0};
     worker_offer_slots(w);
 }

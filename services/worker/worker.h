@@ -29,11 +29,16 @@ struct worker {
     uint64_t descriptors; /* that connections to upstreams may take */
     bool uneven;          /* a broker has more than its part until attempts end */
     struct loop_timer upkeep;
+    struct setup *prepared; /* by worker_prepare, for worker_reload */
+    enum err prepared_err;
+    bool is_prepared;
 };
 
 /* w->provider is set, the rest zero. On failure (logged) nothing is left open. */
 enum err worker_open(struct worker *w, struct daemon *d) NODISCARD;
 void worker_close(struct worker *w);
+/* Beside the loop, before worker_reload: reads this file's setup. */
+void worker_prepare(struct worker *w, const char *path);
 /* The configuration has changed: new work uses it; the old one stays when it is bad. */
 void worker_reload(struct worker *w);
 /* Reports to brokers what they may grant, where that has changed. */

@@ -45,6 +45,7 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
     bus->loop = loop;
     bus->spec = *spec;
     bus->lock_fd = -1;
+    (void)pthread_mutex_init(&bus->lock, NULL);
     bus->on_wire = bus_on_wire;
     bus_copy_name(bus->name, sizeof bus->name, span_str(spec->name));
     bus->spec.name = bus->name;
@@ -86,6 +87,7 @@ void bus_destroy(struct bus **pointer)
     struct bus_peer *peer, *next;
     if (!bus)
         return;
+    lifeline_stop(bus);
     say_goodbye(bus);
     loop_timer_stop(bus->loop, &bus->tick);
     loop_timer_stop(bus->loop, &bus->retry);
@@ -115,6 +117,7 @@ void bus_destroy(struct bus **pointer)
         continue;
     if (bus->lock_fd >= 0)
         (void)close(bus->lock_fd);
+    (void)pthread_mutex_destroy(&bus->lock);
     free(bus);
     *pointer = NULL;
 }
@@ -132,6 +135,7 @@ void bus_disconnect(struct bus_peer **pointer)
     while (*at != link)
         at = &(*at)->next;
     *at = link->next; /* link->next stays: the list may be walked through just now */
+    lifeline_drop(link);
     link->up = false;
     link->epoch = 0;
     link->disconnected = true;

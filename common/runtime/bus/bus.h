@@ -7,8 +7,8 @@
  * What is built in: drain to EAGAIN, one message per peer and turn (≤ 64 frames, ≤ 256 KiB; small
  * frames bundled into one part),
  * ROUTER_MANDATORY, IMMEDIATE, LINGER 0, own PING/PONG every 250 ms (a killed peer is noticed after
- * half a second, a hung one after 1.2 s of silence), flock before an ipc bind, the peer's epoch
- * checked on every frame. */
+ * half a second, a hung one after 1.2 s of silence; a loop that is busy is neither), flock before
+ * an ipc bind, the peer's epoch checked on every frame. */
 #ifndef COMMON_RUNTIME_BUS_BUS_H
 #define COMMON_RUNTIME_BUS_BUS_H
 
@@ -60,6 +60,9 @@ struct bus_spec {
 
 /* The spec is copied. */
 enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *spec) NODISCARD;
+/* From here on a turn of the loop that takes long is not taken for our end: up to limit_ms into it,
+ * a thread tells peers that we live. */
+enum err bus_keep_alive(struct bus *bus, uint64_t limit_ms) NODISCARD;
 /* Flushes what it can, closes sockets. */
 void bus_destroy(struct bus **bus);
 

@@ -4,6 +4,7 @@
  *   guard.c     who gets past the handshake
  *   wires.c     sockets and their options
  *   send.c      messages into batches, batches into sockets
+ *   lifeline.c  a thread that tells peers that we live while the loop is busy
  *   peers.c     greeting with versions, departure
  *   links.c     where links lead
  *   liveness.c  pings, silence
@@ -16,6 +17,8 @@
 #define COMMON_RUNTIME_BUS_BUS_INTERNAL_H
 
 #include "common/runtime/bus/bus.h"
+
+#include <pthread.h>
 
 #define HASH_NONFATAL_OOM 1
 #include <czmq.h>
@@ -119,11 +122,28 @@ struct bus_peer {
     UT_hash_handle hh;     /* clients, by id */
     struct bus_peer *next; /* links */
     struct bus_peer *next_dead;
+    /* lifeline.c's, under the bus's lock */
+    bool on_lifeline;
+    uint32_t said_queued; /* in the last PONG */
+    struct bus_peer *lifeline_prev, *lifeline_next;
+};
+
+/* Tells peers that are up that we live, while one turn of the loop takes long. */
+struct lifeline {
+    struct bus_peer *peers;
+    pthread_t thread;
+    pthread_cond_t stops;
+    bool started, stopping;
+    unsigned most_looks;
+    int event_fd; /* the loop is to look at its sockets again */
+    struct loop_watch *watch;
 };
 
 struct bus {
     struct loop *loop;
     struct bus_spec spec;
+    pthread_mutex_t lock; /* held for every use of a socket of one who is up, and for `lifeline` */
+    struct lifeline lifeline;
     char name[NAME_BYTES];
     char id[NAME_AND_EPOCH_BYTES];
     uint64_t epoch;
@@ -175,6 +195,8 @@ enum err bus_watch_strangers(struct bus *bus) NODISCARD;
 void bus_close_guard(struct bus *bus);
 
 /* wires.c */
+void bus_lock(struct bus *bus);
+void bus_unlock(struct bus *bus);
 struct wire *bus_open_wire(struct bus *bus, int type, struct bus_peer *link);
 enum err bus_watch_wire(struct wire *wire) NODISCARD;
 void bus_close_wire(struct wire *wire);
@@ -195,6 +217,13 @@ void bus_send_welcome(struct bus_peer *client);
 /* To an identity that is no peer: one frame, now. */
 void bus_send_unknown(struct wire *wire, struct span id, enum message_type type,
                       const void *message);
+
+/* lifeline.c */
+/* A peer is up; it is up no longer, and its socket may go. */
+void lifeline_add(struct bus_peer *peer);
+void lifeline_drop(struct bus_peer *peer);
+void lifeline_said_queued(struct bus_peer *peer, uint32_t queued);
+void lifeline_stop(struct bus *bus);
 
 /* peers.c */
 void bus_copy_name(char *out, size_t size, struct span s);

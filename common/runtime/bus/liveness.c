@@ -53,6 +53,7 @@ struct pong bus_make_pong(struct bus *bus, const struct bus_peer *peer, const st
 void bus_on_ping(struct bus_peer *peer, const struct ping *ping)
 {
     struct pong pong = bus_make_pong(peer->bus, peer, ping);
+    lifeline_said_queued(peer, pong.queued);
     enum err e = bus_send_raw(peer, (struct header){0}, MESSAGE_PONG, &pong);
     (void)e;
 }

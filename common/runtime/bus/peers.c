@@ -18,6 +18,7 @@ static void peer_up(struct bus_peer *peer)
 {
     peer->up = true;
     peer->stopped = false;
+    lifeline_add(peer);
     log_info("peer_up", LSTR("peer_role", peer->role), LSTR("peer", peer->name),
              LSTR("version", peer->version));
     if (peer->bus->spec.on_peer_up)
@@ -35,6 +36,7 @@ void bus_peer_lost(struct bus_peer *peer, const char *why)
 {
     bool was_up = peer->up;
     peer->up = false;
+    lifeline_drop(peer);
     if (was_up) {
         /* One that says goodbye is no trouble. */
         log_write(strcmp(why, "stopped") == 0 ? LEVEL_INFO : LEVEL_WARN, "peer_down",
@@ -195,6 +197,7 @@ void bus_on_welcome(struct bus_peer *link, const struct header *h, const struct 
 
 void bus_free_peer(struct bus_peer *peer)
 {
+    lifeline_drop(peer);
     bus_drop_outbox(peer);
     buf_free(&peer->out.bundle);
     buf_free(&peer->held);

@@ -195,7 +195,10 @@ void bus_drain(struct wire *wire)
             return;
         }
         (void)zmq_msg_init(&msg);
-        if (zmq_msg_recv(&msg, wire->handle, ZMQ_DONTWAIT) < 0) {
+        bus_lock(wire->bus);
+        int came = zmq_msg_recv(&msg, wire->handle, ZMQ_DONTWAIT);
+        bus_unlock(wire->bus);
+        if (came < 0) {
             (void)zmq_msg_close(&msg);
             return;
         }

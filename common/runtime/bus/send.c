@@ -63,15 +63,11 @@ static enum err not_now(const struct bus_peer *link)
     return link->up && heard ? ERR_AGAIN : ERR_CLOSED;
 }
 
-static enum err flush_outbox(struct bus_peer *peer)
+/* The lock is held: nothing else comes between the parts. */
+static enum err send_parts(struct bus_peer *peer)
 {
     struct bus_outbox *out = &peer->out;
     struct wire *wire = peer->wire;
-    if (out->count == 0)
-        return OK;
-    if (close_bundle(out))
-        return ERR_AGAIN; /* without memory just now */
-    wire->touched = true;
     if (!peer->connecting) {
         enum err e = send_id(wire, peer->id, peer->id_len);
         if (e)
@@ -89,6 +85,20 @@ static enum err flush_outbox(struct bus_peer *peer)
     out->part_count = out->count = 0;
     out->bytes = 0;
     return OK;
+}
+
+static enum err flush_outbox(struct bus_peer *peer)
+{
+    struct bus_outbox *out = &peer->out;
+    if (out->count == 0)
+        return OK;
+    if (close_bundle(out))
+        return ERR_AGAIN; /* without memory just now */
+    peer->wire->touched = true;
+    bus_lock(peer->bus);
+    enum err e = send_parts(peer);
+    bus_unlock(peer->bus);
+    return e;
 }
 
 bool bus_flush_peer(struct bus_peer *peer, bool *again)
@@ -248,7 +258,9 @@ void bus_send_unknown(struct wire *wire, struct span id, enum message_type type,
         return;
     codec_encode(&h, message, zmq_msg_data(&frame));
     wire->touched = true;
+    bus_lock(wire->bus);
     if (send_id(wire, id.data, id.len) != OK ||
         zmq_msg_send(&frame, wire->handle, ZMQ_DONTWAIT) < 0)
         (void)zmq_msg_close(&frame);
+    bus_unlock(wire->bus);
 }

@@ -9,6 +9,16 @@
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 
+void bus_lock(struct bus *bus)
+{
+    (void)pthread_mutex_lock(&bus->lock);
+}
+
+void bus_unlock(struct bus *bus)
+{
+    (void)pthread_mutex_unlock(&bus->lock);
+}
+
 struct wire *bus_open_wire(struct bus *bus, int type, struct bus_peer *link)
 {
     struct wire *wire = calloc(1, sizeof *wire);
@@ -66,7 +76,11 @@ int bus_wire_events(struct wire *wire)
 {
     int events = 0;
     size_t size = sizeof events;
-    return zmq_getsockopt(wire->handle, ZMQ_EVENTS, &events, &size) == 0 ? events : 0;
+    bus_lock(wire->bus);
+    if (zmq_getsockopt(wire->handle, ZMQ_EVENTS, &events, &size) != 0)
+        events = 0;
+    bus_unlock(wire->bus);
+    return events;
 }
 
 void bus_close_wire(struct wire *wire)

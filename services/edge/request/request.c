@@ -15,8 +15,10 @@ enum { STATUS_CLIENT_LEFT = 499, RUNS_PER_CALL = 2 };
 #define BIT(state) (1u << REQUEST_##state)
 
 static const unsigned followers[REQUEST_STATES] = {
-    [REQUEST_NEW] = BIT(AUTHORIZING) | BIT(ASKING) | BIT(LINKING) | BIT(DISPATCHED) |
+    [REQUEST_NEW] = BIT(READING) | BIT(AUTHORIZING) | BIT(ASKING) | BIT(LINKING) | BIT(DISPATCHED) |
                     BIT(QUERYING) | BIT(ENDED),
+    [REQUEST_READING] = BIT(AUTHORIZING) | BIT(ASKING) | BIT(LINKING) | BIT(DISPATCHED) |
+                        BIT(QUERYING) | BIT(ENDED),
     [REQUEST_AUTHORIZING] =
         BIT(ASKING) | BIT(LINKING) | BIT(DISPATCHED) | BIT(QUERYING) | BIT(ENDED),
     [REQUEST_ASKING] = BIT(ASKING) | BIT(LINKING) | BIT(DISPATCHED) | BIT(ENDED),
@@ -137,6 +139,14 @@ static void on_timer(void *ctx)
 }
 
 /* ---- life ---- */
+
+/* Whoever reads its body gives the answer to nobody. */
+static void leave_reader(struct edge_request *r)
+{
+    if (r->reader)
+        *r->reader = NULL;
+    r->reader = NULL;
+}
 
 static struct edge_request *take_spare(struct edge *e)
 {
@@ -308,6 +318,7 @@ static void log_request(const struct edge_request *r, const struct request_outco
 void request_end(struct edge_request *r, const struct request_outcome *o)
 {
     struct edge *e = r->edge;
+    leave_reader(r);
     attempt_stop(r);
     grants_leave(e->grants, &r->use);
     request_set_state(r, REQUEST_ENDED);
@@ -409,6 +420,7 @@ void requests_free(struct edge *e)
     HASH_ITER(hh, e->requests, r, next)
     {
         loop_timer_stop(e->d->loop, &r->timer);
+        leave_reader(r);
         attempt_end(r, GRANT_CANCELED);
         grants_leave(e->grants, &r->use);
         slot_book_leave(e->slots, &r->slots, edge_now_ms(e));

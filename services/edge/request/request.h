@@ -17,6 +17,7 @@
 
 enum request_state {
     REQUEST_NEW,
+    REQUEST_READING,     /* its large body is read beside the loop */
     REQUEST_AUTHORIZING, /* auth is asked, or waited for */
     REQUEST_ASKING,      /* it may run; a broker is asked for a worker, or waited for */
     REQUEST_LINKING,     /* a worker is granted; the link to it comes up */
@@ -117,6 +118,7 @@ struct edge_request {
     uint64_t last_write_ms; /* to a stream */
     struct loop_timer timer;
 
+    struct edge_request **reader; /* READING: points here from where its body is read */
     struct arena arena;
 };
 

@@ -1,5 +1,7 @@
 #include "services/edge/request/start.h"
 
+#include <stdlib.h>
+
 #include "services/edge/http/forward.h"
 #include "services/edge/request/body.h"
 #include "services/edge/request/relay.h"
@@ -70,30 +72,107 @@ static void apply_patience(struct edge_request *r, const struct request_head *h)
         r->deadline_ms = until;
 }
 
-static void start_with_body(const struct arrival *a, struct edge_request *r, struct span key)
+/* ---- a body ---- */
+
+/* `key` and a's spans are views of the exchange. */
+static void go_on_with_body(const struct arrival *a, struct edge_request *r, struct span key,
+                            struct body *body)
 {
-    struct body body;
     struct api_error fault;
-    struct edge *e = r->edge;
-    if (body_check(r->to.api, http_body(r->to.x), &e->doc, &r->arena, &body, &fault) != OK) {
-        request_fail(r, &fault, NULL);
-        return;
-    }
-    if (!body.model.len)
-        body.model = span_str(e->d->config->default_model);
-    if (!body.model.len) {
+    if (!body->model.len)
+        body->model = span_str(r->edge->d->config->default_model);
+    if (!body->model.len) {
         api_error_set(&fault, ERROR_INVALID_VALUE, "You must provide a model.", "model");
         request_fail(r, &fault, NULL);
         return;
     }
-    r->stream = body.stream;
-    r->model = arena_copy(&r->arena, body.model); /* the body goes before the answer comes */
-    r->response_id = arena_copy(&r->arena, body.previous_response_id);
+    r->stream = body->stream;
+    r->model = arena_copy(&r->arena, body->model); /* the body goes before the answer comes */
+    r->response_id = arena_copy(&r->arena, body->previous_response_id);
     r->passed_lines = head_passed_lines(&a->head, &r->arena);
-    r->passed_lines = forward_lines(e->d->config, r->to.x, r->passed_lines, &r->arena);
-    bool known = r->model.data && apply_model(r, &body);
+    r->passed_lines = forward_lines(r->edge->d->config, r->to.x, r->passed_lines, &r->arena);
+    bool known = r->model.data && apply_model(r, body);
     apply_patience(r, &a->head);
     arrival_ask(r, key, known ? relay_start : relay_unknown_model);
+}
+
+/* A large body that is read beside the loop. The request may end meanwhile. */
+struct body_reading {
+    struct helper_job job;
+    struct edge_request *request; /* NULL: it has ended */
+    struct arrival arrival;
+    struct span key;
+    enum api api;
+    char *text;
+    size_t bytes;
+    struct json_doc doc;
+    struct arena arena;
+    struct body body;
+    struct api_error fault;
+    enum err err;
+};
+
+static void read_beside(struct helper_job *job)
+{
+    struct body_reading *g = (struct body_reading *)(void *)job;
+    g->err =
+        body_check(g->api, span_of(g->text, g->bytes), &g->doc, &g->arena, &g->body, &g->fault);
+    json_doc_free(&g->doc);
+}
+
+static void on_read(struct helper_job *job)
+{
+    struct body_reading *g = (struct body_reading *)(void *)job;
+    struct edge_request *r = g->request;
+    if (r) {
+        r->reader = NULL;
+        http_return_body(r->to.x, g->text, g->bytes);
+        if (g->err)
+            request_fail(r, &g->fault, NULL);
+        else
+            go_on_with_body(&g->arrival, r, g->key, &g->body);
+    } else {
+        free(g->text);
+    }
+    arena_free(&g->arena);
+    free(g);
+}
+
+/* false: it is to be read at once. */
+static bool start_reading(const struct arrival *a, struct edge_request *r, struct span key)
+{
+    struct http_exchange *x = r->to.x;
+    struct helper *helper = r->edge->d->helper;
+    struct body_reading *g =
+        helper && http_body(x).len >= HELPER_WORTH_BYTES ? calloc(1, sizeof *g) : NULL;
+    if (!g)
+        return false;
+    g->job = (struct helper_job){.run = read_beside, .done = on_read};
+    g->request = r;
+    g->arrival = *a;
+    g->key = key;
+    g->api = r->to.api;
+    g->text = http_lend_body(x, &g->bytes);
+    if (helper_do(helper, &g->job)) {
+        http_return_body(x, g->text, g->bytes);
+        free(g);
+        return false;
+    }
+    r->reader = &g->request;
+    request_set_state(r, REQUEST_READING);
+    return true;
+}
+
+static void start_with_body(const struct arrival *a, struct edge_request *r, struct span key)
+{
+    struct body body;
+    struct api_error fault;
+    if (start_reading(a, r, key))
+        return;
+    if (body_check(r->to.api, http_body(r->to.x), &r->edge->doc, &r->arena, &body, &fault))
+        request_fail(r, &fault, NULL);
+    else
+        go_on_with_body(a, r, key, &body);
 }
 
 static bool asks_for_stream(struct span query)

@@ -87,11 +87,19 @@ static void pump(struct attempt *attempt);
 
 /* ---- pipeline → network ---- */
 
-static void on_poll(void *ctx)
+static void poll_pipeline(struct attempt *attempt)
 {
-    struct attempt *attempt = ctx;
+    if (attempt->work) {
+        attempt->work->timer = true;
+        return;
+    }
     pipeline_on_timer(attempt->pipeline, attempt_ms_since(attempt, attempt->started_us));
     pump(attempt);
+}
+
+static void on_poll(void *ctx)
+{
+    poll_pipeline(ctx);
 }
 
 static void obey_pipeline(struct attempt *attempt)
@@ -167,7 +175,7 @@ static void emit(struct attempt *attempt)
 static void pump(struct attempt *attempt)
 {
     if (!attempt->pipeline)
-        return; /* waits with others */
+        return; /* waits with others, or works beside the loop */
     if (attempt->pumping) {
         attempt->pump_again = true;
         return;
@@ -198,9 +206,12 @@ static void stop_pipeline(struct attempt *attempt)
     attempt_look_whether_sent(attempt);
 }
 
-static void on_deadline(void *ctx)
+static void be_late(struct attempt *attempt)
 {
-    struct attempt *attempt = ctx;
+    if (attempt->work) {
+        attempt->work->overdue = true;
+        return;
+    }
     struct api_error fault = {.error_class = ERROR_DEADLINE,
                               .message = SPAN("The request's deadline has passed.")};
     stop_pipeline(attempt);
@@ -210,11 +221,17 @@ static void on_deadline(void *ctx)
     attempt_over(attempt, ENDPOINT_UNKNOWN, 0, DETACHED_MS);
 }
 
-static enum err make_pipeline(struct attempt *attempt, struct api_error *fault_out)
+static void on_deadline(void *ctx)
 {
-    struct setup *s = attempt->setup;
+    be_late(ctx);
+}
+
+/* text: room for the path. */
+static enum err describe(struct attempt *attempt, char text[API_PATH_BYTES],
+                         struct pipeline_spec *out, struct api_error *fault_out)
+{
+    const struct setup *s = attempt->setup;
     const struct dispatch *d = &attempt->d;
-    char text[API_PATH_BYTES];
     struct span path; /* never one that a peer wrote */
     request_id_text(&attempt->head.id, attempt->id_text);
     enum err err = api_upstream_path(d->operation, d->api, d->response_id, d->query, text, &path);
@@ -223,7 +240,7 @@ static enum err make_pipeline(struct attempt *attempt, struct api_error *fault_o
                       NULL);
         return err;
     }
-    struct pipeline_spec spec = {
+    *out = (struct pipeline_spec){
         .api = (enum api)attempt->d.api,
         .method = span_str(api_route(d->operation)->method),
         .path = path,
@@ -246,8 +263,10 @@ static enum err make_pipeline(struct attempt *attempt, struct api_error *fault_o
         .now_s = attempt->started_wall_ms / 1000,
         .request_id = span_str(attempt->id_text),
         .max_response = s->config->options.worker_max_response};
-    return pipeline_create(&attempt->pipeline, &spec, &attempt->arena, fault_out);
+    return OK;
 }
+
+static void on_worked(struct attempt *attempt, struct attempt_work *done);
 
 /* A member of a batch that goes alone has given its endpoint back. */
 static bool has_endpoint(struct attempt *attempt)
@@ -258,21 +277,33 @@ static bool has_endpoint(struct attempt *attempt)
     return attempt->endpoint != NULL;
 }
 
+static void go_on(struct attempt *attempt, enum err err, struct api_error *fault)
+{
+    if (err == OK) {
+        pump(attempt);
+        return;
+    }
+    if (fault->error_class == ERROR_NONE)
+        *fault =
+            (struct api_error){.error_class = ERROR_INTERNAL, .message = SPAN("Out of memory.")};
+    if (attempt->carries)
+        attempt->env->batching->failed(attempt, fault);
+    attempt_send_fail(attempt, fault);
+    attempt_over(attempt, ENDPOINT_UNKNOWN, 0, 0);
+}
+
 void attempt_go(struct attempt *attempt)
 {
     struct api_error fault = {0};
-    enum err err = has_endpoint(attempt) ? make_pipeline(attempt, &fault) : ERR_NOMEM;
-    if (err != OK) {
-        if (fault.error_class == ERROR_NONE)
-            fault = (struct api_error){.error_class = ERROR_INTERNAL,
-                                       .message = SPAN("Out of memory.")};
-        if (attempt->carries)
-            attempt->env->batching->failed(attempt, &fault);
-        attempt_send_fail(attempt, &fault);
-        attempt_over(attempt, ENDPOINT_UNKNOWN, 0, 0);
+    struct pipeline_spec spec;
+    char path[API_PATH_BYTES];
+    enum err err = has_endpoint(attempt) ? describe(attempt, path, &spec, &fault) : ERR_NOMEM;
+    attempt->on_worked = on_worked;
+    if (err == OK && attempt_make_beside(attempt, &spec))
         return;
-    }
-    pump(attempt);
+    if (err == OK)
+        err = pipeline_create(&attempt->pipeline, &spec, &attempt->arena, &fault);
+    go_on(attempt, err, &fault);
 }
 
 void attempt_begin(struct attempt *attempt)
@@ -300,8 +331,27 @@ static void end_early(struct attempt *attempt, const struct api_error *fault)
 
 void attempt_cancel(struct attempt *attempt)
 {
-    if (attempt->state != ATTEMPT_OVER)
+    if (attempt->state == ATTEMPT_OVER)
+        return;
+    if (attempt->work)
+        attempt->work->cancelled = true;
+    else
         end_early(attempt, NULL);
+}
+
+/* What waited for the helper comes first. */
+static void on_worked(struct attempt *attempt, struct attempt_work *done)
+{
+    if (done->cancelled)
+        attempt_cancel(attempt);
+    else if (done->overdue)
+        be_late(attempt);
+    else if (!done->ended)
+        go_on(attempt, done->err, &done->fault);
+    else if (done->timer)
+        poll_pipeline(attempt);
+    else
+        pump(attempt);
 }
 
 void attempt_abandon(struct attempt *attempt)
@@ -342,6 +392,7 @@ struct attempt_links *attempt_links(struct attempt *attempt)
 
 void attempt_env_free(struct attempt_env *env)
 {
+    helper_finish(env->helper);
     if (env->batching)
         env->batching->free(env);
     loop_timer_stop(env->loop, &env->room.timer);

@@ -15,6 +15,7 @@
 #define SERVICES_WORKER_ATTEMPT_ATTEMPT_H
 
 #include "common/runtime/bus/bus.h"
+#include "common/runtime/helper.h"
 #include "common/runtime/metric.h"
 #include "services/worker/pipeline/pipeline.h"
 #include "services/worker/attempt/failure_log.h"
@@ -51,6 +52,7 @@ struct answer_room {
 struct attempt_env {
     struct loop *loop;
     struct fetch *fetch;
+    struct helper *helper; /* for large work; may be NULL: all is done at once */
     struct settles *settles;
     const struct model_table *table;
     struct schema_cache *schemas;  /* of Replicate's models; may be NULL */
@@ -79,7 +81,7 @@ struct attempt *attempt_create(struct attempt_env *env, struct setup *setup, str
 void attempt_begin(struct attempt *attempt);
 /* CANCEL: stops, settles what was used with status 499, sends nothing to the edge. */
 void attempt_cancel(struct attempt *attempt);
-/* The worker stops: the same, but the edge hears FAIL (WORKER_LOST). */
+/* The worker stops: the same, but the edge hears FAIL (WORKER_LOST). The helper has finished. */
 void attempt_abandon(struct attempt *attempt);
 /* CREDIT */
 void attempt_credit(struct attempt *attempt, uint32_t bytes);

@@ -24,6 +24,19 @@ struct attempt_transfer {
     struct attempt_transfer *next;
 };
 
+/* What an attempt's pipeline does beside the loop, where much JSON has to be read and written. The
+ * loop has no pipeline meanwhile, and what would end the attempt waits. */
+struct attempt_work {
+    struct helper_job job;
+    struct attempt *attempt;
+    struct pipeline *pipeline;
+    struct pipeline_spec spec; /* it is made … */
+    struct api_error fault;    /* … and failed, with err */
+    enum err err;
+    const struct transfer *ended; /* or this one of its transfers has ended */
+    bool cancelled, overdue, timer;
+};
+
 struct attempt {
     struct attempt_env *env;
     struct attempt_links links;
@@ -37,6 +50,9 @@ struct attempt {
     struct setup *setup;
     struct endpoint *endpoint;
     struct pipeline *pipeline;
+    struct attempt_work *work; /* NULL = none */
+    void (*on_worked)(struct attempt *attempt, struct attempt_work *done);
+    uint64_t received_bytes;
     struct attempt_transfer first, *transfers;
     uint32_t transfers_running;
     uint32_t credit, seq;
@@ -64,6 +80,12 @@ void attempt_go(struct attempt *attempt);
  * `linger_ms`. */
 void attempt_over(struct attempt *attempt, enum endpoint_verdict verdict, uint64_t rest_ms,
                   uint64_t linger_ms);
+
+/* ---- beside.c ---- */
+/* Makes its pipeline beside the loop; on_worked follows. false: too little to do for that. */
+bool attempt_make_beside(struct attempt *attempt, const struct pipeline_spec *spec);
+/* Tells the pipeline of this transfer's end there; on_worked follows. false as above. */
+bool attempt_end_beside(struct attempt *attempt, const struct transfer *x);
 
 /* ---- create.c ---- */
 /* An attempt for the batch: like this one, but with another body, and unknown to edge and auth.

@@ -155,6 +155,7 @@ void attempts_cancel_peer(struct attempts *all, const struct bus_peer *peer)
 
 void attempts_stop(struct attempts *all)
 {
+    helper_finish(all->env.helper); /* there is no later */
     while (all->list)
         attempt_abandon(all->list);
 }

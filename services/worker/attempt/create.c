@@ -11,8 +11,8 @@
 void attempt_release(struct attempt *attempt)
 {
     struct attempt_env *env = attempt->env;
-    if (attempt->transfers_running || attempt->pumping)
-        return; /* the last of both comes here again */
+    if (attempt->transfers_running || attempt->pumping || attempt->work)
+        return; /* the last of these comes here again */
     loop_timer_stop(env->loop, &attempt->deadline);
     loop_timer_stop(env->loop, &attempt->poll);
     room_leave(attempt);

@@ -143,7 +143,7 @@ static void stop_others(struct answer_room *room)
     struct attempt *attempt;
     DL_FOREACH2(room->first, attempt, room_next)
     {
-        if (attempt != first && !attempt->paused && !fits(attempt))
+        if (attempt != first && !attempt->paused && !attempt->work && !fits(attempt))
             set_crowded(attempt, true);
     }
 }

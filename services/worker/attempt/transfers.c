@@ -34,6 +34,7 @@ static void on_bytes(void *ctx, struct span bytes)
     if (f->attempt->state == ATTEMPT_OVER)
         return;
     struct pipeline *pipeline = f->attempt->pipeline;
+    f->attempt->received_bytes += bytes.len;
     pipeline_on_bytes(pipeline, f->x, bytes);
     if (pipeline_committed(pipeline) || !pipeline_is_stream(pipeline))
         fetch_content_began(f->request);
@@ -61,6 +62,8 @@ static void on_end(void *ctx)
     if (landed(f))
         return;
     attempt->sent = true;
+    if (attempt_end_beside(attempt, x))
+        return;
     pipeline_on_end(attempt->pipeline, x);
     attempt->on_progress(attempt);
 }

@@ -1,5 +1,6 @@
 #include "services/worker/providers/replicate/schema_cache.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,6 +14,7 @@ struct schema_entry {
 };
 
 struct schema_cache {
+    pthread_mutex_t lock; /* pipelines of large requests work beside the loop */
     struct buf folder;
     struct schema_entry entries[SCHEMA_CACHE_MAX_MODELS];
 };
@@ -20,7 +22,10 @@ struct schema_cache {
 struct schema_cache *schema_cache_create(const char *folder)
 {
     struct schema_cache *c = calloc(1, sizeof *c);
-    if (c && folder)
+    if (!c)
+        return NULL;
+    (void)pthread_mutex_init(&c->lock, NULL);
+    if (folder)
         buf_append_str(&c->folder, folder);
     return c;
 }
@@ -34,6 +39,7 @@ void schema_cache_destroy(struct schema_cache **c)
         buf_free(&(*c)->entries[i].schemas);
     }
     buf_free(&(*c)->folder);
+    (void)pthread_mutex_destroy(&(*c)->lock);
     free(*c);
     *c = NULL;
 }
@@ -47,10 +53,9 @@ static struct schema_entry *find(struct schema_cache *c, struct span model)
     return NULL;
 }
 
-void schema_cache_put(struct schema_cache *c, struct span model, uint64_t now_s,
-                      struct span schemas)
+static void put(struct schema_cache *c, struct span model, uint64_t now_s, struct span schemas)
 {
-    if (!c || schemas.len == 0 || schemas.len > SCHEMA_CACHE_MAX_BYTES)
+    if (schemas.len == 0 || schemas.len > SCHEMA_CACHE_MAX_BYTES)
         return;
     struct schema_entry *entry = find(c, model);
     for (size_t i = 0; !entry && i < SCHEMA_CACHE_MAX_MODELS; i++)
@@ -66,6 +71,16 @@ void schema_cache_put(struct schema_cache *c, struct span model, uint64_t now_s,
     buf_append(&entry->schemas, schemas);
     entry->at_s = now_s;
     entry->used = !entry->model.failed && !entry->schemas.failed;
+}
+
+void schema_cache_put(struct schema_cache *c, struct span model, uint64_t now_s,
+                      struct span schemas)
+{
+    if (!c)
+        return;
+    (void)pthread_mutex_lock(&c->lock);
+    put(c, model, now_s, schemas);
+    (void)pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- files ---- */
@@ -128,7 +143,7 @@ static void learn_from_file(struct schema_cache *c, struct span model, uint64_t 
         buf_append(&whole, json_raw(json_root(&doc)));
         buf_append_str(&whole, schemas ? "" : "}}");
         if (buf_check(&whole) == OK)
-            schema_cache_put(c, model, now_s, buf_span(&whole));
+            put(c, model, now_s, buf_span(&whole));
     }
     json_doc_free(&doc);
     buf_free(&path);
@@ -141,6 +156,7 @@ struct span schema_cache_get(struct schema_cache *c, struct span model, uint64_t
 {
     if (!c)
         return SPAN_NONE;
+    (void)pthread_mutex_lock(&c->lock);
     struct schema_entry *entry = find(c, model);
     if (!entry || now_s > entry->at_s + SCHEMA_CACHE_KEEP_S) {
         if (entry)
@@ -148,5 +164,7 @@ struct span schema_cache_get(struct schema_cache *c, struct span model, uint64_t
         learn_from_file(c, model, now_s);
         entry = find(c, model);
     }
-    return entry ? arena_copy(arena, buf_span(&entry->schemas)) : SPAN_NONE;
+    struct span schemas = entry ? arena_copy(arena, buf_span(&entry->schemas)) : SPAN_NONE;
+    (void)pthread_mutex_unlock(&c->lock);
+    return schemas;
 }

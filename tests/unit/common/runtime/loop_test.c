@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -53,6 +54,58 @@ static void note(void *ctx)
 static void turn(struct world *w)
 {
     assert_int_equal(loop_turn(w->loop, 0), OK);
+}
+
+/* ---- long turns ---- */
+
+struct long_turns {
+    struct world *w;
+    struct loop_timer timer;
+    uint64_t work_ms, told_us;
+    unsigned told;
+    bool again, odd;
+};
+
+static void on_long(void *ctx, uint64_t us)
+{
+    struct long_turns *t = ctx;
+    t->told++;
+    t->told_us = us;
+}
+
+static void do_work(void *ctx)
+{
+    struct long_turns *t = ctx;
+    clock_fake_advance_ms(&t->w->clock, t->work_ms);
+    t->odd = loop_turn_mark(t->w->loop) & 1;
+    if (t->again)
+        loop_again(t->w->loop);
+    loop_timer_start(t->w->loop, &t->timer, 1000000, do_work, t);
+}
+
+static void a_turn_that_takes_long_is_told_and_a_wait_is_not(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        uint64_t work_ms;
+        bool again;
+        unsigned told;
+    } cases[] = {{9, false, 0}, {10, false, 1}, {70, false, 1}, {70, true, 1}, {9, true, 0}};
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct long_turns t = {.w = w, .work_ms = cases[i].work_ms, .again = cases[i].again};
+        loop_on_long_turn(w->loop, 10000, on_long, &t);
+        loop_timer_start(w->loop, &t.timer, 0, do_work, &t);
+        assert_int_equal(loop_turn_mark(w->loop) & 1, 0);
+        turn(w);
+        assert_true(t.odd);
+        assert_int_equal(loop_turn_mark(w->loop) & 1, 0);
+        turn(w);
+        assert_int_equal(t.told, cases[i].told);
+        if (t.told)
+            assert_int_equal(t.told_us, cases[i].work_ms * 1000);
+        loop_timer_stop(w->loop, &t.timer);
+        loop_on_long_turn(w->loop, 0, NULL, NULL);
+    }
 }
 
 static void timers_fire_in_order_of_their_due_times(void **state)
@@ -175,6 +228,8 @@ static void run_ends_when_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_turn_that_takes_long_is_told_and_a_wait_is_not, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(timers_fire_in_order_of_their_due_times, setup, teardown),
         cmocka_unit_test_setup_teardown(stopped_and_moved_timers_keep_the_order, setup, teardown),
         cmocka_unit_test_setup_teardown(a_timer_that_restarts_itself_does_not_starve_the_loop,

@@ -1,4 +1,4 @@
-/* Whose large body is read. */
+/* Whose large body is read, and how. */
 #include "unit/services/edge/test_suite.h"
 
 #include <setjmp.h>
@@ -225,6 +225,78 @@ static void urls_without_a_body_take_no_large_one(void **state)
     assert_int_equal(asked(s), 0);
 }
 
+/* ---- read beside the loop ---- */
+
+/* So large that the helper gets it; white space, then the text. */
+static char *huge_body(const char *text)
+{
+    size_t n = strlen(text);
+    char *body = malloc(HELPER_WORTH_BYTES + n + 1);
+    assert_non_null(body);
+    memset(body, ' ', HELPER_WORTH_BYTES);
+    memcpy(body + HELPER_WORTH_BYTES, text, n + 1);
+    return body;
+}
+
+static void ask_huge(struct suite_client *c, const char *text)
+{
+    char *body = huge_body(text);
+    edge_request(c, "POST", CHAT, KEY, body);
+    free(body);
+}
+
+static void a_huge_body_is_read_and_sent(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    for (unsigned i = 0; i < 2; i++) {
+        client_open(s, &c);
+        ask_huge(&c, "{\"model\":\"gpt-4\",\"max_tokens\":5}");
+        struct suite_peer *worker = suite_dispatched(s);
+        assert_int_equal(s->auth.seen[MESSAGE_AUTHORIZE].number[1], 5);
+        assert_string_equal(worker->seen[MESSAGE_DISPATCH].text[0], "gpt-4");
+        struct reply reply = {.status = 200, .body = SPAN("done")};
+        suite_send(worker, MESSAGE_DISPATCH, (struct header){.attempt = 1}, MESSAGE_REPLY, &reply);
+        SUITE_UNTIL(s, client_has(&c, "done"));
+        client_close(&c);
+        SUITE_UNTIL(s, bodies_held(s) == 0);
+    }
+}
+
+static void a_huge_body_that_is_wrong_is_refused(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    client_open(s, &c);
+    ask_huge(&c, "{\"model\":");
+    SUITE_UNTIL(s, client_has(&c, "\"code\":\"invalid_json\""));
+    assert_int_equal(s->edge.request_count, 0);
+    client_close(&c);
+}
+
+static void who_leaves_while_its_body_is_read_is_forgotten(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    client_open(s, &c);
+    ask_huge(&c, "{\"model\":\"gpt-4\"}");
+    client_close(&c);
+    SUITE_UNTIL(s, http_server_stats(s->edge.http).connections == 0);
+    suite_settle(s);
+    assert_int_equal(s->edge.request_count, 0);
+    assert_int_equal(bodies_held(s), 0);
+}
+
+static void a_stop_waits_for_bodies_that_are_read(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    client_open(s, &c);
+    ask_huge(&c, "{\"model\":\"gpt-4\"}");
+    SUITE_UNTIL(s, s->edge.request_count == 1); /* and the teardown stops the edge */
+    client_close(&c);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, suite_setup, suite_teardown)
 
 int main(void)
@@ -239,6 +311,10 @@ int main(void)
         TEST(while_auth_is_away_known_keys_bodies_are_read_and_others_get_503),
         TEST(a_question_is_asked_again_when_auth_is_back),
         TEST(urls_without_a_body_take_no_large_one),
+        TEST(a_huge_body_is_read_and_sent),
+        TEST(a_huge_body_that_is_wrong_is_refused),
+        TEST(who_leaves_while_its_body_is_read_is_forgotten),
+        TEST(a_stop_waits_for_bodies_that_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -488,6 +488,7 @@ static void start_edge(struct suite *s)
         .auth = link_to(s, "auth", "auth"),
         .metrics_peer = link_to(s, "metrics", "metrics"),
     };
+    assert_int_equal(helper_create(&s->d.helper, s->loop), OK);
     assert_int_equal(edge_start(&s->edge, &s->d), OK);
 }
 
@@ -521,6 +522,7 @@ int suite_teardown(void **state)
     struct suite *s = *state;
     char command[96];
     edge_stop(&s->edge);
+    helper_destroy(&s->d.helper);
     bus_destroy(&s->bus);
     bus_destroy(&s->auth.bus);
     bus_destroy(&s->metrics.bus);
@@ -570,6 +572,8 @@ void client_open(struct suite *s, struct suite_client *c)
                              .sin_port = htons(http_server_port(s->edge.http))};
     *c = (struct suite_client){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     assert_true(c->fd >= 0);
+    const int room = 1 << 20; /* what a test sends at once goes at once */
+    assert_int_equal(setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0);
     assert_int_equal(inet_pton(AF_INET, "127.0.0.1", &to.sin_addr), 1);
     assert_int_equal(connect(c->fd, (const struct sockaddr *)&to, sizeof to), 0);
     assert_int_equal(fcntl(c->fd, F_SETFL, O_NONBLOCK), 0);

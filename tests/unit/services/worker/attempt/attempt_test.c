@@ -21,6 +21,7 @@ struct world {
     struct clock_fake clock;
     struct loop *loop;
     struct fetch *up;
+    struct helper *helper;
     struct settles *settles;
     struct model_table *table;
     struct setup *setup;
@@ -237,11 +238,13 @@ static int set_up(void **state)
     test_server_open(&w->server, w->loop);
     write_config(w);
     assert_int_equal(fetch_create(&w->up, w->loop, &options), OK);
+    assert_int_equal(helper_create(&w->helper, w->loop), OK);
     assert_int_equal(settles_create(&w->settles, 100, hear_settle, w), OK);
     assert_int_equal(model_table_load(SOURCE_DIR "/share/models.json", &w->table, &error), OK);
     assert_int_equal(setup_create(&w->setup, w->config_path, &paths, "sim"), OK);
     struct attempt_env env = {.loop = w->loop,
                               .fetch = w->up,
+                              .helper = w->helper,
                               .settles = w->settles,
                               .table = w->table,
                               .speeds = &w->speeds,
@@ -259,6 +262,7 @@ static int tear_down(void **state)
     struct world *w = *state;
     forget_said(w);
     attempts_destroy(&w->attempts);
+    helper_destroy(&w->helper);
     fetch_destroy(&w->up);
     setup_unref(&w->setup);
     settles_destroy(&w->settles);
@@ -402,6 +406,94 @@ static void answers_that_nobody_takes_are_not_waited_for(void **state)
     }
     for (unsigned i = 0; i < LARGE_ANSWERS; i++)
         cancel(w, i + 1);
+}
+
+/* ---- large work, beside the loop ---- */
+
+/* ASK, or what is no JSON, with so much white space that the helper gets it. */
+static char *large(const char *text)
+{
+    size_t n = strlen(text);
+    char *body = malloc(HELPER_WORTH_BYTES + n + 1);
+    assert_non_null(body);
+    memset(body, ' ', HELPER_WORTH_BYTES);
+    memcpy(body + HELPER_WORTH_BYTES, text, n + 1);
+    return body;
+}
+
+static void dispatch_large(struct world *w, unsigned n, const char *text)
+{
+    char *body = large(text);
+    dispatch(w, n, chat(body));
+    free(body);
+}
+
+static void a_large_request_and_its_answer_go_their_way(void **state)
+{
+    struct world *w = *state;
+    for (unsigned n = 1; n <= 3; n++) {
+        forget_said(w);
+        dispatch_large(w, n, ASK);
+        assert_int_equal(attempts_running(w->attempts), 1);
+        assert_int_equal(w->said_count, 0);
+        int fd = test_accept(&w->server);
+        buf_clear(&w->seen);
+        test_read_until(&w->server, fd, &w->seen, "}]");
+        assert_true(w->seen.len > HELPER_WORTH_BYTES);
+        answer_json(fd, "200 OK", "Connection: close\r\n", ANSWER);
+        until_said(w, 1);
+        assert_true(span_is(only(w, MESSAGE_REPLY)->body.reply.body, ANSWER));
+        assert_int_equal(w->settle_count, n);
+        assert_int_equal(w->settle.output_tokens, 3);
+        assert_quiet(w);
+        (void)close(fd);
+    }
+}
+
+static void a_large_request_that_is_wrong_fails(void **state)
+{
+    struct world *w = *state;
+    dispatch_large(w, 1, "{\"model\":");
+    until_said(w, 1);
+    assert_int_equal(only(w, MESSAGE_FAIL)->body.fail.error_class, ERROR_INVALID_JSON);
+    assert_quiet(w);
+    assert_int_equal(w->over_count, 1);
+}
+
+static void a_large_request_that_is_cancelled_while_it_is_read_sends_nothing(void **state)
+{
+    struct world *w = *state;
+    dispatch_large(w, 1, ASK);
+    cancel(w, 1);
+    grant(w, 1, 1000);
+    for (int i = 0; i < TEST_PATIENCE && !w->over_count; i++)
+        test_turn(&w->server);
+    assert_int_equal(w->over_count, 1);
+    assert_int_equal(w->said_count, 0);
+    assert_quiet(w);
+    assert_true(attempts_quiet(w->attempts));
+}
+
+static void a_deadline_passes_while_a_large_request_is_read(void **state)
+{
+    struct world *w = *state;
+    dispatch_large(w, 1, ASK);
+    clock_fake_advance_ms(&w->clock, 31000);
+    until_said(w, 1);
+    assert_int_equal(only(w, MESSAGE_FAIL)->body.fail.error_class, ERROR_DEADLINE);
+    assert_quiet(w);
+}
+
+static void stopping_waits_for_what_is_read(void **state)
+{
+    struct world *w = *state;
+    dispatch_large(w, 1, ASK);
+    dispatch_large(w, 2, ASK);
+    attempts_stop(w->attempts);
+    assert_int_equal(w->said_count, 2);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(w->said[i].body.fail.error_class, ERROR_WORKER_LOST);
+    assert_int_equal(attempts_running(w->attempts), 0);
 }
 
 static struct dispatch stream_with_credit(uint32_t credit)
@@ -1131,6 +1223,11 @@ int main(void)
         CASE(a_fallback_is_settled_by_its_own_name),
         CASE(large_answers_are_read_one_after_the_other),
         CASE(answers_that_nobody_takes_are_not_waited_for),
+        CASE(a_large_request_and_its_answer_go_their_way),
+        CASE(a_large_request_that_is_wrong_fails),
+        CASE(a_large_request_that_is_cancelled_while_it_is_read_sends_nothing),
+        CASE(a_deadline_passes_while_a_large_request_is_read),
+        CASE(stopping_waits_for_what_is_read),
         CASE(a_stream_is_head_data_end_in_order),
         CASE(a_stream_without_credit_waits_for_it),
         CASE(the_end_waits_for_the_last_bytes),
