@@ -16,6 +16,7 @@ class Up(Suite):
         (self.folder / "state").mkdir(mode=0o700, parents=True, exist_ok=True)
         self.start_simulator()
         self.ports, self.metrics_port = [free_port()], free_port()
+        self.bus = self.bus_addresses()
         self.write_config()
         self.add("up", "tollgate", "up")
         wait_for(lambda: "listening: " in self.log or not self.up.alive, "the suite is up")
