@@ -21,12 +21,24 @@ static bool is_said(struct json v)
     return false;
 }
 
+/* One way through the members, for every event of every stream comes by. */
 bool answer_is_error(struct json root)
 {
-    if (is_said(json_get(root, "error")))
-        return true;
-    if (json_type(json_get(root, "choices")) == JSON_ARRAY)
+    bool error = false, other = false, choices = false;
+    if (json_type(root) != JSON_OBJECT)
         return false;
-    return json_is(json_get(root, "type"), "error") || json_is(json_get(root, "object"), "error") ||
-           is_said(json_get(root, "detail")) || json_type(json_get(root, "message")) == JSON_STRING;
+    for (struct json_iter i = json_iter(root); json_next(&i);) {
+        struct span key = json_text(i.key);
+        if (span_is(key, "error"))
+            error = is_said(i.value);
+        else if (span_is(key, "choices"))
+            choices = json_type(i.value) == JSON_ARRAY;
+        else if (span_is(key, "type") || span_is(key, "object"))
+            other |= json_is(i.value, "error");
+        else if (span_is(key, "detail"))
+            other |= is_said(i.value);
+        else if (span_is(key, "message"))
+            other |= json_type(i.value) == JSON_STRING;
+    }
+    return error || (other && !choices);
 }

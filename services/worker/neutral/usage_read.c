@@ -56,33 +56,60 @@ static void take_cost(struct usage *u, struct json usage)
     }
 }
 
+/* Members beyond the counts of tokens, which few servers have. */
+static bool says_more(struct json usage)
+{
+    for (struct json_iter i = json_iter(usage); json_next(&i);) {
+        struct span key = json_text(i.key);
+        if (span_starts(key, "cost") || span_is(key, "estimated_cost") ||
+            span_is(key, "num_sources_used") || span_is(key, "server_tool_use"))
+            return true;
+    }
+    return false;
+}
+
+static void take_more(struct usage *u, struct json usage)
+{
+    if (!says_more(usage))
+        return;
+    take_count(usage, "num_sources_used", &u->calls[FEE_WEB_SEARCH]); /* xAI */
+    take_count(json_get(usage, "server_tool_use"), "web_search_requests",
+               &u->calls[FEE_WEB_SEARCH]); /* OpenRouter */
+    take_cost(u, usage);
+}
+
 /* ---- OpenAI ---- */
 
 /* Counted beside the output by some servers (xAI), inside of it by others: the total tells. */
 static bool is_beside(struct json usage, uint64_t input, uint64_t output, uint64_t reasoning)
 {
     uint64_t total = USAGE_UNKNOWN, sum;
+    if (reasoning == 0)
+        return false;
     take_count(usage, "total_tokens", &total);
-    return reasoning > 0 && !__builtin_add_overflow(known(input), output, &sum) &&
+    return !__builtin_add_overflow(known(input), output, &sum) &&
            !__builtin_add_overflow(sum, reasoning, &sum) && sum == total;
 }
 
 static void take_output(struct usage *u, struct json usage, uint64_t input, uint64_t output,
                         struct json details)
 {
-    uint64_t reasoning = 0;
-    take_count(details, "reasoning_tokens", &u->reasoning);
+    uint64_t reasoning = USAGE_UNKNOWN;
     take_count(details, "reasoning_tokens", &reasoning);
+    if (reasoning == USAGE_UNKNOWN)
+        reasoning = 0;
+    else
+        u->reasoning = reasoning;
     if (output != USAGE_UNKNOWN)
         u->output = is_beside(usage, input, output, reasoning) ? output + reasoning : output;
 }
 
 static void take_cached(struct usage *u, struct json details)
 {
-    struct json written = json_get(details, "cache_creation_token_details");
     take_count(details, "cached_tokens", &u->cached);
     take_count(details, "cache_write_tokens", &u->cache_write);
-    take_count(written, "ephemeral_1h_input_tokens", &u->cache_write_1h);
+    take_count(json_get(details, "cache_creation_token_details"), "ephemeral_1h_input_tokens",
+               &u->cache_write_1h);
 }
 
 void usage_read_chat(struct usage *u, struct json usage)
@@ -97,10 +124,7 @@ void usage_read_chat(struct usage *u, struct json usage)
     take_count(usage, "prompt_cache_hit_tokens", &u->cached); /* DeepSeek's word */
     take_cached(u, json_get(usage, "prompt_tokens_details"));
     take_output(u, usage, input, output, json_get(usage, "completion_tokens_details"));
-    take_count(usage, "num_sources_used", &u->calls[FEE_WEB_SEARCH]); /* xAI */
-    take_count(json_get(usage, "server_tool_use"), "web_search_requests",
-               &u->calls[FEE_WEB_SEARCH]); /* OpenRouter */
-    take_cost(u, usage);
+    take_more(u, usage);
 }
 
 void usage_read_responses(struct usage *u, struct json usage)
@@ -114,8 +138,7 @@ void usage_read_responses(struct usage *u, struct json usage)
         u->input = input;
     take_cached(u, json_get(usage, "input_tokens_details"));
     take_output(u, usage, input, output, json_get(usage, "output_tokens_details"));
-    take_count(usage, "num_sources_used", &u->calls[FEE_WEB_SEARCH]);
-    take_cost(u, usage);
+    take_more(u, usage);
 }
 
 void usage_read_groq(struct usage *u, struct json chunk)
