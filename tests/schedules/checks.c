@@ -83,7 +83,7 @@ static void look_at_counts(struct trial *t)
         for (unsigned w = 0; w < WORKERS; w++) {
             const struct broker_worker *at =
                 t->brokers[b].party->alive ? t->brokers[b].at[w] : NULL;
-            if (!at || runs[b][w] <= at->in_flight)
+            if (!at || runs[b][w] <= at->in_flight || !is_quiet(t))
                 t->brokers[b].under_since_us[w] = t->now_us;
             else if (t->now_us > t->brokers[b].under_since_us[w] + REPORT_US) {
                 tell_runs(t, b, w);
@@ -136,7 +136,7 @@ void checks_look(struct trial *t)
     for (unsigned w = 0; w < WORKERS; w++)
         if (t->workers[w].party->alive)
             look_at_bookings(t, &t->workers[w]);
-    if (!t->p.loss && is_quiet(t))
+    if (!t->p.loss)
         look_at_counts(t);
     for (uint32_t i = 0; i < t->request_count; i++) {
         struct t_request *r = &t->requests[i];

@@ -145,7 +145,7 @@ struct folder {
 
 static void write_file(const struct folder *f, const char *name, struct span text, unsigned mode)
 {
-    char path[128];
+    char path[256];
     (void)snprintf(path, sizeof path, "%s/%s", f->path, name);
     assert_int_equal(key_file_write(path, text, mode), OK);
 }
