@@ -84,7 +84,8 @@ void stream_was_sent(struct http_exchange *x, size_t n)
 {
     x->out_sent += n;
     if (answer_pending(x)) {
-        if (x->out_sent <= MOVE_STREAM_BYTES)
+        /* what is left is the smaller part: a large answer goes in many pieces */
+        if (x->out_sent <= MOVE_STREAM_BYTES || x->out_sent < answer_pending(x))
             return;
         buf_consume(&x->out, x->out_sent);
     } else if (x->out.cap > KEEP_STREAM_BYTES) {
