@@ -19,6 +19,20 @@ static bool is_header_name(const char *name)
     return *name && !name[strspn(name, allowed)];
 }
 
+/* What belongs to a connection or to the framing of a body is Tollgate's own to say. */
+static bool is_of_connection(const char *name)
+{
+    static const char *const names[] = {
+        "connection",     "keep-alive",        "proxy-connection", "te",
+        "trailer",        "transfer-encoding", "upgrade",          "expect",
+        "content-length", "content-encoding",  "accept-encoding"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcasecmp(names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void read_headers(struct config_reader *r, const struct yaml *node, const char *where,
                          struct config_provider *p)
 {
@@ -35,6 +49,9 @@ static void read_headers(struct config_reader *r, const struct yaml *node, const
         const char *value = reader_text(r, h, reader_place(r, where, h->key));
         if (!is_header_name(h->key))
             yaml_complain(&r->yaml, h->key_line, where, "\"%s\" is no header's name", h->key);
+        else if (is_of_connection(h->key))
+            yaml_complain(&r->yaml, h->key_line, reader_place(r, where, h->key),
+                          "belongs to the connection and can't be set");
         else if (value)
             p->headers[p->header_count++] = (struct config_header){h->key, value};
     }

@@ -166,6 +166,8 @@ static void every_mistake_is_told_with_line_place_and_suggestion(void **state)
         {"providers: {openai: {private: sure}}\n", "private: expected true or false"},
         {"providers: {openai: {quirks: [max_token]}}\n",
          "providers.openai.quirks: \"max_token\" is none of"},
+        {"providers: {openai: {api_keys: [a], headers: {Transfer-Encoding: chunked}}}\n",
+         "providers.openai.headers.Transfer-Encoding: belongs to the connection"},
         {PROVIDER "models:\n  gpt-4: {}\n", ":3: models.gpt-4: needs targets"},
         {PROVIDER "models:\n  gpt-4: {targets: [{provider: opnai}]}\n",
          ":3: models.gpt-4.targets: no provider opnai (did you mean openai?)"},
