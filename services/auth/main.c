@@ -81,7 +81,7 @@ static void on_settle(void *self, struct bus_peer *from, const struct bus_messag
         bus_refuse_message(from, MESSAGE_SETTLE, "the provider is another worker's");
         return;
     }
-    if (api_info(settle->api)->stored)
+    if (api_info(settle->api)->stored && !settle->of_response)
         stored_responses_remember(&a->responses, settle->upstream_id, settle->key_id,
                                   (struct stored_response){0}, settle->started_ms);
     if (c)

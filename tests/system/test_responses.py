@@ -162,3 +162,19 @@ def test_each_response_is_one_row_with_the_upstream_s_tokens(suite):
     row = row_of(suite, "carl", 7)
     assert row["input_tokens"] == sum(u["input_tokens"] for u in used)
     assert row["output_tokens"] == sum(u["output_tokens"] for u in used)
+
+
+def test_a_background_response_is_booked_at_once_and_corrected_when_it_is_polled(suite):
+    key = suite.create_key(name="background")
+    made = make(suite, key, "think long", background=True, max_output_tokens=4000)
+    assert made["status"] == "queued"
+    row = row_of(suite, "background", 1)
+    assert row["estimated"] == 1 and row["output_tokens"] == 4000
+    seen = ask(suite, key, "GET", f"/v1/responses/{made['id']}").json()["usage"]
+
+    def corrected():
+        found = row_of(suite, "background", 1)
+        return found["estimated"] == 0 and found
+    row = wait_for(corrected, "the row has what was used")
+    assert (row["input_tokens"], row["output_tokens"]) == (seen["input_tokens"], seen["output_tokens"])
+    assert row["cost_nano"] > 0

@@ -85,6 +85,7 @@ enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct
                                     .started_ms = m->started_ms ? m->started_ms : wall_ms,
                                     .first_ms = m->first_ms,
                                     .duration_ms = m->duration_ms};
+    op.of_response = m->of_response;
     bound(&op.usage);
     return l->submit(l->ctx, &op);
 }
@@ -185,6 +186,18 @@ static void let_held_go(struct ledger *l, struct held_release *held)
     held_drop(&l->held, held);
 }
 
+/* What a stored response has used is known: its key gets back, or pays, the difference. */
+static void on_corrected(struct ledger *l, const struct store_op *op, uint64_t now_ns)
+{
+    const struct key *key = keys_find_id(l->keys, op->usage.key_id);
+    if (op->outcome != STORE_NEW || !key || !key->tokens)
+        return;
+    struct limit_set only = {{key->tokens}, 1};
+    uint64_t now = op->usage.input_tokens + op->usage.output_tokens, before = op->tokens_before;
+    limit_set_charge(l->reservations->limits, &only, now_ns, 0, now > before ? now - before : 0);
+    limit_set_refund(l->reservations->limits, &only, 0, before > now ? before - now : 0);
+}
+
 /* The report is durable: what waited for it is done. */
 static void on_reported(struct ledger *l, const struct store_op *op, uint64_t now_ns)
 {
@@ -262,7 +275,9 @@ void ledger_on_result(struct ledger *l, const struct store_op *op, enum err resu
         on_release_result(l, op, result, now_ns);
     if (op->kind != STORE_SETTLE)
         return;
-    if (result == OK)
+    if (result == OK && op->of_response)
+        on_corrected(l, op, now_ns);
+    else if (result == OK)
         on_reported(l, op, now_ns);
     answer(l, op, result);
 }

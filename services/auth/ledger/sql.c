@@ -13,6 +13,12 @@ static const char *const sql_texts[SQL_COUNT] = {
         "SELECT " USAGE_COLUMNS " FROM usage WHERE id=? AND attempt<=? AND state=1",
     [SQL_USAGE_DELETE] = "DELETE FROM usage WHERE id=? AND attempt=?",
     [SQL_USAGE_KNOWN] = "SELECT min(state) FROM usage WHERE id=? AND attempt>=?",
+    [SQL_USAGE_OF_RESPONSE] = "SELECT " USAGE_COLUMNS " FROM usage INDEXED BY usage_guessed"
+                              " WHERE upstream_id=? AND key_id=? AND api=4 AND estimated=1",
+    [SQL_USAGE_CORRECT] =
+        "UPDATE usage SET estimated=0,input_tokens=?,cached_tokens=?,cache_write_tokens=?,"
+        "output_tokens=?,reasoning_tokens=?,cost_nano=?,cache_write_1h_tokens=?,tool_calls=?,"
+        "service_tier=?,cost_source=? WHERE id=? AND attempt=?",
     [SQL_USAGE_PRUNE] = "DELETE FROM usage WHERE day<? AND id<="
                         "(SELECT max(id) FROM (SELECT id FROM usage ORDER BY id LIMIT 1000))",
     [SQL_DAILY_ADD] =

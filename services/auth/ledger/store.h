@@ -83,8 +83,10 @@ struct usage_query {
 
 struct store_op {
     enum store_op_kind kind;
-    bool settles;               /* RELEASE: a SETTLE may still come, so no row is made for it */
+    bool settles;     /* RELEASE: a SETTLE may still come, so no row is made for it */
+    bool of_response; /* SETTLE: corrects the estimated row of usage.upstream_id, if there is one */
     enum store_outcome outcome; /* set by apply */
+    uint64_t tokens_before;     /* set by apply: what a corrected row held */
     enum err read;              /* set by apply: a STORE_USAGE that failed has failed alone */
     struct store_usage usage;
     struct key_attributes key;

@@ -247,8 +247,61 @@ static void remember_reported(struct store_sqlite *s, const struct store_usage *
     *reported_slot(s, &u->id) = (struct reported){u->id, u->attempt, true};
 }
 
+/* What it says of itself stays; what it used is replaced. */
+static enum err put_right(struct store_sqlite *s, const struct store_usage *old,
+                          const struct store_usage *seen)
+{
+    struct store_usage u = *old;
+    u.input_tokens = seen->input_tokens;
+    u.cached_tokens = seen->cached_tokens;
+    u.cache_write_tokens = seen->cache_write_tokens;
+    u.output_tokens = seen->output_tokens;
+    u.reasoning_tokens = seen->reasoning_tokens;
+    u.cost_nano = seen->cost_nano;
+    enum err e = add_daily(s, old, true, -1);
+    if (!e)
+        e = add_daily(s, &u, false, 1);
+    sqlite3_stmt *q = s->sql[SQL_USAGE_CORRECT];
+    sql_int(q, 1, u.input_tokens);
+    sql_int(q, 2, u.cached_tokens);
+    sql_int(q, 3, u.cache_write_tokens);
+    sql_int(q, 4, u.output_tokens);
+    sql_int(q, 5, u.reasoning_tokens);
+    sql_int(q, 6, u.cost_nano);
+    sql_int(q, 7, seen->cache_write_1h_tokens);
+    sql_int(q, 8, seen->tool_calls);
+    sql_text(q, 9, span_first(seen->service_tier, SERVICE_TIER_BYTES));
+    sql_int(q, 10, seen->cost_source);
+    sql_blob(q, 11, old->id.bytes, sizeof old->id.bytes);
+    sql_int(q, 12, old->attempt);
+    return e ? e : sql_run(s, SQL_USAGE_CORRECT);
+}
+
+/* What a stored response has used, known at last. STORE_DUPLICATE: it was known, or nobody made it
+ * here. */
+static enum err correct(struct store_sqlite *s, struct store_op *op)
+{
+    sqlite3_stmt *q = s->sql[SQL_USAGE_OF_RESPONSE];
+    sql_text(q, 1, op->usage.upstream_id);
+    sql_text(q, 2, op->usage.key_id);
+    int code = sqlite3_step(q);
+    enum err e = sql_result(s, code);
+    op->outcome = STORE_DUPLICATE;
+    if (!e && code == SQLITE_ROW) {
+        struct store_usage old;
+        usage_read(q, &old);
+        op->tokens_before = old.input_tokens + old.output_tokens;
+        op->outcome = STORE_NEW;
+        e = put_right(s, &old, &op->usage);
+    }
+    (void)sqlite3_reset(q);
+    return e;
+}
+
 enum err ledger_settle(struct store_sqlite *s, struct store_op *op)
 {
+    if (op->of_response)
+        return correct(s, op);
     bool added = false;
     enum err e = drop_booked(s, &op->usage);
     if (!e)

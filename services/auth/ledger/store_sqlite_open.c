@@ -42,6 +42,8 @@ static const char schema[] =
     " PRIMARY KEY(id, attempt))"
     " WITHOUT ROWID;" /* ids begin with the time: it grows at one end, and goes at the other */
     "CREATE INDEX IF NOT EXISTS usage_responses ON usage(started_ms) WHERE api = 4;"
+    "CREATE INDEX IF NOT EXISTS usage_guessed ON usage(upstream_id) WHERE api = 4 AND estimated = "
+    "1;"
     "CREATE TABLE IF NOT EXISTS usage_daily(day INTEGER NOT NULL, key_id TEXT NOT NULL, model TEXT "
     "NOT NULL,"
     " provider TEXT NOT NULL, key_name TEXT NOT NULL, requests INTEGER NOT NULL, estimated INTEGER "
@@ -57,6 +59,7 @@ static const char put_aside[] = "ALTER TABLE usage RENAME TO usage_1;"
                                 "DROP INDEX IF EXISTS usage_id;"
                                 "DROP INDEX IF EXISTS usage_open;"
                                 "DROP INDEX IF EXISTS usage_responses;"
+                                "DROP INDEX IF EXISTS usage_guessed;"
                                 "ALTER TABLE usage_daily ADD COLUMN unpriced INTEGER NOT NULL "
                                 "DEFAULT 0;";
 

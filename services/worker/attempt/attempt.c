@@ -42,6 +42,7 @@ void attempt_over(struct attempt *attempt, enum endpoint_verdict verdict, uint64
 static void end_well(struct attempt *attempt, const struct pipeline_result *r)
 {
     attempt_settle(attempt, r, r->status, true);
+    attempt_settle_seen(attempt, r);
     attempt_learn(attempt, r);
     if (attempt_makes_response(attempt))
         stored_responses_remember(
@@ -255,6 +256,7 @@ static enum err describe(struct attempt *attempt, char text[API_PATH_BYTES],
         .base_url = attempt->endpoint->base_url,
         .model_config = config_find_model(s->config, attempt->d.route.len ? attempt->d.route
                                                                           : attempt->d.model),
+        .config = s->config,
         .table = attempt->env->table,
         .schemas = attempt->env->schemas,
         .output_cap = attempt->d.output_cap,

@@ -113,6 +113,8 @@ void attempt_send_fail(struct attempt *attempt, const struct api_error *fault);
 /* A settlement of what was used until now, as if the client had left; FAIL before it where there is
  * a fault. */
 void attempt_settle_early(struct attempt *attempt, const struct api_error *fault);
+/* What a stored response has used, when it is told to who asks for it. */
+void attempt_settle_seen(struct attempt *attempt, const struct pipeline_result *r);
 /* How long the whole answer took says how fast the model is. */
 void attempt_learn(const struct attempt *attempt, const struct pipeline_result *r);
 enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result *r);

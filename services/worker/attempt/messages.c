@@ -48,9 +48,14 @@ bool attempt_makes_response(const struct attempt *attempt)
 }
 
 /* Token counts as the bus has them: unknown is 0. */
+static uint64_t given(uint64_t tokens)
+{
+    return tokens == USAGE_UNKNOWN ? 0 : tokens;
+}
+
 static uint64_t known(const struct attempt *attempt, uint64_t tokens)
 {
-    return tokens == USAGE_UNKNOWN || !is_metered(attempt) ? 0 : tokens;
+    return is_metered(attempt) ? given(tokens) : 0;
 }
 
 static uint64_t cost(const struct attempt *attempt, const struct pipeline_result *r)
@@ -64,6 +69,30 @@ static uint64_t tool_calls(const struct usage *u)
     for (size_t i = 0; i < TARIFF_FEES; i++)
         sum += u->calls[i];
     return sum;
+}
+
+static void put_usage(struct settle *m, const struct pipeline_result *r)
+{
+    m->input_tokens = given(r->usage.input);
+    m->cached_tokens = given(r->usage.cached);
+    m->cache_write_tokens = given(r->usage.cache_write);
+    m->output_tokens = given(r->usage.output);
+    m->reasoning_tokens = given(r->usage.reasoning);
+    m->cost_nano = r->cost_nano;
+    m->cache_write_1h_tokens = given(r->usage.cache_write_1h);
+    m->tool_calls = tool_calls(&r->usage);
+    m->service_tier = span_str(service_tier_word(r->usage.tier));
+    m->cost_source = r->cost_source;
+}
+
+static void add_settle(struct attempt *attempt, const struct settle *m)
+{
+    enum err err = settles_add(attempt->env->settles, &attempt->head.id, attempt->head.attempt, m,
+                               loop_now_ms(attempt->env->loop));
+    if (err != OK)
+        log_error("settle_lost",
+                  LHEX("request", attempt->head.id.bytes, sizeof attempt->head.id.bytes),
+                  LSTR("why", err_name(err)));
 }
 
 void attempt_settle(struct attempt *attempt, const struct pipeline_result *r, unsigned status,
@@ -85,26 +114,30 @@ void attempt_settle(struct attempt *attempt, const struct pipeline_result *r, un
             attempt->first_us ? (uint32_t)((attempt->first_us - attempt->started_us) / 1000) : 0,
         .duration_ms = attempt_ms_since(attempt, attempt->started_us),
         .upstream_id = r->upstream_id};
-    if (attempt->sent) {
-        m.input_tokens = known(attempt, r->usage.input);
-        m.cached_tokens = known(attempt, r->usage.cached);
-        m.cache_write_tokens = known(attempt, r->usage.cache_write);
-        m.output_tokens = known(attempt, r->usage.output);
-        m.reasoning_tokens = known(attempt, r->usage.reasoning);
-        m.cost_nano = cost(attempt, r);
-        m.cache_write_1h_tokens = known(attempt, r->usage.cache_write_1h);
-        m.tool_calls = tool_calls(&r->usage);
-        m.service_tier = span_str(service_tier_word(r->usage.tier));
-        m.cost_source = r->cost_source;
-    }
+    if (attempt->sent)
+        put_usage(&m, r);
     /* Counts of an answer that was cut short are not the last word, whoever reported them. */
     m.estimated = r->estimated || !whole;
-    enum err err = settles_add(attempt->env->settles, &attempt->head.id, attempt->head.attempt, &m,
-                               loop_now_ms(attempt->env->loop));
-    if (err != OK)
-        log_error("settle_lost",
-                  LHEX("request", attempt->head.id.bytes, sizeof attempt->head.id.bytes),
-                  LSTR("why", err_name(err)));
+    add_settle(attempt, &m);
+}
+
+void attempt_settle_seen(struct attempt *attempt, const struct pipeline_result *r)
+{
+    bool told = !r->estimated && given(r->usage.input) + given(r->usage.output) > 0;
+    if (is_metered(attempt) || !attempt->peer || !api_info(attempt->d.api)->stored || !told ||
+        !attempt->d.response_id.len)
+        return;
+    struct settle m = {.key_id = attempt->d.key_id,
+                       .key_name = attempt->d.key_name,
+                       .provider = provider_name(attempt),
+                       .upstream_model = r->upstream_model,
+                       .api = attempt->d.api,
+                       .status = r->status,
+                       .started_ms = attempt->started_wall_ms,
+                       .upstream_id = attempt->d.response_id,
+                       .of_response = true};
+    put_usage(&m, r);
+    add_settle(attempt, &m);
 }
 
 /* Did the answer break off, so that usage may have been reported but not all of it? */

@@ -4,19 +4,10 @@
 #include <utlist.h>
 
 #include "services/worker/pipeline/pipeline_internal.h"
-#include "services/worker/neutral/compat.h"
 
 enum { KEPT_NODES = 256 }; /* of a request's JSON, for its answer */
 
 /* ---- creation ---- */
-
-static const struct model_row unknown_row = {.pattern = "",
-                                             .provider = "",
-                                             .mode = "chat",
-                                             .context = 128000,
-                                             .max_out = 8192,
-                                             .sampling = true,
-                                             .tools = true};
 
 static bool copy_texts(struct pipeline *c)
 {
@@ -32,30 +23,6 @@ static bool copy_texts(struct pipeline *c)
             return false;
     }
     return true;
-}
-
-/* As the table of models has it. */
-static const char *provider_name(const struct pipeline_spec *s)
-{
-    const struct config_provider *p = s->provider_config;
-    return p && p->name ? p->name : provider_protocol(s->provider);
-}
-
-static void look_up(struct pipeline *c)
-{
-    const struct pipeline_spec *s = &c->spec;
-    c->compat = compat_describe(s->provider_config, s->base_url);
-    if (s->refuses_stream_options && *s->refuses_stream_options)
-        c->compat.no_stream_options = true;
-    c->row = &unknown_row;
-    if (s->table) {
-        c->row = model_table_find(s->table, provider_name(s), provider_protocol(s->provider),
-                                  s->target_model, s->model_config, &c->row_scratch);
-    } else if (s->model_config && s->model_config->price.set) {
-        c->row_scratch = unknown_row;
-        c->row_scratch.tariff = &s->model_config->price.tariff;
-        c->row = &c->row_scratch;
-    }
 }
 
 /* Legacy completions go native only to models that still speak them. */
@@ -132,7 +99,7 @@ enum err pipeline_create(struct pipeline **out, const struct pipeline_spec *spec
     arena_init(&c->arena, 0);
     enum err e = copy_texts(c) ? OK : ERR_NOMEM;
     buf_init(&c->out, (size_t)c->spec.max_response + (1u << 20));
-    look_up(c);
+    pipeline_look_up(c);
     if (e == OK)
         e = start(c, fault_out);
     c->asked_bytes = c->arena.used_bytes;

@@ -24,10 +24,11 @@ struct pipeline_spec {
     const struct config_provider *provider_config; /* compat marks; may be NULL (defaults) */
     struct span base_url;                          /* of the chosen endpoint */
     const struct config_model *model_config;       /* defaults, price, capabilities; may be NULL */
-    const struct model_table *table;               /* prices and capabilities */
-    struct schema_cache *schemas; /* Replicate's model schemas (schema_cache.h); may be NULL */
-    uint64_t output_cap;          /* inject this cap; 0 = leave alone */
-    uint64_t input_tokens;        /* the edge's estimate */
+    const struct config *config;     /* finds the entry of a stored response's model; may be NULL */
+    const struct model_table *table; /* prices and capabilities */
+    struct schema_cache *schemas;    /* Replicate's model schemas (schema_cache.h); may be NULL */
+    uint64_t output_cap;             /* inject this cap; 0 = leave alone */
+    uint64_t input_tokens;           /* the edge's estimate */
     uint64_t output_most;         /* tokens that the request allows; 0 = as many as the model can */
     uint64_t now_s;               /* wall clock */
     struct span request_id;       /* "req_…" */

@@ -103,6 +103,10 @@ void pipeline_note_head(struct pipeline *c, const struct upstream_headers *heade
 /* Brings what the upstream says it used down to what is possible. True when something was above it.
  */
 bool pipeline_bound_usage(const struct pipeline *c, struct usage *usage);
+/* Finds c->row and c->compat. */
+void pipeline_look_up(struct pipeline *c);
+/* Of a stored response that was asked for by its id alone: what it costs shows by its answer. */
+void pipeline_look_up_answer(struct pipeline *c);
 
 /* Has an upstream refused a request because of `stream_options`, which we put there? Then this
  * pipeline, and those after it, go without. Once. */

@@ -126,6 +126,7 @@ static const struct pipeline_result *describe(struct pipeline *c)
 
 const struct pipeline_result *pipeline_result(struct pipeline *c)
 {
+    pipeline_look_up_answer(c);
     fill_usage(c, false, 0);
     return describe(c);
 }

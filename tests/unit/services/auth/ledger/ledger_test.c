@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 
 #include "common/base/json.h"
+#include "proto/api.h"
 #include "services/auth/ledger/ledger.h"
 #include "services/auth/ledger/possible.h"
 
@@ -547,6 +548,46 @@ static void a_leased_request_is_corrected_from_what_its_lease_set_aside(void **s
     assert_int_equal(f->reservations.table.count, 0);
 }
 
+static void settle_response(struct fixture *f, uint8_t n, const char *id, uint64_t tokens,
+                            bool seen)
+{
+    struct header h = header_of(n, 1);
+    struct settle m = {.key_id = f->key->is.id,
+                       .model = SPAN("m"),
+                       .provider = SPAN("openai"),
+                       .api = API_OPENAI_RESPONSES,
+                       .upstream_id = span_str(id),
+                       .status = 200,
+                       .input_tokens = 20,
+                       .output_tokens = tokens,
+                       .cost_nano = tokens,
+                       .estimated = !seen,
+                       .of_response = seen,
+                       .started_ms = STARTED};
+    assert_int_equal(
+        ledger_on_settle(&f->ledger, &h, &m, SPAN("worker-1"), f->now_ns, STARTED, NULL), OK);
+    drain(f);
+}
+
+static void a_background_response_is_corrected_when_its_usage_is_seen(void **state)
+{
+    struct fixture *f = *state;
+    admit(f, 1, 100);
+    settle_response(f, 1, "resp_1", 500, false);
+    release(f, 1, 1, true, 200);
+    assert_sums(f, 1, 1, 20, 500, 500);
+    assert_int_equal(tokens_left(f), 480);
+    settle_response(f, 2, "resp_2", 7, true); /* of nobody */
+    settle_response(f, 3, "resp_1", 30, true);
+    assert_sums(f, 1, 0, 20, 30, 30);
+    assert_int_equal(tokens_left(f), 950);
+    settle_response(f, 4, "resp_1", 900, true); /* it is known already */
+    assert_sums(f, 1, 0, 20, 30, 30);
+    assert_int_equal(tokens_left(f), 950);
+    assert_int_equal(count_rows(f), 1);
+    assert_int_equal(f->reservations.table.count, 0);
+}
+
 static void an_estimate_is_priced_as_the_fallback_that_answered(void **state)
 {
     struct fixture *f = *state;
@@ -674,6 +715,7 @@ int main(void)
         TEST(nothing_changes_when_the_store_is_full_and_all_comes_right_after),
         TEST(booking_is_tried_again_when_the_store_refuses_it),
         TEST(a_leased_request_is_corrected_from_what_its_lease_set_aside),
+        TEST(a_background_response_is_corrected_when_its_usage_is_seen),
         TEST(an_estimate_is_priced_as_the_fallback_that_answered),
         TEST(a_settle_of_a_worker_that_the_release_does_not_name_is_not_believed),
         TEST(an_abandoned_request_gives_all_back_and_leaves_no_row),

@@ -1202,8 +1202,40 @@ static void reading_a_stored_response_costs_nothing(void **state)
     assert_int_equal(r->input_tokens, 0);
     assert_int_equal(r->output_tokens, 0);
     assert_int_equal(r->cost_nano, 0);
-    assert_int_equal(w->settle_count, 0);
+    assert_true(w->settle.of_response); /* no row of its own */
     (void)close(fd);
+}
+
+static void what_a_response_has_used_is_settled_when_it_is_seen(void **state)
+{
+    static const char *const usages[] = {
+        "null", "{\"input_tokens\":5,\"output_tokens\":6,\"total_tokens\":11}"};
+    struct world *w = *state;
+    for (unsigned i = 0; i < 2; i++) {
+        char answer[256];
+        struct dispatch d = {.api = API_OPENAI_RESPONSES,
+                             .key_id = SPAN("key_1"),
+                             .timeout_ms = 1000,
+                             .operation = OPERATION_RESPONSE_READ,
+                             .response_id = SPAN("resp_1")};
+        dispatch(w, i, d);
+        int fd = test_accept(&w->server);
+        buf_clear(&w->seen);
+        test_read_until(&w->server, fd, &w->seen, "\r\n\r\n");
+        (void)snprintf(answer, sizeof answer,
+                       "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"completed\","
+                       "\"model\":\"gpt-test-0613\",\"output\":[],\"usage\":%s}",
+                       usages[i]);
+        answer_json(fd, "200 OK", "Connection: close\r\n", answer);
+        until_said(w, i + 1);
+        assert_int_equal(w->said[i].body.reply.cost_nano, 0);
+        assert_int_equal(w->settle_count, i);
+        (void)close(fd);
+    }
+    assert_true(w->settle.of_response);
+    assert_int_equal(w->settle.input_tokens, 5);
+    assert_int_equal(w->settle.output_tokens, 6);
+    assert_int_equal(w->settle.cost_nano, 5 * 1000 + 6 * 2000); /* as its model's entry has it */
 }
 
 static void an_unknown_provider_is_no_setup(void **state)
@@ -1266,6 +1298,7 @@ int main(void)
         CASE(a_path_that_is_no_route_reaches_no_provider),
         CASE(the_edge_may_name_the_endpoint),
         CASE(reading_a_stored_response_costs_nothing),
+        CASE(what_a_response_has_used_is_settled_when_it_is_seen),
         CASE(an_unknown_provider_is_no_setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
