@@ -79,14 +79,20 @@ static void add_part(struct files *f, struct json part)
     }
 }
 
+/* An object with room for a file in it? */
+static bool may_hold_file(struct json v)
+{
+    return json_type(v) == JSON_OBJECT && json_raw(v).len >= LONG_TEXT_BYTES;
+}
+
 static void add_parts(struct files *f, struct json parts)
 {
-    if (json_type(parts) == JSON_OBJECT)
+    if (may_hold_file(parts))
         add_part(f, parts);
     if (json_type(parts) != JSON_ARRAY)
         return;
     for (struct json_iter i = json_iter(parts); json_next(&i);)
-        if (json_type(i.value) == JSON_OBJECT)
+        if (may_hold_file(i.value))
             add_part(f, i.value);
 }
 
@@ -97,16 +103,14 @@ static void add_content(struct files *f, struct json content)
     if (json_type(content) != JSON_ARRAY)
         return;
     for (struct json_iter i = json_iter(content); json_next(&i);)
-        if (json_type(i.value) == JSON_OBJECT && json_is(json_get(i.value, "type"), "tool_result"))
+        if (may_hold_file(i.value) && json_is(json_get(i.value, "type"), "tool_result"))
             add_parts(f, json_get(i.value, "content"));
 }
 
 static void add_messages(struct files *f, struct json messages)
 {
-    if (json_type(messages) != JSON_ARRAY)
-        return;
     for (struct json_iter i = json_iter(messages); json_next(&i);) {
-        if (json_type(i.value) != JSON_OBJECT)
+        if (!may_hold_file(i.value))
             continue;
         add_content(f, json_get(i.value, "content"));
         add_parts(f, json_get(i.value, "output")); /* of a call, in /v1/responses */
@@ -116,27 +120,37 @@ static void add_messages(struct files *f, struct json messages)
 /* One pass over the tape: what is between quotes, and a token for each number (token arrays). Keys
  * and role names count too: they stand for the few tokens that every message costs beside its text.
  */
-static uint64_t text_bytes(const struct json_doc *doc)
+static uint64_t text_bytes(const struct json_doc *doc, uint64_t *longest_out)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, longest = 0;
     for (uint32_t i = 0; i < doc->count; i++) {
         const struct json_node *node = &doc->nodes[i];
+        uint64_t text = 0;
         if (node->type == JSON_NUMBER)
             bytes += TEXT_BYTES_PER_TOKEN;
         else if (node->type == JSON_STRING)
-            bytes += node->end - node->start - 2;
+            text = node->end - node->start - 2;
+        longest = text > longest ? text : longest;
+        bytes += text;
     }
+    *longest_out = longest;
     return bytes;
+}
+
+static void add_files(struct files *f, struct json root)
+{
+    for (struct json_iter i = json_iter(root); json_next(&i);)
+        if (json_type(i.value) == JSON_ARRAY && json_raw(i.value).len >= LONG_TEXT_BYTES &&
+            (json_is(i.key, "messages") || json_is(i.key, "input")))
+            add_messages(f, i.value);
 }
 
 uint64_t input_estimate(const struct json_doc *doc)
 {
     struct files files = {0};
-    uint64_t bytes = text_bytes(doc);
-    if (bytes >= LONG_TEXT_BYTES) {
-        add_messages(&files, json_get(json_root(doc), "messages"));
-        add_messages(&files, json_get(json_root(doc), "input"));
-    }
+    uint64_t longest, bytes = text_bytes(doc, &longest);
+    if (longest >= LONG_TEXT_BYTES) /* else there is no file in it */
+        add_files(&files, json_root(doc));
     /* A member that stands there twice could be taken twice. */
     bytes = bytes > files.bytes ? bytes - files.bytes : 0;
     return bytes / TEXT_BYTES_PER_TOKEN + files.tokens + 1;
