@@ -415,6 +415,15 @@ static void odd_greet(const struct odd *odd)
     assert_true(zmq_send(odd->socket, frame, codec_size(MESSAGE_HELLO, &hello), 0) > 0);
 }
 
+static void odd_ping(const struct odd *odd)
+{
+    char frame[128];
+    struct ping ping = {.sent_us = 1};
+    struct header h = {.version = PROTO_MAJOR, .type = MESSAGE_PING, .epoch = 7};
+    codec_encode(&h, &ping, frame);
+    assert_true(zmq_send(odd->socket, frame, codec_size(MESSAGE_PING, &ping), 0) > 0);
+}
+
 static void odd_close(struct odd *odd)
 {
     (void)zmq_close(odd->socket);
@@ -529,6 +538,40 @@ static void one_that_stood_still_and_was_not_given_up_goes_on(void **state)
     two_close(&t);
 }
 
+static unsigned asked;
+
+static uint32_t count_asked(void *ctx, const struct bus_peer *peer)
+{
+    (void)ctx;
+    (void)peer;
+    return ++asked;
+}
+
+/* What a daemon is asked for is gone when it says goodbye, but PINGs still come. */
+static void one_that_leaves_is_asked_nothing_any_more(void **state)
+{
+    struct world *w = *state;
+    struct odd odd;
+    struct bus_spec spec = {.role = "broker",
+                            .name = "broker-1",
+                            .ctx = &w->server,
+                            .handlers = w->handlers,
+                            .on_peer_up = on_up,
+                            .queued = count_asked};
+    bus_destroy(&w->server.bus);
+    assert_int_equal(bus_create(&w->server.bus, w->loop, &spec), OK);
+    assert_int_equal(bus_bind(w->server.bus, w->address), OK);
+    odd_open(&odd, w, "odd-1-0");
+    odd_greet(&odd);
+    AWAIT(w, w->server.ups == 1);
+    odd_ping(&odd);
+    AWAIT(w, asked == 1);
+    odd_ping(&odd); /* and answers no goodbye: there is time to read it */
+    bus_destroy(&w->server.bus);
+    assert_int_equal(asked, 1);
+    odd_close(&odd);
+}
+
 /* ---- who may say what ---- */
 
 static void reopen_server(struct world *w)
@@ -639,6 +682,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_handler_may_give_up_its_own_link, setup, teardown),
         cmocka_unit_test_setup_teardown(another_major_version_is_refused_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_that_leaves_is_asked_nothing_any_more, setup, teardown),
         cmocka_unit_test_setup_teardown(a_message_is_taken_from_its_senders_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_caller_of_another_role_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_is_not_taken_from_another_service, setup, teardown),
