@@ -85,6 +85,7 @@ static double measure(struct loop *loop, struct side *client, size_t size, unsig
         unsigned until = client->received + at_once;
         for (unsigned n = 0; n < at_once; n++)
             require(bus_send(client->peer, (struct header){0}, MESSAGE_DATA, &data) == OK, "full");
+        bus_flush(client->bus);
         while (client->received < until)
             require(loop_turn(loop, 100) == OK, "the loop has failed");
     }
