@@ -143,7 +143,10 @@ void checks_look(struct trial *t)
         if (r->state == R_DONE)
             continue;
         look_at_waiting(t, r);
-        if (t->now_us > r->deadline_us + 3 * S)
+        /* One that stands still says so when it goes on. */
+        uint64_t stalled_us = t->edges[r->edge].party->stalled_until_us;
+        uint64_t due_us = r->deadline_us > stalled_us ? r->deadline_us : stalled_us;
+        if (t->now_us > due_us + 3 * S)
             broke(t, "request %u has no outcome long after its deadline", r->n);
     }
     bool over = t->now_us > t->p.load_until_us && !t->open_requests && t->now_us > t->last_fault_us;
