@@ -18,6 +18,8 @@ class Up(Suite):
         self.ports, self.metrics_port = [free_port()], free_port()
         self.bus = self.bus_addresses()
         self.write_config()
+        if self.certs:
+            self.ctl("certs", "create", self.certs)
         self.add("up", "tollgate", "up")
         wait_for(lambda: "listening: " in self.log or not self.up.alive, "the suite is up")
         assert self.up.alive, self.log

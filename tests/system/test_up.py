@@ -31,8 +31,9 @@ def test_nor_are_clients_under_tls_refused_or_cut(tmp_path):
     restart_by_up(tmp_path, 4, TlsUp)
 
 
-def test_every_daemon_is_restarted_in_turn_and_nobody_notices(tmp_path):
-    with Up(tmp_path, brokers=2, models={"gpt-4o-mini": {"targets": [{"provider": "openai"}]}}) as suite:
+@pytest.mark.parametrize("certs", [False, True])
+def test_every_daemon_is_restarted_in_turn_and_nobody_notices(tmp_path, certs):
+    with Up(tmp_path, brokers=2, certs=certs, models={"gpt-4o-mini": {"targets": [{"provider": "openai"}]}}) as suite:
         key = suite.create_key()
         with Load(suite.url, key) as load:
             for name in ("metrics", "auth", "broker-1", "broker-2", "worker-openai", "edge-1"):
