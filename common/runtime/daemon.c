@@ -1,28 +1,24 @@
 #include "common/runtime/daemon.h"
 
-#include <errno.h>
-#include <getopt.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/base/crypto.h"
 #include "common/base/log.h"
+#include "common/runtime/daemon_args.h"
 #include "common/runtime/own_address.h"
 #include "common/runtime/own_dir.h"
+#include "common/runtime/process.h"
 #include "common/runtime/secrecy.h"
 #include "common/runtime/start_only.h"
 #include "common/runtime/trust.h"
 #include "common/runtime/watchdog.h"
 
-enum { EXIT_USAGE = 2, EXIT_BAD_CONFIG = 78, OPTIONS_MAX = 16, MAX_BROKERS = 16 };
+enum { EXIT_BAD_CONFIG = 78, MAX_BROKERS = 16 };
 
 /* A configuration that is read beside the loop, after SIGHUP. */
 struct loading {
@@ -41,8 +37,7 @@ struct life {
     struct config *config;
     struct config_paths paths;
     struct trust trust;
-    const char *config_path, *bind, *log_level, *log_format;
-    char name[96], run_dir[200], state_dir[200];
+    struct daemon_args args;
     struct bus_peer *brokers[MAX_BROKERS];
     int signal_fd;
     struct loop_watch *signal_watch;
@@ -52,103 +47,6 @@ struct life {
     bool cut; /* the drain was cut short */
     struct loading loading;
 };
-
-/* ---- command line ---- */
-
-static void print_help(const struct daemon_spec *spec)
-{
-    printf("Usage: %s [OPTION]...\n%s\n\n"
-           "  --config FILE      configuration (default: $TOLLGATE_CONFIG)\n"
-           "  --name NAME        name in the suite, unique (default: role, host and process)\n"
-           "  --run-dir DIR      sockets (default: $TOLLGATE_RUN_DIR or /run/tollgate)\n"
-           "  --state-dir DIR    store (default: $TOLLGATE_STATE_DIR or /var/lib/tollgate)\n"
-           "  --log-level LEVEL  error, warn, info or debug\n"
-           "  --log-format FORM  text or json\n",
-           spec->program, spec->summary);
-    if (spec->binds)
-        printf("  --bind ADDRESS     bus address to bind: ipc:///path or tcp://host:port\n");
-    for (const struct daemon_option *o = spec->options; o && o->name; o++)
-        printf("  --%-16s %s\n", o->name, o->help);
-    printf("  --version, --help\n\n"
-           "Exit codes: 0 stopped cleanly, 1 failed, 2 usage, 78 bad configuration.\n");
-}
-
-struct flag {
-    const char *name;
-    const char **value;
-};
-
-/* Returns -1 to go on, else an exit code. */
-static int parse_args(struct life *life, int argc, char **argv)
-{
-    const char *name = NULL, *run_dir = NULL, *state_dir = NULL, *none = NULL;
-    struct flag flags[OPTIONS_MAX] = {{"config", &life->config_path},
-                                      {"name", &name},
-                                      {"run-dir", &run_dir},
-                                      {"state-dir", &state_dir},
-                                      {"log-level", &life->log_level},
-                                      {"log-format", &life->log_format},
-                                      {"version", &none},
-                                      {"help", &none}};
-    struct option longs[OPTIONS_MAX + 1] = {0};
-    int n = 8;
-    if (life->spec->binds)
-        flags[n++] = (struct flag){"bind", &life->bind};
-    for (const struct daemon_option *o = life->spec->options; o && o->name && n < OPTIONS_MAX; o++)
-        flags[n++] = (struct flag){o->name, o->value};
-    for (int i = 0; i < n; i++)
-        longs[i] = (struct option){
-            flags[i].name, flags[i].value == &none ? no_argument : required_argument, NULL, 0};
-    int which = 0, c;
-    while ((c = getopt_long(argc, argv, "", longs, &which)) == 0) {
-        if (strcmp(flags[which].name, "help") == 0) {
-            print_help(life->spec);
-            return 0;
-        }
-        if (strcmp(flags[which].name, "version") == 0) {
-            printf("%s %s\n", life->spec->program, TOLLGATE_VERSION);
-            return 0;
-        }
-        *flags[which].value = optarg;
-    }
-    if (c != -1 || optind < argc) {
-        if (c == -1)
-            fprintf(stderr, "%s: unexpected argument '%s'\n", life->spec->program, argv[optind]);
-        fprintf(stderr, "Try '%s --help'.\n", life->spec->program);
-        return EXIT_USAGE;
-    }
-    (void)snprintf(life->name, sizeof life->name, "%s", name ? name : "");
-    (void)snprintf(life->run_dir, sizeof life->run_dir, "%s", run_dir ? run_dir : "");
-    (void)snprintf(life->state_dir, sizeof life->state_dir, "%s", state_dir ? state_dir : "");
-    return -1;
-}
-
-/* What the command line left open comes from the environment, then from the system. */
-static void fill_in(struct life *life)
-{
-    const char *run = getenv("TOLLGATE_RUN_DIR"), *state = getenv("TOLLGATE_STATE_DIR");
-    if (!life->config_path)
-        life->config_path = getenv("TOLLGATE_CONFIG");
-    if (!life->bind)
-        life->bind = getenv("TOLLGATE_BIND");
-    if (!life->name[0]) {
-        char host[64] = "";
-        uint16_t tail;
-        (void)gethostname(host, sizeof host - 1);
-        crypto_random(&tail, sizeof tail);
-        const char *what =
-            life->spec->provider && *life->spec->provider ? *life->spec->provider : "";
-        (void)snprintf(life->name, sizeof life->name, "%s%s%.16s-%.32s-%04x", life->spec->role,
-                       *what ? "-" : "", what, host, tail);
-    }
-    if (!life->run_dir[0])
-        (void)snprintf(life->run_dir, sizeof life->run_dir, "%s",
-                       run && *run ? run : "/run/tollgate");
-    if (!life->state_dir[0])
-        (void)snprintf(life->state_dir, sizeof life->state_dir, "%s",
-                       state && *state ? state : "/var/lib/tollgate");
-    life->paths = (struct config_paths){life->run_dir, life->state_dir};
-}
 
 /* ---- configuration ---- */
 
@@ -168,25 +66,25 @@ static void log_warnings(const struct config *config)
 static void setup_log(const struct life *life)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"};
-    const char *level = life->log_level ? life->log_level
-                        : life->config  ? life->config->options.log_level
-                                        : "info";
-    const char *format = life->log_format ? life->log_format
-                         : life->config   ? life->config->options.log_format
-                                          : "text";
+    const char *level = life->args.log_level ? life->args.log_level
+                        : life->config       ? life->config->options.log_level
+                                             : "info";
+    const char *format = life->args.log_format ? life->args.log_format
+                         : life->config        ? life->config->options.log_format
+                                               : "text";
     enum log_level chosen = LEVEL_INFO;
     for (unsigned i = 0; i < 4; i++) {
         if (strcmp(level, levels[i]) == 0)
             chosen = (enum log_level)i;
     }
     log_setup(chosen, strcmp(format, "json") == 0 ? LINES_JSON : LINES_TEXT, life->spec->program,
-              life->name);
+              life->args.name);
 }
 
 static enum err load_config(struct life *life, struct config **out)
 {
     struct buf errors = {0};
-    enum err e = config_load(life->config_path, &life->paths, out, &errors);
+    enum err e = config_load(life->args.config_path, &life->paths, out, &errors);
     if (e)
         log_lines("bad_configuration", buf_span(&errors));
     else
@@ -199,7 +97,7 @@ static void load_beside(struct helper_job *job)
 {
     struct loading *l = (struct loading *)(void *)job;
     const struct life *life = l->life;
-    l->err = config_load(life->config_path, &life->paths, &l->fresh, &l->errors);
+    l->err = config_load(life->args.config_path, &life->paths, &l->fresh, &l->errors);
     if (l->err == OK && life->spec->prepare)
         life->spec->prepare(life->self, l->fresh->path);
 }
@@ -244,7 +142,7 @@ static void take_config(struct life *life, struct config *fresh)
     if (life->spec->reload)
         life->spec->reload(life->self);
     config_destroy(&old);
-    log_info("reloaded", LSTR("config", life->config_path ? life->config_path : ""));
+    log_info("reloaded", LSTR("config", life->args.config_path ? life->args.config_path : ""));
 }
 
 static void reload(struct life *life);
@@ -363,49 +261,6 @@ static enum err block_signals(struct life *life)
 
 /* ---- start ---- */
 
-/* "0,2-3" */
-static enum err pin_cpu(const char *list)
-{
-    cpu_set_t set;
-    struct span rest = span_str(list);
-    CPU_ZERO(&set);
-    if (!rest.len)
-        return OK;
-    while (rest.len) {
-        struct span item = span_cut(&rest, ',');
-        struct span low = span_cut(&item, '-');
-        uint64_t from, to;
-        if (!span_to_u64(low, &from))
-            return ERR_INVALID;
-        to = from;
-        if ((item.len && !span_to_u64(item, &to)) || to < from || to >= CPU_SETSIZE)
-            return ERR_INVALID;
-        for (; from <= to; from++)
-            CPU_SET((size_t)from, &set);
-    }
-    return sched_setaffinity(0, sizeof set, &set) == 0 ? OK : ERR_IO;
-}
-
-/* A message passes a dozen threads on its way. Where each wakes the next one at once, every batch
- * stays small and half of the time goes into switching; threads made later inherit it. */
-static void schedule_in_batches(bool wanted)
-{
-    const struct sched_param none = {0};
-    if (wanted && sched_setscheduler(0, SCHED_BATCH, &none) != 0)
-        log_debug("not_batched", LSTR("why", strerror(errno)));
-}
-
-/* The soft limit is for programs that use select(); we take what the hard one gives. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_warn("file_limit", LSTR("why", strerror(errno)));
-}
-
 static enum err check_dir(const char *event, const char *path, enum own_dir_kind kind)
 {
     const char *why;
@@ -419,9 +274,9 @@ static enum err check_dir(const char *event, const char *path, enum own_dir_kind
  * directory that can't be made may be one that nobody needs. */
 static enum err check_dirs(const struct life *life)
 {
-    enum err e = check_dir("run_dir", life->run_dir, OWN_DIR_RUN);
+    enum err e = check_dir("run_dir", life->args.run_dir, OWN_DIR_RUN);
     if (!e && life->spec->keeps_state &&
-        check_dir("state_dir", life->state_dir, OWN_DIR_STATE) == ERR_DENIED)
+        check_dir("state_dir", life->args.state_dir, OWN_DIR_STATE) == ERR_DENIED)
         e = ERR_DENIED;
     return e;
 }
@@ -431,8 +286,8 @@ static enum err check_dirs(const struct life *life)
 static const char *own_address(const struct life *life)
 {
     const struct config_options *o = &life->config->options;
-    if (life->bind && *life->bind)
-        return life->bind;
+    if (life->args.bind && *life->args.bind)
+        return life->args.bind;
     if (*o->bus_bind)
         return o->bus_bind;
     if (strcmp(life->spec->role, "auth") == 0)
@@ -441,8 +296,8 @@ static const char *own_address(const struct life *life)
         return o->bus_metrics;
     for (size_t i = 0; i < o->bus_brokers.count; i++) {
         struct span address = span_str(o->bus_brokers.items[i]);
-        size_t n = strlen(life->name);
-        if (address.len > n && span_ends(address, life->name) &&
+        size_t n = strlen(life->args.name);
+        if (address.len > n && span_ends(address, life->args.name) &&
             address.data[address.len - n - 1] == '/')
             return o->bus_brokers.items[i];
     }
@@ -455,7 +310,7 @@ static enum err address_of_worker(const struct life *life, char out[OWN_ADDRESS_
     const struct config_options *o = &life->config->options;
     const char *broker = o->bus_brokers.count ? o->bus_brokers.items[0] : "";
     if (strncmp(broker, "tcp://", 6) != 0)
-        return own_address_below(life->run_dir, life->name, bus_epoch(life->d.bus), out);
+        return own_address_below(life->args.run_dir, life->args.name, bus_epoch(life->d.bus), out);
     (void)snprintf(out, OWN_ADDRESS_BYTES, "%s",
                    trust_is_local(broker) ? "tcp://127.0.0.1:*" : "tcp://*:*");
     return OK;
@@ -468,14 +323,14 @@ static enum err bind_bus(struct life *life)
     struct bus *bus = life->d.bus;
     char address[OWN_ADDRESS_BYTES];
     bool worker = strcmp(life->spec->role, "worker") == 0;
-    bool given = (life->bind && *life->bind) || *o->bus_bind;
+    bool given = (life->args.bind && *life->args.bind) || *o->bus_bind;
     enum err e = OK;
     if (worker && !given)
         e = address_of_worker(life, address);
     else
         (void)snprintf(address, sizeof address, "%s", own_address(life));
     if (e) {
-        log_error("bind_failed", LSTR("dir", life->run_dir),
+        log_error("bind_failed", LSTR("dir", life->args.run_dir),
                   LSTR("why", "no socket can be made there, or its path is too long"));
         return e;
     }
@@ -522,7 +377,7 @@ static enum err open_bus(struct life *life)
     enum err e = trust_open(&life->trust, &life->config->options, spec->role,
                             spec->provider ? *spec->provider : NULL);
     struct bus_spec bus = {.role = spec->role,
-                           .name = life->name,
+                           .name = life->args.name,
                            .provider = spec->provider ? *spec->provider : NULL,
                            .ctx = life->self,
                            .handlers = spec->handlers,
@@ -586,14 +441,10 @@ static enum err start(struct life *life)
 {
     struct daemon *d = &life->d;
     d->config = life->config;
-    d->name = life->name;
-    d->run_dir = life->run_dir;
-    d->state_dir = life->state_dir;
-    raise_file_limit();
-    schedule_in_batches(life->config->options.runtime_batch);
-    enum err e = pin_cpu(life->config->options.runtime_cpu);
-    if (e)
-        log_error("bad_configuration", LSTR("problem", "runtime.cpu: no such processors"));
+    d->name = life->args.name;
+    d->run_dir = life->args.run_dir;
+    d->state_dir = life->args.state_dir;
+    enum err e = process_prepare(&life->config->options);
     if (!e)
         e = loop_create(&d->loop, &clock_real);
     if (!e)
@@ -635,10 +486,10 @@ int daemon_main(const struct daemon_spec *spec, void *self, int argc, char **arg
 {
     struct life life = {.spec = spec, .self = self, .signal_fd = -1};
     secrecy_begin();
-    int code = parse_args(&life, argc, argv);
+    int code = daemon_args_read(&life.args, spec, argc, argv);
     if (code >= 0)
         return code;
-    fill_in(&life);
+    life.paths = (struct config_paths){life.args.run_dir, life.args.state_dir};
     setup_log(&life);
     if (load_config(&life, &life.config) != OK)
         return EXIT_BAD_CONFIG;
