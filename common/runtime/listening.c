@@ -127,7 +127,7 @@ enum err listening_handed(const char *name, int *fd_out)
 
 uint16_t listening_port(int fd)
 {
-    struct sockaddr_storage at;
+    struct sockaddr_storage at = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof at;
     if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
         return 0;

@@ -56,7 +56,7 @@ static int create(const struct command *self, int argc, char **argv)
 {
     struct suite_paths paths = {0};
     struct positionals rest;
-    struct certs c;
+    struct certs c = {0};
     struct buf error = {0};
     const struct arg args[] = {PATHS_ARGS(paths), {0}};
     int code = args_parse(self, args, argc, argv, &rest);
@@ -101,7 +101,7 @@ static int begin(const struct command *self, int argc, char **argv, size_t wante
 static int list(const struct command *self, int argc, char **argv)
 {
     struct positionals rest;
-    struct certs c;
+    struct certs c = {0};
     int code = begin(self, argc, argv, 1, "name the folder of the keys", &rest, &c);
     if (code >= 0)
         return code;
@@ -122,7 +122,7 @@ static int rotate(const struct command *self, int argc, char **argv)
         [CERTS_DROPPED] = "3 of 3: the old key is listed no more. Next: bring public.keys to every "
                           "daemon and reload all (SIGHUP)."};
     struct positionals rest;
-    struct certs c;
+    struct certs c = {0};
     struct buf error = {0};
     enum certs_step step = CERTS_LISTED;
     int code = begin(self, argc, argv, 2, "name the folder of the keys and a service", &rest, &c);
@@ -138,7 +138,7 @@ static int rotate(const struct command *self, int argc, char **argv)
 static int hand_out(const struct command *self, int argc, char **argv)
 {
     struct positionals rest;
-    struct certs c;
+    struct certs c = {0};
     struct buf error = {0};
     unsigned count = 0;
     int code =

@@ -100,7 +100,7 @@ static void a_list_that_is_written_reads_the_same(void **state)
     for (unsigned i = 0; i < KEY_LIST_MAX / 2; i++) {
         char service[SERVICE_BYTES], key[KEY_TEXT] = EDGE_KEY;
         (void)snprintf(service, sizeof service, "worker-p%u", i);
-        (void)snprintf(key, sizeof key, "%05u%s", i, EDGE_KEY + 5);
+        (void)snprintf(key, sizeof key, "%05u%s", i, &EDGE_KEY[5]);
         assert_int_equal(key_list_add(&list, span_str(service), span_str(key)), OK);
     }
     key_list_write(&list, &text);
