@@ -47,7 +47,9 @@ static void look_at_bookings(struct trial *t, struct t_worker *w)
                   broker->party->name, broker->at[i]->in_flight, w->party->name,
                   broker->at[i]->offered);
     }
-    if (booked <= w->slots || !is_quiet(t) || w->party->draining)
+    /* It may run more than its slots since they became fewer: booked once all the same. */
+    bool shrunk = w->running > w->slots;
+    if (booked <= w->slots || shrunk || !is_quiet(t) || w->party->draining)
         w->over_since_us = t->now_us;
     if (t->now_us > w->over_since_us + BOOKED_US)
         broke(t, "brokers count %u slots of %s taken, which has %u, for longer than 1 s", booked,
