@@ -88,6 +88,10 @@ static void write_openai(struct json_writer *w, const struct api_error *e)
     jw_str(w, info->openai_type);
     write_text_or_null(w, "param", e->param);
     write_text_or_null(w, "code", code_of(e));
+    if (e->details_json.len) {
+        jw_key(w, "innererror");
+        jw_raw(w, e->details_json);
+    }
     jw_object_end(w);
     jw_object_end(w);
 }

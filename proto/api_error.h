@@ -16,7 +16,8 @@ struct api_error {
     struct span param;        /* "messages[2].content[0]"; OpenAI only */
     unsigned upstream_status; /* 0 = none */
     uint64_t retry_after_ms;  /* 0 = the class's own */
-    struct span details_json; /* an Anthropic error's details, verbatim, for Anthropic clients */
+    struct span details_json; /* what an upstream says in its own protocol beyond this, verbatim:
+                                 Anthropic's `details`, for OpenAI's clients Azure's `innererror` */
     bool final; /* no retry can help, whatever the class says (spend cap, x-should-retry: false) */
 };
 

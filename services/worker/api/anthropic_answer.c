@@ -65,5 +65,6 @@ void anthropic_write_usage(const struct anthropic_writer *w, struct json_writer 
         writer_count(jw, "thinking_tokens", u.reasoning);
         jw_object_end(jw);
     }
+    writer_estimated(jw, &u);
     jw_object_end(jw);
 }

@@ -22,12 +22,57 @@ static const struct member tool_members[] = {
 };
 static const struct shape tool_shape = SHAPE("tools", tool_members);
 
-/* A dated type: the provider itself knows what it is. */
-static enum err read_server_tool(struct reader *r, const struct where *at, struct json v,
-                                 struct tool *tool)
+/* Tools whose definition the API's own models know by heart, and which the client runs: elsewhere
+ * they are functions like any other, once they are described. */
+static const struct known_tool {
+    const char *type; /* up to its date */
+    const char *description, *schema;
+} known_tools[] = {
+    {"bash_",
+     "Runs a command in a bash session that lasts over calls, and returns what it wrote to stdout "
+     "and stderr.",
+     "{\"type\":\"object\",\"properties\":{\"command\":{\"type\":\"string\",\"description\":"
+     "\"The command. Needed unless restart is true.\"},\"restart\":{\"type\":\"boolean\","
+     "\"description\":\"Starts the session anew.\"}}}"},
+    {"text_editor_",
+     "Views, creates and edits files. view shows a file (view_range: its lines from and to, -1 for "
+     "the end) or lists a folder; create writes file_text into a new file; str_replace puts "
+     "new_str "
+     "in the place of old_str, which must occur exactly once; insert puts insert_text behind line "
+     "insert_line.",
+     "{\"type\":\"object\",\"properties\":{\"command\":{\"type\":\"string\",\"enum\":[\"view\","
+     "\"create\",\"str_replace\",\"insert\"]},\"path\":{\"type\":\"string\"},\"view_range\":{"
+     "\"type\":\"array\",\"items\":{\"type\":\"integer\"}},\"file_text\":{\"type\":\"string\"},"
+     "\"old_str\":{\"type\":\"string\"},\"new_str\":{\"type\":\"string\"},\"insert_line\":{"
+     "\"type\":\"integer\"},\"insert_text\":{\"type\":\"string\"}},\"required\":[\"command\","
+     "\"path\"]}"},
+    {"memory_",
+     "Keeps notes in files below /memories, which last over conversations: view, create, "
+     "str_replace, insert, delete and rename.",
+     "{\"type\":\"object\",\"properties\":{\"command\":{\"type\":\"string\",\"enum\":[\"view\","
+     "\"create\",\"str_replace\",\"insert\",\"delete\",\"rename\"]},\"path\":{\"type\":"
+     "\"string\"},\"view_range\":{\"type\":\"array\",\"items\":{\"type\":\"integer\"}},"
+     "\"file_text\":{\"type\":\"string\"},\"old_str\":{\"type\":\"string\"},\"new_str\":{"
+     "\"type\":\"string\"},\"insert_line\":{\"type\":\"integer\"},\"insert_text\":{\"type\":"
+     "\"string\"},\"old_path\":{\"type\":\"string\"},\"new_path\":{\"type\":\"string\"}},"
+     "\"required\":[\"command\"]}"},
+};
+
+/* A dated type: of a tool that the client runs, or of one that the provider does. */
+static enum err read_dated_tool(struct reader *r, const struct where *at, struct json v,
+                                struct tool *tool)
 {
     struct where name = {.up = at, .name = "name"};
+    struct json type = json_get(v, "type");
+    for (size_t i = 0; i < sizeof known_tools / sizeof known_tools[0]; i++) {
+        if (!span_starts(json_text(type), known_tools[i].type))
+            continue;
+        tool->description_text = span_str(known_tools[i].description);
+        tool->schema_json = span_str(known_tools[i].schema);
+        return read_name(r, &name, json_get(v, "name"), tool);
+    }
     tool->server = true;
+    tool->type_text = json_text(type);
     tool->raw_json = json_raw(v);
     return read_text(r, &name, json_get(v, "name"), &tool->name_text);
 }
@@ -38,7 +83,7 @@ static enum err read_tool(struct reader *r, const struct where *at, struct json 
     struct tool *tool = &out->tools[out->tool_count++];
     struct json type = json_get(v, "type");
     if (json_type(v) == JSON_OBJECT && json_type(type) == JSON_STRING && !json_is(type, "custom"))
-        return read_server_tool(r, at, v, tool);
+        return read_dated_tool(r, at, v, tool);
     return read_object(r, at, v, &tool_shape, tool);
 }
 

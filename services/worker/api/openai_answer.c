@@ -28,6 +28,7 @@ void openai_write_usage(struct json_writer *jw, const struct usage *u)
     jw_object(jw);
     writer_count(jw, "reasoning_tokens", u->reasoning);
     jw_object_end(jw);
+    writer_estimated(jw, u);
     jw_object_end(jw);
 }
 

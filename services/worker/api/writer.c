@@ -144,6 +144,14 @@ void writer_cache_split(struct json_writer *jw, const char *name, const struct u
     jw_object_end(jw);
 }
 
+void writer_estimated(struct json_writer *jw, const struct usage *u)
+{
+    if (!u->estimated)
+        return;
+    jw_key(jw, "estimated");
+    jw_bool(jw, true);
+}
+
 struct usage writer_usage(const struct answer_writer *w)
 {
     struct usage u = w->usage;

@@ -41,6 +41,8 @@ void writer_count(struct json_writer *jw, const char *name, uint64_t count);
 /* Cache-written tokens by how long they are kept, as a member; nothing where the upstream does not
  * tell them apart. */
 void writer_cache_split(struct json_writer *jw, const char *name, const struct usage *u);
+/* The mark of usage that the upstream did not tell; nothing where it did. */
+void writer_estimated(struct json_writer *jw, const struct usage *u);
 /* Usage with every gap filled: estimates for input and output, zero for the rest. */
 struct usage writer_usage(const struct answer_writer *w);
 

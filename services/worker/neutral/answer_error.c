@@ -42,3 +42,9 @@ bool answer_is_error(struct json root)
     }
     return error || (other && !choices);
 }
+
+bool answer_event_is_error(struct json event, struct span name)
+{
+    bool named = span_is(name, "error") && json_type(json_get(event, "type")) != JSON_STRING;
+    return named || answer_is_error(event);
+}

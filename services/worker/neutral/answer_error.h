@@ -9,5 +9,8 @@
  * where there are no choices, {"object":"error"}, {"type":"error"}, {"detail": …} and
  * {"message":"…"}. */
 bool answer_is_error(struct json root);
+/* The same of a stream's event of this name. An event that says its type is of that type, whatever
+ * its name. */
+bool answer_event_is_error(struct json event, struct span name);
 
 #endif

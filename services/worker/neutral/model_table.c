@@ -99,7 +99,6 @@ static bool *flag(struct model_row *row, struct json key)
         const char *name;
         bool *at;
     } flags[] = {
-        {"vision", &row->vision},
         {"tools", &row->tools},
         {"json_schema", &row->json_schema},
         {"pdf", &row->pdf},
@@ -115,6 +114,15 @@ static bool *flag(struct model_row *row, struct json key)
     return NULL;
 }
 
+static bool read_vision(struct json v, struct model_row *row)
+{
+    bool vision;
+    if (!json_bool(v, &vision))
+        return false;
+    row->blind = !vision;
+    return true;
+}
+
 /* Only the members present change the row; so the same reads the table and a configuration's
  * override. */
 static bool read_capabilities(struct json v, struct model_row *row)
@@ -124,6 +132,7 @@ static bool read_capabilities(struct json v, struct model_row *row)
     for (struct json_iter i = json_iter(v); json_next(&i);) {
         bool *at = flag(row, i.key);
         bool ok = at                             ? json_bool(i.value, at)
+                  : json_is(i.key, "vision")     ? read_vision(i.value, row)
                   : json_is(i.key, "sampling")   ? read_sampling(i.value, row)
                   : json_is(i.key, "thinking")   ? read_thinking(i.value, row)
                   : json_is(i.key, "effort")     ? read_effort(i.value, row)
@@ -297,7 +306,6 @@ static const struct model_row unknown_row = {
     .pattern = "",
     .provider = "",
     .mode = "chat",
-    .vision = true,
     .tools = true,
     .sampling = true,
 };

@@ -24,7 +24,8 @@ struct model_row {
     const struct tariff *tariff; /* the table's or the configuration's; NULL = nobody knows one */
     uint64_t context, max_out;
     /* capabilities */
-    bool vision, tools, json_schema, pdf, reasoning;
+    bool blind; /* known to take no images; where nothing is said nothing is refused */
+    bool tools, json_schema, pdf, reasoning;
     bool sampling;          /* temperature, top_p, top_k may be sent */
     bool sampling_one_only; /* not temperature and top_p both */
     bool prefill;           /* a last assistant turn is allowed */

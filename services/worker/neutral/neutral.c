@@ -83,6 +83,7 @@ void usage_merge(struct usage *into, const struct usage *from)
     take(&into->cache_write_1h, from->cache_write_1h);
     for (size_t i = 0; i < TARIFF_FEES; i++)
         into->calls[i] = from->calls[i] ? from->calls[i] : into->calls[i];
+    into->estimated |= from->estimated;
     if (from->stated) {
         into->stated = true;
         into->stated_nano = from->stated_nano;

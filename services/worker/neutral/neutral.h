@@ -76,9 +76,10 @@ struct tool {
     struct span schema_json; /* parameters / input_schema */
     struct span strict_json; /* true / false */
     struct span cache_json;
-    struct span raw_json; /* a server tool (Anthropic, dated type) or a custom tool, verbatim */
-    bool server;          /* runs at the provider; only its own protocol knows it */
-    bool custom;          /* OpenAI type custom */
+    struct span raw_json;  /* a server tool (Anthropic, dated type) or a custom tool, verbatim */
+    struct span type_text; /* of a server tool: "web_search_20250305" */
+    bool server;           /* runs at the provider; only its own protocol knows it */
+    bool custom;           /* OpenAI type custom */
 };
 
 enum tool_mode { TOOLS_UNSET, TOOLS_AUTO, TOOLS_ANY, TOOLS_NONE, TOOLS_NAMED };
@@ -181,6 +182,7 @@ struct usage {
     uint64_t input, cached, cache_write, output, reasoning; /* reasoning is inside of output */
     uint64_t cache_write_1h;     /* of cache_write; known where the upstream tells the two apart */
     uint64_t calls[TARIFF_FEES]; /* of tools that run at the provider, as far as they are billed */
+    bool estimated;              /* some of it is the gateway's guess */
     bool stated;                 /* the provider has said what it costs: stated_nano */
     uint64_t stated_nano;
     enum service_tier tier;

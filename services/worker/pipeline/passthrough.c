@@ -51,16 +51,39 @@ static void write_event(struct pipeline *c, const struct sse_event *e)
         write_changed(c, e, e->data);
 }
 
-/* Usage that only we asked for is taken out again. */
+/* Has an event of usage more to say than every chunk has? llama.cpp's `timings` stand beside it. */
+static bool says_more(struct json event)
+{
+    static const char *const common[] = {"id",      "object", "created",      "model",
+                                         "choices", "usage",  "service_tier", "system_fingerprint"};
+    for (struct json_iter i = json_iter(event); json_next(&i);) {
+        bool known = json_absent(i.value) || json_is(i.key, "obfuscation");
+        for (size_t k = 0; k < sizeof common / sizeof common[0]; k++)
+            known |= json_is(i.key, common[k]);
+        if (!known)
+            return true;
+    }
+    return false;
+}
+
+/* Usage that only we asked for is taken out again. What stands beside it would have come with the
+ * last choice: it gets one that says nothing, for clients that look at the first unasked. */
 static void write_hidden(struct pipeline *c, const struct sse_event *e, struct json event,
                          const struct scan_result *r)
 {
     static const char *const usage[] = {"usage"};
-    if (r->usage_chunk)
+    struct json choices = json_get(event, "choices");
+    if (r->usage_chunk && (!says_more(event) || json_type(choices) != JSON_ARRAY))
         return;
     struct splice s;
     splice_init(&s, e->data);
     splice_remove(&s, event, usage, 1);
+    if (r->usage_chunk)
+        splice_replace(&s, choices,
+                       c->spec.api == API_OPENAI_CHAT
+                           ? SPAN("[{\"index\":0,\"delta\":{},\"finish_reason\":null}]")
+                           : SPAN("[{\"index\":0,\"text\":\"\",\"logprobs\":null,"
+                                  "\"finish_reason\":null}]"));
     struct buf data = {.max = SSE_MAX_EVENT};
     if (splice_write(&s, &data) == OK)
         write_changed(c, e, buf_span(&data));
@@ -158,6 +181,16 @@ static enum err on_event(void *ctx, const struct sse_event *e)
     return OK;
 }
 
+/* The end mark that is ours to write, where the protocol has one. */
+static void end_chunks(struct pipeline *c)
+{
+    if (api_streams_chunks(c->spec.api)) {
+        passthrough_estimated_usage(c);
+        sse_write(&c->out, SPAN_NONE, SPAN("[DONE]"));
+    }
+    finish_stream(c);
+}
+
 /* EOF: only a stream that had come to its stop is whole; its missing end mark is ours to write. */
 static void end_stream(struct pipeline *c, const struct api_error *otherwise)
 {
@@ -170,11 +203,7 @@ static void end_stream(struct pipeline *c, const struct api_error *otherwise)
     }
     if (api_is_anthropic(c->spec.api))
         sse_write(&c->out, SPAN("message_stop"), SPAN("{\"type\":\"message_stop\"}"));
-    else {
-        passthrough_estimated_usage(c);
-        sse_write(&c->out, SPAN_NONE, SPAN("[DONE]"));
-    }
-    finish_stream(c);
+    end_chunks(c);
 }
 
 /* ---- whole answers ---- */
@@ -202,7 +231,7 @@ static void answer_stream(struct pipeline *c, struct json body)
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
                             "the upstream's answer has an unknown shape");
     else
-        finish_stream(c);
+        end_chunks(c);
 }
 
 /* The answer is the output: a large one is not there twice. */

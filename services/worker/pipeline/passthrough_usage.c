@@ -8,7 +8,7 @@ void passthrough_estimated_usage(struct pipeline *c)
     struct buf data = {.max = SSE_MAX_EVENT};
     struct json_writer w = {.out = &data};
     if (!p->facts.asked_usage || !api_streams_chunks(c->spec.api) ||
-        p->scan.usage.output != USAGE_UNKNOWN)
+        p->scan.usage.output != USAGE_UNKNOWN || p->scan.usage.input != USAGE_UNKNOWN)
         return;
     uint64_t input =
         c->spec.input_tokens ? c->spec.input_tokens : estimate_tokens(c->spec.body.len);

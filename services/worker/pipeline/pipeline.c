@@ -4,6 +4,7 @@
 #include <utlist.h>
 
 #include "services/worker/pipeline/pipeline_internal.h"
+#include "services/worker/pipeline/request_look.h"
 
 enum { KEPT_NODES = 256 }; /* of a request's JSON, for its answer */
 
@@ -66,6 +67,16 @@ static enum err start_foreign(struct pipeline *c, struct json body, struct api_e
     return ERR_INVALID;
 }
 
+static enum err check_images(const struct pipeline *c, struct json body,
+                             struct api_error *fault_out)
+{
+    const char *member = c->row->blind ? request_image_member(body) : NULL;
+    if (!member)
+        return OK;
+    api_error_set(fault_out, ERROR_UNSUPPORTED_PARAMETER, "This model takes no images.", member);
+    return ERR_INVALID;
+}
+
 static enum err start(struct pipeline *c, struct api_error *fault_out)
 {
     struct json body = JSON_NOTHING;
@@ -77,6 +88,8 @@ static enum err start(struct pipeline *c, struct api_error *fault_out)
         }
         body = json_root(&c->doc);
         enum err e = request_check(body, c->spec.api, fault_out);
+        if (!e)
+            e = check_images(c, body, fault_out);
         if (e)
             return e;
     }

@@ -244,7 +244,7 @@ enum err request_edit_native(const struct request_edit *e, struct json body, str
     if (api_info(e->api)->streams)
         (void)json_bool(json_get(body, "stream"), &facts_out->stream);
 
-    struct buf model = {0};
+    struct buf model = {0}, messages = {.max = body.doc->text.len + (1u << 20)};
     json_append_string(&model, e->target_model);
     char digits[24];
     uint64_t cap = e->output_cap ? cap_of_one(e, body) : 0;
@@ -256,15 +256,22 @@ enum err request_edit_native(const struct request_edit *e, struct json body, str
     if (e->api == API_OPENAI_CHAT && e->compat->max_tokens_only &&
         json_absent(json_get(body, "max_tokens")))
         splice_rename(&s, body, "max_completion_tokens", "max_tokens");
+    if (e->api == API_OPENAI_CHAT && e->compat->system_first)
+        request_put_system_first(json_get(body, "messages"), &messages);
+    if (messages.len)
+        splice_replace(&s, json_get(body, "messages"), buf_span(&messages));
     put_defaults(e, &s, body, cap);
     if (cap)
         put_cap(e, &s, body, span_of(digits, (size_t)digit_count), cap);
     if (api_streams_chunks(e->api) && facts_out->stream && !e->compat->no_stream_options)
         put_include_usage(&s, body, facts_out);
     enum err err = buf_check(&model);
+    if (err == OK)
+        err = buf_check(&messages);
     if (err == OK && !splice_is_empty(&s))
         err = splice_write(&s, out);
     buf_free(&model);
+    buf_free(&messages);
     return err;
 }
 

@@ -30,6 +30,10 @@ enum err request_check(struct json body, enum api api, struct api_error *fault_o
 enum err request_edit_native(const struct request_edit *e, struct json body, struct buf *out,
                              struct request_facts *facts_out) NODISCARD;
 
+/* Appends the messages with one system message in front that says all of them; nothing when they
+ * stand so already. */
+void request_put_system_first(struct json messages, struct buf *out);
+
 /* Before a translation: the client's body with the configured defaults the client did not give;
  * nothing appended when there are none. */
 enum err request_edit_defaults(const struct request_edit *e, struct json body,

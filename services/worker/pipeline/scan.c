@@ -219,16 +219,11 @@ static void scan_responses_event(struct scan *s, struct json v, struct span name
 
 /* ---- both ---- */
 
-static bool names_error(struct span name)
-{
-    return span_is(name, "error");
-}
-
 struct scan_result scan_event(struct scan *s, struct json event, struct span name)
 {
     struct scan_result r = {.id = json_get(event, "id"), .model = json_get(event, "model")};
     /* a response's own `error` member is null in every event: only a bare one is an error there */
-    r.is_error = answer_is_error(event) || names_error(name);
+    r.is_error = answer_event_is_error(event, name);
     if (r.is_error)
         return r;
     switch (api_info(s->api)->shape) {

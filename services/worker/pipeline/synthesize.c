@@ -153,7 +153,6 @@ static enum err synthesize_chat(struct json_writer *w, struct json body, bool wi
         put_chat_choice(w, body, i.value, with_usage);
     if (with_usage && json_type(json_get(body, "usage")) == JSON_OBJECT)
         put_usage_chunk(w, body, "chat.completion.chunk");
-    buf_append_str(w->out, "data: [DONE]\n\n");
     return OK;
 }
 
@@ -170,7 +169,6 @@ static enum err synthesize_completion(struct json_writer *w, struct json body, b
     end_event(w);
     if (with_usage && json_type(json_get(body, "usage")) == JSON_OBJECT)
         put_usage_chunk(w, body, "text_completion");
-    buf_append_str(w->out, "data: [DONE]\n\n");
     return OK;
 }
 

@@ -8,8 +8,8 @@
 #include "common/base/json.h"
 #include "proto/api.h"
 
-/* Appends the events, the end mark included. with_usage: the OpenAI client asked for it.
- * ERR_INVALID when the body is not an answer of this protocol. */
+/* Appends the events; a [DONE] behind them is left to the caller. with_usage: the OpenAI client
+ * asked for it. ERR_INVALID when the body is not an answer of this protocol. */
 enum err synthesize_stream(enum api api, struct json body, bool with_usage,
                            struct buf *out) NODISCARD;
 

@@ -107,7 +107,8 @@ static void end_answer(struct translation *t)
     struct pipeline *c = t->pipeline;
     sum_usage(t);
     struct neutral_event usage = {.kind = EVENT_USAGE, .usage = c->usage};
-    (void)usage_complete(&usage.usage, guess_input(c), estimate_tokens(c->text_bytes));
+    usage.usage.estimated =
+        usage_complete(&usage.usage, guess_input(c), estimate_tokens(c->text_bytes));
     (void)pipeline_bound_usage(c, &usage.usage);
     write_event(t, &usage);
     write_event(t, &(struct neutral_event){.kind = EVENT_END, .usage = USAGE_NONE});

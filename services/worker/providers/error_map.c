@@ -11,10 +11,11 @@ struct upstream_error {
     struct span message;
     struct span type;
     struct span code;         /* a string, or the digits of a number */
-    struct span detail;       /* error.details.error_code */
-    struct span details_json; /* error.details, an object of moderate size without secrets */
+    struct span detail;       /* error.details.error_code, or Azure's error.innererror.code */
+    struct span details_json; /* that error.details or error.innererror, an object of moderate size
+                                 without secrets */
     struct span param;
-    bool is_json;
+    bool is_json, is_azure;
 };
 
 /* ---- reading ---- */
@@ -91,8 +92,12 @@ static void read_error(struct conversion *pc, struct span body, struct upstream_
         out->type = scalar(json_get(at, "type"), pc->arena);
         out->code = scalar(json_get(at, "code"), pc->arena);
         out->param = scalar(json_get(at, "param"), pc->arena);
-        out->detail = scalar(json_get(json_get(at, "details"), "error_code"), pc->arena);
-        out->details_json = details_of(json_get(at, "details"), pc->arena);
+        struct json details = json_get(at, "details"), inner = json_get(at, "innererror");
+        bool azure = json_type(inner) == JSON_OBJECT;
+        out->detail =
+            scalar(azure ? json_get(inner, "code") : json_get(details, "error_code"), pc->arena);
+        out->details_json = details_of(azure ? inner : details, pc->arena);
+        out->is_azure = azure;
     }
     buf_free(&repaired);
 }
@@ -108,6 +113,7 @@ struct word_class {
 static const struct word_class words[] = {
     {"context_length_exceeded", ERROR_UPSTREAM_CONTEXT_LENGTH},
     {"exceed_context_size_error", ERROR_UPSTREAM_CONTEXT_LENGTH},
+    {"ResponsibleAIPolicyViolation", ERROR_UPSTREAM_CONTENT_POLICY},
     {"content_filter", ERROR_UPSTREAM_CONTENT_POLICY},
     {"content_policy_violation", ERROR_UPSTREAM_CONTENT_POLICY},
     {"moderation_blocked", ERROR_UPSTREAM_CONTENT_POLICY},
@@ -278,7 +284,7 @@ void error_map(struct conversion *pc, unsigned status, const struct upstream_hea
                  span_is(e.detail, "enforced_spend_limit_reached"),
     };
     /* only where the two protocols are one, and the fault is the client's to understand */
-    if (api_is_anthropic(pc->request->api) &&
+    if (api_is_anthropic(pc->request->api) != e.is_azure &&
         (pc->provider->native_apis & 1u << pc->request->api) &&
         error_class != ERROR_UPSTREAM_AUTH && error_class != ERROR_UPSTREAM_QUOTA)
         fault_out->details_json = e.details_json;

@@ -141,8 +141,7 @@ static enum err parse_whole(struct conversion *pc, struct anthropic_state *s, st
                             struct span body)
 {
     struct json content = json_get(root, "content");
-    if (json_is(json_get(root, "type"), "error") ||
-        json_type(json_get(root, "error")) == JSON_OBJECT) {
+    if (answer_is_error(root)) {
         out_error_body(pc, &s->out, body);
         return OK;
     }

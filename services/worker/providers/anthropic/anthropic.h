@@ -2,6 +2,7 @@
 #ifndef SERVICES_WORKER_PROVIDERS_ANTHROPIC_ANTHROPIC_H
 #define SERVICES_WORKER_PROVIDERS_ANTHROPIC_ANTHROPIC_H
 
+#include "services/worker/neutral/answer_error.h"
 #include "services/worker/neutral/usage_read.h"
 #include "services/worker/providers/out.h"
 
@@ -76,9 +77,8 @@ struct thinking_plan {
     int64_t budget;
     const char *effort; /* output_config.effort; NULL = none */
 };
-enum err anthropic_plan_thinking(struct conversion *pc, const struct conversation *c,
-                                 int64_t max_tokens, bool forced_tool, struct thinking_plan *out,
-                                 struct api_error *fault_out) NODISCARD;
+void anthropic_plan_thinking(struct conversion *pc, const struct conversation *c,
+                             int64_t max_tokens, bool forced_tool, struct thinking_plan *out);
 
 /* A request being written. */
 struct anthropic_builder {

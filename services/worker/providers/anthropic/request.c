@@ -317,8 +317,9 @@ static enum err prepare(struct anthropic_builder *b)
         return e;
     b->max_tokens = max_tokens(b);
     b->state->json_tool = anthropic_by_json_tool(b);
-    return anthropic_plan_thinking(b->pc, &b->conversation, b->max_tokens, anthropic_is_forced(b),
-                                   &b->plan, b->fault);
+    anthropic_plan_thinking(b->pc, &b->conversation, b->max_tokens, anthropic_is_forced(b),
+                            &b->plan);
+    return OK;
 }
 
 enum err anthropic_build_request(struct conversion *pc, struct api_error *fault_out)

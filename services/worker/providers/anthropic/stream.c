@@ -218,8 +218,7 @@ static enum err on_event(struct conversion *pc, struct anthropic_state *s, struc
 {
     struct json type = json_get(root, "type");
     bool typed = json_type(type) == JSON_STRING;
-    if (typed ? json_is(type, "error")
-              : span_is(name, "error") || json_type(json_get(root, "error")) == JSON_OBJECT) {
+    if (answer_event_is_error(root, name)) {
         out_error_body(pc, &s->out, data);
         return OK;
     }

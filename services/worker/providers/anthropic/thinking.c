@@ -72,20 +72,17 @@ static void plan_adaptive(const struct model_row *row, const struct effort *effo
         out->effort = "high";
 }
 
-enum err anthropic_plan_thinking(struct conversion *pc, const struct conversation *c,
-                                 int64_t max_tokens, bool forced_tool, struct thinking_plan *out,
-                                 struct api_error *fault_out)
+void anthropic_plan_thinking(struct conversion *pc, const struct conversation *c,
+                             int64_t max_tokens, bool forced_tool, struct thinking_plan *out)
 {
     *out = (struct thinking_plan){.kind = PLAN_NOTHING};
     struct span word = pc->request->effort_text;
     if (!word.len)
-        return OK;
+        return;
     const struct effort *effort = find_effort(word);
-    if (!effort) {
-        api_error_set(fault_out, ERROR_INVALID_VALUE,
-                      "'reasoning_effort' must be none, minimal, low, medium, high, xhigh or max.",
-                      "reasoning_effort");
-        return ERR_INVALID;
+    if (!effort) { /* a hint that is newer than we are */
+        neutral_drop(pc->request, "reasoning_effort");
+        return;
     }
     switch (pc->row->thinking) {
     case THINKING_STYLE_NONE:
@@ -102,5 +99,4 @@ enum err anthropic_plan_thinking(struct conversion *pc, const struct conversatio
         plan_adaptive(pc->row, effort, forced_tool, out);
         break;
     }
-    return OK;
 }

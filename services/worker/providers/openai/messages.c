@@ -300,6 +300,34 @@ static void write_assistant(struct openai_writer *m, const struct turn *turn)
     jw_object_end(m->w);
 }
 
+static bool is_system(const struct turn *turn)
+{
+    return turn->role == ROLE_SYSTEM || turn->role == ROLE_DEVELOPER;
+}
+
+/* The request's system and all of its system turns as one. */
+static void write_systems(struct openai_writer *m)
+{
+    const struct neutral_request *r = m->pc->request;
+    struct part_list all = {0};
+    size_t count = r->system.count;
+    for (size_t i = 0; i < r->turn_count; i++)
+        count += is_system(&r->turns[i]) ? r->turns[i].parts.count : 0;
+    all.items = ARENA_ARRAY(m->pc->arena, struct part, count);
+    if (!all.items) {
+        m->w->out->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < r->system.count; i++)
+        all.items[all.count++] = r->system.items[i];
+    for (size_t i = 0; i < r->turn_count; i++) {
+        const struct part_list *parts = &r->turns[i].parts;
+        for (size_t k = 0; is_system(&r->turns[i]) && k < parts->count; k++)
+            all.items[all.count++] = parts->items[k];
+    }
+    write_system(m, &all);
+}
+
 enum err openai_write_messages(struct conversion *pc, struct json_writer *w,
                                struct api_error *fault_out)
 {
@@ -307,10 +335,16 @@ enum err openai_write_messages(struct conversion *pc, struct json_writer *w,
     const struct neutral_request *r = pc->request;
     enum err e = OK;
     jw_array(w);
-    write_system(&m, &r->system);
+    bool hoisted = pc->compat.system_first;
+    if (hoisted)
+        write_systems(&m);
+    else
+        write_system(&m, &r->system);
     for (size_t i = 0; !e && i < r->turn_count; i++) {
         const struct turn *turn = &r->turns[i];
-        if (turn->role == ROLE_SYSTEM || turn->role == ROLE_DEVELOPER)
+        if (is_system(turn) && hoisted)
+            continue;
+        if (is_system(turn))
             write_system(&m, &turn->parts);
         else if (turn->role == ROLE_ASSISTANT)
             write_assistant(&m, turn);

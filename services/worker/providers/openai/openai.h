@@ -29,6 +29,16 @@ struct openai_state {
     struct span stop_sequence_text;
 };
 
+/* A request being written. */
+struct openai_builder {
+    struct conversion *pc;
+    struct neutral_request *r;
+    struct json_writer w;
+    struct api_error *fault;
+};
+/* "tools" and "tool_choice", where there are any. ERR_INVALID: one runs at another provider. */
+enum err openai_write_tools(struct openai_builder *b);
+
 /* Neutral request → /chat/completions. */
 enum err openai_build_request(struct conversion *pc, struct api_error *fault_out);
 /* The parts of a user's message. */

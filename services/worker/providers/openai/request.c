@@ -6,27 +6,20 @@
 
 enum { MAX_STOPS = 4, MAX_USER_ID = 64 };
 
-struct builder {
-    struct conversion *pc;
-    struct neutral_request *r;
-    struct json_writer w;
-    struct api_error *fault;
-};
-
-static enum err refuse(struct builder *b, unsigned error_class, const char *message,
+static enum err refuse(struct openai_builder *b, unsigned error_class, const char *message,
                        const char *param)
 {
     api_error_set(b->fault, error_class, message, param);
     return ERR_INVALID;
 }
 
-static bool from_anthropic(const struct builder *b)
+static bool from_anthropic(const struct openai_builder *b)
 {
     return api_is_anthropic(b->r->api);
 }
 
 /* A number that goes through as it came, or is named as dropped. */
-static void write_number(struct builder *b, const char *name, struct span json, bool allowed)
+static void write_number(struct openai_builder *b, const char *name, struct span json, bool allowed)
 {
     if (!json.len)
         return;
@@ -38,7 +31,7 @@ static void write_number(struct builder *b, const char *name, struct span json, 
     jw_raw(&b->w, json);
 }
 
-static void write_sampling(struct builder *b)
+static void write_sampling(struct openai_builder *b)
 {
     bool sampling = b->pc->row->sampling;
     write_number(b, "temperature", b->r->temperature_json, sampling);
@@ -49,7 +42,7 @@ static void write_sampling(struct builder *b)
     write_number(b, "seed", b->r->seed_json, true);
 }
 
-static void write_max_out(struct builder *b)
+static void write_max_out(struct openai_builder *b)
 {
     if (!b->r->has_max_out)
         return;
@@ -59,7 +52,7 @@ static void write_max_out(struct builder *b)
     jw_i64(&b->w, b->r->max_out);
 }
 
-static enum err write_stop(struct builder *b)
+static enum err write_stop(struct openai_builder *b)
 {
     if (b->r->stop_count == 0)
         return OK;
@@ -71,109 +64,6 @@ static enum err write_stop(struct builder *b)
     for (size_t i = 0; i < b->r->stop_count; i++)
         jw_text(&b->w, b->r->stop_text[i]);
     jw_array_end(&b->w);
-    return OK;
-}
-
-/* ---- tools ---- */
-
-static size_t usable_tools(const struct builder *b)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < b->r->tool_count; i++)
-        n += !b->r->tools[i].server;
-    return n;
-}
-
-static void write_tool(struct builder *b, const struct tool *tool)
-{
-    struct json_writer *w = &b->w;
-    if (tool->custom) {
-        jw_raw(w, tool->raw_json);
-        return;
-    }
-    jw_object(w);
-    jw_key(w, "type");
-    jw_str(w, "function");
-    jw_key(w, "function");
-    jw_object(w);
-    jw_key(w, "name");
-    jw_text(w, tool->name_text);
-    if (tool->description_text.len) {
-        jw_key(w, "description");
-        jw_text(w, tool->description_text);
-    }
-    if (tool->schema_json.len) {
-        jw_key(w, "parameters");
-        jw_raw(w, tool->schema_json);
-    }
-    if (tool->strict_json.len) {
-        jw_key(w, "strict");
-        jw_raw(w, tool->strict_json);
-    }
-    jw_object_end(w);
-    jw_object_end(w);
-    if (tool->cache_json.len)
-        neutral_drop(b->r, "cache_control");
-}
-
-static void write_tools(struct builder *b)
-{
-    if (usable_tools(b) == 0)
-        return;
-    jw_key(&b->w, "tools");
-    jw_array(&b->w);
-    for (size_t i = 0; i < b->r->tool_count; i++) {
-        if (!b->r->tools[i].server)
-            write_tool(b, &b->r->tools[i]);
-    }
-    jw_array_end(&b->w);
-}
-
-static void write_named_choice(struct builder *b)
-{
-    jw_object(&b->w);
-    jw_key(&b->w, "type");
-    jw_str(&b->w, "function");
-    jw_key(&b->w, "function");
-    jw_object(&b->w);
-    jw_key(&b->w, "name");
-    jw_text(&b->w, b->r->tool_name_text);
-    jw_object_end(&b->w);
-    jw_object_end(&b->w);
-}
-
-static enum err write_tool_choice(struct builder *b)
-{
-    for (size_t i = 0; i < b->r->tool_count; i++) {
-        const struct tool *tool = &b->r->tools[i];
-        if (!tool->server)
-            continue;
-        neutral_drop(b->r, "tools");
-        if (b->r->tool_mode == TOOLS_NAMED && span_equals(tool->name_text, b->r->tool_name_text))
-            return refuse(
-                b, ERROR_UNSUPPORTED_PARAMETER,
-                "The named tool runs at another provider and is not available for this model.",
-                "tool_choice");
-    }
-    if (usable_tools(b) == 0)
-        return OK;
-    static const char *const words[] = {
-        [TOOLS_AUTO] = "auto", [TOOLS_ANY] = "required", [TOOLS_NONE] = "none"};
-    if (b->r->tool_mode == TOOLS_NAMED) {
-        jw_key(&b->w, "tool_choice");
-        write_named_choice(b);
-    } else if (b->r->tool_mode != TOOLS_UNSET) {
-        jw_key(&b->w, "tool_choice");
-        jw_str(&b->w, words[b->r->tool_mode]);
-    }
-    if (b->r->parallel_tools == NO) {
-        if (b->pc->compat.no_parallel_tool_calls) {
-            neutral_drop(b->r, "disable_parallel_tool_use");
-        } else {
-            jw_key(&b->w, "parallel_tool_calls");
-            jw_bool(&b->w, false);
-        }
-    }
     return OK;
 }
 
@@ -203,7 +93,7 @@ static const char *clamp_effort(struct span word, unsigned known)
     return known & efforts[at].needs ? efforts[at].word : NULL;
 }
 
-static void write_effort(struct builder *b)
+static void write_effort(struct openai_builder *b)
 {
     struct span wanted = request_effort(b->r);
     bool off = b->r->thinking == THINKING_OFF;
@@ -226,7 +116,7 @@ static void write_effort(struct builder *b)
 
 /* ---- the rest ---- */
 
-static void write_format(struct builder *b)
+static void write_format(struct openai_builder *b)
 {
     struct json_writer *w = &b->w;
     if (b->r->format == FORMAT_TEXT)
@@ -251,7 +141,7 @@ static void write_format(struct builder *b)
     jw_object_end(w);
 }
 
-static void write_user_id(struct builder *b)
+static void write_user_id(struct openai_builder *b)
 {
     if (!b->r->user_text.len)
         return;
@@ -271,7 +161,7 @@ static void write_user_id(struct builder *b)
     jw_str(&b->w, text);
 }
 
-static void write_tier(struct builder *b)
+static void write_tier(struct openai_builder *b)
 {
     struct span tier = b->r->service_tier_text;
     if (!tier.len)
@@ -284,7 +174,7 @@ static void write_tier(struct builder *b)
     jw_text(&b->w, span_is(tier, "standard_only") ? SPAN("default") : tier);
 }
 
-static void write_stream(struct builder *b)
+static void write_stream(struct openai_builder *b)
 {
     if (!b->r->stream)
         return;
@@ -298,7 +188,7 @@ static void write_stream(struct builder *b)
 
 /* What another protocol's request has beyond the neutral form: chat knows logit_bias of the legacy
  * completions. */
-static void write_extras(struct builder *b)
+static void write_extras(struct openai_builder *b)
 {
     for (size_t i = 0; i < b->r->extra_count; i++) {
         const struct extra *x = &b->r->extras[i];
@@ -313,7 +203,7 @@ static void write_extras(struct builder *b)
         neutral_drop(b->r, "cache_control");
 }
 
-static enum err write_body(struct builder *b)
+static enum err write_body(struct openai_builder *b)
 {
     jw_object(&b->w);
     jw_key(&b->w, "model");
@@ -326,8 +216,7 @@ static enum err write_body(struct builder *b)
         return e;
     write_max_out(b);
     write_sampling(b);
-    write_tools(b);
-    e = write_tool_choice(b);
+    e = openai_write_tools(b);
     if (e)
         return e;
     write_effort(b);
@@ -340,7 +229,7 @@ static enum err write_body(struct builder *b)
     return OK;
 }
 
-static enum err check(struct builder *b)
+static enum err check(struct openai_builder *b)
 {
     if (b->r->n > 1)
         return refuse(b, ERROR_UNSUPPORTED_PARAMETER,
@@ -351,7 +240,7 @@ static enum err check(struct builder *b)
     return OK;
 }
 
-static enum err out_of_memory(struct builder *b)
+static enum err out_of_memory(struct openai_builder *b)
 {
     return refuse(b, ERROR_REQUEST_TOO_LARGE, "The request is too large to translate.", NULL);
 }
@@ -359,7 +248,7 @@ static enum err out_of_memory(struct builder *b)
 enum err openai_build_request(struct conversion *pc, struct api_error *fault_out)
 {
     struct buf body = {0};
-    struct builder b = {.pc = pc, .r = pc->request, .w = {.out = &body}, .fault = fault_out};
+    struct openai_builder b = {.pc = pc, .r = pc->request, .w = {.out = &body}, .fault = fault_out};
     struct openai_state *s = ARENA_NEW(pc->arena, struct openai_state);
     struct transfer *x = ARENA_NEW(pc->arena, struct transfer);
     if (!s || !x)

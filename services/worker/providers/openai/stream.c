@@ -127,13 +127,13 @@ static enum err on_choice(struct conversion *pc, struct openai_state *s, struct 
 }
 
 static enum err on_chunk(struct conversion *pc, struct openai_state *s, struct json root,
-                         struct span data, bool named_error)
+                         struct span data, struct span name)
 {
     if (json_type(root) == JSON_NULL) /* some servers' way to keep a connection */
         return OK;
     if (json_type(root) != JSON_OBJECT)
         return ERR_INVALID;
-    if (named_error || answer_is_error(root)) {
+    if (answer_event_is_error(root, name)) {
         out_error_body(pc, &s->out, data);
         return OK;
     }
@@ -165,11 +165,10 @@ enum err openai_parse_event(struct conversion *pc, const struct transfer *x,
         return on_done(pc, s);
     struct buf repaired = {0};
     struct json root;
-    bool named_error = span_is(e->name, "error");
     enum err err = out_parse(pc, data, &repaired, &root);
     if (!err)
-        err = on_chunk(pc, s, root, repaired.len ? buf_span(&repaired) : data, named_error);
-    else if (named_error) {
+        err = on_chunk(pc, s, root, repaired.len ? buf_span(&repaired) : data, e->name);
+    else if (span_is(e->name, "error")) {
         out_error_body(pc, &s->out, data);
         err = OK;
     }

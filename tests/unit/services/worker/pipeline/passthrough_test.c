@@ -211,6 +211,87 @@ static void a_hosts_quirks_are_spliced_too(void **state)
     driver_done(&d);
 }
 
+static void system_messages_go_in_front_where_no_other_place_is_known(void **state)
+{
+    (void)state;
+    static const char *marks[] = {"system_first"};
+    static const struct config_provider provider_config = {.compat = {marks, 1}};
+    static const struct request_case cases[] = {
+        {API_OPENAI_CHAT,
+         "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"a\"},{\"role\":"
+         "\"user\",\"content\":\"q\",\"x\":1.0}, "
+         "{\"role\":\"developer\",\"content\":[{\"type\":\"text\",\"text\":\"b\\n\"},{\"type\":"
+         "\"text\",\"text\":\"c\"}]}]}",
+         "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"a\\n\\nb\\n\\n\\nc\"},{"
+         "\"role\":\"user\",\"content\":\"q\",\"x\":1.0}]}"},
+        {API_OPENAI_CHAT,
+         "{\"model\":\"m\",\"messages\":[ {\"role\":\"system\",\"content\":\"a\"} ]}",
+         "{\"model\":\"m\",\"messages\":[ {\"role\":\"system\",\"content\":\"a\"} ]}"},
+        {API_OPENAI_CHAT, "{\"model\":\"m\",\"messages\":7}", NULL},
+        {API_OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":\"x\"}",
+         "{\"model\":\"m\",\"prompt\":\"x\"}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d;
+        init(&d, cases[i].api);
+        d.spec.provider_config = &provider_config;
+        assert_int_equal(driver_start(&d, cases[i].in), cases[i].out ? OK : ERR_INVALID);
+        if (cases[i].out)
+            expect_request(&d, cases[i].out);
+        driver_done(&d);
+    }
+}
+
+static void a_model_without_eyes_gets_no_images(void **state)
+{
+    (void)state;
+    static const struct config_model blind = {.capabilities = "{\"vision\":false}"},
+                                     seeing = {.capabilities = "{\"vision\":true}"};
+    static const struct {
+        enum api api;
+        const char *body, *param;
+    } cases[] = {
+        {API_OPENAI_CHAT,
+         "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"q\"},{"
+         "\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x.test/a\"}}]}]}",
+         "messages"},
+        {API_ANTHROPIC_MESSAGES,
+         "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"content\":[{"
+         "\"type\":\"image\"}]}]}]}",
+         "messages"},
+        {API_OPENAI_RESPONSES,
+         "{\"input\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_image\"}]}]}", "input"},
+        {API_OPENAI_RESPONSES,
+         "{\"input\":[{\"type\":\"function_call_output\",\"output\":[{\"type\":\"input_image\"}]}]"
+         "}",
+         "input"},
+        {API_OPENAI_CHAT,
+         "{\"messages\":[{\"role\":\"user\",\"content\":\"an image_url\"}],\"tools\":[{\"type\":"
+         "\"image\"}]}",
+         NULL},
+    };
+    struct model_table *table;
+    struct buf error = {0};
+    assert_int_equal(model_table_load(SOURCE_DIR "/share/models.json", &table, &error), OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int sees = 0; sees < 2; sees++) {
+            struct driver d;
+            init(&d, cases[i].api);
+            d.spec.table = table;
+            d.spec.model_config = sees ? &seeing : &blind;
+            bool refused = !sees && cases[i].param;
+            assert_int_equal(driver_start(&d, cases[i].body), refused ? ERR_INVALID : OK);
+            if (refused) {
+                assert_int_equal(d.fault.error_class, ERROR_UNSUPPORTED_PARAMETER);
+                assert_true(span_is(d.fault.param, cases[i].param));
+            }
+            driver_done(&d);
+        }
+    }
+    model_table_destroy(&table);
+    buf_free(&error);
+}
+
 static void what_the_gateway_reads_must_be_there_once_and_of_its_type(void **state)
 {
     (void)state;
@@ -591,6 +672,36 @@ static void usage_only_we_asked_for_is_hidden_again(void **state)
     assert_int_equal(pipeline_result(d.pipeline)->usage.input, 3);
     assert_int_equal(pipeline_result(d.pipeline)->usage.output, 4);
     assert_false(pipeline_result(d.pipeline)->estimated);
+    driver_done(&d);
+}
+
+/* llama.cpp tells its `timings` with the usage that it was asked for, else with the finish. */
+static void what_stands_beside_hidden_usage_survives(void **state)
+{
+    (void)state;
+    static const char chunk[] =
+        "data: {\"choices\": [],\"id\":\"c\",\"usage\":{\"prompt_tokens\":3,"
+        "\"completion_tokens\":4},\"timings\":{\"n\":1.50}}\n\n" DONE;
+    struct driver d = streaming(API_OPENAI_CHAT, not_asked);
+    driver_text(&d, 0, HI FINISH);
+    driver_text(&d, 0, chunk);
+    assert_true(driver_output_is(
+        &d,
+        HI FINISH "data: {\"choices\": [{\"index\":0,\"delta\":{},\"finish_reason\":null}],\"id\":"
+                  "\"c\",\"timings\":{\"n\":1.50}}\n\n" DONE));
+    assert_int_equal(pipeline_result(d.pipeline)->usage.output, 4);
+    driver_done(&d);
+    d = streaming(API_OPENAI_CHAT, asked);
+    driver_text(&d, 0, HI FINISH);
+    driver_text(&d, 0, chunk);
+    assert_true(driver_output_has(&d, chunk));
+    driver_done(&d);
+    d = streaming(API_OPENAI_COMPLETIONS, not_asked);
+    driver_text(
+        &d, 0, "data: {\"choices\":[{\"index\":0,\"text\":\"a\",\"finish_reason\":\"stop\"}]}\n\n");
+    driver_text(&d, 0, chunk);
+    assert_true(
+        driver_output_has(&d, "\"text\":\"\",\"logprobs\":null,\"finish_reason\":null}],\"id\":"));
     driver_done(&d);
 }
 
@@ -994,6 +1105,19 @@ static void json_for_a_stream_becomes_a_stream(void **state)
          "{\"id\":\"c\",\"created\":7,\"object\":\"chat.completion.chunk\",\"choices\":[],"
          "\"usage\":{\"prompt_tokens\":1,"
          "\"completion_tokens\":2}}\n\n" DONE},
+        {API_OPENAI_CHAT, asked,
+         "{\"id\":\"c\",\"choices\":[{\"message\":{\"content\":\"abcd\"},\"finish_reason\":"
+         "\"stop\"}]"
+         "}",
+         "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"usage\":null,\"choices\":[{"
+         "\"delta\":{\"content\":\"abcd\"},\"finish_reason\":null}]}\n\n"
+         "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"usage\":null,\"choices\":[{"
+         "\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+         "data: "
+         "{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":"
+         "\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":17,\"completion_tokens\":1,\"total_"
+         "tokens\":"
+         "18,\"estimated\":true}}\n\n" DONE},
         {API_OPENAI_CHAT, not_asked,
          "{\"choices\":[{\"message\":{\"content\":\"a\"},\"finish_reason\":null}],\n\"usage\":{"
          "\"prompt_tokens\":1}}",
@@ -1345,9 +1469,8 @@ static void a_synthesised_stream_needs_a_protocol_with_streams(void **state)
         const char *body, *out;
     } cases[] = {
         {API_OPENAI_EMBEDDINGS, "{}", NULL},
-        {API_OPENAI_CHAT, "{\"choices\":[],\"usage\":null}", DONE},
-        {API_OPENAI_COMPLETIONS, "{\"choices\":[],\"usage\":null}",
-         "data: {\"choices\":[]}\n\n" DONE},
+        {API_OPENAI_CHAT, "{\"choices\":[],\"usage\":null}", ""},
+        {API_OPENAI_COMPLETIONS, "{\"choices\":[],\"usage\":null}", "data: {\"choices\":[]}\n\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct json_doc doc = {0};
@@ -1426,6 +1549,8 @@ int main(void)
         cmocka_unit_test(a_default_cap_has_openais_new_name_at_openai_itself),
         cmocka_unit_test(a_hard_budgets_cap_bounds_every_choice),
         cmocka_unit_test(a_hosts_quirks_are_spliced_too),
+        cmocka_unit_test(system_messages_go_in_front_where_no_other_place_is_known),
+        cmocka_unit_test(a_model_without_eyes_gets_no_images),
         cmocka_unit_test(what_the_gateway_reads_must_be_there_once_and_of_its_type),
         cmocka_unit_test(only_headers_of_the_protocol_are_forwarded),
         cmocka_unit_test(a_whole_answer_comes_back_byte_for_byte_and_is_metered),
@@ -1440,6 +1565,7 @@ int main(void)
         cmocka_unit_test(transport_failures_keep_their_class),
         cmocka_unit_test(a_stream_comes_back_byte_for_byte),
         cmocka_unit_test(usage_only_we_asked_for_is_hidden_again),
+        cmocka_unit_test(what_stands_beside_hidden_usage_survives),
         cmocka_unit_test(a_pretty_printed_event_is_rewritten_on_one_line),
         cmocka_unit_test(nothing_is_committed_before_the_first_content),
         cmocka_unit_test(after_ten_seconds_it_is_committed_anyway),

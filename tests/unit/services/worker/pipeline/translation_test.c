@@ -377,6 +377,31 @@ static void usage_that_never_came_is_estimated(void **state)
     driver_done(&d);
 }
 
+/* A stream's head has gone by then: the usage itself says what it is. */
+static void estimated_usage_of_a_stream_is_marked(void **state)
+{
+    (void)state;
+    static const struct {
+        enum api api;
+        const char *body;
+    } cases[] = {
+        {API_OPENAI_CHAT,
+         "{" MESSAGES ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
+        {API_ANTHROPIC_MESSAGES, "{" MESSAGES ",\"max_tokens\":9,\"stream\":true}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int told = 0; told < 2; told++) {
+            struct driver d = started(cases[i].api, cases[i].body);
+            driver_stream_head(&d, 0);
+            driver_text(&d, 0, "data: start:abc text:Hello\n\n");
+            driver_text(&d, 0, told ? "data: in:1 out:1 stop end\n\n" : "data: stop end\n\n");
+            assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+            assert_int_equal(driver_output_has(&d, "\"estimated\":true}"), !told);
+            driver_done(&d);
+        }
+    }
+}
+
 /* ---- several transfers ---- */
 
 static void a_provider_may_poll(void **state)
@@ -1193,6 +1218,7 @@ int main(void)
         cmocka_unit_test(a_request_the_upstream_cannot_be_told_is_refused),
         cmocka_unit_test(broken_characters_of_an_upstream_are_mended),
         cmocka_unit_test(usage_that_never_came_is_estimated),
+        cmocka_unit_test(estimated_usage_of_a_stream_is_marked),
         cmocka_unit_test(a_provider_may_poll),
         cmocka_unit_test(polling_sees_how_long_it_has_waited),
         cmocka_unit_test(a_look_that_fails_is_repeated_three_times),

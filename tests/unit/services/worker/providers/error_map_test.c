@@ -60,6 +60,10 @@ static const struct status_case statuses[] = {
      "{\"error\":{\"message\":\"The response was filtered\",\"type\":null,"
      "\"code\":\"content_filter\"}}",
      ERROR_UPSTREAM_CONTENT_POLICY},
+    {400,
+     "{\"error\":{\"message\":\"filtered\",\"code\":null,\"status\":400,\"innererror\":{\"code\":"
+     "\"ResponsibleAIPolicyViolation\"}}}",
+     ERROR_UPSTREAM_CONTENT_POLICY},
     {400, "{\"message\":\"This model's maximum context length is 4096 tokens\"}",
      ERROR_UPSTREAM_CONTEXT_LENGTH},
     {400,
@@ -253,6 +257,39 @@ static void every_status_with_every_truncation_maps(void **state)
     }
 }
 
+/* What Azure says of its filters is for clients of the same protocol. */
+static void an_azure_inner_error_is_kept_for_openais_clients(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"error\":{\"message\":\"filtered\",\"code\":\"content_filter\",\"innererror\":{\"code\":"
+        "\"ResponsibleAIPolicyViolation\",\"content_filter_result\":{\"hate\":{\"filtered\":true}}}"
+        "}}";
+    static const struct {
+        enum api api;
+        bool kept;
+    } cases[] = {{API_OPENAI_CHAT, true}, {API_ANTHROPIC_MESSAGES, false}};
+    for (size_t i = 0; i < 2; i++) {
+        struct rig r;
+        struct upstream_headers headers = {get, NULL};
+        struct buf out = {0};
+        rig_init(&r, &provider_openai, "m");
+        r.request.arena = &r.arena;
+        r.request.api = cases[i].api;
+        provider_openai.map_error(&r.pc, 400, &headers, span_str(body), &r.fault);
+        assert_int_equal(r.fault.error_class, ERROR_UPSTREAM_CONTENT_POLICY);
+        api_error_write_body(&out, cases[i].api, &r.fault, SPAN("req_1"));
+        bool has =
+            span_find_span(buf_span(&out),
+                           SPAN("\"code\":\"content_filter\",\"innererror\":{\"code\":"
+                                "\"ResponsibleAIPolicyViolation\",\"content_filter_result\":{"
+                                "\"hate\":{\"filtered\":true}}}}}")) < out.len;
+        assert_int_equal(has, cases[i].kept);
+        buf_free(&out);
+        rig_free(&r);
+    }
+}
+
 static void providers_are_found_by_their_type(void **state)
 {
     (void)state;
@@ -277,6 +314,7 @@ int main(void)
         cmocka_unit_test(code_and_param_are_kept_for_bad_requests_only),
         cmocka_unit_test(waits_and_final_words_are_read),
         cmocka_unit_test(every_status_with_every_truncation_maps),
+        cmocka_unit_test(an_azure_inner_error_is_kept_for_openais_clients),
         cmocka_unit_test(providers_are_found_by_their_type),
     };
     return cmocka_run_group_tests(tests, NULL, leave);

@@ -31,7 +31,8 @@ static void the_golden_request_comes_out_as_written(void **state)
     free((char *)(uintptr_t)out.data);
 }
 
-/* host: o OpenAI itself, c a compatible server, q one with all quirks */
+/* host: o OpenAI itself, c a compatible server, q one with all quirks, s one that wants its system
+ * first */
 struct member_case {
     const char *name, *model;
     char compat;
@@ -236,10 +237,32 @@ static const struct member_case members[] = {
     {"choices: named", "gpt-4o", 'o',
      "{" HI "," TOOL ",\"tool_choice\":{\"type\":\"tool\",\"name\":\"get\"}}", "tool_choice",
      "{\"type\":\"function\",\"function\":{\"name\":\"get\"}}"},
-    {"a server tool is left out, its choice too", "gpt-4o", 'o',
+    {"a search where the model searches", "gpt-4o-search-preview", 'o',
+     "{" HI ",\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}],\"tool_"
+     "choice\":{\"type\":\"any\"}}",
+     "web_search_options", "{}"},
+    {"and no choice of what is no tool there", "gpt-4o-search-preview", 'o',
      "{" HI ",\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}],\"tool_"
      "choice\":{\"type\":\"any\"}}",
      "tool_choice", ""},
+    {"a shell that the client runs", "m", 'c',
+     "{" HI ",\"tools\":[{\"type\":\"bash_20250124\",\"name\":\"bash\"}]}", "tools.0.function.name",
+     "\"bash\""},
+    {"is described", "m", 'c',
+     "{" HI ",\"tools\":[{\"type\":\"bash_20250124\",\"name\":\"bash\"}]}",
+     "tools.0.function.parameters.properties.command.type", "\"string\""},
+    {"an editor that the client runs", "gpt-4o", 'o',
+     "{" HI ",\"tools\":[{\"type\":\"text_editor_20250728\",\"name\":\"str_replace_based_edit_"
+     "tool\",\"max_characters\":9}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"str_replace_"
+     "based_edit_tool\"}}",
+     "tool_choice.function.name", "\"str_replace_based_edit_tool\""},
+    {"knows its commands", "gpt-4o", 'o',
+     "{" HI ",\"tools\":[{\"type\":\"text_editor_20250728\",\"name\":\"str_replace_based_edit_"
+     "tool\"}]}",
+     "tools.0.function.parameters.properties.command.enum.2", "\"str_replace\""},
+    {"notes that the client keeps", "gpt-4o", 'o',
+     "{" HI ",\"tools\":[{\"type\":\"memory_20250818\",\"name\":\"memory\"}]}",
+     "tools.0.function.name", "\"memory\""},
     {"the user's id", "gpt-4o", 'o', "{" HI ",\"metadata\":{\"user_id\":\"u-1\"}}",
      "safety_identifier", "\"u-1\""},
     {"not to compatible hosts", "m", 'c', "{" HI ",\"metadata\":{\"user_id\":\"u-1\"}}",
@@ -349,6 +372,21 @@ static const struct member_case members[] = {
      "\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"s\"},{\"type\":\"text\",\"text\":"
      "\"t\"}]}]}",
      "messages.1.reasoning_content", ""},
+    {"system messages in between go in front", "m", 's',
+     "{\"max_tokens\":9,\"system\":[{\"type\":\"text\",\"text\":\"a\"}],\"messages\":[{\"role\":"
+     "\"user\","
+     "\"content\":\"q\"},{\"role\":\"system\",\"content\":\"b\"},{\"role\":\"user\",\"content\":[{"
+     "\"type\":\"text\",\"text\":\"r\"},{\"type\":\"mid_conv_system\",\"content\":[{\"type\":"
+     "\"text\","
+     "\"text\":\"c\"}]}]}]}",
+     "messages",
+     "[{\"role\":\"system\",\"content\":\"a\\n\\nb\\n\\nc\"},{\"role\":\"user\",\"content\":\"q\"},"
+     "{"
+     "\"role\":\"user\",\"content\":\"r\"}]"},
+    {"and stay where they may", "m", 'c',
+     "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"system\","
+     "\"content\":\"b\"}]}",
+     "messages.1", "{\"role\":\"system\",\"content\":\"b\"}"},
     {"many stops to a host that takes them", "m", 'q',
      "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stop_sequences\":["
      "\"1\",\"2\",\"3\",\"4\",\"5\"]}",
@@ -357,7 +395,7 @@ static const struct member_case members[] = {
      "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stop_sequences\":["
      "\"1\",\"2\",\"3\",\"4\",\"5\"]}",
      "max_tokens", "9"},
-    {"a server tool beside an own one", "gpt-4o", 'o',
+    {"a search beside an own tool", "gpt-4o-search-preview", 'o',
      "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"tools\":[{\"type\":"
      "\"web_search_20250305\",\"name\":\"web_search\"},{\"name\":\"get\",\"input_schema\":{}}],"
      "\"tool_choice\":{\"type\":\"tool\",\"name\":\"get\"}}",
@@ -457,6 +495,7 @@ static unsigned follow(const struct member_case *cases, size_t count, enum api a
             r.pc.compat = (struct compat){.echo_reasoning = c->compat == 'q',
                                           .no_stream_options = c->compat == 'q',
                                           .top_k = c->compat == 'q',
+                                          .system_first = c->compat == 's',
                                           .no_parallel_tool_calls = c->compat == 'q'};
         bool built = rig_build(&r, api, span_str(c->body)) == OK;
         const char *got = built ? rig_member(&r, c->path) : "refused";
@@ -528,10 +567,12 @@ static void what_openai_cannot_do_is_refused_by_name(void **state)
         {'o', API_ANTHROPIC_MESSAGES, "{" HI ",\"stop_sequences\":[\"1\",\"2\",\"3\",\"4\",\"5\"]}",
          ERROR_INVALID_VALUE, "stop_sequences"}, /* H104 */
         {'o', API_ANTHROPIC_MESSAGES,
-         "{" HI ",\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}],\"tool_"
-         "choice\":{\"type\":\"tool\","
-         "\"name\":\"web_search\"}}",
-         ERROR_UNSUPPORTED_PARAMETER, "tool_choice"},
+         "{" HI ",\"tools\":[{\"name\":\"f\",\"input_schema\":{}},{\"type\":\"web_search_20250305"
+         "\",\"name\":\"web_search\"}]}",
+         ERROR_UNSUPPORTED_PARAMETER, "tools[1].type"},
+        {'o', API_ANTHROPIC_MESSAGES,
+         "{" HI ",\"tools\":[{\"type\":\"code_execution_20250825\",\"name\":\"code_execution\"}]}",
+         ERROR_UNSUPPORTED_PARAMETER, "tools[0].type"},
         {'c', API_ANTHROPIC_MESSAGES,
          "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"document\","
          "\"source\":{\"type\":\"base64\","
