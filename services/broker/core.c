@@ -121,7 +121,7 @@ static void on_slots(struct core *c, const struct core_event *e, uint64_t now_us
     w->clock_us = now_us;
     w->running = m->running;
     w->unknown = m->running > w->in_flight ? m->running - w->in_flight : 0;
-    workers_offer(w, has_key ? m->offered : 0, m->why, now_us);
+    workers_offer(w, has_key ? m->offered : 0, m->free, m->why, now_us);
     if (w->offered < w->in_flight)
         grants_call_back(c, NULL, w);
     asks_serve(c, w->pool, now_us);

@@ -110,12 +110,13 @@ void workers_remove(struct broker_worker **worker, uint64_t now_us)
     *worker = NULL;
 }
 
-void workers_offer(struct broker_worker *w, uint32_t slots, struct span why, uint64_t now_us)
+void workers_offer(struct broker_worker *w, uint32_t slots, uint32_t free, struct span why,
+                   uint64_t now_us)
 {
     enum { MOST = 1 << 20 }; /* so that sums and products of slots can't overflow */
     set_offered(w, slots < MOST ? slots : MOST, now_us);
     copy_name(w->why, slots ? SPAN_NONE : why);
-    w->stuck = false;
+    w->stuck = !free;
 }
 
 uint32_t workers_free(const struct broker_worker *w)

@@ -45,7 +45,7 @@ struct broker_worker {
     uint32_t in_flight; /* slots taken by grants */
     uint32_t running;   /* attempts there under our grants, by its own word */
     uint32_t unknown; /* of these, under grants that we do not know: from before a link was lost */
-    bool stuck;       /* it has less room than it offered */
+    bool stuck;       /* it has no room, whatever it offered: until its next word or an end there */
     char why[WORKERS_NAME];      /* it offers none because … */
     char reported[WORKERS_NAME]; /* … as metrics know it */
     struct broker_grant *grants; /* of its slots; the list is the grants' own */
@@ -65,8 +65,10 @@ struct broker_worker *workers_add(struct workers *ws, struct bus_peer *peer, str
                                   uint64_t now_us);
 /* It is gone; its grants must have been taken away before. Takes NULL, nulls. */
 void workers_remove(struct broker_worker **worker, uint64_t now_us);
-/* SLOTS: absolute; `why` when 0. */
-void workers_offer(struct broker_worker *w, uint32_t slots, struct span why, uint64_t now_us);
+/* SLOTS: absolute; `why` when 0. free: of all its slots; while it has none, what others run there
+ * takes this broker's too. */
+void workers_offer(struct broker_worker *w, uint32_t slots, uint32_t free, struct span why,
+                   uint64_t now_us);
 
 /* The worker with the least in flight per slot offered that has one free; `avoid` (a serial) only
  * when there is no other. NULL when all are full. */

@@ -71,6 +71,7 @@ void worker_offer_slots(struct worker *w)
     }
     w->uneven = gate_share(w->gate, offers, n, state.now_ms);
     state.free = gate_free(w->gate);
+    w->said_full = !state.free;
     for (size_t i = 0; i < n; i++)
         shares[i] = (struct slot_share){.up = w->links[i].epoch != 0,
                                         .running = offers[i].running,
@@ -104,10 +105,10 @@ static enum err send_to_edge(void *ctx, struct bus_peer *to, struct header h,
 
 /* ---- attempts ---- */
 
-/* Whoever waits for this slot hears of it now, not with the next upkeep. */
+/* Whoever may wait for this slot hears of it now, not with the next upkeep. */
 static void on_slot_free(struct worker *w, struct gate_grant *grant)
 {
-    if (gate_end(w->gate, grant, loop_now_ms(w->d->loop)) || w->uneven)
+    if (gate_end(w->gate, grant, loop_now_ms(w->d->loop)) || w->uneven || w->said_full)
         worker_offer_slots(w);
 }
 

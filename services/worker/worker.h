@@ -28,6 +28,7 @@ struct worker {
     struct offers offers;
     uint64_t descriptors; /* that connections to upstreams may take */
     bool uneven;          /* a broker has more than its part until attempts end */
+    bool said_full;       /* brokers have heard that no slot is free */
     struct loop_timer upkeep;
     struct setup *prepared; /* by worker_prepare, for worker_reload */
     enum err prepared_err;

@@ -59,6 +59,9 @@ static void note_report(struct trial *t, struct t_broker *b, unsigned edge, stru
         x->over = over;
         x->running = (uint32_t)(r.started - over);
         x->standing = !r.closed || x->running; /* else it is forgotten */
+        if (r.ok + r.failed > x->ended)
+            b->said_full[x->worker] = false;
+        x->ended = r.ok + r.failed;
     }
 }
 
@@ -95,6 +98,9 @@ static void note_grant(struct trial *t, struct t_broker *b, const struct grant *
         broke(t, "%s grants #%llu of %s beyond its offer: %u of %u", b->party->name,
               (unsigned long long)m->number, t->workers[w].party->name, b->at[w]->in_flight,
               b->at[w]->offered);
+    if (w < WORKERS && fresh && b->said_full[w])
+        broke(t, "%s grants #%llu of %s, which has said that no slot is free", b->party->name,
+              (unsigned long long)m->number, t->workers[w].party->name);
 }
 
 static void on_send(void *ctx, struct bus_peer *to, struct header h, enum message_type type,
@@ -238,10 +244,12 @@ void broker_peer_up(struct trial *t, struct t_broker *b, struct trial_link *l)
     uint64_t now = local_us(t, b->party);
     if (p->kind == PARTY_EDGE)
         b->edges[p->index] = core_edge_up(b->core, peer_of(l), p->epoch);
-    else
+    else {
+        b->said_full[p->index] = false;
         b->at[p->index] =
             workers_add(b->workers, peer_of(l), p->index < 2 ? SPAN("openai") : SPAN("anthropic"),
                         span_str(p->name), SPAN("ipc:///w"), p->epoch, now);
+    }
 }
 
 void broker_peer_down(struct trial *t, struct t_broker *b, struct trial_link *l)
@@ -285,6 +293,7 @@ void broker_hear(struct trial *t, struct t_broker *b, const struct packet *p)
         break;
     case MESSAGE_SLOTS:
         event.kind = EVENT_SLOTS;
+        b->said_full[i] = !event.body->slots.free;
         SAY(t, b->party, "hears SLOTS of %s: offered %u, running %u, free %u",
             p->link->ends[0]->name, event.body->slots.offered, event.body->slots.running,
             event.body->slots.free);

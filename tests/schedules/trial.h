@@ -103,7 +103,7 @@ struct expected {
     uint64_t broker_link, slots_link; /* that it came over, and that its slots were offered over */
     uint32_t slots, starts, running;
     unsigned edge, worker;
-    uint64_t over; /* attempts that ended */
+    uint64_t over, ended; /* attempts that ended; but for those that were canceled */
     bool used, standing, revoked;
 };
 
@@ -124,6 +124,7 @@ struct t_broker {
     struct table heard;               /* what reports have said */
     uint32_t heard_running[WORKERS];  /* … of grants that it should know */
     uint64_t granted_us[2];           /* the last one, of openai and anthropic */
+    bool said_full[WORKERS];          /* no slot is free there by its last word */
     uint64_t over_since_us[WORKERS];  /* more taken than offered */
     uint64_t under_since_us[WORKERS]; /* more runs than is taken */
 };
@@ -158,7 +159,7 @@ struct t_worker {
     struct party *party;
     struct gate *gate;
     uint32_t slots, running;
-    bool uneven;
+    bool uneven, said_full;
     uint64_t epochs[BROKERS]; /* of those that are up */
     uint32_t queued[BROKERS];
     uint8_t keys[BROKERS][GRANT_KEY_BYTES];

@@ -45,6 +45,7 @@ void worker_offer(struct trial *t, struct t_worker *w)
     }
     w->uneven = gate_share(w->gate, offers, BROKERS, state.now_ms);
     state.free = gate_free(w->gate);
+    w->said_full = !state.free;
     for (unsigned b = 0; b < BROKERS; b++)
         shares[b] = (struct slot_share){
             .up = w->epochs[b] != 0, .running = offers[b].running, .offered = offers[b].offered};
@@ -68,7 +69,7 @@ static void end_attempt(struct trial *t, struct t_worker *w, struct t_attempt *a
     bool tell = gate_end(w->gate, a->grant, local_ms(t, w->party));
     if (gate_running(w->gate) != w->running)
         broke(t, "%s runs %u, its gate says %u", w->party->name, w->running, gate_running(w->gate));
-    if (tell || w->uneven)
+    if (tell || w->uneven || w->said_full)
         worker_offer(t, w);
 }
 

@@ -449,6 +449,23 @@ static void a_full_worker_is_passed_over_until_it_says_otherwise(void **state)
     world_expect_grant(w, EDGE, 2, W1);
 }
 
+/* This broker's least share is one slot, and another broker's requests run in it. */
+static void a_worker_that_says_none_is_free_is_granted_nothing(void **state)
+{
+    struct world *w = *state;
+    struct broker_worker *a = world_worker(w, "openai", W1, 1);
+    world_slots_free(w, a, 1, 0, 0);
+    for (unsigned id = 1; id <= 3; id++)
+        world_ask(w, edge, id, "k", "plain", 0);
+    world_expect_nothing(w);
+    assert_int_equal(core_stats(w->core).queued, 3);
+    world_slots_free(w, a, 1, 0, 0);
+    world_expect_nothing(w);
+    world_slots_free(w, a, 1, 0, 1);
+    world_expect_grant(w, EDGE, 1, W1);
+    world_expect_nothing(w);
+}
+
 static void an_end_there_makes_room_at_a_full_worker_too(void **state)
 {
     struct world *w = *state;
@@ -739,6 +756,7 @@ int main(void)
         TEST(a_full_worker_is_passed_over_until_it_says_otherwise),
         TEST(an_end_there_makes_room_at_a_full_worker_too),
         TEST(what_was_refused_makes_no_room_at_a_full_worker),
+        TEST(a_worker_that_says_none_is_free_is_granted_nothing),
         TEST(a_busy_worker_sends_the_ask_to_another_and_blames_nobody),
         TEST(after_three_busy_workers_an_ask_waits_for_news),
         TEST(failures_open_the_targets_breaker_and_a_probe_closes_it),

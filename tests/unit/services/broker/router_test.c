@@ -45,7 +45,7 @@ static struct broker_worker *offer(struct fixture *f, const char *provider, uint
 {
     struct broker_worker *w = workers_add(f->workers, world_peer(1), span_str(provider), SPAN("w"),
                                           SPAN("tcp://a:1"), 7, 0);
-    workers_offer(w, slots, SPAN_NONE, 0);
+    workers_offer(w, slots, slots, SPAN_NONE, 0);
     return w;
 }
 
@@ -182,7 +182,7 @@ static void nobody_waits_for_a_worker_that_has_been_away_long(void **state)
     s.now_us = s.since_us = 60000000;
     assert_int_equal(route_eligible(r, &s), 0);
     struct broker_worker *w = offer(f, "replicate", 0);
-    workers_offer(w, 0, SPAN("no api key for replicate"), 60000000);
+    workers_offer(w, 0, 0, SPAN("no api key for replicate"), 60000000);
     s.now_us = s.since_us = 1000;
     assert_int_equal(route_eligible(r, &s), 0);
 }

@@ -313,6 +313,12 @@ void world_slots(struct world *w, struct broker_worker *worker, uint32_t slots, 
     say_slots(w, worker, (struct slots){.offered = slots, .running = running, .free = slots});
 }
 
+void world_slots_free(struct world *w, struct broker_worker *worker, uint32_t slots,
+                      uint32_t running, uint32_t free)
+{
+    say_slots(w, worker, (struct slots){.offered = slots, .running = running, .free = free});
+}
+
 void world_slots_why(struct world *w, struct broker_worker *worker, const char *why)
 {
     say_slots(w, worker, (struct slots){.why = span_str(why)});

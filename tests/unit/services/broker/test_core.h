@@ -80,6 +80,9 @@ void world_worker_key(unsigned n, uint8_t out[GRANT_KEY_BYTES]);
 void world_worker_down(struct world *w, struct broker_worker **worker);
 /* SLOTS; `running` of them under this broker's grants. */
 void world_slots(struct world *w, struct broker_worker *worker, uint32_t slots, uint32_t running);
+/* … and so many of all its slots are free. */
+void world_slots_free(struct world *w, struct broker_worker *worker, uint32_t slots,
+                      uint32_t running, uint32_t free);
 void world_slots_why(struct world *w, struct broker_worker *worker, const char *why);
 
 /* Asks of an edge; through the codec, as from the bus. id makes the request id. */

@@ -10,7 +10,7 @@ static struct broker_worker *add(struct workers *ws, const char *provider, unsig
     struct broker_worker *w =
         workers_add(ws, world_peer(n), span_str(provider), SPAN("w"), SPAN("tcp://a:1"), n, 0);
     assert_non_null(w);
-    workers_offer(w, slots, slots ? SPAN_NONE : SPAN("no api key"), 0);
+    workers_offer(w, slots, slots, slots ? SPAN_NONE : SPAN("no api key"), 0);
     return w;
 }
 
@@ -80,18 +80,18 @@ static void slots_are_absolute_and_sums_follow(void **state)
     struct broker_worker *a = add(ws, "openai", 1, 10), *b = add(ws, "openai", 2, 20);
     struct pool *pool = a->pool;
     assert_int_equal(pool->offered, 30);
-    workers_offer(a, 4, SPAN_NONE, 50);
+    workers_offer(a, 4, 4, SPAN_NONE, 50);
     assert_int_equal(pool->offered, 24);
     workers_take(b, 1);
     workers_remove(&b, 60);
     assert_null(b);
     assert_int_equal(pool->offered, 4);
     assert_int_equal(pool->in_flight, 0);
-    workers_offer(a, 0, SPAN("draining"), 70);
+    workers_offer(a, 0, 0, SPAN("draining"), 70);
     assert_int_equal(pool->empty_since_us, 70);
-    workers_offer(a, 0, SPAN("draining"), 80);
+    workers_offer(a, 0, 0, SPAN("draining"), 80);
     assert_int_equal(pool->empty_since_us, 70);
-    workers_offer(a, UINT32_MAX, SPAN_NONE, 90);
+    workers_offer(a, UINT32_MAX, 1, SPAN_NONE, 90);
     assert_true(pool->offered < UINT32_MAX);
     workers_destroy(&ws);
 }
@@ -112,7 +112,9 @@ static void slots_are_taken_several_at_a_time_and_never_more_than_there_are(void
     a->unknown = 0;
     a->stuck = true;
     assert_int_equal(workers_free(a), 0);
-    workers_offer(a, 4, SPAN_NONE, 0); /* its next word; fewer than are taken */
+    workers_offer(a, 8, 0, SPAN_NONE, 0); /* others run in all of them */
+    assert_int_equal(workers_free(a), 0);
+    workers_offer(a, 4, 4, SPAN_NONE, 0); /* its next word; fewer than are taken */
     assert_int_equal(workers_free(a), 0);
     workers_give_back(a, 2);
     assert_int_equal(workers_free(a), 1);
