@@ -36,7 +36,7 @@ static void turn_away(struct http_server *s, int fd, const char *address, const 
     if (s->tls_cert)
         (void)close(fd);
     else
-        linger_start(s, fd);
+        linger_start(s, fd, 0);
 }
 
 static void take_client(struct http_server *s, int fd, const struct sockaddr_storage *from)

@@ -39,7 +39,10 @@ void http_respond(struct http_exchange *x, unsigned status, struct span body)
     if (!exchange_is_open(x))
         return;
     x->held = false;
-    x->way->respond(x, status, body);
+    if (x->slow && x->state == X_READING)
+        exchange_stop_reading(x);
+    if (x->state != X_CUT)
+        x->way->respond(x, status, body);
 }
 
 void http_stream_begin(struct http_exchange *x, unsigned status)

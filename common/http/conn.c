@@ -85,7 +85,7 @@ void conn_phase(struct http_conn *c, enum conn_phase phase)
         [CONN_WORK] = 0,
         [CONN_SEND] = config->send_timeout_ms,
         [CONN_IDLE] = config->idle_timeout_ms,
-        [CONN_LINGER] = HTTP_LINGER_MS,
+        [CONN_LINGER] = c->drop_bytes ? HTTP_DROP_MS : HTTP_LINGER_MS,
     };
     if (phase == CONN_SEND && c->phase != CONN_SEND)
         c->acked = 0; /* the first look always finds progress */
@@ -155,6 +155,7 @@ void conn_free(struct http_conn *c)
     loop_watch_remove(&c->watch);
     loop_timer_stop(s->loop, &c->timer);
     loop_timer_stop(s->loop, &c->look_timer);
+    loop_timer_stop(s->loop, &c->slow_timer);
     if (c->started)
         DL_DELETE(s->conns, c);
     else

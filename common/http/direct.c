@@ -16,7 +16,7 @@ static void begin(struct http_exchange *x, unsigned status)
         x->close_after = true;
     if (x->body_left && x->close_after) {
         x->body_left = 0;
-        x->conn->linger = true;
+        exchange_linger(x);
     }
     x->drop_output = x->is_head || !answer_has_body(status);
 }

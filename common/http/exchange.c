@@ -92,6 +92,24 @@ void exchange_gone(struct http_exchange *x)
     exchange_cut(x);
 }
 
+/* Who may send a body may send more of one that is refused, to read the answer then: as much as it
+ * says, or twice what is allowed. */
+void exchange_linger(struct http_exchange *x)
+{
+    uint64_t most = 2 * x->server->config.max_body_bytes;
+    x->conn->linger = true;
+    if (x->welcome && (!x->framing.has_length || x->framing.length <= most))
+        x->conn->drop_bytes = most;
+}
+
+void exchange_stop_reading(struct http_exchange *x)
+{
+    exchange_drop_body(x);
+    x->close_after = true;
+    if (x->conn->shard)
+        exchange_cut(x);
+}
+
 bool exchange_is_open(const struct http_exchange *x)
 {
     return x->state == X_READING || x->state == X_HANDLING || x->state == X_WAITING;
@@ -168,9 +186,9 @@ void http_hold(struct http_exchange *x)
     x->held = x->state == X_READING;
 }
 
-bool http_is_held(const struct http_exchange *x)
+bool http_is_requested(const struct http_exchange *x)
 {
-    return x->held;
+    return x->requested;
 }
 
 void http_body_release(struct http_exchange *x)

@@ -11,7 +11,7 @@
 #include "common/runtime/loop.h"
 
 /* Up to this a body is small: it is never held, and has memory of its own in reserve. */
-enum { HTTP_SMALL_BODY_BYTES = 64 << 10, HTTP_OWNER_BYTES = 32 };
+enum { HTTP_SMALL_BODY_BYTES = 64 << 10, HTTP_OWNER_BYTES = 32, HTTP_SLOW_BODY_MS = 1000 };
 
 struct http_server;
 /* One request and its answer. Made by the server, ended by exactly one on_done. */
@@ -54,6 +54,10 @@ struct http_handler {
     /* The head is complete and sound, the body not yet read: refuse early by http_respond, let it
      * wait by http_hold, or do nothing. May be NULL. */
     void (*on_head)(void *ctx, struct http_exchange *x);
+    /* A small body, which on_head has let pass, comes slowly: it is not whole within
+     * HTTP_SLOW_BODY_MS. Refuse it by http_respond, now or while it is still read, which closes its
+     * connection; or do nothing. May be NULL. */
+    void (*on_slow)(void *ctx, struct http_exchange *x);
     /* The server refuses: fill the answer by http_respond (only path, method and headers may be
      * missing). NULL: plain text. */
     void (*on_refuse)(void *ctx, struct http_exchange *x, const struct http_refusal *r);
@@ -111,7 +115,8 @@ http_body(const struct http_exchange *x); /* whole; valid until http_body_releas
  * http_read_body. Meanwhile the request may be answered; there is no deadline. A client that leaves
  * is only noticed afterwards. */
 void http_hold(struct http_exchange *x);
-bool http_is_held(const struct http_exchange *x);
+/* Has on_request been called? */
+bool http_is_requested(const struct http_exchange *x);
 /* Goes on with a held one; it may be refused then, for want of memory. */
 void http_read_body(struct http_exchange *x);
 /* Whose large bodies' memory this one counts against, from on_head or while it is held. */

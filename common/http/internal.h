@@ -40,8 +40,9 @@ enum {
     HTTP_POOL_EXTRA_BYTES =
         8 << 10, /* beside a head of the greatest size: libmicrohttpd's own notes on its fields */
     HTTP_LINGER_MS = 1000,
+    HTTP_DROP_MS = 30000,          /* the same for one with drop_bytes */
     HTTP_TURN_BYTES = 2 << 20,     /* of large bodies read in a turn, and again at its end */
-    HTTP_SWALLOW_BYTES = 64 << 10, /* read and dropped after a refusal, at most */
+    HTTP_SWALLOW_BYTES = 64 << 10, /* read and dropped after a refusal, of a stranger at most */
 };
 
 /* Connections and bodies of one client: an IPv4 address, or the 64 bits of IPv6 that one site
@@ -105,16 +106,18 @@ struct http_conn {
     uint64_t taken_us;    /* … and when that number last grew */
     int fd;
     enum conn_phase phase;
-    bool gone;    /* the client has closed, or half-closed */
-    bool linger;  /* close only after a while: unread bytes would reset our answer away */
-    bool used;    /* libmicrohttpd has read a request before */
-    bool started; /* in server->conns, else in server->starting */
+    bool gone;           /* the client has closed, or half-closed */
+    bool linger;         /* close only after a while: unread bytes would reset our answer away */
+    uint64_t drop_bytes; /* … so many of them are read and dropped; 0 = HTTP_SWALLOW_BYTES */
+    bool used;           /* libmicrohttpd has read a request before */
+    bool started;        /* in server->conns, else in server->starting */
     /* plain ones: the head that is awaited */
     bool readable;    /* there may be bytes that were not looked at */
     uint32_t looks;   /* at bytes that were no whole head */
     size_t scanned;   /* of them, without finding its end */
     uint64_t head_us; /* when its first byte was seen; 0: none has come */
     struct loop_timer look_timer;
+    struct loop_timer slow_timer; /* a small body that is awaited */
     char address[INET6_ADDRSTRLEN];
     struct http_conn *prev, *next;
 };
@@ -154,6 +157,9 @@ struct http_exchange {
     unsigned status;
     bool counted;   /* among stats.exchanges */
     bool held;      /* its body waits for the handler's word */
+    bool welcome;   /* the handler knows its owner, and has let its body pass */
+    bool slow;      /* the handler has been told so */
+    bool requested; /* on_request was called */
     bool owes_done; /* the handler has seen it: on_done is owed */
     bool gone_reported;
     bool close_after;
@@ -194,7 +200,7 @@ struct http_exchange {
 struct http_linger {
     struct http_server *server;
     int fd;
-    size_t bytes;
+    uint64_t left; /* to be dropped still */
     struct loop_watch *watch;
     struct loop_timer timer;
     struct http_linger *prev, *next;
@@ -250,8 +256,9 @@ void shard_mark(struct http_shard *shard);
 void exchange_mark(struct http_exchange *x);
 
 /* ---- linger.c ---- */
-/* Keeps a socket open for a second, and drops what comes. Takes the fd. */
-void linger_start(struct http_server *s, int fd);
+/* Keeps a socket open for a while, and drops what comes: up to drop_bytes, 0 = little, for a
+ * second. Takes the fd. */
+void linger_start(struct http_server *s, int fd, uint64_t drop_bytes);
 void linger_end(struct http_linger *l);
 
 /* ---- addresses.c ---- */
@@ -301,6 +308,11 @@ void exchange_gone(struct http_exchange *x);
 /* Closes without a proper end, soon. */
 void exchange_cut(struct http_exchange *x);
 void exchange_drop_body(struct http_exchange *x);
+/* It is answered while its body is read: no more of that is wanted. Where libmicrohttpd has the
+ * connection it is cut, as that takes no answer now. */
+void exchange_stop_reading(struct http_exchange *x);
+/* Its connection closes behind the answer while the client still sends. */
+void exchange_linger(struct http_exchange *x);
 
 /* ---- answer.c ---- */
 /* Appends status line and fields. body_bytes: HTTP_BODY_CHUNKED, or HTTP_BODY_TO_CLOSE. */
@@ -347,6 +359,8 @@ void refuse_raw(struct http_exchange *x, unsigned status, const char *reason);
 /* The head is complete, and x->framing has judged it: the server's and the handler's word on it. x
  * is X_READING still, answered, or cut. */
 void request_take_head(struct http_exchange *x, bool too_big);
+/* The body that was admitted is awaited. */
+void request_await_body(struct http_exchange *x);
 /* Room for a body of n bytes; else why it is to be refused with 503, as a literal. */
 const char *request_grow_body(struct http_exchange *x, size_t n);
 /* The body is complete too. */

@@ -88,11 +88,11 @@ static enum MHD_Result go_on_behind_head(struct http_exchange *x)
         if (swallow)
             return MHD_YES;
         x->close_after = true;
-        x->conn->linger = true;
+        exchange_linger(x);
         return relay_queue(x);
     }
     if (has_body)
-        conn_phase(x->conn, CONN_BODY);
+        request_await_body(x);
     return MHD_YES;
 }
 
@@ -116,6 +116,7 @@ static enum MHD_Result take_head(struct http_exchange *x, const char *method, co
 static void refuse_body(struct http_exchange *x, unsigned status, const char *reason)
 {
     exchange_drop_body(x);
+    exchange_linger(x);
     refuse_raw(x, status, reason);
     (void)shutdown(x->conn->fd, x->server->tls_cert ? SHUT_RDWR : SHUT_WR);
     conn_phase(x->conn, CONN_LINGER);
@@ -123,8 +124,9 @@ static void refuse_body(struct http_exchange *x, unsigned status, const char *re
 
 static void swallow(struct http_exchange *x, size_t n)
 {
+    uint64_t most = x->conn->drop_bytes;
     x->library.swallowed += n;
-    if (x->library.swallowed > HTTP_SWALLOW_BYTES)
+    if (x->library.swallowed > (most ? most : HTTP_SWALLOW_BYTES))
         (void)shutdown(x->conn->fd, SHUT_RDWR);
 }
 

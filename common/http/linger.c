@@ -1,5 +1,5 @@
 /* Closes that wait: unread bytes would reset our answer away, so they are read and dropped for a
- * second. */
+ * while. Some clients read nothing before all is sent. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -7,7 +7,7 @@
 
 #include "common/http/internal.h"
 
-enum { MAX_LINGERING = 1024 };
+enum { MAX_LINGERING = 1024, READS_PER_EVENT = 4, READ_BYTES = 64 << 10 };
 
 void linger_end(struct http_linger *l)
 {
@@ -27,25 +27,28 @@ static void on_linger_timeout(void *ctx)
 static void on_linger(void *ctx, uint32_t events)
 {
     struct http_linger *l = ctx;
-    char waste[16 << 10];
+    ssize_t n;
     (void)events;
-    for (;;) {
-        ssize_t n = recv(l->fd, waste, sizeof waste, MSG_DONTWAIT);
+    for (int i = 0; i < READS_PER_EVENT; i++) {
+        /* TCP drops them without a copy */
+        n = recv(l->fd, NULL, l->left < READ_BYTES ? (size_t)l->left : READ_BYTES,
+                 MSG_DONTWAIT | MSG_TRUNC);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (n <= 0) {
             linger_end(l);
             return;
         }
-        l->bytes += (size_t)n;
-        if (l->bytes > HTTP_SWALLOW_BYTES - sizeof waste) {
+        l->left -= (uint64_t)n;
+        if (!l->left) {
             loop_watch_remove(&l->watch); /* no more is read; the timer closes */
+            loop_timer_start(l->server->loop, &l->timer, HTTP_LINGER_MS, on_linger_timeout, l);
             return;
         }
     }
 }
 
-void linger_start(struct http_server *s, int fd)
+void linger_start(struct http_server *s, int fd, uint64_t drop_bytes)
 {
     struct http_linger *l = s->lingering < MAX_LINGERING ? calloc(1, sizeof *l) : NULL;
     if (!l || loop_watch_add(s->loop, fd, EPOLLIN | EPOLLRDHUP, on_linger, l, &l->watch)) {
@@ -55,8 +58,10 @@ void linger_start(struct http_server *s, int fd)
     }
     l->server = s;
     l->fd = fd;
+    l->left = drop_bytes ? drop_bytes : HTTP_SWALLOW_BYTES;
     s->lingering++;
     DL_PREPEND(s->lingers, l);
     (void)shutdown(fd, SHUT_WR);
-    loop_timer_start(s->loop, &l->timer, HTTP_LINGER_MS, on_linger_timeout, l);
+    loop_timer_start(s->loop, &l->timer, drop_bytes ? HTTP_DROP_MS : HTTP_LINGER_MS,
+                     on_linger_timeout, l);
 }

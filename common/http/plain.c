@@ -17,6 +17,7 @@ enum {
     FREE_LOOKS = 16,            /* at an incomplete head; each copies it once more … */
     LOOK_PAUSE_MS = 50,         /* … so later ones are rare, however it drips */
     BODY_PIECE_BYTES = 64 << 10,
+    SMALL_PIECE_BYTES = 1 << 10, /* of a small body, when no more is there */
     READS_PER_TURN = 16,
 };
 
@@ -42,13 +43,14 @@ void plain_close(struct http_conn *c)
     struct http_exchange *x = c->x;
     bool cut = x && x->state == X_CUT;
     int fd = c->fd;
+    uint64_t drop_bytes = c->drop_bytes;
     bool linger = !cut && !s->stopping && (c->linger || has_unread(c));
     c->x = NULL;
     if (x)
         exchange_end(x, false);
     conn_free(c);
     if (linger)
-        linger_start(s, fd);
+        linger_start(s, fd, drop_bytes);
     else
         (void)close(fd);
 }
@@ -86,7 +88,7 @@ static void refuse_rest(struct http_exchange *x, unsigned status, const char *re
     exchange_drop_body(x);
     x->body_left = 0;
     x->close_after = true;
-    x->conn->linger = true;
+    exchange_linger(x);
     refuse(x, status, reason);
 }
 
@@ -112,6 +114,13 @@ static void serve(struct http_conn *c)
         exchange_gone(x);
 }
 
+/* Room for so much more of it; NULL, or why there is none. */
+static const char *grow(struct http_exchange *x, size_t piece)
+{
+    return request_grow_body(x,
+                             x->body_len + (x->body_left < piece ? (size_t)x->body_left : piece));
+}
+
 /* More of a body that did not come at once; when it was answered already, to be dropped. False when
  * c is gone. */
 static bool read_body(struct http_conn *c)
@@ -119,8 +128,9 @@ static bool read_body(struct http_conn *c)
     struct http_exchange *x = c->x;
     bool wanted = x->state == X_READING;
     if (wanted && x->body_len == x->body_cap) {
-        size_t piece = x->body_left < BODY_PIECE_BYTES ? (size_t)x->body_left : BODY_PIECE_BYTES;
-        const char *why = request_grow_body(x, x->body_len + piece);
+        bool small = x->framing.length <= HTTP_SMALL_BODY_BYTES;
+        size_t least = x->body_len > SMALL_PIECE_BYTES ? x->body_len : SMALL_PIECE_BYTES;
+        const char *why = grow(x, small ? least : BODY_PIECE_BYTES);
         if (why) {
             refuse_rest(x, 503, why);
             return true;
@@ -197,7 +207,7 @@ static void take(struct http_conn *c, size_t head_bytes, size_t seen, bool drain
 
 static void await_body(struct http_exchange *x)
 {
-    conn_phase(x->conn, CONN_BODY);
+    request_await_body(x);
     if (x->awaits_continue && !x->body_len && x->state == X_READING)
         direct_continue(x);
     x->awaits_continue = false;
@@ -217,8 +227,10 @@ static void begin(struct http_conn *c, const struct plain_head *head, size_t see
     c->scanned = c->looks = 0;
     request_take_head(x, false);
     if (x->state == X_READING && x->body_left && !x->held) {
-        size_t piece = x->body_left < BODY_PIECE_BYTES ? (size_t)x->body_left : BODY_PIECE_BYTES;
-        const char *why = request_grow_body(x, piece);
+        size_t there = seen - head->bytes;
+        size_t least = there > SMALL_PIECE_BYTES ? there : SMALL_PIECE_BYTES;
+        bool small = x->framing.length <= HTTP_SMALL_BODY_BYTES;
+        const char *why = grow(x, small && drained ? least : BODY_PIECE_BYTES);
         if (why)
             refuse_rest(x, 503, why);
     }

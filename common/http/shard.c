@@ -114,7 +114,7 @@ static void conn_closed(struct http_shard *shard, struct http_conn *c)
     if (c->linger && !s->stopping) {
         int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
         if (fd >= 0)
-            linger_start(s, fd);
+            linger_start(s, fd, c->drop_bytes);
     }
     shard->connections--;
     shard->fresh -= !c->used;

@@ -91,7 +91,16 @@ static void on_head(void *ctx, struct http_exchange *x)
     if (!a.match.route || !a.match.route->body || head_key(&a.head, &key) != KEY_FOUND)
         arrival_refuse(&a, ERROR_REQUEST_TOO_LARGE, "This URL takes no request body.");
     else
-        key_check_begin(&a, key);
+        key_check_begin(&a, key, true);
+}
+
+/* A small body costs no question of its own, unless it holds its place for long. */
+static void on_slow(void *ctx, struct http_exchange *x)
+{
+    struct arrival a = arrive(ctx, x);
+    struct span key;
+    if (!refused_by_head(&a) && head_key(&a.head, &key) == KEY_FOUND)
+        key_check_begin(&a, key, false);
 }
 
 /* ---- requests ---- */
@@ -168,6 +177,8 @@ static void serve(const struct arrival *a)
 static void on_request(void *ctx, struct http_exchange *x)
 {
     struct arrival a = arrive(ctx, x);
+    if (http_user(x)) /* its body was slow, and came before auth's word */
+        key_check_leave(ctx, x);
     warn_of_forwarded(&a);
     if (refused_by_head(&a))
         return;
@@ -209,10 +220,10 @@ static void on_refuse(void *ctx, struct http_exchange *x, const struct http_refu
 static void on_gone(void *ctx, struct http_exchange *x)
 {
     struct edge_request *r = http_user(x);
-    if (http_is_held(x))
-        key_check_leave(ctx, x);
-    else if (r)
+    if (r && http_is_requested(x))
         request_gone(r);
+    else if (r)
+        key_check_leave(ctx, x);
 }
 
 static void on_drain(void *ctx, struct http_exchange *x)
@@ -233,6 +244,7 @@ static void on_done(void *ctx, struct http_exchange *x, bool sent)
 const struct http_handler edge_handler = {
     .on_request = on_request,
     .on_head = on_head,
+    .on_slow = on_slow,
     .on_refuse = on_refuse,
     .on_gone = on_gone,
     .on_drain = on_drain,

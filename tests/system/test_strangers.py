@@ -103,6 +103,34 @@ def test_of_strangers_bodies_nothing_is_read(tmp_path):
         assert status == 401 and json.loads(text)["error"]["type"] == "authentication_error"
 
 
+def test_strangers_small_bodies_that_drip_end_with_auths_word(tmp_path):
+    """500 of them announce 30 MB; none is whole. An hour of body_timeout keeps none of them."""
+    options = {"edge": {"body_timeout": "1h", "max_body_memory": "16MiB", "max_body_memory_per_address": "0"}}
+    with Suite(tmp_path, options=options, workers={"openai": 1}) as suite:
+        key = suite.create_key()
+        head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: 60000\r\n\r\n{{"
+        strangers = [socket.create_connection(("127.0.0.1", suite.ports[0]), timeout=60) for _ in range(500)]
+        known = socket.create_connection(("127.0.0.1", suite.ports[0]), timeout=60)
+        known.sendall(head.format(key).encode())
+        for i, s in enumerate(strangers):
+            s.sendall(head.format(f"sk-stranger-{i % 50}").encode())
+        good = httpx.post(suite.url + "/v1/chat/completions", headers={"authorization": f"Bearer {key}"}, json=chat("hello"), timeout=60)
+        assert good.status_code == 200
+        for s in strangers:
+            assert b" 401 " in s.recv(4096).split(b"\r\n")[0]
+            s.close()
+        rest = json.dumps(chat("x" * 10))[1:].encode()
+        known.sendall(rest + b" " * (59999 - len(rest)))  # whoever has a key goes on
+        assert b" 200 " in known.recv(4096).split(b"\r\n")[0]
+
+
+def test_who_is_known_may_send_all_of_a_body_that_is_too_large(suite, key):
+    for path, kind in (("/v1/chat/completions", "request_too_large"), ("/v1/messages", "request_too_large")):
+        status, text, sent = upload(suite, key, path, 33 * MIB, b" " * (33 * MIB))
+        assert (status, sent) == (413, 33 * MIB), text
+        assert kind in text
+
+
 def test_a_drip_is_cut_and_a_steady_upload_is_not(tmp_path):
     options = {"edge": {"body_timeout": "1s", "body_min_rate": "16KiB"}}
     with Suite(tmp_path, options=options, workers={"openai": 1}) as suite:

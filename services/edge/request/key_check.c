@@ -5,7 +5,7 @@
 
 enum { UNKNOWN_LIFE_MS = 5000, MAX_CHECKS = 1024 };
 
-/* An exchange whose body waits; its user while it is held. */
+/* An exchange whose body waits, or comes slowly; its user until it is requested. */
 struct key_waiter {
     struct key_check *check;
     struct http_exchange *x;
@@ -72,7 +72,7 @@ static struct key_check *start(struct edge *e, const uint8_t key[SHA256_BYTES])
     return check;
 }
 
-static bool wait_for(struct key_check *check, struct http_exchange *x)
+static bool wait_for(struct key_check *check, struct http_exchange *x, bool hold)
 {
     struct key_waiter *w = calloc(1, sizeof *w);
     if (!w)
@@ -81,11 +81,12 @@ static bool wait_for(struct key_check *check, struct http_exchange *x)
     w->x = x;
     DL_APPEND(check->waiters, w);
     http_set_user(x, w);
-    http_hold(x);
+    if (hold)
+        http_hold(x);
     return true;
 }
 
-void key_check_begin(const struct arrival *a, struct span key)
+void key_check_begin(const struct arrival *a, struct span key, bool hold)
 {
     struct edge *e = a->edge;
     uint8_t digest[SHA256_BYTES];
@@ -104,7 +105,7 @@ void key_check_begin(const struct arrival *a, struct span key)
     HASH_FIND(hh, e->key_checks, digest, SHA256_BYTES, check);
     if (!check)
         check = start(e, digest);
-    if (!check || !wait_for(check, a->x))
+    if ((!check || !wait_for(check, a->x, hold)) && hold)
         arrival_refuse(a, ERROR_OVERLOADED, cannot_check);
 }
 

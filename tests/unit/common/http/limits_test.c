@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <netinet/in.h>
@@ -177,6 +178,94 @@ static void a_refused_upload_can_read_its_answer(void **state)
     client_expect(&t, fd, &got, "{\"refused\":true}");
     client_expect_close(&t, fd, &got);
     assert_int_equal(count_of(&got, "HTTP/1.1 413 "), 1);
+    close(fd);
+    buf_free(&got);
+    test_server_stop(&t);
+}
+
+/* How many of `bytes` are taken before the connection breaks; they are not counted twice. */
+static size_t upload(struct test_server *t, int fd, size_t bytes)
+{
+    static char block[64 << 10];
+    size_t sent = 0;
+    for (unsigned quiet = 0; sent < bytes && quiet < 200;) {
+        size_t left = bytes - sent;
+        ssize_t n =
+            send(fd, block, left < sizeof block ? left : sizeof block, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+            break;
+        quiet = n > 0 ? 0 : quiet + 1;
+        sent += n > 0 ? (size_t)n : 0;
+        test_turns(t, 1);
+    }
+    return sent;
+}
+
+/* Many clients read nothing before they have sent all. */
+static void who_may_send_a_body_may_send_all_of_one_that_is_too_large(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 12000000\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nb71b00\r\n"};
+    struct test_server t = {.mode = ANSWER_NOW};
+    struct http_config config = test_config();
+    test_server_start(&t, &config);
+    t.owner = 1;
+    for (unsigned i = 0; i < 2; i++) {
+        struct buf got = {0};
+        int fd = client_open(&t);
+        client_send_str(&t, fd, heads[i]);
+        assert_int_equal(upload(&t, fd, 12000000), 12000000);
+        client_expect(&t, fd, &got, "{\"refused\":true}");
+        assert_int_equal(count_of(&got, "HTTP/1.1 413 "), 1);
+        close(fd);
+        buf_free(&got);
+    }
+    assert_int_equal(t.requests, 0);
+    test_server_stop(&t);
+}
+
+static void of_others_and_of_the_endless_little_is_dropped(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 12000000\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 90000000\r\n\r\n"};
+    struct test_server t = {.mode = ANSWER_NOW};
+    struct http_config config = test_config();
+    const int little = 64 << 10;
+    test_server_start(&t, &config);
+    for (unsigned i = 0; i < 2; i++) {
+        t.owner = (uint8_t)i; /* the first is nobody's */
+        int fd = client_open(&t);
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &little, sizeof little), 0);
+        client_send_str(&t, fd, heads[i]);
+        /* what the kernel holds is not read */
+        assert_in_range(upload(&t, fd, 12000000), 0, 8 << 20);
+        close(fd);
+    }
+    test_server_stop(&t);
+}
+
+/* However it goes on: it does not live on what it drops. */
+static void dropping_has_an_end(void **state)
+{
+    (void)state;
+    struct test_server t = {.mode = ANSWER_NOW};
+    struct http_config config = test_config();
+    struct buf got = {0};
+    test_server_start(&t, &config);
+    t.owner = 1;
+    int fd = client_open(&t);
+    client_send_str(&t, fd, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 12000000\r\n\r\n");
+    client_expect_close(&t, fd, &got);
+    bool reset = false;
+    for (unsigned seconds = 0; seconds < 40 && !reset; seconds++) {
+        reset = send(fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0;
+        test_pass(&t, 1000);
+    }
+    assert_true(reset);
     close(fd);
     buf_free(&got);
     test_server_stop(&t);
@@ -559,6 +648,9 @@ int main(void)
         cmocka_unit_test(a_client_that_takes_nothing_is_cut),
         cmocka_unit_test(what_is_refused_by_its_head_is_refused_early),
         cmocka_unit_test(a_refused_upload_can_read_its_answer),
+        cmocka_unit_test(who_may_send_a_body_may_send_all_of_one_that_is_too_large),
+        cmocka_unit_test(of_others_and_of_the_endless_little_is_dropped),
+        cmocka_unit_test(dropping_has_an_end),
         cmocka_unit_test(a_chunked_body_is_refused_when_it_grows_too_big),
         cmocka_unit_test(a_head_that_is_too_big_gets_431),
         cmocka_unit_test(expect_continue_is_answered_and_the_body_taken),

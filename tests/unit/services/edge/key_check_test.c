@@ -208,6 +208,94 @@ static void a_question_is_asked_again_when_auth_is_back(void **state)
     client_close(&c);
 }
 
+/* ---- small bodies that come slowly ---- */
+
+/* A small body's head and first bytes; its second one comes when nothing more does. */
+static void drip(struct suite *s, struct suite_client *c, const char *head)
+{
+    client_open(s, c);
+    edge_request(c, "POST", CHAT, head, NULL);
+    client_write(c, "{\"model\":");
+    suite_settle(s);
+    suite_advance(s, HTTP_SLOW_BODY_MS + 10);
+}
+
+static void a_small_body_that_drips_is_refused_when_its_key_is_unknown(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    unknown_keys(s);
+    drip(s, &c, KEY "Content-Length: 17\r\n");
+    SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 401 "));
+    assert_true(client_has(&c, "Connection: close"));
+    assert_int_equal(bodies_held(s), 0);
+    assert_int_equal(asked(s), 1);
+    client_close(&c);
+    drip(s, &c, KEY "Content-Length: 17\r\n"); /* the answer is kept */
+    SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 401 "));
+    assert_int_equal(asked(s), 1);
+    client_close(&c);
+    drip(s, &c, "Content-Length: 17\r\n"); /* and who has no key is not asked about */
+    SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 401 "));
+    assert_int_equal(asked(s), 1);
+    client_close(&c);
+    SUITE_UNTIL(s, http_server_stats(s->edge.http).exchanges == 0);
+}
+
+static void a_small_body_that_drips_goes_on_when_its_key_is_known(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    drip(s, &c, KEY "Content-Length: 17\r\n");
+    SUITE_UNTIL(s, asked(s) == 1);
+    suite_settle(s);
+    client_write(&c, "\"gpt-4\"}");
+    (void)suite_dispatched(s);
+    client_close(&c);
+}
+
+static void a_small_body_may_be_whole_before_its_key_is_known(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    s->auth_does = AUTH_SILENT;
+    drip(s, &c, KEY "Content-Length: 17\r\n");
+    SUITE_UNTIL(s, asked(s) == 1);
+    s->auth_does = AUTH_ALLOWS;
+    client_write(&c, "\"gpt-4\"}");
+    (void)suite_dispatched(s);
+    assert_int_equal(asked(s), 2); /* the question about the key alone, and the request's */
+    client_close(&c);
+}
+
+static void who_leaves_while_its_small_body_drips_is_forgotten(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    s->auth_does = AUTH_SILENT;
+    drip(s, &c, KEY "Content-Length: 17\r\n");
+    SUITE_UNTIL(s, asked(s) == 1);
+    client_close(&c);
+    SUITE_UNTIL(s, http_server_stats(s->edge.http).connections == 0);
+    const struct header none = {0};
+    suite_send(&s->auth, MESSAGE_AUTHORIZE, none, MESSAGE_DENY, &s->deny);
+    suite_settle(s);
+    assert_int_equal(bodies_held(s), 0);
+}
+
+/* ---- large ones that nobody takes ---- */
+
+static void a_known_key_may_send_all_of_a_body_that_is_too_large(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    client_open(s, &c);
+    edge_request(&c, "POST", CHAT, KEY "Content-Length: 34000000\r\n", NULL);
+    SUITE_UNTIL(s, client_has(&c, "HTTP/1.1 413 "));
+    assert_int_equal(bodies_held(s), 0);
+    client_close(&c);
+}
+
 static void urls_without_a_body_take_no_large_one(void **state)
 {
     static const char *const lines[][2] = {{"GET", "/v1/models"},
@@ -310,6 +398,11 @@ int main(void)
         TEST(a_revoked_key_is_not_known_any_more),
         TEST(while_auth_is_away_known_keys_bodies_are_read_and_others_get_503),
         TEST(a_question_is_asked_again_when_auth_is_back),
+        TEST(a_small_body_that_drips_is_refused_when_its_key_is_unknown),
+        TEST(a_small_body_that_drips_goes_on_when_its_key_is_known),
+        TEST(a_small_body_may_be_whole_before_its_key_is_known),
+        TEST(who_leaves_while_its_small_body_drips_is_forgotten),
+        TEST(a_known_key_may_send_all_of_a_body_that_is_too_large),
         TEST(urls_without_a_body_take_no_large_one),
         TEST(a_huge_body_is_read_and_sent),
         TEST(a_huge_body_that_is_wrong_is_refused),

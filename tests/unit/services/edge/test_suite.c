@@ -600,6 +600,11 @@ void edge_request(struct suite_client *c, const char *method, const char *path, 
     buf_free(&out);
 }
 
+void client_write(struct suite_client *c, const char *text)
+{
+    assert_true(send(c->fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text));
+}
+
 bool client_has(struct suite_client *c, const char *text)
 {
     for (;;) {

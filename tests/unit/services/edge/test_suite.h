@@ -105,6 +105,8 @@ void client_close(struct suite_client *c);
 void edge_request(struct suite_client *c, const char *method, const char *path, const char *head,
                   const char *body);
 /* Reads what is there; true when all of `texts` has come, in any order. */
+/* These bytes, as they are. */
+void client_write(struct suite_client *c, const char *text);
 bool client_has(struct suite_client *c, const char *text);
 
 #endif
