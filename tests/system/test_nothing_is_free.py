@@ -19,7 +19,8 @@ WORDS = 2000
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    with Suite(tmp_path_factory.mktemp("free"), models=MODELS, workers={"openai": 1, "anthropic": 1}) as s:
+    with Suite(tmp_path_factory.mktemp("free"), models=MODELS, workers={"openai": 1, "anthropic": 1},
+               options={"worker": {"first_content_timeout": "4s", "idle_timeout": "1s"}}) as s:
         yield s
 
 
@@ -92,6 +93,17 @@ def test_a_silent_target_is_left_for_a_fallback_which_is_named_and_booked(suite)
     first, second = sorted(wait_for(lambda: rows(suite, "saved", 2), "both attempts are booked"), key=lambda row: row["attempt"])
     assert first["model"] == "saved" and first["estimated"]
     assert second["model"] == "claude" and not second["estimated"]
+
+
+@pytest.mark.parametrize("script, answered", [("delay=2000", True), ("stall", False)])
+def test_a_stream_may_be_silent_before_its_first_content_for_longer_than_within(suite, script, answered):
+    key = suite.create_key(name=f"silent-{answered}")
+    suite.sim_reset()
+    r = httpx.post(suite.url + "/v1/chat/completions", json=request_of("patient", script, True), timeout=60,
+                   headers={"authorization": f"Bearer {key}"})
+    assert asked(suite) == 1
+    assert ("[DONE]" in r.text) == answered, r.text
+    assert answered or r.status_code == 504 or '"error"' in r.text
 
 
 def test_the_first_content_has_a_time_over_all_attempts(suite):

@@ -133,16 +133,20 @@ static struct span with_forwarded(struct attempt *attempt, const struct transfer
 
 static const struct fetch_handler transfer_handler = {on_head, on_bytes, on_end, on_failure};
 
-/* An answer in one piece has its request's deadline alone, where the model gives no timeout; what
- * is asked again and again, and streams, have the usual one. */
+/* Where the model gives no timeout, an answer in one piece has its request's deadline alone; a
+ * stream has the options' times, and what is asked again and again the usual one. */
 static void set_limits(const struct attempt *attempt, const struct transfer *x,
                        struct fetch_spec *spec)
 {
     uint64_t given = attempt->d.timeout_ms;
     bool streams = x->expects_stream && pipeline_is_stream(attempt->pipeline);
     bool repeats = strcmp(x->method, "GET") == 0;
-    spec->first_byte_ms = streams || repeats ? DEFAULT_TIMEOUT_MS : 0;
-    spec->idle_ms = streams ? attempt->setup->config->options.worker_idle_timeout : 0;
+    const struct config_options *options = &attempt->setup->config->options;
+    spec->first_byte_ms = repeats ? DEFAULT_TIMEOUT_MS : 0;
+    if (streams) {
+        spec->first_byte_ms = options->worker_first_content_timeout;
+        spec->idle_ms = options->worker_idle_timeout;
+    }
     if (given)
         spec->first_byte_ms = spec->idle_ms = given;
     if (x->detached)
