@@ -46,3 +46,16 @@ void *message_copy(unsigned type, const void *message)
     (void)message_own_text(type, copy, copy + info->size);
     return copy;
 }
+
+struct outbox_item *message_item(unsigned type, const void *message)
+{
+    const struct message_info *info = message_info(type);
+    struct outbox_item *item =
+        info ? outbox_item_create(info->size + message_text_bytes(type, message)) : NULL;
+    if (!item)
+        return NULL;
+    char *copy = outbox_item_payload(item);
+    memcpy(copy, message, info->size);
+    (void)message_own_text(type, copy, copy + info->size);
+    return item;
+}

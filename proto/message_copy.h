@@ -4,6 +4,7 @@
 #ifndef PROTO_MESSAGE_COPY_H
 #define PROTO_MESSAGE_COPY_H
 
+#include "common/base/outbox.h"
 #include "proto/message.h"
 
 /* Bytes of all its strings together. */
@@ -15,5 +16,7 @@ char *message_own_text(unsigned type, void *message, char *text);
 /* A copy in one allocation, struct and strings; free() it. NULL out of memory or for an unknown
  * type. */
 void *message_copy(unsigned type, const void *message) NODISCARD;
+/* A copy as an outbox's payload. NULL as above. */
+struct outbox_item *message_item(unsigned type, const void *message) NODISCARD;
 
 #endif

@@ -22,7 +22,7 @@ static unsigned hash_of(const struct outbox_key *key)
 struct outbox_item {
     UT_hash_handle hh;
     struct outbox_item *prev, *next;
-    bool is_due;
+    bool is_due, is_restored;
     uint64_t sent_ms;
     struct outbox_key key;
     _Alignas(max_align_t) char payload[];
@@ -36,6 +36,7 @@ struct outbox {
     uint32_t wait_ms;         /* before what was sent is sent again */
     uint64_t silent_since_ms; /* nothing acknowledged, and wait_ms not changed since */
     uint64_t dropped;
+    size_t restored; /* items that are */
 };
 
 enum err outbox_create(struct outbox **out, const struct outbox_spec *spec)
@@ -58,6 +59,7 @@ static void drop(struct outbox *o, struct outbox_item *item)
     struct outbox_item **list = list_of(o, item);
     HASH_DEL(o->by_key, item);
     DL_DELETE(*list, item);
+    o->restored -= item->is_restored;
     free(item);
 }
 
@@ -151,6 +153,34 @@ enum err outbox_add_later(struct outbox *o, const struct outbox_key *key, struct
 {
     struct outbox_item *kept;
     return keep(o, key, item, &kept);
+}
+
+enum err outbox_restore(struct outbox *o, const struct outbox_key *key, struct outbox_item *item)
+{
+    struct outbox_item *kept;
+    enum err e = keep(o, key, item, &kept);
+    if (kept) {
+        kept->is_restored = true;
+        o->restored++;
+    }
+    return e;
+}
+
+size_t outbox_restored(const struct outbox *o)
+{
+    return o->restored;
+}
+
+void outbox_each_own(const struct outbox *o,
+                     bool (*fn)(void *ctx, const struct outbox_key *key, const void *payload),
+                     void *ctx)
+{
+    const struct outbox_item *item, *next;
+    HASH_ITER(hh, o->by_key, item, next)
+    {
+        if (!item->is_restored && !fn(ctx, &item->key, item->payload))
+            return;
+    }
 }
 
 static void start_over(struct outbox *o)

@@ -48,6 +48,16 @@ enum err outbox_add(struct outbox *o, const struct outbox_key *key, struct outbo
 /* The same, but it is sent by the next tick, in company. */
 enum err outbox_add_later(struct outbox *o, const struct outbox_key *key,
                           struct outbox_item *item) NODISCARD;
+/* The same, of one that is kept elsewhere too, until outbox_restored says that none of these is
+ * left.
+ */
+enum err outbox_restore(struct outbox *o, const struct outbox_key *key,
+                        struct outbox_item *item) NODISCARD;
+size_t outbox_restored(const struct outbox *o);
+/* Those pending that are kept nowhere else, in the order they came, until fn says false. */
+void outbox_each_own(const struct outbox *o,
+                     bool (*fn)(void *ctx, const struct outbox_key *key, const void *payload),
+                     void *ctx);
 /* It is acknowledged. false when it was not pending. */
 bool outbox_acknowledge(struct outbox *o, const struct outbox_key *key);
 /* Sends what could not be sent before, then again what was sent long enough ago. */

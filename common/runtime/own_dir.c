@@ -41,21 +41,44 @@ static const char *judge(const struct stat *s, enum own_dir_kind kind)
     return NULL;
 }
 
-enum err own_dir(const char *path, enum own_dir_kind kind, const char **why_out)
+/* Without slashes at its end: lstat would follow a link before one. */
+static bool copy_plain(const char *path, char out[PATH_BYTES])
+{
+    int n = snprintf(out, PATH_BYTES, "%s", path);
+    if (n <= 0 || n >= PATH_BYTES)
+        return false;
+    while (n > 1 && out[n - 1] == '/')
+        out[--n] = '\0';
+    return true;
+}
+
+static enum err check(const char *plain, enum own_dir_kind kind, const char **why_out)
 {
     struct stat s;
-    char plain[PATH_BYTES];
-    int n = snprintf(plain, sizeof plain, "%s", path);
-    *why_out = "its path is too long";
-    if (n <= 0 || (size_t)n >= sizeof plain)
-        return ERR_TOO_BIG;
-    while (n > 1 && plain[n - 1] == '/') /* lstat would follow a link before a slash */
-        plain[--n] = '\0';
-    enum err e = make(plain, kind == OWN_DIR_RUN ? MODE_RUN : MODE_STATE);
-    if (e || lstat(plain, &s) != 0) {
+    if (lstat(plain, &s) != 0) {
         *why_out = strerror(errno);
-        return ERR_IO;
+        return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
     }
     *why_out = judge(&s, kind);
     return *why_out ? ERR_DENIED : OK;
+}
+
+enum err own_dir_check(const char *path, enum own_dir_kind kind, const char **why_out)
+{
+    char plain[PATH_BYTES];
+    *why_out = "its path is too long";
+    return copy_plain(path, plain) ? check(plain, kind, why_out) : ERR_TOO_BIG;
+}
+
+enum err own_dir(const char *path, enum own_dir_kind kind, const char **why_out)
+{
+    char plain[PATH_BYTES];
+    *why_out = "its path is too long";
+    if (!copy_plain(path, plain))
+        return ERR_TOO_BIG;
+    if (make(plain, kind == OWN_DIR_RUN ? MODE_RUN : MODE_STATE)) {
+        *why_out = strerror(errno);
+        return ERR_IO;
+    }
+    return check(plain, kind, why_out);
 }

@@ -18,5 +18,7 @@ enum own_dir_kind {
  * container of its own) will do for sockets. *why_out is a text for people when it is refused
  * (ERR_DENIED), or can't be made (ERR_IO). */
 enum err own_dir(const char *path, enum own_dir_kind kind, const char **why_out) NODISCARD;
+/* Only checks. ERR_NOT_FOUND: it is not there. */
+enum err own_dir_check(const char *path, enum own_dir_kind kind, const char **why_out) NODISCARD;
 
 #endif

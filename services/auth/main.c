@@ -84,9 +84,10 @@ static void on_settle(void *self, struct bus_peer *from, const struct bus_messag
     if (api_info(settle->api)->stored && !settle->of_response)
         stored_responses_remember(&a->responses, settle->upstream_id, settle->key_id,
                                   (struct stored_response){0}, settle->started_ms);
+    struct span worker = settle->worker.len ? settle->worker : span_str(bus_peer_name(from));
     if (c)
-        drop_unless(ledger_on_settle(&a->ledger, &m->header, settle, span_str(bus_peer_name(from)),
-                                     now.now_ns, now.wall_ms, client_ref(c)),
+        drop_unless(ledger_on_settle(&a->ledger, &m->header, settle, worker, now.now_ns,
+                                     now.wall_ms, client_ref(c)),
                     c);
 }
 

@@ -163,6 +163,8 @@ enum err edge_start(struct edge *e, struct daemon *d)
         error =
             releases_create(&e->releases, RELEASE_MAX_PENDING, send_release, gather_releases, e);
     if (error == OK)
+        releases_spool(e->releases, d->state_dir, bus_epoch(d->bus));
+    if (error == OK)
         error = grants_create(&e->grants);
     e->grants_hook = (struct loop_hook){.fn = on_turn_end, .ctx = e};
     loop_hook_turn_end(d->loop, &e->grants_hook);
@@ -227,12 +229,12 @@ void edge_stop(struct edge *e)
     loop_timer_stop(e->d->loop, &e->gauge_timer);
     loop_timer_stop(e->d->loop, &e->gather_timer);
     loop_timer_stop(e->d->loop, &e->lame_duck_timer);
-    if (e->releases && releases_pending(e->releases) > 0)
-        log_warn("releases_lost", LU64("count", releases_pending(e->releases)));
     if (e->slots) {
         requests_free(e);
         slot_book_end_all(e->slots);
     }
+    if (e->releases)
+        releases_keep(e->releases);
     loop_timer_stop(e->d->loop, &e->grants_timer);
     loop_hook_remove(e->d->loop, &e->grants_hook);
     links_close_all(&e->links);

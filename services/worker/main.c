@@ -33,7 +33,8 @@ static void drain(void *self)
 static bool drained(void *self)
 {
     const struct worker *w = self;
-    return attempts_running(w->attempts) == 0 && settles_pending(w->settles) == 0;
+    bool all_settled = settles_pending(w->settles) == 0 || !bus_peer_up(w->d->auth);
+    return attempts_running(w->attempts) == 0 && all_settled;
 }
 
 /* ---- edges ---- */

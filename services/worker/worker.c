@@ -211,6 +211,8 @@ void worker_close(struct worker *w)
     fetch_destroy(&w->fetch);
     setup_unref(&w->setup);
     setup_unref(&w->prepared);
+    if (w->settles)
+        settles_keep(w->settles);
     settles_destroy(&w->settles);
     model_table_destroy(&w->table);
     schema_cache_destroy(&w->schemas);
@@ -233,6 +235,9 @@ static enum err open_parts(struct worker *w)
         err = fetch_create(&w->fetch, w->d->loop, &up);
     if (err == OK)
         err = settles_create(&w->settles, o->worker_max_pending_settles, send_settle, w);
+    if (err == OK)
+        settles_spool(w->settles, &(struct settles_of){w->d->state_dir, w->provider, w->d->name,
+                                                       bus_epoch(w->d->bus)});
     struct attempt_env env = {.loop = w->d->loop,
                               .fetch = w->fetch,
                               .helper = w->d->helper,

@@ -41,7 +41,13 @@ def test_the_store_is_auth_s_alone():
     owners = {s: re.findall(r"^StateDirectory=(\S+)", text_of(s), re.M) for s in SERVICES}
     assert owners["tollgate-auth.service"] == ["tollgate-auth"]
     assert [s for s, folders in owners.items() if "tollgate-auth" in folders] == ["tollgate-auth.service"]
-    assert "StateDirectoryMode=0700" in text_of("tollgate-auth.service")
+    assert all("StateDirectoryMode=0700" in text_of(s) for s, folders in owners.items() if folders)
+
+
+def test_what_edges_and_workers_owe_outlives_them():
+    for role, service in (("edge", "tollgate-edge@a.service"), ("worker", "tollgate-worker@openai.service")):
+        assert f"\nStateDirectory=tollgate-{role}\n" in text_of(service)
+        assert f"\nEnvironment=TOLLGATE_STATE_DIR=/var/lib/tollgate-{role}\n" in text_of(service)
 
 
 def test_the_example_is_a_good_configuration():

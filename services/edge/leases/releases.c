@@ -2,11 +2,13 @@
 
 #include <stdlib.h>
 
-#include "common/base/outbox.h"
+#include "common/runtime/spool.h"
 #include "proto/message_copy.h"
 
 struct releases {
     struct outbox *outbox;
+    struct spool spool;
+    bool spools;
     release_send send;
     release_gather gather;
     void *ctx;
@@ -59,18 +61,39 @@ void releases_destroy(struct releases **releases)
     *releases = NULL;
 }
 
+/* The lease that it was admitted by has ended with this life of the edge. */
+static void on_keep(void *ctx, void *message)
+{
+    struct release *r = message;
+    (void)ctx;
+    r->leased = false;
+}
+
+void releases_spool(struct releases *l, const char *state_dir, uint64_t epoch)
+{
+    const struct spool_spec spec = {.state_dir = state_dir,
+                                    .role = "edge",
+                                    .epoch = epoch,
+                                    .type = MESSAGE_RELEASE,
+                                    .outbox = l->outbox,
+                                    .most_pending = RELEASE_MAX_PENDING / 2,
+                                    .on_keep = on_keep};
+    spool_init(&l->spool, &spec);
+    l->spools = true;
+}
+
+void releases_keep(struct releases *l)
+{
+    if (l->spools)
+        spool_keep(&l->spool);
+}
+
 void releases_add(struct releases *l, const struct request_id *id, const struct release *r,
                   bool urgent, uint64_t now_ms)
 {
     struct outbox_key key = key_of(id);
-    struct outbox_item *item =
-        outbox_item_create(sizeof *r + message_text_bytes(MESSAGE_RELEASE, r));
-    if (item) {
-        struct release *copy = outbox_item_payload(item);
-        *copy = *r;
-        (void)message_own_text(MESSAGE_RELEASE, copy, (char *)(copy + 1));
-    }
-    enum err ignored = outbox_add_later(l->outbox, &key, item); /* counted as dropped */
+    /* counted as dropped */
+    enum err ignored = outbox_add_later(l->outbox, &key, message_item(MESSAGE_RELEASE, r));
     (void)ignored;
     if (urgent)
         outbox_tick(l->outbox, now_ms);
@@ -86,11 +109,14 @@ void releases_ack(struct releases *l, const struct request_id *id)
 
 void releases_tick(struct releases *l, uint64_t now_ms)
 {
+    if (l->spools)
+        spool_tick(&l->spool);
     outbox_tick(l->outbox, now_ms);
 }
 
 void releases_due_now(struct releases *l)
 {
+    spool_look_again(&l->spool);
     outbox_due_now(l->outbox);
 }
 

@@ -1,5 +1,6 @@
 /* RELEASE messages that auth has not acknowledged yet: kept and sent again until RELEASED, bounded
- * in number. Knows no bus: a function sends, the fake clock turns. */
+ * in number; over the end of the edge in its state directory. Knows no bus: a function sends, the
+ * fake clock turns. */
 #ifndef SERVICES_EDGE_LEASES_RELEASES_H
 #define SERVICES_EDGE_LEASES_RELEASES_H
 
@@ -20,6 +21,11 @@ enum { RELEASE_RESEND_MS = 1000, RELEASE_MAX_PENDING = 100000, RELEASE_BATCH = 5
 enum err releases_create(struct releases **out, size_t max_pending, release_send send,
                          release_gather gather, void *ctx) NODISCARD;
 void releases_destroy(struct releases **releases);
+/* What is owed at the end is kept in this directory (`epoch` names this life), and what other lives
+ * have left there is sent from there. */
+void releases_spool(struct releases *l, const char *state_dir, uint64_t epoch);
+/* The end: keeps what is not acknowledged. */
+void releases_keep(struct releases *l);
 
 /* Keeps a copy. It waits for company, unless auth waits for it (`urgent`): then it goes at once,
  * and takes those along that wait. At the bound the oldest one is given up (counted): auth then

@@ -2,11 +2,14 @@
 
 #include <stdlib.h>
 
-#include "common/base/outbox.h"
+#include "common/runtime/spool.h"
 #include "proto/message_copy.h"
 
 struct settles {
     struct outbox *outbox;
+    struct spool spool;
+    struct settles_of who;
+    bool spools;
     uint32_t max;
     settle_send send;
     void *ctx;
@@ -57,18 +60,51 @@ void settles_destroy(struct settles **settles)
     *settles = NULL;
 }
 
+/* Another worker will send it. */
+static void on_keep(void *ctx, void *message)
+{
+    const struct settles *s = ctx;
+    struct settle *m = message;
+    if (!m->worker.len)
+        m->worker = span_str(s->who.worker);
+}
+
+/* auth takes no other's. */
+static bool on_return(void *ctx, const void *message)
+{
+    const struct settles *s = ctx;
+    const struct settle *m = message;
+    return span_is(m->provider, s->who.provider);
+}
+
+void settles_spool(struct settles *s, const struct settles_of *who)
+{
+    s->who = *who;
+    const struct spool_spec spec = {.state_dir = who->state_dir,
+                                    .role = "worker",
+                                    .provider = who->provider,
+                                    .epoch = who->epoch,
+                                    .type = MESSAGE_SETTLE,
+                                    .outbox = s->outbox,
+                                    .most_pending = s->max / 2,
+                                    .on_keep = on_keep,
+                                    .on_return = on_return,
+                                    .ctx = s};
+    spool_init(&s->spool, &spec);
+    s->spools = true;
+}
+
+void settles_keep(struct settles *s)
+{
+    if (s->spools)
+        spool_keep(&s->spool);
+}
+
 enum err settles_add(struct settles *s, const struct request_id *id, uint8_t attempt,
                      const struct settle *m, uint64_t now_ms)
 {
     struct outbox_key key = key_of(id, attempt);
-    struct outbox_item *item =
-        outbox_item_create(sizeof *m + message_text_bytes(MESSAGE_SETTLE, m));
-    if (item) {
-        struct settle *copy = outbox_item_payload(item);
-        *copy = *m;
-        (void)message_own_text(MESSAGE_SETTLE, copy, (char *)(copy + 1));
-    }
-    return outbox_add(s->outbox, &key, item, now_ms);
+    return outbox_add(s->outbox, &key, message_item(MESSAGE_SETTLE, m), now_ms);
 }
 
 bool settles_done(struct settles *s, const struct request_id *id, uint8_t attempt)
@@ -79,11 +115,14 @@ bool settles_done(struct settles *s, const struct request_id *id, uint8_t attemp
 
 void settles_tick(struct settles *s, uint64_t now_ms)
 {
+    if (s->spools)
+        spool_tick(&s->spool);
     outbox_tick(s->outbox, now_ms);
 }
 
 void settles_due_now(struct settles *s)
 {
+    spool_look_again(&s->spool);
     outbox_due_now(s->outbox);
 }
 
