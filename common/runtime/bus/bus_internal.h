@@ -1,5 +1,6 @@
 /* What the files of the bus share; nobody else includes it.
  *   refusals.c  who may connect and say what
+ *   options.c   of sockets, one at a time
  *   curve.c     keys of sockets and peers
  *   guard.c     who gets past the handshake
  *   wires.c     sockets and their options
@@ -21,7 +22,6 @@
 #include <pthread.h>
 
 #define HASH_NONFATAL_OOM 1
-#include <czmq.h>
 #include <uthash.h>
 #include <zmq.h>
 
@@ -178,6 +178,12 @@ bool bus_note_refusal(struct bus *bus, enum bus_refusal why);
 /* Refuses it otherwise. */
 bool bus_may_say(struct bus_peer *from, enum message_type type);
 bool bus_may_call(const struct bus *bus, struct span role);
+
+/* options.c: of a ZeroMQ socket; false = it refused */
+bool bus_set_int(void *handle, int option, int value);
+bool bus_set_text(void *handle, int option, const char *text);
+/* To wait for in epoll. */
+int bus_fd_of(void *handle);
 
 /* curve.c */
 enum err bus_arm_server(const struct bus *bus, void *handle) NODISCARD;

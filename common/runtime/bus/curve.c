@@ -5,25 +5,15 @@
 
 #define ZAP_DOMAIN "tollgate"
 
-static bool set_text(void *handle, int option, const char *text)
-{
-    return zmq_setsockopt(handle, option, text, strlen(text)) == 0;
-}
-
-static bool set_int(void *handle, int option, int value)
-{
-    return zmq_setsockopt(handle, option, &value, sizeof value) == 0;
-}
-
 enum err bus_arm_server(const struct bus *bus, void *handle)
 {
     const struct bus_keys *keys = bus->spec.keys;
     if (!keys)
         return OK;
     /* Our guard is asked about everybody: it is there before the binding, and until after it. */
-    bool fine = set_int(handle, ZMQ_CURVE_SERVER, 1) &&
-                set_text(handle, ZMQ_CURVE_SECRETKEY, keys->own.secret_key) &&
-                set_text(handle, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN);
+    bool fine = bus_set_int(handle, ZMQ_CURVE_SERVER, 1) &&
+                bus_set_text(handle, ZMQ_CURVE_SECRETKEY, keys->own.secret_key) &&
+                bus_set_text(handle, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN);
     return fine ? OK : ERR_UNSUPPORTED;
 }
 
@@ -32,9 +22,9 @@ enum err bus_arm_link(const struct bus_peer *link, void *handle)
     const struct bus_keys *keys = link->bus->spec.keys;
     if (!keys)
         return OK;
-    bool fine = set_text(handle, ZMQ_CURVE_SERVERKEY, link->key) &&
-                set_text(handle, ZMQ_CURVE_PUBLICKEY, keys->own.public_key) &&
-                set_text(handle, ZMQ_CURVE_SECRETKEY, keys->own.secret_key);
+    bool fine = bus_set_text(handle, ZMQ_CURVE_SERVERKEY, link->key) &&
+                bus_set_text(handle, ZMQ_CURVE_PUBLICKEY, keys->own.public_key) &&
+                bus_set_text(handle, ZMQ_CURVE_SECRETKEY, keys->own.secret_key);
     return fine ? OK : ERR_UNSUPPORTED;
 }
 

@@ -147,8 +147,8 @@ static void *open_socket(struct bus *bus, int type)
 {
     void *handle = zmq_socket(bus->context, type);
     if (handle) {
-        zsock_set_linger(handle, 0);
-        zsock_set_rcvhwm(handle, 0); /* ZeroMQ's thread must never wait for us */
+        (void)bus_set_int(handle, ZMQ_LINGER, 0);
+        (void)bus_set_int(handle, ZMQ_RCVHWM, 0); /* ZeroMQ's thread must never wait for us */
     }
     return handle;
 }
@@ -156,7 +156,7 @@ static void *open_socket(struct bus *bus, int type)
 /* Its descriptor tells nothing before it has been read empty once. */
 static enum err watch(struct bus *bus, void *handle, loop_fd_fn fn, struct loop_watch **out)
 {
-    enum err e = loop_watch_add(bus->loop, (int)zsock_fd(handle), EPOLLIN, fn, bus, out);
+    enum err e = loop_watch_add(bus->loop, bus_fd_of(handle), EPOLLIN, fn, bus, out);
     fn(bus, 0);
     return e;
 }

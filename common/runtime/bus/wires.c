@@ -19,44 +19,62 @@ void bus_unlock(struct bus *bus)
     (void)pthread_mutex_unlock(&bus->lock);
 }
 
+/* What every socket has; false = it refused. ZeroMQ's size is 64 bits wide. */
+static bool set_common(const struct bus *bus, void *handle)
+{
+    int64_t most = (int64_t)bus->spec.max_message_bytes;
+    return bus_set_int(handle, ZMQ_LINGER, 0) && bus_set_int(handle, ZMQ_SNDHWM, HWM_BATCHES) &&
+           bus_set_int(handle, ZMQ_RCVHWM, HWM_BATCHES) &&
+           zmq_setsockopt(handle, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0 &&
+           bus_set_int(handle, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
+}
+
+static bool set_router(void *handle)
+{
+    return bus_set_int(handle, ZMQ_ROUTER_MANDATORY, 1) &&
+           bus_set_int(handle, ZMQ_ROUTER_HANDOVER, 0); /* who has an id keeps it */
+}
+
+static bool set_dealer(const struct bus *bus, void *handle)
+{
+    /* A ROUTER that still has the connection before would ignore another one of that id; and nobody
+     * but the other end may know it, or take it first. */
+    char id[ID_BYTES];
+    uint64_t serial;
+    crypto_random(&serial, sizeof serial);
+    (void)snprintf(id, sizeof id, "%s-%016llx", bus->id, (unsigned long long)serial);
+    return bus_set_text(handle, ZMQ_ROUTING_ID, id) && bus_set_int(handle, ZMQ_IMMEDIATE, 1) &&
+           bus_set_int(handle, ZMQ_RECONNECT_IVL, RECONNECT_MS) &&
+           bus_set_int(handle, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
+}
+
+static enum err set_up(const struct bus *bus, const struct bus_peer *link, int type, void *handle)
+{
+    bool fine = set_common(bus, handle) &&
+                (type == ZMQ_ROUTER ? set_router(handle) : set_dealer(bus, handle));
+    enum err e = link ? bus_arm_link(link, handle) : bus_arm_server(bus, handle);
+    if (!fine || e)
+        log_error("no_socket",
+                  LSTR("why", fine ? "no CURVE with these keys" : "ZeroMQ refuses an option"));
+    return fine ? e : ERR_UNSUPPORTED;
+}
+
 struct wire *bus_open_wire(struct bus *bus, int type, struct bus_peer *link)
 {
     struct wire *wire = calloc(1, sizeof *wire);
     if (!wire)
         return NULL;
     *wire = (struct wire){.bus = bus, .link = link};
-    wire->handle = zmq_socket(bus->context, type); /* zsock_new would abort without room */
+    wire->handle = zmq_socket(bus->context, type);
     if (!wire->handle) {
         free(wire);
         return NULL;
     }
-    zsock_set_linger(wire->handle, 0);
-    zsock_set_sndhwm(wire->handle, HWM_BATCHES);
-    zsock_set_rcvhwm(wire->handle, HWM_BATCHES);
-    zsock_set_maxmsgsize(wire->handle, (int)bus->spec.max_message_bytes);
-    zsock_set_handshake_ivl(wire->handle, HANDSHAKE_MS);
-    enum err e = link ? bus_arm_link(link, wire->handle) : bus_arm_server(bus, wire->handle);
-    if (e) {
-        log_error("no_curve", LSTR("why", err_name(e)));
+    if (set_up(bus, link, type, wire->handle) != OK) {
         (void)zmq_close(wire->handle);
         free(wire);
         errno = EINVAL;
         return NULL;
-    }
-    if (type == ZMQ_ROUTER) {
-        zsock_set_router_mandatory(wire->handle, 1);
-        zsock_set_router_handover(wire->handle, 0); /* who has an id keeps it */
-    } else {
-        /* A ROUTER that still has the connection before would ignore another one of that id; and
-         * nobody but the other end may know it, or take it first. */
-        char id[ID_BYTES];
-        uint64_t serial;
-        crypto_random(&serial, sizeof serial);
-        (void)snprintf(id, sizeof id, "%s-%016llx", bus->id, (unsigned long long)serial);
-        zsock_set_identity(wire->handle, id);
-        zsock_set_immediate(wire->handle, 1);
-        zsock_set_reconnect_ivl(wire->handle, RECONNECT_MS);
-        zsock_set_reconnect_ivl_max(wire->handle, RECONNECT_MAX_MS);
     }
     DL_PREPEND(bus->wires, wire);
     return wire;
@@ -64,7 +82,7 @@ struct wire *bus_open_wire(struct bus *bus, int type, struct bus_peer *link)
 
 enum err bus_watch_wire(struct wire *wire)
 {
-    int fd = (int)zsock_fd(wire->handle);
+    int fd = bus_fd_of(wire->handle);
     enum err e =
         loop_watch_add(wire->bus->loop, fd, EPOLLIN, wire->bus->on_wire, wire, &wire->watch);
     wire->touched = true; /* drain once before the first wait */
