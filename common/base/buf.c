@@ -49,25 +49,13 @@ char *buf_reserve(struct buf *b, size_t n)
     return b->data + b->len;
 }
 
-void buf_append(struct buf *b, struct span s)
+void buf_append_more(struct buf *b, struct span s)
 {
-    if (s.len == 0)
-        return;
-    char *at = buf_reserve(b, s.len);
+    char *at = s.len ? buf_reserve(b, s.len) : NULL;
     if (!at)
         return;
     memcpy(at, s.data, s.len);
     b->len += s.len;
-}
-
-void buf_append_str(struct buf *b, const char *s)
-{
-    buf_append(b, span_str(s));
-}
-
-void buf_append_char(struct buf *b, char c)
-{
-    buf_append(b, span_of(&c, 1));
 }
 
 void buf_append_u64(struct buf *b, uint64_t v)

@@ -25,14 +25,34 @@ void buf_clear(struct buf *b);
 /* Room for n more bytes; NULL (and failed) when there can't be. The caller writes there and adds to
  * len. */
 char *buf_reserve(struct buf *b, size_t n);
-void buf_append(struct buf *b, struct span s);
-void buf_append_str(struct buf *b, const char *s);
-void buf_append_char(struct buf *b, char c);
+/* buf_append's rest: growing, or failing. */
+void buf_append_more(struct buf *b, struct span s);
 void buf_append_u64(struct buf *b, uint64_t v);
 void buf_append_i64(struct buf *b, int64_t v);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Removes the first n bytes. */
 void buf_consume(struct buf *b, size_t n);
+
+/* These stand here because most appends are of a few known bytes, and fit. */
+static inline void buf_append(struct buf *b, struct span s)
+{
+    if (b->failed || s.len > b->cap - b->len) {
+        buf_append_more(b, s);
+    } else if (s.len) {
+        memcpy(b->data + b->len, s.data, s.len);
+        b->len += s.len;
+    }
+}
+
+static inline void buf_append_str(struct buf *b, const char *s)
+{
+    buf_append(b, span_str(s));
+}
+
+static inline void buf_append_char(struct buf *b, char c)
+{
+    buf_append(b, span_of(&c, 1));
+}
 
 static inline struct span buf_span(const struct buf *b)
 {

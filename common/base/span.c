@@ -36,6 +36,29 @@ struct span span_cut(struct span *rest, char separator)
     return head;
 }
 
+/* Is each of the eight bytes from 0x21 to 0x7e? A subtraction sets the top bit of each byte that is
+ * below, and perhaps of one beside it, so a no may be wrong; a yes is not. */
+static bool are_graphic(const char *eight)
+{
+    const uint64_t each = 0x0101010101010101;
+    uint64_t v;
+    memcpy(&v, eight, sizeof v);
+    uint64_t below = v - each * 0x21, del = (v ^ each * 0x7f) - each;
+    return !((v | below | del) & each * 0x80);
+}
+
+bool span_is_graphic(struct span a)
+{
+    while (a.len >= 8 && are_graphic(a.data))
+        a = span_skip(a, 8);
+    for (size_t i = 0; i < a.len; i++) {
+        unsigned char c = (unsigned char)a.data[i];
+        if (c <= 0x20 || c >= 0x7f)
+            return false;
+    }
+    return true;
+}
+
 bool span_to_u64(struct span a, uint64_t *out)
 {
     uint64_t v = 0;

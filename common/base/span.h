@@ -82,6 +82,9 @@ size_t span_find_span(struct span a, struct span needle);
  * (empty at the end). */
 struct span span_cut(struct span *rest, char separator);
 
+/* Bytes from 0x21 to 0x7e only: no spaces, no controls, nothing beyond ASCII. True when empty. */
+bool span_is_graphic(struct span a);
+
 /* Decimal digits only, no sign, no overflow: false otherwise. */
 bool span_to_u64(struct span a, uint64_t *out);
 

@@ -3,11 +3,8 @@
 /* Nothing that libcurl would change or refuse. */
 static bool is_plain(struct span s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        if (c <= 0x20 || c >= 0x7f || c == '#' || c == '\\')
-            return false;
-    }
+    if (!span_is_graphic(s) || span_find(s, '#') < s.len || span_find(s, '\\') < s.len)
+        return false;
     return span_find_span(s, SPAN("/.")) == s.len;
 }
 

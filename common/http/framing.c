@@ -16,8 +16,15 @@ static const unsigned char token_chars[256] = {
 
 bool framing_is_token(struct span s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        if (!token_chars[(unsigned char)s.data[i]])
+    const unsigned char *c = (const unsigned char *)s.data;
+    size_t i = 0;
+    for (; s.len - i >= 4; i += 4) {
+        if (!(token_chars[c[i]] & token_chars[c[i + 1]] & token_chars[c[i + 2]] &
+              token_chars[c[i + 3]]))
+            return false;
+    }
+    for (; i < s.len; i++) {
+        if (!token_chars[c[i]])
             return false;
     }
     return s.len > 0;
@@ -54,11 +61,8 @@ static void fail(struct framing *f, const char *why)
 
 static bool is_target(struct span s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        if (c <= 0x20 || c >= 0x7f || c == '#')
-            return false;
-    }
+    if (!span_is_graphic(s) || span_find(s, '#') < s.len)
+        return false;
     return span_starts(s, "/") || span_is(s, "*") || span_starts(s, "http://") ||
            span_starts(s, "https://");
 }
@@ -76,9 +80,11 @@ void framing_begin(struct framing *f, struct span method, struct span target, st
 
 static bool is_host(struct span s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        if (c <= 0x20 || c >= 0x7f || strchr("/@,?#\\\"<>", c))
+    static const char never[] = "/@,?#\\\"<>";
+    if (!span_is_graphic(s))
+        return false;
+    for (const char *c = never; *c; c++) {
+        if (span_find(s, *c) < s.len)
             return false;
     }
     return true;

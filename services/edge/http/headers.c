@@ -129,14 +129,7 @@ static struct span bearer_token(struct span authorization)
 
 static bool key_is_sane(struct span key)
 {
-    if (key.len > KEY_MAX_BYTES)
-        return false;
-    for (size_t i = 0; i < key.len; i++) {
-        unsigned char c = (unsigned char)key.data[i];
-        if (c <= 0x20 || c >= 0x7f)
-            return false;
-    }
-    return true;
+    return key.len <= KEY_MAX_BYTES && span_is_graphic(key);
 }
 
 /* The one key that all fields agree about; false when they don't. */
