@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/base/log.h"
+
 enum { EVENTS_PER_WAIT = 256 };
 
 struct loop_watch {
@@ -245,6 +247,8 @@ enum err loop_turn(struct loop *loop, int wait_ms)
     bool judged;
     int ms = wait_ms_for(loop, wait_ms, &judged);
     loop->again = false;
+    if (ms != 0)
+        log_flush();
     int n = epoll_wait(loop->epoll_fd, events, EVENTS_PER_WAIT, ms);
     if (n < 0 && errno != EINTR)
         return ERR_IO;
@@ -269,10 +273,9 @@ enum err loop_turn(struct loop *loop, int wait_ms)
 enum err loop_run(struct loop *loop)
 {
     loop->stopped = false;
-    while (!loop->stopped) {
-        enum err e = loop_turn(loop, -1);
-        if (e)
-            return e;
-    }
-    return OK;
+    enum err e = OK;
+    while (!e && !loop->stopped)
+        e = loop_turn(loop, -1);
+    log_flush();
+    return e;
 }

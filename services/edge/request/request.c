@@ -305,14 +305,15 @@ static void log_request(const struct edge_request *r, const struct request_outco
 {
     if (!edge_options(r->edge)->edge_access_log)
         return;
-    log_info("request", LSTR("id", r->to.id), LSPAN("client_id", r->to.client_id),
-             LSPAN("path", r->path), LU64("status", o->status), LSPAN("model", r->model),
-             LSPAN("provider", r->provider), LSPAN("provider_request_id", r->provider_request_id),
-             LSPAN("key", r->key_name), LSTR("error", error_info(o->error_class)->name),
-             LU64("first_ms", r->first_ms),
-             LU64("duration_ms", (loop_now_us(r->edge->d->loop) - r->started_us) / 1000),
-             LU64("input_tokens", o->input_tokens), LU64("output_tokens", o->output_tokens),
-             LU64("cost_nano", o->cost_nano));
+    log_info_soon("request", LSPAN("id", span_of(r->to.id, REQUEST_ID_TEXT - 1)),
+                  LSPAN("client_id", r->to.client_id), LSPAN("path", r->path),
+                  LU64("status", o->status), LSPAN("model", r->model),
+                  LSPAN("provider", r->provider),
+                  LSPAN("provider_request_id", r->provider_request_id), LSPAN("key", r->key_name),
+                  LSTR("error", error_info(o->error_class)->name), LU64("first_ms", r->first_ms),
+                  LU64("duration_ms", (loop_now_us(r->edge->d->loop) - r->started_us) / 1000),
+                  LU64("input_tokens", o->input_tokens), LU64("output_tokens", o->output_tokens),
+                  LU64("cost_nano", o->cost_nano));
 }
 
 void request_end(struct edge_request *r, const struct request_outcome *o)

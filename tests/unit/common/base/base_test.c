@@ -6,8 +6,11 @@
 #include "common/base/json.h"
 #include "common/base/log.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -179,6 +182,49 @@ static void log_lines_are_key_value_or_json_and_cannot_be_forged(void **state)
     json_doc_free(&doc);
 }
 
+static bool next_line_has(struct span *rest, const char *text)
+{
+    struct span line = span_cut(rest, '\n');
+    return span_find_span(line, span_str(text)) < line.len;
+}
+
+static void lines_that_may_wait_leave_together_whole_and_in_order(void **state)
+{
+    (void)state;
+    enum { LINES = 100 };
+    static char out[64 << 10];
+    int fds[2];
+    size_t n = 0, reads = 0;
+    assert_int_equal(pipe2(fds, O_NONBLOCK | O_DIRECT), 0); /* a read gets what one write wrote */
+    log_setup(LEVEL_INFO, LINES_TEXT, "tollgate-x", "x-1");
+    log_set_fd(fds[1]);
+    for (uint64_t i = 0; i < LINES; i++) {
+        log_info_soon("request", LU64("n", i), LSTR("path", "/v1/chat/completions"));
+        if (i == LINES / 2)
+            log_warn("between", LU64("n", i));
+    }
+    log_flush();
+    log_flush(); /* nothing is left */
+    for (ssize_t got; (got = read(fds[0], out + n, PIPE_BUF)) > 0; reads++) {
+        n += (size_t)got;
+        assert_int_equal(out[n - 1], '\n');
+    }
+    log_set_fd(2);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    assert_true(reads > 2 && reads < 10);
+    struct span rest = span_of(out, n);
+    for (uint64_t i = 0; i < LINES; i++) {
+        char text[64];
+        (void)snprintf(text, sizeof text, " event=request daemon=tollgate-x name=x-1 n=%u ",
+                       (unsigned)i);
+        assert_true(next_line_has(&rest, text));
+        if (i == LINES / 2)
+            assert_true(next_line_has(&rest, " event=between "));
+    }
+    assert_int_equal(rest.len, 0);
+}
+
 static void every_error_has_a_name(void **state)
 {
     (void)state;
@@ -197,6 +243,7 @@ int main(void)
         cmocka_unit_test(a_fake_clock_moves_when_told),
         cmocka_unit_test(digests_match_published_vectors),
         cmocka_unit_test(log_lines_are_key_value_or_json_and_cannot_be_forged),
+        cmocka_unit_test(lines_that_may_wait_leave_together_whole_and_in_order),
         cmocka_unit_test(every_error_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
