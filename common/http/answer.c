@@ -3,6 +3,8 @@
 
 #include "common/http/internal.h"
 
+enum { FIELDS_BYTES = 1024 }; /* of most answers */
+
 static bool is_servers_own(struct span name)
 {
     return span_is_nocase(name, "content-length") || span_is_nocase(name, "connection") ||
@@ -15,11 +17,13 @@ void http_add_header(struct http_exchange *x, const char *name, struct span valu
     if (is_servers_own(n))
         return;
     if (!framing_is_token(n) || !framing_is_field_value(value) ||
-        (value.len && memchr(value.data, '\t', value.len))) {
+        span_find(value, '\t') < value.len) {
         x->server->stats.bad_headers++;
         return;
     }
     /* in one piece: half a field would shift all that follow */
+    if (!x->fields.cap)
+        (void)buf_reserve(&x->fields, FIELDS_BYTES);
     char *to = buf_reserve(&x->fields, n.len + value.len + 4);
     if (!to) {
         x->fields.failed = false;

@@ -35,24 +35,34 @@ struct span field_dollars(struct field_text *t, uint64_t nano)
     return span_of(at, (size_t)(end - at));
 }
 
+static char *text_before(char *end, const char *text)
+{
+    size_t n = strlen(text);
+    memcpy(end - n, text, n);
+    return end - n;
+}
+
 struct span field_duration(struct field_text *t, uint64_t ms)
 {
-    uint64_t hours = ms / 3600000, minutes = ms / 60000 % 60, seconds = ms / 1000 % 60;
-    unsigned rest = (unsigned)(ms % 1000);
-    int n;
-    if (ms < 1000)
-        n = snprintf(t->data, sizeof t->data, "%ums", rest);
-    else if (hours > 0)
-        n = snprintf(t->data, sizeof t->data, "%lluh%llum%llus", (unsigned long long)hours,
-                     (unsigned long long)minutes, (unsigned long long)seconds);
-    else if (minutes > 0)
-        n = snprintf(t->data, sizeof t->data, "%llum%llus", (unsigned long long)minutes,
-                     (unsigned long long)seconds);
-    else if (rest > 0)
-        n = snprintf(t->data, sizeof t->data, "%llu.%03us", (unsigned long long)seconds, rest);
-    else
-        n = snprintf(t->data, sizeof t->data, "%llus", (unsigned long long)seconds);
-    return span_of(t->data, n > 0 ? (size_t)n : 0);
+    uint64_t hours = ms / 3600000, minutes = ms / 60000, rest = ms % 1000;
+    char *const end = t->data + sizeof t->data;
+    char *at = end;
+    if (ms < 1000) {
+        at = digits_before(text_before(at, "ms"), rest);
+        return span_of(at, (size_t)(end - at));
+    }
+    at = text_before(at, "s");
+    if (minutes == 0 && rest > 0) {
+        for (int i = 0; i < 3; i++, rest /= 10)
+            *--at = (char)('0' + rest % 10);
+        *--at = '.';
+    }
+    at = digits_before(at, ms / 1000 % 60);
+    if (minutes > 0)
+        at = digits_before(text_before(at, "m"), minutes % 60);
+    if (hours > 0)
+        at = digits_before(text_before(at, "h"), hours);
+    return span_of(at, (size_t)(end - at));
 }
 
 struct span field_seconds_up(struct field_text *t, uint64_t ms)

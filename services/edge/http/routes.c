@@ -42,10 +42,12 @@ static unsigned method_bit(struct span method)
 /* The one wildcard of a pattern is `{}` or a trailing `*`; *rest_out is what it stood for. */
 static bool pattern_matches(const char *pattern, struct span path, struct span *rest_out)
 {
-    size_t fixed = strcspn(pattern, "{*");
+    size_t fixed = 0;
     *rest_out = SPAN_NONE;
-    if (path.len < fixed || memcmp(path.data, pattern, fixed) != 0)
-        return false;
+    for (; pattern[fixed] && pattern[fixed] != '{' && pattern[fixed] != '*'; fixed++) {
+        if (fixed == path.len || path.data[fixed] != pattern[fixed])
+            return false;
+    }
     struct span rest = span_skip(path, fixed);
     const char *wild = pattern + fixed;
     if (*wild == 0)
