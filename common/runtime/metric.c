@@ -9,6 +9,7 @@
 
 enum {
     KEY_MAX = 512,
+    RECENT_LENGTHS = 4,
     FLUSH_MS = 1000,
     REPEAT_EVERY = 10 /* flushes; what was on its way when a link was lost is lost */
 };
@@ -33,6 +34,10 @@ struct metric_client {
     struct client_series *table;
     struct loop_timer timer;
     struct client_series *dropped; /* METRICS_DROPPED: always has a place */
+    /* What was found last, by the key's length as well (a request counts tokens of two
+     * directions): mostly it is the same again. */
+    struct client_series *recent[METRIC_ID_COUNT][RECENT_LENGTHS];
+    unsigned label_counts[METRIC_ID_COUNT];
     uint64_t peer_epoch; /* of the metrics daemon that has been told everything; 0 = none */
     uint64_t bus_dropped_reported, bus_refused_reported[BUS_REFUSALS];
     uint32_t counters;
@@ -40,14 +45,19 @@ struct metric_client {
     bool catching_up; /* not everything has been told over this link */
 };
 
-static size_t make_key(enum metric_id id, const struct span *labels, char *key)
+static unsigned count_labels(enum metric_id id)
 {
-    size_t n = 0;
-    key[n++] = (char)id;
     const char *names = metric_info(id)->labels;
     unsigned count = *names ? 1 : 0;
     for (const char *c = names; *c; c++)
         count += *c == ',';
+    return count;
+}
+
+static size_t make_key(enum metric_id id, const struct span *labels, unsigned count, char *key)
+{
+    size_t n = 0;
+    key[n++] = (char)id;
     for (unsigned i = 0; i < count; i++) {
         size_t room = KEY_MAX - n - 1;
         size_t len = labels[i].len < room ? labels[i].len : room;
@@ -81,13 +91,29 @@ static struct client_series *add(struct metric_client *m, enum metric_id id, str
     return s;
 }
 
+static struct client_series **recent_place(struct metric_client *m, enum metric_id id, size_t len)
+{
+    return &m->recent[id][len % RECENT_LENGTHS];
+}
+
+static void drop(struct metric_client *m, struct client_series *s)
+{
+    struct client_series **recent = recent_place(m, s->id, s->key_len);
+    if (*recent == s)
+        *recent = NULL;
+    HASH_DEL(m->table, s);
+    free(s);
+}
+
 /* NULL: no room, which is counted. */
 static struct client_series *find(struct metric_client *m, enum metric_id id,
                                   const struct span *labels)
 {
     char key[KEY_MAX + METRIC_MAX_LABELS];
-    size_t len = make_key(id, labels, key);
-    struct client_series *s = NULL;
+    size_t len = make_key(id, labels, m->label_counts[id], key);
+    struct client_series **recent = recent_place(m, id, len), *s = *recent;
+    if (s && s->key_len == len && memcmp(s->key, key, len) == 0)
+        return s;
     HASH_FIND(hh, m->table, key, len, s);
     if (!s && HASH_COUNT(m->table) < METRIC_SERIES_MAX)
         s = add(m, id, span_of(key, len));
@@ -95,6 +121,7 @@ static struct client_series *find(struct metric_client *m, enum metric_id id,
         m->dropped->value++;
         m->dropped->dirty = true;
     }
+    *recent = s;
     return s;
 }
 
@@ -205,10 +232,8 @@ void metric_flush(struct metric_client *m)
     {
         if (s->dirty && !send_series(m, s, false))
             return;
-        if (s->value == METRIC_GONE && !s->number) { /* said: make room for others */
-            HASH_DEL(m->table, s);
-            free(s);
-        }
+        if (s->value == METRIC_GONE && !s->number) /* said: make room for others */
+            drop(m, s);
     }
     if (m->catching_up)
         m->catching_up = !send_series(m, m->dropped, true);
@@ -225,10 +250,7 @@ static void drop_all(struct metric_client *m)
 {
     struct client_series *s, *next;
     HASH_ITER(hh, m->table, s, next)
-    {
-        HASH_DEL(m->table, s);
-        free(s);
-    }
+    drop(m, s);
 }
 
 enum err metric_client_create(struct metric_client **out, struct loop *loop, const struct bus *bus,
@@ -241,6 +263,8 @@ enum err metric_client_create(struct metric_client **out, struct loop *loop, con
     m->loop = loop;
     m->bus = bus;
     m->peer = peer;
+    for (enum metric_id id = 0; id < METRIC_ID_COUNT; id++)
+        m->label_counts[id] = count_labels(id);
     /* Their places are taken before anything can fill the table. */
     m->dropped = find(m, METRIC_METRICS_DROPPED, NULL);
     if (!m->dropped || !find(m, METRIC_BUS_DROPPED, METRIC_LABELS(span_str(bus_role(bus))))) {
