@@ -1,6 +1,6 @@
 #include "proto/api.h"
 
-#include <stdio.h>
+#include "common/base/buf.h"
 
 /* clang-format off */
 static const struct api_info infos[API_COUNT] = {
@@ -50,12 +50,7 @@ bool api_response_id_is_sane(struct span id)
 
 static bool is_query(struct span query)
 {
-    for (size_t i = 0; i < query.len; i++) {
-        char c = query.data[i];
-        if (c <= ' ' || c >= 0x7f || c == '#')
-            return false;
-    }
-    return true;
+    return span_is_graphic(query) && span_find(query, '#') == query.len;
 }
 
 enum err api_upstream_path(unsigned operation, unsigned api, struct span response_id,
@@ -74,10 +69,13 @@ enum err api_upstream_path(unsigned operation, unsigned api, struct span respons
             return ERR_INVALID;
     }
     end = span_skip(end, at + sizeof "{}" - 1);
-    int n = snprintf(text, API_PATH_BYTES, "%.*s%.*s%.*s%s%.*s", SPAN_ARG(start), SPAN_ARG(id),
-                     SPAN_ARG(end), query.len ? "?" : "", SPAN_ARG(query));
-    if (n < 0 || n >= API_PATH_BYTES)
-        return ERR_TOO_BIG;
-    *out = span_of(text, (size_t)n);
-    return OK;
+    struct buf path = {.data = text, .cap = API_PATH_BYTES - 1, .max = API_PATH_BYTES - 1};
+    buf_append(&path, start);
+    buf_append(&path, id);
+    buf_append(&path, end);
+    buf_append_str(&path, query.len ? "?" : "");
+    buf_append(&path, query);
+    if (buf_check(&path) == OK)
+        *out = buf_span(&path);
+    return buf_check(&path);
 }

@@ -21,7 +21,7 @@ static enum err fail(struct parser *p, enum err e, const char *what)
     return e;
 }
 
-static void skip_white(struct parser *p)
+static void skip_blanks(struct parser *p)
 {
     while (p->i < p->n) {
         unsigned char c = p->s[p->i];
@@ -29,6 +29,13 @@ static void skip_white(struct parser *p)
             return;
         p->i++;
     }
+}
+
+/* Most JSON has none. */
+static inline void skip_white(struct parser *p)
+{
+    if (p->i < p->n && p->s[p->i] <= ' ')
+        skip_blanks(p);
 }
 
 static struct json_node *add_node(struct parser *p, enum json_type type)

@@ -66,36 +66,44 @@ bool json_next(struct json_iter *i)
 }
 
 /* json_is with the name's length known: objects are searched far more often than parsed. */
-static bool key_is(struct json key, const char *name, size_t len)
+static bool key_is(const struct json_doc *doc, uint32_t at, const char *name, size_t len)
 {
-    const struct json_node *n = &key.doc->nodes[key.at];
+    const struct json_node *n = &doc->nodes[at];
     if (n->escaped)
-        return json_is(key, name);
-    return n->end - n->start == len + 2 &&
-           memcmp(key.doc->text.data + n->start + 1, name, len) == 0;
+        return json_is((struct json){doc, at}, name);
+    return n->end - n->start == len + 2 && memcmp(doc->text.data + n->start + 1, name, len) == 0;
 }
 
-struct json json_get(struct json object, const char *name)
+/* The last value of that name, as the tape has it; 0 when there is none. Counts them all. */
+static uint32_t find_member(struct json object, const char *name, unsigned *count_out)
 {
-    struct json found = JSON_NOTHING;
-    size_t len = strlen(name);
-    if (json_type(object) != JSON_OBJECT)
-        return found;
-    for (struct json_iter i = json_iter(object); json_next(&i);) {
-        if (key_is(i.key, name, len))
-            found = i.value;
+    const struct json_node *o = node_of(object);
+    const struct json_doc *doc = object.doc;
+    const size_t len = strlen(name);
+    uint32_t found = 0;
+    *count_out = 0;
+    if (!o || o->type != JSON_OBJECT)
+        return 0;
+    for (uint32_t key = object.at + 1; key < o->next; key = doc->nodes[key + 1].next) {
+        if (key_is(doc, key, name, len)) {
+            found = key + 1;
+            ++*count_out;
+        }
     }
     return found;
 }
 
+struct json json_get(struct json object, const char *name)
+{
+    unsigned count;
+    uint32_t at = find_member(object, name, &count);
+    return at ? (struct json){object.doc, at} : JSON_NOTHING;
+}
+
 unsigned json_count_named(struct json object, const char *name)
 {
-    unsigned count = 0;
-    size_t len = strlen(name);
-    if (json_type(object) != JSON_OBJECT)
-        return 0;
-    for (struct json_iter i = json_iter(object); json_next(&i);)
-        count += key_is(i.key, name, len);
+    unsigned count;
+    (void)find_member(object, name, &count);
     return count;
 }
 

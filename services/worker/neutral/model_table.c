@@ -335,17 +335,33 @@ static const struct provider_rows *rows_of(const struct model_table *t, const ch
     return NULL;
 }
 
+/* Does the row stand behind the model in the order of by_provider? */
+static bool is_behind(const struct model_row *row, struct span model)
+{
+    int order = strncmp(row->pattern, model.len ? model.data : "", model.len);
+    return order ? order > 0 : strlen(row->pattern) > model.len;
+}
+
+/* The longest pattern that matches. All that could are beginnings of the model's name, so none
+ * stands behind it, and a longer one stands behind the shorter ones. */
 static const struct model_row *find(const struct model_table *t, const char *provider,
                                     struct span model)
 {
     const struct provider_rows *rows = rows_of(t, provider);
-    const struct model_row *best = NULL;
-    for (size_t i = 0; rows && i < rows->count; i++) {
-        const struct model_row *row = &t->rows[rows->first + i];
-        if (matches(row, model) && (!best || strlen(row->pattern) > strlen(best->pattern)))
-            best = row;
+    size_t low = 0, high = rows ? rows->count : 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (is_behind(&t->rows[rows->first + middle], model))
+            high = middle;
+        else
+            low = middle + 1;
     }
-    return best;
+    while (low-- > 0) {
+        const struct model_row *row = &t->rows[rows->first + low];
+        if (matches(row, model))
+            return row;
+    }
+    return NULL;
 }
 
 const struct model_row *model_table_find(const struct model_table *t, const char *provider,

@@ -37,9 +37,14 @@ static bool is_sane(struct span value)
 
 static void add_line(struct pipeline *c, const char *name, struct span value)
 {
-    if (is_sane(value))
-        buf_printf(&c->upstream_headers, "x-upstream-%s: %.*s\n",
-                   strncmp(name, "x-", 2) == 0 ? name + 2 : name, SPAN_ARG(value));
+    struct buf *out = &c->upstream_headers;
+    if (!is_sane(value))
+        return;
+    buf_append_str(out, "x-upstream-");
+    buf_append_str(out, strncmp(name, "x-", 2) == 0 ? name + 2 : name);
+    buf_append_str(out, ": ");
+    buf_append(out, value);
+    buf_append_char(out, '\n');
 }
 
 void pipeline_note_head(struct pipeline *c, const struct upstream_headers *headers)
