@@ -47,7 +47,7 @@ enum {
     HWM_BATCHES = 10000,
     DEFAULT_MAX_BYTES = 80 * 1024 * 1024,
     MAX_HELD_BYTES = 8 * 1024 * 1024, /* beside one message of any size */
-    MAX_SOCKETS = 16384,
+    MAX_SOCKETS = 4096,               /* ZeroMQ touches 12 bytes for each at the start */
     RECONNECT_MS = 5,
     RECONNECT_MAX_MS = 200,
     LOCK_TRIES = 20,  /* a millisecond apart */
@@ -158,6 +158,7 @@ struct bus {
     struct resolver *resolver; /* from the first name on */
     bool lost_itself;          /* it was logged that no address of ours is known */
     struct bus_peer *clients;  /* uthash */
+    struct bus_peer *found;    /* the client that was looked for last: frames come in batches */
     struct bus_peer *links;
     struct bus_peer *dirty;
     struct bus_peer *dead; /* freed at the end of the turn: a handler may still hold one */

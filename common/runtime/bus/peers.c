@@ -27,6 +27,8 @@ static void peer_up(struct bus_peer *peer)
 
 void bus_forget_client(struct bus_peer *peer)
 {
+    if (peer->bus->found == peer)
+        peer->bus->found = NULL;
     HASH_DEL(peer->bus->clients, peer);
     peer->next_dead = peer->bus->dead;
     peer->bus->dead = peer;
@@ -58,8 +60,11 @@ void bus_peer_lost(struct bus_peer *peer, const char *why)
 
 struct bus_peer *bus_find_client(struct bus *bus, struct span id)
 {
-    struct bus_peer *peer = NULL;
+    struct bus_peer *peer = bus->found;
+    if (peer && span_equals(span_of(peer->id, peer->id_len), id))
+        return peer;
     HASH_FIND(hh, bus->clients, id.data, id.len, peer);
+    bus->found = peer;
     return peer;
 }
 
