@@ -186,7 +186,9 @@ static enum err open_database(struct store_sqlite *s, const char *path)
     if (!e)
         e = execute(
             s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=2000;"
-               "PRAGMA wal_autocheckpoint=1000; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4096");
+               "PRAGMA wal_autocheckpoint=1000; PRAGMA temp_store=MEMORY; "
+               /* KiB. Rows are added at one end: a larger cache only holds what nobody asks for. */
+               "PRAGMA cache_size=-1024");
     (void)umask(old);
     return e;
 }
