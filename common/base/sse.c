@@ -15,7 +15,12 @@ static void next_block(struct sse_reader *r)
     buf_clear(&r->data);
     r->line_start = 0;
     r->name_at = r->name_len = 0;
-    r->has_data = r->has_name = false;
+    r->has_data = r->has_name = r->joined = false;
+}
+
+static struct span first_data_line(const struct sse_reader *r)
+{
+    return r->data_len ? span_of(r->pending.data + r->data_at, r->data_len) : SPAN_NONE;
 }
 
 static enum err dispatch(struct sse_reader *r, bool complete, sse_fn fn, void *ctx)
@@ -24,10 +29,13 @@ static enum err dispatch(struct sse_reader *r, bool complete, sse_fn fn, void *c
     if (r->has_data || r->has_name) {
         struct sse_event event = {
             .name = r->name_len ? span_of(r->pending.data + r->name_at, r->name_len) : SPAN_NONE,
-            .data = buf_span(&r->data),
+            .data = !r->has_data ? SPAN_NONE
+                    : r->joined  ? buf_span(&r->data)
+                                 : first_data_line(r),
             .id = buf_span(&r->id),
             .has_data = r->has_data,
             .raw = complete ? buf_span(&r->pending) : SPAN_NONE,
+            .data_at = complete && r->has_data && !r->joined ? r->data_at : 0,
         };
         e = fn(ctx, &event);
     }
@@ -35,13 +43,25 @@ static enum err dispatch(struct sse_reader *r, bool complete, sse_fn fn, void *c
     return e;
 }
 
+static void on_data(struct sse_reader *r, struct span value)
+{
+    if (!r->has_data) {
+        r->has_data = true;
+        r->data_at = (size_t)(value.data - r->pending.data);
+        r->data_len = value.len;
+        return;
+    }
+    if (!r->joined)
+        buf_append(&r->data, first_data_line(r));
+    r->joined = true;
+    buf_append_char(&r->data, '\n');
+    buf_append(&r->data, value);
+}
+
 static void on_field(struct sse_reader *r, struct span field, struct span value)
 {
     if (span_is(field, "data")) {
-        if (r->has_data)
-            buf_append_char(&r->data, '\n');
-        r->has_data = true;
-        buf_append(&r->data, value);
+        on_data(r, value);
     } else if (span_is(field, "event")) {
         r->has_name = value.len > 0;
         r->name_at = value.len ? (size_t)(value.data - r->pending.data) : 0;

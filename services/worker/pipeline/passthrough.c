@@ -20,19 +20,10 @@ static void on_destroy(struct pipeline *c)
 
 /* ---- stream ---- */
 
-/* Appends an event with other data than it came with; its other lines stay when its data was one
- * line. */
-static void write_changed(struct pipeline *c, const struct sse_event *e, struct span data)
+/* Several data lines, or no blank line at the end: the line breaks were white space between JSON
+ * tokens. */
+static void write_joined(struct pipeline *c, const struct sse_event *e, struct span data)
 {
-    size_t at = span_find_span(e->raw, e->data);
-    if (e->raw.len && at < e->raw.len) {
-        buf_append(&c->out, span_first(e->raw, at));
-        buf_append(&c->out, data);
-        buf_append(&c->out, span_skip(e->raw, at + e->data.len));
-        return;
-    }
-    /* several data lines, or no blank line at the end: the line breaks were white space between
-     * JSON tokens */
     size_t start = c->out.len;
     sse_write(&c->out, e->name, data);
     char *out = c->out.data;
@@ -43,12 +34,34 @@ static void write_changed(struct pipeline *c, const struct sse_event *e, struct 
     }
 }
 
+/* Appends an event with other data than it came with; its other lines stay when its data was one
+ * line. ERR_TOO_BIG: nothing was appended. */
+static enum err write_changed(struct pipeline *c, const struct sse_event *e, struct splice *s)
+{
+    struct buf data = {.max = SSE_MAX_EVENT};
+    size_t before = c->out.len;
+    enum err err;
+    if (e->data_at) {
+        buf_append(&c->out, span_first(e->raw, e->data_at));
+        err = splice_write(s, &c->out);
+        buf_append(&c->out, span_skip(e->raw, e->data_at + e->data.len));
+        if (err)
+            c->out.len = before;
+        return err;
+    }
+    err = splice_write(s, &data);
+    if (!err)
+        write_joined(c, e, buf_span(&data));
+    buf_free(&data);
+    return err;
+}
+
 static void write_event(struct pipeline *c, const struct sse_event *e)
 {
     if (e->raw.len)
         buf_append(&c->out, e->raw);
     else
-        write_changed(c, e, e->data);
+        write_joined(c, e, e->data);
 }
 
 /* Has an event of usage more to say than every chunk has? llama.cpp's `timings` stand beside it. */
@@ -84,12 +97,8 @@ static void write_hidden(struct pipeline *c, const struct sse_event *e, struct j
                            ? SPAN("[{\"index\":0,\"delta\":{},\"finish_reason\":null}]")
                            : SPAN("[{\"index\":0,\"text\":\"\",\"logprobs\":null,"
                                   "\"finish_reason\":null}]"));
-    struct buf data = {.max = SSE_MAX_EVENT};
-    if (splice_write(&s, &data) == OK)
-        write_changed(c, e, buf_span(&data));
-    else
+    if (write_changed(c, e, &s) != OK)
         pipeline_fail_class(c, ERROR_INTERNAL, "out of memory");
-    buf_free(&data);
 }
 
 static void fail_by_event(struct pipeline *c, struct json event, bool in_response)

@@ -50,28 +50,26 @@ static bool has_content(struct scan *s, struct json delta)
     return any;
 }
 
-static void note_choice(struct scan *s, struct json choice)
+static void note_choice(struct scan *s, struct json choice, bool finished)
 {
     int64_t index = 0;
     (void)json_i64(json_get(choice, "index"), &index);
     if (index < 0 || index >= MAX_CHOICES)
         return;
     s->seen[index / 64] |= (uint64_t)1 << index % 64;
-    struct json finish = json_get(choice, "finish_reason");
-    if (json_type(finish) == JSON_STRING && json_text(finish).len)
+    if (finished)
         s->finished[index / 64] |= (uint64_t)1 << index % 64;
 }
 
 static bool scan_choice(struct scan *s, struct json choice)
 {
-    note_choice(s, choice);
+    bool finished = json_text(json_get(choice, "finish_reason")).len > 0;
+    note_choice(s, choice, finished);
     struct json text = json_get(choice, "text");
     s->text_bytes += json_text(text).len;
     bool any = has_content(s, json_get(choice, "delta"));
     any |= has_content(s, json_get(choice, "message"));
-    struct json finish = json_get(choice, "finish_reason");
-    return any || json_text(text).len ||
-           (json_type(finish) == JSON_STRING && json_text(finish).len);
+    return any || json_text(text).len || finished;
 }
 
 bool scan_is_complete(const struct scan *s)

@@ -30,6 +30,10 @@ static void put(struct buf *out, struct span s)
 static enum err on_event(void *ctx, const struct sse_event *e)
 {
     struct log *log = ctx;
+    bool one_line = e->has_data && e->raw.len && span_find(e->data, '\n') == e->data.len;
+    assert_int_equal(e->data_at != 0, one_line);
+    if (one_line && e->data.len)
+        assert_ptr_equal(e->data.data, e->raw.data + e->data_at);
     log->events++;
     put(&log->text, e->name);
     buf_append_char(&log->text, '|');
