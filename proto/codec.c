@@ -330,6 +330,58 @@ static enum err store(const struct field_info *f, const struct value *v, void *m
     return ERR_INVALID;
 }
 
+static void advance(struct cursor *c, size_t n)
+{
+    c->at += n;
+    c->left -= n;
+}
+
+/* The usual forms of a field: short text, bytes below 256, small numbers, truth. false: nothing was
+ * taken, whatever it is. */
+static bool take_usual(struct cursor *c, const struct field_info *f, void *message)
+{
+    void *at = (char *)message + f->offset;
+    uint8_t tag = c->left ? *c->at : 0xc1;
+    switch (f->type) {
+    case FIELD_BOOL:
+        if (tag != 0xc2 && tag != 0xc3)
+            return false;
+        *(bool *)at = tag & 1;
+        advance(c, 1);
+        return true;
+    case FIELD_U32:
+        if (tag >= 0x80)
+            return false;
+        *(uint32_t *)at = tag;
+        advance(c, 1);
+        return true;
+    case FIELD_U64:
+    case FIELD_I64: /* the same bits */
+        if (tag >= 0x80)
+            return false;
+        memcpy(at, &(uint64_t){tag}, sizeof(uint64_t));
+        advance(c, 1);
+        return true;
+    case FIELD_STR: {
+        size_t n = tag & 0x1f;
+        if ((tag & 0xe0) != 0xa0 || n >= c->left)
+            return false;
+        *(struct span *)at = span_of(c->at + 1, n);
+        advance(c, 1 + n);
+        return true;
+    }
+    case FIELD_BIN: {
+        size_t n = tag == 0xc4 && c->left > 1 ? c->at[1] : SIZE_MAX;
+        if (n == SIZE_MAX || n > c->left - 2)
+            return false;
+        *(struct span *)at = span_of(c->at + 2, n);
+        advance(c, 2 + n);
+        return true;
+    }
+    }
+    return false;
+}
+
 enum err codec_decode(unsigned type, struct span payload, void *message_out)
 {
     const struct message_info *info = message_info(type);
@@ -341,6 +393,8 @@ enum err codec_decode(unsigned type, struct span payload, void *message_out)
     enum err e = take_array_header(&c, &count);
     for (uint64_t i = 0; !e && i < count; i++) {
         struct value v;
+        if (i < info->field_count && take_usual(&c, &info->fields[i], message_out))
+            continue;
         e = take_value(&c, &v);
         if (!e && i < info->field_count)
             e = store(&info->fields[i], &v, message_out);

@@ -5,7 +5,8 @@ static bool is_plain(struct span s)
 {
     if (!span_is_graphic(s) || span_find(s, '#') < s.len || span_find(s, '\\') < s.len)
         return false;
-    return span_find_span(s, SPAN("/.")) == s.len;
+    /* most have no dot at all, which is found sooner */
+    return span_find(s, '.') == s.len || span_find_span(s, SPAN("/.")) == s.len;
 }
 
 bool request_target_of(const struct fetch_spec *spec, struct request_target *target)
