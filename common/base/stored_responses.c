@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "common/base/hash.h"
+
 enum { WAYS = 8 };
 
 struct stored_response_entry {
@@ -17,13 +19,11 @@ void stored_responses_free(struct stored_responses *s)
     s->entries = NULL;
 }
 
-/* FNV-1a, finished so that its low bits depend on all. Ids are the provider's, key ids are auth's:
- * no client can choose either. */
+/* Its low bits depend on all. Ids are the provider's, key ids are auth's: no client can choose
+ * either. */
 static uint64_t hash_of(struct span text)
 {
-    uint64_t h = 0xcbf29ce484222325;
-    for (size_t i = 0; i < text.len; i++)
-        h = (h ^ (unsigned char)text.data[i]) * 0x100000001b3;
+    uint64_t h = hash_bytes(HASH_NOTHING, text);
     h ^= h >> 32;
     return h ? h : 1;
 }

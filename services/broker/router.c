@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "common/base/hash.h"
+
 enum { STORED_TIMEOUT_MS = 60000 }; /* the models' default */
 
 struct router {
@@ -136,24 +138,22 @@ static void link_route(struct router *r, const struct config *config, size_t ind
     }
 }
 
-/* FNV-1a over what candidate numbers stand for. */
 static uint64_t mix(uint64_t hash, const char *text)
 {
-    for (const char *at = text ? text : ""; *at; at++)
-        hash = (hash ^ (uint8_t)*at) * 1099511628211u;
-    return (hash ^ 0xff) * 1099511628211u;
+    return hash_number(hash_bytes(hash, span_str(text)), 0xff);
 }
 
+/* Of what candidate numbers stand for. */
 static void fingerprint(struct model_route *route)
 {
-    uint64_t hash = mix(14695981039346656037u, route->name);
+    uint64_t hash = mix(HASH_NOTHING, route->name);
     for (uint32_t i = 0; i < route->candidate_count; i++) {
         const struct candidate *c = &route->candidates[i];
         hash = mix(mix(mix(hash, c->target->pool->name), c->target->model), c->route);
-        hash = (hash ^ c->target->endpoints) * 1099511628211u;
+        hash = hash_number(hash, c->target->endpoints);
     }
     for (unsigned i = 0; i < ROUTE_CAUSE_COUNT; i++)
-        hash = (hash ^ route->serves[i]) * 1099511628211u;
+        hash = hash_number(hash, route->serves[i]);
     route->fingerprint = hash;
 }
 

@@ -1,18 +1,12 @@
 #include "services/simulator/answer.h"
 
+#include "common/base/hash.h"
+
 enum { MAX_ECHO = 4096, SCHEMA_DEPTH = 12, PIECE_BYTES = 16, MAX_PIECES = 64, SCHEMA_ITEMS = 1 };
 
 uint64_t tokens_of(uint64_t bytes)
 {
     return bytes < 4 ? 1 : (bytes + 3) / 4;
-}
-
-uint64_t text_hash(struct span s)
-{
-    uint64_t h = 1469598103934665603u; /* FNV-1a */
-    for (size_t i = 0; i < s.len; i++)
-        h = (h ^ (unsigned char)s.data[i]) * 1099511628211u;
-    return h;
 }
 
 /* At most n bytes, not ending inside a UTF-8 sequence. */
@@ -293,7 +287,7 @@ static struct span plain_answer(struct ask *ask)
     n += echo.len;
     memcpy(said + n, " (#", 3);
     n += 3;
-    uint64_t hash = text_hash(ask->text);
+    uint64_t hash = hash_bytes(HASH_NOTHING, ask->text);
     for (int shift = 60; shift >= 0; shift -= 4)
         said[n++] = "0123456789abcdef"[hash >> shift & 15];
     said[n++] = ')';

@@ -56,6 +56,5 @@ uint64_t tokens_of(uint64_t bytes);
 struct span answer_piece(const struct ask *ask, struct span text, size_t *at);
 /* An example of what a JSON schema describes. */
 void schema_sample(struct json schema, struct json_writer *w);
-uint64_t text_hash(struct span s);
 
 #endif

@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "common/base/hash.h"
 #include "services/simulator/openai.h"
 
 enum { DEFAULT_DIMENSIONS = 64, MAX_DIMENSIONS = 4096, MAX_INPUTS = 2048 };
@@ -92,7 +93,7 @@ static void write_answer(struct ask *ask, const struct inputs *in, bool base64, 
     jw_key(&w, "data");
     jw_array(&w);
     for (unsigned i = 0; i < in->count; i++) {
-        uint64_t hash = text_hash(in->text[i]);
+        uint64_t hash = hash_bytes(HASH_NOTHING, in->text[i]);
         tokens += tokens_of(in->text[i].len);
         jw_object(&w);
         jw_key(&w, "object");

@@ -2,6 +2,7 @@
  * time since its creation. */
 #include <stdio.h>
 
+#include "common/base/hash.h"
 #include "services/simulator/replicate.h"
 
 enum { MAX_WAIT_S = 60, MAX_ID = 32 };
@@ -261,7 +262,7 @@ static struct span store_prediction(struct ask *ask, const struct prediction *p,
                                     struct span text)
 {
     struct span id = arena_printf(&ask->sim->arena, "sim%llu%08x", (unsigned long long)ask->id,
-                                  (unsigned)(text_hash(ask->text) & 0xffffffffu));
+                                  (unsigned)(hash_bytes(HASH_NOTHING, ask->text) & 0xffffffffu));
     struct buf value = {0};
     buf_append(&value, input);
     buf_append(&value, ask->model);

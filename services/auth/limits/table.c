@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "common/base/hash.h"
+
 enum { TABLE_FIRST_SIZE = 64 };
 
 void table_free(struct table *t)
@@ -89,9 +91,7 @@ void table_sweep(struct table *t, size_t *cursor, size_t slots,
 
 uint64_t table_hash(uint64_t seed, struct span bytes)
 {
-    uint64_t h = seed ^ 0xcbf29ce484222325u;
-    for (size_t i = 0; i < bytes.len; i++)
-        h = (h ^ (unsigned char)bytes.data[i]) * 0x100000001b3u;
+    uint64_t h = hash_bytes(seed ^ HASH_NOTHING, bytes);
     h ^= h >> 32;
     h *= 0xd6e8feb86659fd93u;
     return h ^ h >> 32;

@@ -1,13 +1,12 @@
 #include "services/worker/attempt/failure_log.h"
 
-/* FNV-1a; never 0. */
+#include "common/base/hash.h"
+
+/* Never 0. */
 static uint64_t kind_of(unsigned error_class, unsigned endpoint, struct span model)
 {
-    uint64_t hash = 14695981039346656037u;
-    hash = (hash ^ error_class) * 1099511628211u;
-    hash = (hash ^ endpoint) * 1099511628211u;
-    for (size_t i = 0; i < model.len; i++)
-        hash = (hash ^ (uint8_t)model.data[i]) * 1099511628211u;
+    uint64_t hash = hash_number(hash_number(HASH_NOTHING, error_class), endpoint);
+    hash = hash_bytes(hash, model);
     return hash ? hash : 1;
 }
 

@@ -1,16 +1,14 @@
 #include "services/worker/attempt/speed.h"
 
+#include "common/base/hash.h"
 #include "proto/api.h"
 
 enum { LEAST_TOKENS = 8, KEPT_EIGHTHS = 7 };
 
-/* FNV-1a, never 0. */
+/* Never 0. */
 static uint64_t hash_of(struct span name)
 {
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < name.len; i++)
-        hash = (hash ^ (uint8_t)name.data[i]) * 1099511628211u;
-    return hash | 1;
+    return hash_bytes(HASH_NOTHING, name) | 1;
 }
 
 void speeds_learn(struct speeds *s, struct span model, uint64_t tokens, uint64_t ms)
