@@ -11,6 +11,7 @@
 
 #include "common/base/log.h"
 #include "common/base/span.h"
+#include "common/runtime/holder.h"
 
 enum { HANDED_MAX = 64 };
 
@@ -52,6 +53,21 @@ enum err listening_open(const char *address, uint16_t port, int *fd_out)
     enum err e = listen_on(found, fd_out);
     freeaddrinfo(found);
     return e;
+}
+
+const char *listening_fault(enum err e, uint16_t port, char out[LISTENING_FAULT_BYTES])
+{
+    char holder[HOLDER_BYTES];
+    if (e == ERR_INVALID)
+        return "that is no address of this machine, nor a name of one";
+    if (e == ERR_DENIED)
+        return "permission denied: ports below 1024 need CAP_NET_BIND_SERVICE";
+    if (e != ERR_EXISTS)
+        return err_name(e);
+    if (!holder_of_port(port, holder))
+        return "address in use";
+    (void)snprintf(out, LISTENING_FAULT_BYTES, "address in use by %s", holder);
+    return out;
 }
 
 /* ---- handed over ---- */

@@ -18,6 +18,11 @@ enum { LISTENING_NONE = -1, LISTENING_FIRST_FD = 3, LISTENING_BACKLOG = 4096 };
  * ERR_INVALID: that is no address; ERR_IO. */
 enum err listening_open(const char *address, uint16_t port, int *fd_out) NODISCARD;
 
+enum { LISTENING_FAULT_BYTES = 128 };
+
+/* What listening_open's failure means, in words: "address in use by nginx (pid 4711)". */
+const char *listening_fault(enum err e, uint16_t port, char out[LISTENING_FAULT_BYTES]);
+
 /* The socket that was handed over as sd_listen_fds(3) says: the one of that name in $LISTEN_FDNAMES
  * (FileDescriptorName= of a .socket unit), or the only one whatever its name; LISTENING_NONE when
  * nothing was handed to this process. Further ones are closed, and the variables removed from the

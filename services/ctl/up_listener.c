@@ -24,8 +24,9 @@ int up_listen(struct up *u)
     l->held = l->wanted;
     if (!l->handed)
         e = listening_open(l->held.address, (uint16_t)l->held.port, &u->options.listen_fd);
+    char why[LISTENING_FAULT_BYTES];
     return e ? failure("cannot listen on %s port %u: %s", l->held.address, l->held.port,
-                       e == ERR_EXISTS ? "it is in use" : err_name(e))
+                       listening_fault(e, (uint16_t)l->held.port, why))
              : -1;
 }
 

@@ -96,9 +96,10 @@ static enum err open_http(struct edge *e)
         log_error("bad_socket",
                   LSTR("why", "what was handed over by LISTEN_FDS is no listening "
                               "TCP socket, or none of several is named " LISTENING_HTTP));
+    char why[LISTENING_FAULT_BYTES];
     if (error != OK)
         log_error("cannot_listen", LSTR("address", o->edge_address), LU64("port", o->edge_port),
-                  LSTR("why", err_name(error)));
+                  LSTR("why", listening_fault(error, (uint16_t)o->edge_port, why)));
     else
         log_info("listening", LSTR("address", o->edge_address),
                  LU64("port", http_server_port(e->http)), LU64("tls", *o->edge_tls_cert != 0),

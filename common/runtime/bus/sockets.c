@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/runtime/holder.h"
 
 /* ERR_AGAIN: the file was removed meanwhile, by one that sweeps up after dead workers. */
 static enum err lock_path(const char *path, int *fd_out)
@@ -46,6 +47,22 @@ static enum err lock_ipc(struct bus *bus, const char *address)
     return e;
 }
 
+static void log_bind_failure(const char *address, enum err e)
+{
+    char path[300], holder[HOLDER_BYTES], why[HOLDER_BYTES + 32];
+    const char *colon = strrchr(address, ':');
+    bool held = false;
+    if (e == ERR_EXISTS && strncmp(address, "ipc://", 6) == 0) {
+        (void)snprintf(path, sizeof path, "%s.lock", address + 6);
+        held = holder_of_lock(path, holder);
+    } else if (e == ERR_EXISTS && colon) {
+        held = holder_of_port((uint16_t)strtoul(colon + 1, NULL, 10), holder);
+    }
+    (void)snprintf(why, sizeof why, "address in use%s%s", held ? " by " : "", held ? holder : "");
+    log_error("bind_failed", LSTR("address", address),
+              LSTR("why", e == ERR_EXISTS ? why : err_name(e)));
+}
+
 /* With the port that was given where the address asks for any. */
 static void note_address(struct bus *bus)
 {
@@ -74,7 +91,7 @@ enum err bus_bind(struct bus *bus, const char *address)
         e = bus_watch_wire(bus->bound);
     (void)umask(mask);
     if (e)
-        log_error("bind_failed", LSTR("address", address), LSTR("why", err_name(e)));
+        log_bind_failure(address, e);
     else
         note_address(bus);
     return e;

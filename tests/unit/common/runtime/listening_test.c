@@ -12,10 +12,13 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/runtime/holder.h"
 #include "common/runtime/listening.h"
 
 static void announce(const char *fds, const char *names, bool ours)
@@ -63,6 +66,27 @@ static void a_port_is_opened_and_told(void **state)
     assert_int_equal(listening_open("no address", 0, &second), ERR_INVALID);
     assert_int_equal(second, LISTENING_NONE);
     (void)close(fd);
+}
+
+static void who_has_a_port_or_a_lock_is_named(void **state)
+{
+    (void)state;
+    char why[LISTENING_FAULT_BYTES], holder[HOLDER_BYTES], me[32], path[] = "/tmp/lock_XXXXXX";
+    int fd, lock = mkstemp(path);
+    (void)snprintf(me, sizeof me, "(pid %d)", (int)getpid());
+    assert_int_equal(listening_open("127.0.0.1", 0, &fd), OK);
+    uint16_t port = listening_port(fd);
+    const char *fault = listening_fault(ERR_EXISTS, port, why);
+    assert_true(strncmp(fault, "address in use by ", 18) == 0 && strstr(fault, me));
+    (void)close(fd);
+    assert_string_equal(listening_fault(ERR_EXISTS, port, why), "address in use");
+    assert_non_null(strstr(listening_fault(ERR_DENIED, port, why), "permission"));
+    assert_false(holder_of_lock(path, holder));
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    assert_true(holder_of_lock(path, holder) && strstr(holder, me));
+    (void)close(lock);
+    (void)unlink(path);
+    assert_false(holder_of_lock(path, holder));
 }
 
 static void nothing_is_handed_to_who_is_not_named(void **state)
@@ -148,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_port_is_opened_and_told),
+        cmocka_unit_test(who_has_a_port_or_a_lock_is_named),
         cmocka_unit_test(nothing_is_handed_to_who_is_not_named),
         cmocka_unit_test(the_socket_meant_is_taken),
         cmocka_unit_test(what_does_not_listen_on_tcp_is_refused),
