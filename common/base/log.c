@@ -35,6 +35,16 @@ void log_setup(enum log_level level, enum log_format format, const char *daemon,
     (void)snprintf(sink.name, sizeof sink.name, "%s", name ? name : "");
 }
 
+enum log_level log_level_named(const char *word)
+{
+    static const char *const words[] = {"error", "warn", "info", "debug"};
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(word, words[i]) == 0)
+            return (enum log_level)i;
+    }
+    return LEVEL_INFO;
+}
+
 bool log_enabled(enum log_level level)
 {
     return level <= sink.level;

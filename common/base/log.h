@@ -30,6 +30,8 @@ struct log_field {
 /* Once, at start. `context` is attached to every line ("daemon=tollgate-edge name=edge-1"); both
  * strings are copied. */
 void log_setup(enum log_level level, enum log_format format, const char *daemon, const char *name);
+/* LEVEL_INFO for a word that is none. */
+enum log_level log_level_named(const char *word);
 bool log_enabled(enum log_level level);
 /* Where lines go; 2 unless told. For tests. */
 void log_set_fd(int fd);

@@ -65,20 +65,14 @@ static void log_warnings(const struct config *config)
 
 static void setup_log(const struct life *life)
 {
-    static const char *const levels[] = {"error", "warn", "info", "debug"};
     const char *level = life->args.log_level ? life->args.log_level
                         : life->config       ? life->config->options.log_level
                                              : "info";
     const char *format = life->args.log_format ? life->args.log_format
                          : life->config        ? life->config->options.log_format
                                                : "text";
-    enum log_level chosen = LEVEL_INFO;
-    for (unsigned i = 0; i < 4; i++) {
-        if (strcmp(level, levels[i]) == 0)
-            chosen = (enum log_level)i;
-    }
-    log_setup(chosen, strcmp(format, "json") == 0 ? LINES_JSON : LINES_TEXT, life->spec->program,
-              life->args.name);
+    log_setup(log_level_named(level), strcmp(format, "json") == 0 ? LINES_JSON : LINES_TEXT,
+              life->spec->program, life->args.name);
 }
 
 static enum err load_config(struct life *life, struct config **out)

@@ -193,6 +193,29 @@ static void print_up(const struct up *u, const char *url, const char *key)
     (void)fflush(stdout);
 }
 
+/* "1 edge, 2 brokers, 1 auth, 1 metrics, 3 workers" */
+static void log_ready(const struct up *u)
+{
+    static const char *const names[STAGE_COUNT] = {
+        [STAGE_EDGE] = "edge",       [STAGE_BROKER] = "broker", [STAGE_AUTH] = "auth",
+        [STAGE_METRICS] = "metrics", [STAGE_WORKER] = "worker", [STAGE_SIMULATOR] = "simulator"};
+    static const enum child_stage order[] = {STAGE_EDGE,    STAGE_BROKER, STAGE_AUTH,
+                                             STAGE_METRICS, STAGE_WORKER, STAGE_SIMULATOR};
+    unsigned counts[STAGE_COUNT] = {0};
+    const struct child *c;
+    struct buf text = {0};
+    for (size_t i = 0; (c = supervisor_child(u->supervisor, i)) != NULL; i++)
+        counts[c->stage]++;
+    for (size_t i = 0; i < STAGE_COUNT; i++) {
+        unsigned n = counts[order[i]];
+        if (n)
+            buf_printf(&text, "%s%u %s%s", text.len ? ", " : "", n, names[order[i]],
+                       n > 1 ? "s" : "");
+    }
+    log_info("ready", LSPAN("daemons", buf_span(&text)), LSTR("version", TOLLGATE_VERSION));
+    buf_free(&text);
+}
+
 static void on_ready(void *ctx)
 {
     struct up *u = ctx;
@@ -205,6 +228,7 @@ static void on_ready(void *ctx)
     }
     suite_url(u->config, &url);
     buf_append_char(&url, '\0');
+    log_ready(u);
     print_up(u, url.data ? url.data : "", u->demo ? key : NULL);
     crypto_wipe(key, sizeof key);
     buf_free(&url);
@@ -268,6 +292,12 @@ static int load_and_supervise(struct up *u)
     int code = paths_load(&u->paths, &u->config);
     if (code >= 0)
         return code;
+    const struct config_options *o = &u->config->options;
+    log_setup(log_level_named(u->options.log_level ? u->options.log_level : o->log_level),
+              strcmp(u->options.log_format ? u->options.log_format : o->log_format, "json") == 0
+                  ? LINES_JSON
+                  : LINES_TEXT,
+              "tollgate", "up");
     code = up_listen(u);
     if (code < 0)
         code = supervise(u);

@@ -123,7 +123,7 @@ static void start_due(struct supervisor *s)
         if (c->state != CHILD_WAITING || now_ms(s) < c->due_ms)
             continue;
         if (child_start(c, span_str(s->folder), now_ms(s)) == OK) {
-            log_info("started", LSTR("child", c->name), LI64("pid", c->pid));
+            log_debug("started", LSTR("child", c->name), LI64("pid", c->pid));
             continue;
         }
         log_error("start_failed", LSTR("child", c->name), LSTR("error", strerror(errno)));

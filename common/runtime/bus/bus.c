@@ -57,7 +57,7 @@ enum err bus_create(struct bus **out, struct loop *loop, const struct bus_spec *
     bus->epoch |= 1; /* never 0 */
     (void)snprintf(bus->id, sizeof bus->id, "%s-%016llx", bus->name,
                    (unsigned long long)bus->epoch);
-    bus->ticked_us = loop_now_us(loop);
+    bus->created_us = bus->ticked_us = loop_now_us(loop);
     bus->flush_hook = (struct loop_hook){.fn = bus_on_turn_end, .ctx = bus};
     loop_hook_turn_end(loop, &bus->flush_hook);
     loop_timer_start(loop, &bus->tick, 0, bus_on_tick, bus);

@@ -165,7 +165,8 @@ struct bus {
     struct loop_timer tick, retry, soon;
     bool soon_is_now;
     struct loop_hook flush_hook;
-    uint64_t ticked_us;
+    uint64_t created_us, ticked_us;
+    bool lost_a_peer; /* ever */
     uint64_t dropped;
     uint64_t refused[BUS_REFUSALS], refusal_logged_us[BUS_REFUSALS];
     bool closing; /* waits for answers to its goodbyes */

@@ -14,13 +14,31 @@ void bus_copy_name(char *out, size_t size, struct span s)
     out[n] = '\0';
 }
 
+/* A command that asks and leaves is no news, and nor is it that everybody finds everybody while a
+ * suite starts; later, and after a loss, it is. */
+static enum log_level level_of_coming(const struct bus_peer *peer)
+{
+    enum { START_US = 10 * 1000 * 1000 };
+    const struct bus *bus = peer->bus;
+    bool starts = !bus->lost_a_peer && loop_now_us(bus->loop) - bus->created_us < START_US;
+    return starts || strcmp(peer->role, "ctl") == 0 ? LEVEL_DEBUG : LEVEL_INFO;
+}
+
+/* One that says goodbye is no trouble. */
+static enum log_level level_of_going(const struct bus_peer *peer, const char *why)
+{
+    if (strcmp(why, "stopped") != 0)
+        return LEVEL_WARN;
+    return strcmp(peer->role, "ctl") == 0 ? LEVEL_DEBUG : LEVEL_INFO;
+}
+
 static void peer_up(struct bus_peer *peer)
 {
     peer->up = true;
     peer->stopped = false;
     lifeline_add(peer);
-    log_info("peer_up", LSTR("peer_role", peer->role), LSTR("peer", peer->name),
-             LSTR("version", peer->version));
+    log_write(level_of_coming(peer), "peer_up", LSTR("peer_role", peer->role),
+              LSTR("peer", peer->name), LSTR("version", peer->version), LOG_END_);
     if (peer->bus->spec.on_peer_up)
         peer->bus->spec.on_peer_up(peer->bus->spec.ctx, peer);
 }
@@ -40,10 +58,9 @@ void bus_peer_lost(struct bus_peer *peer, const char *why)
     peer->up = false;
     lifeline_drop(peer);
     if (was_up) {
-        /* One that says goodbye is no trouble. */
-        log_write(strcmp(why, "stopped") == 0 ? LEVEL_INFO : LEVEL_WARN, "peer_down",
-                  LSTR("peer_role", peer->role), LSTR("peer", peer->name), LSTR("why", why),
-                  LOG_END_);
+        peer->bus->lost_a_peer |= strcmp(peer->role, "ctl") != 0;
+        log_write(level_of_going(peer, why), "peer_down", LSTR("peer_role", peer->role),
+                  LSTR("peer", peer->name), LSTR("why", why), LOG_END_);
         if (peer->bus->spec.on_peer_down)
             peer->bus->spec.on_peer_down(peer->bus->spec.ctx, peer);
     }
