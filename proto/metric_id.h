@@ -14,7 +14,7 @@ enum metric_id {
 };
 
 enum {
-    METRIC_BUCKETS = 18,
+    METRIC_BUCKETS = 20,
     METRIC_MAX_LABELS = 4,
     METRIC_SERIES_MAX = 8192 /* of one daemon */
 };
@@ -31,6 +31,8 @@ struct metric_info {
 
 /* NULL for an unknown id (a newer neighbour). */
 const struct metric_info *metric_info(unsigned id);
+/* Another name under which it is shown as well; NULL: it has none. */
+const char *metric_alias(unsigned id);
 /* Upper bounds of the histogram buckets in µs, ascending; the last one is UINT64_MAX. */
 extern const uint64_t metric_bounds_us[METRIC_BUCKETS];
 /* The bucket an observation falls into. */

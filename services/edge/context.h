@@ -13,6 +13,7 @@
 #include "services/edge/leases/leases.h"
 #include "services/edge/leases/releases.h"
 #include "services/edge/leases/slot_book.h"
+#include "services/edge/request/model_names.h"
 
 struct edge_request;
 struct key_check;
@@ -68,7 +69,8 @@ struct edge {
     struct loop_timer gather_timer; /* RELEASEs wait for company */
     struct loop_timer gauge_timer;
     struct loop_timer lame_duck_timer; /* then nobody is accepted any more */
-    struct http_stats last_reported;   /* what of these has gone into the metrics */
+    struct model_names model_names;
+    struct http_stats last_reported; /* what of these has gone into the metrics */
     uint64_t releases_dropped_reported;
 };
 

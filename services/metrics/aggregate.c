@@ -32,6 +32,14 @@ void aggregate_reset(struct aggregate *a)
     senders_destroy(&a->senders);
 }
 
+void aggregate_know_models(struct aggregate *a, bool (*is_entry)(void *ctx, struct span model),
+                           void *ctx)
+{
+    a->is_entry = is_entry;
+    a->ctx = ctx;
+    store_know_models(a->store, is_entry, ctx);
+}
+
 /* ---- what outlives us ---- */
 
 enum err aggregate_load(struct aggregate *a, const char *path)
@@ -49,8 +57,12 @@ enum err aggregate_load(struct aggregate *a, const char *path)
     if (e == ERR_NOT_FOUND)
         return OK;
     log_warn("state_unreadable", LSTR("path", path), LSTR("why", err_name(e)));
+    struct aggregate was = *a;
     aggregate_reset(a);
-    return aggregate_init(a, a->clock, a->max_series);
+    e = aggregate_init(a, was.clock, was.max_series);
+    if (!e)
+        aggregate_know_models(a, was.is_entry, was.ctx);
+    return e;
 }
 
 void aggregate_save(struct aggregate *a, const char *path)

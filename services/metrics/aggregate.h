@@ -17,13 +17,19 @@ struct aggregate {
     const struct clock *clock;
     uint32_t max_series;
     uint64_t shown_from_ms; /* monotonic: counters are not held back any longer */
-    bool unsaved;           /* something was counted since the last save */
-    bool save_failed;       /* said in the log */
+    bool (*is_entry)(void *ctx, struct span model);
+    void *ctx;        /* of is_entry */
+    bool unsaved;     /* something was counted since the last save */
+    bool save_failed; /* said in the log */
 };
 
 enum err aggregate_init(struct aggregate *a, const struct clock *clock,
                         uint32_t max_series) NODISCARD;
 void aggregate_reset(struct aggregate *a);
+
+/* Which models the configuration names: see store_know_models. */
+void aggregate_know_models(struct aggregate *a, bool (*is_entry)(void *ctx, struct span model),
+                           void *ctx);
 
 /* Takes up what aggregate_save has left at `path`. A file that can't be read is logged, and
  * counting begins from nothing. */

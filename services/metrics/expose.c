@@ -1,11 +1,5 @@
 #include "services/metrics/expose.h"
 
-/* OpenTelemetry's name for what we measure under our own too (gen_ai semantic conventions). */
-static const struct {
-    enum metric_id id;
-    const char *name;
-} aliases[] = {{METRIC_DURATION, "gen_ai_server_request_duration_seconds"}};
-
 static void put_escaped(struct buf *out, struct span s, bool quotes)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -156,6 +150,8 @@ void expose_all(const struct series_store *s, struct buf *out)
 {
     for (unsigned id = 0; id < METRIC_ID_COUNT; id++)
         put_metric(out, metric_info(id)->name, store_first(s, (enum metric_id)id));
-    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
-        put_metric(out, aliases[i].name, store_first(s, aliases[i].id));
+    for (unsigned id = 0; id < METRIC_ID_COUNT; id++) {
+        if (metric_alias(id))
+            put_metric(out, metric_alias(id), store_first(s, (enum metric_id)id));
+    }
 }

@@ -5,6 +5,7 @@
 
 #include "common/base/log.h"
 #include "common/runtime/daemon.h"
+#include "common/runtime/listening.h"
 #include "services/metrics/web.h"
 
 enum { PURGE_MS = 60000, SAVE_MS = 2000, PATH_BYTES = 256 };
@@ -42,13 +43,22 @@ static enum err open_port(struct metrics *m)
                      ? ERR_INVALID
                      : web_create(&m->web, m->d->loop, o->metrics_address,
                                   (uint16_t)o->metrics_port, &m->aggregate);
+    char why[LISTENING_FAULT_BYTES];
     if (e)
-        log_error("listen_failed", LSTR("address", o->metrics_address),
-                  LU64("port", o->metrics_port), LSTR("why", err_name(e)));
+        log_error("cannot_listen", LSTR("address", o->metrics_address),
+                  LU64("port", o->metrics_port),
+                  LSTR("why", listening_fault(e, (uint16_t)o->metrics_port, why)));
     else
         log_info("listening", LSTR("address", o->metrics_address),
                  LU64("port", http_server_port(m->web)));
     return e;
+}
+
+static bool is_entry(void *ctx, struct span model)
+{
+    const struct metrics *m = ctx;
+    const struct config_model *entry = config_find_model(m->d->config, model);
+    return entry && span_is(model, entry->name);
 }
 
 static void list_self(struct metrics *m)
@@ -66,8 +76,10 @@ static enum err start(void *self, struct daemon *d)
     (void)snprintf(m->path, sizeof m->path, "%s/metrics.json", d->state_dir);
     enum err e =
         aggregate_init(&m->aggregate, loop_clock(d->loop), d->config->options.metrics_max_series);
-    if (!e)
+    if (!e) {
+        aggregate_know_models(&m->aggregate, is_entry, m);
         e = aggregate_load(&m->aggregate, m->path);
+    }
     if (e)
         return e;
     list_self(m);

@@ -8,7 +8,7 @@
 
 #include "common/base/json.h"
 
-enum { STATE_VERSION = 1, STATE_DEPTH = 8 };
+enum { STATE_VERSION = 2, STATE_DEPTH = 8 };
 
 /* ---- writing ---- */
 

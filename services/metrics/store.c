@@ -10,10 +10,16 @@
 
 enum { KEY_BYTES = 8 + (METRIC_MAX_LABELS + 2) * (STORE_LABEL_BYTES * 3 + 1) };
 
+/* Of what is shown. */
+struct room {
+    uint64_t lines, bytes;
+};
+
 struct entry {
     struct series series; /* first: list links point here */
     uint64_t away_since_ms;
-    bool other;
+    struct room room; /* that it takes; none for one that takes what has no place */
+    bool stranger;    /* its model is no entry of the configuration */
     UT_hash_handle hh;
     size_t key_bytes;
     char key[];
@@ -22,8 +28,10 @@ struct entry {
 struct series_store {
     struct entry *by_key;
     struct series *by_id[METRIC_ID_COUNT];
-    uint32_t count, others;
-    uint32_t max;
+    uint32_t count;
+    struct room max, used, by_strangers;
+    bool (*is_entry)(void *ctx, struct span model);
+    void *ctx;
 };
 
 enum err store_create(struct series_store **out, uint32_t max_series)
@@ -31,8 +39,78 @@ enum err store_create(struct series_store **out, uint32_t max_series)
     *out = calloc(1, sizeof **out);
     if (!*out)
         return ERR_NOMEM;
-    (*out)->max = max_series;
+    (*out)->max = (struct room){max_series, (uint64_t)max_series * STORE_LINE_BYTES};
     return OK;
+}
+
+void store_know_models(struct series_store *s, bool (*is_entry)(void *ctx, struct span model),
+                       void *ctx)
+{
+    s->is_entry = is_entry;
+    s->ctx = ctx;
+}
+
+/* ---- room ---- */
+
+static void take(struct room *used, struct room more)
+{
+    used->lines += more.lines;
+    used->bytes += more.bytes;
+}
+
+static void give_back(struct room *used, struct room less)
+{
+    used->lines -= less.lines;
+    used->bytes -= less.bytes;
+}
+
+static bool fits(struct room used, struct room more, struct room max)
+{
+    return used.lines + more.lines <= max.lines && used.bytes + more.bytes <= max.bytes;
+}
+
+/* As it is shown, where \ stands before some characters. */
+static size_t shown_bytes(struct span value)
+{
+    size_t n = value.len;
+    for (size_t i = 0; i < value.len; i++)
+        n += value.data[i] == '\\' || value.data[i] == '"' || value.data[i] == '\n';
+    return n;
+}
+
+/* At most: its lines under both of its names. */
+static struct room room_of(const struct series *series)
+{
+    enum { OF_A_LABEL = 4, OF_A_NUMBER = 24, OF_A_BUCKET = 24, OF_A_DAEMON = 24 };
+    const struct metric_info *info = metric_info(series->id);
+    const char *alias = metric_alias(series->id);
+    bool histogram = info->kind == METRIC_HISTOGRAM;
+    uint64_t lines = histogram ? METRIC_BUCKETS + 2 : 1;
+    size_t labels = strlen(info->labels) + OF_A_NUMBER + (histogram ? OF_A_BUCKET : 0);
+    for (unsigned i = 0; i < series->label_count; i++)
+        labels += shown_bytes(series->labels[i]) + OF_A_LABEL;
+    if (series->instance.len)
+        labels += shown_bytes(series->role) + shown_bytes(series->instance) + OF_A_DAEMON;
+    struct room room = {lines, lines * (strlen(info->name) + labels)};
+    if (alias)
+        take(&room, (struct room){lines, lines * (strlen(alias) + labels)});
+    return room;
+}
+
+/* Is its model one that clients have named, not the operator? */
+static bool is_stranger(const struct series_store *s, const struct series *series)
+{
+    struct span names = span_str(metric_info(series->id)->labels);
+    for (unsigned i = 0; s->is_entry && i < series->label_count; i++)
+        if (span_is(span_cut(&names, ','), "model"))
+            return series->labels[i].len && !s->is_entry(s->ctx, series->labels[i]);
+    return false;
+}
+
+static void free_entry(struct entry *e)
+{
+    free(e->series.buckets);
+    free(e);
 }
 
 static void drop(struct series_store *s, struct entry *e)
@@ -40,9 +118,10 @@ static void drop(struct series_store *s, struct entry *e)
     HASH_DELETE(hh, s->by_key, e);
     LL_DELETE(s->by_id[e->series.id], &e->series);
     s->count--;
-    s->others -= e->other;
-    free(e->series.buckets);
-    free(e);
+    give_back(&s->used, e->room);
+    if (e->stranger)
+        give_back(&s->by_strangers, e->room);
+    free_entry(e);
 }
 
 void store_destroy(struct series_store **store)
@@ -101,28 +180,62 @@ static void read_key(struct entry *e)
 
 /* ---- series ---- */
 
-static struct entry *add(struct series_store *s, unsigned id, struct span key)
+static struct entry *create(unsigned id, struct span key)
 {
     bool histogram = metric_info(id)->kind == METRIC_HISTOGRAM;
     struct entry *e = calloc(1, sizeof *e + key.len);
     if (!e)
         return NULL;
-    if (histogram && !(e->series.buckets = calloc(METRIC_BUCKETS, sizeof *e->series.buckets)))
-        goto out;
+    if (histogram && !(e->series.buckets = calloc(METRIC_BUCKETS, sizeof *e->series.buckets))) {
+        free(e);
+        return NULL;
+    }
     e->series.id = (enum metric_id)id;
     memcpy(e->key, key.data, key.len);
     e->key_bytes = key.len;
-    HASH_ADD_KEYPTR(hh, s->by_key, e->key, e->key_bytes, e);
-    if (!e->hh.tbl)
-        goto out;
     read_key(e);
+    return e;
+}
+
+/* ERR_TOO_BIG: there is no room. */
+static enum err take_room(struct series_store *s, struct entry *e)
+{
+    struct room half = {s->max.lines / 2, s->max.bytes / 2};
+    e->room = room_of(&e->series);
+    e->stranger = is_stranger(s, &e->series);
+    if (!fits(s->used, e->room, s->max) || (e->stranger && !fits(s->by_strangers, e->room, half)))
+        return ERR_TOO_BIG;
+    take(&s->used, e->room);
+    if (e->stranger)
+        take(&s->by_strangers, e->room);
+    return OK;
+}
+
+/* `other`: there is always room for it. */
+static enum err add(struct series_store *s, unsigned id, struct span key, bool other,
+                    struct entry **out)
+{
+    struct entry *e = create(id, key);
+    *out = NULL;
+    if (!e)
+        return ERR_NOMEM;
+    enum err err = other ? OK : take_room(s, e);
+    if (err) {
+        free_entry(e);
+        return err;
+    }
+    HASH_ADD_KEYPTR(hh, s->by_key, e->key, e->key_bytes, e);
+    if (!e->hh.tbl) {
+        give_back(&s->used, e->room);
+        if (e->stranger)
+            give_back(&s->by_strangers, e->room);
+        free_entry(e);
+        return ERR_NOMEM;
+    }
     LL_APPEND(s->by_id[id], &e->series);
     s->count++;
-    return e;
-out:
-    free(e->series.buckets);
-    free(e);
-    return NULL;
+    *out = e;
+    return OK;
 }
 
 static struct entry *lookup(struct series_store *s, struct span key)
@@ -146,19 +259,15 @@ static bool is_other(const struct metric_info *info, struct span labels)
     return true;
 }
 
-static struct entry *find_or_add(struct series_store *s, unsigned id, struct span labels,
-                                 const struct source *from, bool *full_out)
+static enum err find_or_add(struct series_store *s, unsigned id, struct span labels,
+                            const struct source *from, struct entry **out)
 {
     bool other = is_other(metric_info(id), labels);
     struct buf key;
     buf_init(&key, KEY_BYTES);
     put_key(&key, id, labels, from);
-    struct entry *e = lookup(s, buf_span(&key));
-    *full_out = !e && !other && s->count - s->others >= s->max;
-    if (!e && !*full_out && (e = add(s, id, buf_span(&key)))) {
-        e->other = other;
-        s->others += other;
-    }
+    *out = lookup(s, buf_span(&key));
+    enum err e = *out ? OK : add(s, id, buf_span(&key), other, out);
     buf_free(&key);
     return e;
 }
@@ -166,11 +275,10 @@ static struct entry *find_or_add(struct series_store *s, unsigned id, struct spa
 static enum err place(struct series_store *s, unsigned id, struct span labels,
                       const struct source *from, struct entry **out)
 {
-    bool full;
-    *out = find_or_add(s, id, labels, from, &full);
-    if (full && metric_info(id)->kind != METRIC_GAUGE)
-        *out = find_or_add(s, id, SPAN("other\x1fother\x1fother\x1fother"), from, &full);
-    return *out ? OK : full ? ERR_TOO_BIG : ERR_NOMEM;
+    enum err e = find_or_add(s, id, labels, from, out);
+    if (e == ERR_TOO_BIG && metric_info(id)->kind != METRIC_GAUGE)
+        e = find_or_add(s, id, SPAN("other\x1fother\x1fother\x1fother"), from, out);
+    return e;
 }
 
 /* ---- values ---- */

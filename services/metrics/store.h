@@ -1,6 +1,8 @@
 /* All series of the suite: counters and histograms summed over daemons and their restarts, gauges
- * by daemon. Bounded: when full, new counters and histograms are summed under label values "other",
- * new gauges dropped and counted. */
+ * by daemon. Bounded in lines and in bytes of what is shown: when full, new counters and histograms
+ * are summed under label values "other", new gauges dropped and counted. Models that no entry of
+ * the configuration names (a wildcard let them in, and clients choose the names) get half of the
+ * room at most. */
 #ifndef SERVICES_METRICS_STORE_H
 #define SERVICES_METRICS_STORE_H
 
@@ -8,7 +10,7 @@
 #include "common/base/span.h"
 #include "proto/metric_id.h"
 
-enum { STORE_LABEL_BYTES = 128 };
+enum { STORE_LABEL_BYTES = 128, STORE_LINE_BYTES = 190 };
 
 struct series_store;
 
@@ -29,7 +31,13 @@ struct series {
     struct series *next;
 };
 
+/* Of `max_series` lines, as Prometheus counts series: a histogram is one for each bucket, its sum
+ * and its count. They have STORE_LINE_BYTES each on average. */
 enum err store_create(struct series_store **out, uint32_t max_series) NODISCARD;
+/* Has the configuration an entry of this very name? Without being told of one, all models are
+ * taken for named. */
+void store_know_models(struct series_store *s, bool (*is_entry)(void *ctx, struct span model),
+                       void *ctx);
 void store_destroy(struct series_store **store);
 
 /* A gauge's value, or what a counter or histogram has grown by. Labels as on the bus: in

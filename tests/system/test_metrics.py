@@ -158,3 +158,32 @@ def test_counters_of_a_stopped_suite_are_there_when_it_starts_again(fresh):
     load.reach(20)
     made += load.stop()
     wait_for(lambda: total_of(fresh, "tollgate_requests_total{") == made, f"{made} requests")
+
+
+def names_in(text, family):
+    return {line.split('model="')[1].split('"')[0] for line in text.splitlines() if line.startswith(family + "{")}
+
+
+def test_a_flood_of_invented_names_leaves_room_for_real_models(tmp_path):
+    """A wildcard lets any name in: the first few get series of their own, the others are counted under the wildcard,
+    and a model that the configuration names has its own however late it comes."""
+    models = {"gpt-*": {"targets": [{"provider": "openai"}]}, "late": {"targets": [{"provider": "openai"}]}}
+    with Suite(tmp_path, models=models, workers={"openai": 1}, options={"metrics": {"max_series": 2000}}) as suite:
+        key = suite.create_key(name="flood")
+        with httpx.Client(timeout=60, headers={"authorization": f"Bearer {key}"}) as client:
+            def ask(model):
+                r = client.post(suite.url + "/v1/chat/completions",
+                                json={"model": model, "messages": [{"role": "user", "content": "hi"}]})
+                return r.status_code
+            assert {ask(f"gpt-{i}") for i in range(300)} == {200}
+            assert ask("no-such-model") == 404
+            assert {ask("late") for _ in range(3)} == {200}
+        wait_for(lambda: total_of(suite, "tollgate_requests_total{") == 304, "all are counted")
+        text = suite.metrics_text()
+        assert total_of(suite, 'tollgate_requests_total{model="late"') == 3
+        own = names_in(text, "tollgate_requests_total")
+        assert {"gpt-0", "gpt-1", "gpt-*", "late"} <= own and len(own) < 80 and "no-such-model" not in own
+        buckets = [line.split('le="')[1].split('"')[0] for line in text.splitlines()
+                   if line.startswith('tollgate_request_duration_seconds_bucket{model="late"')]
+        assert buckets[-2:] == ["300", "+Inf"]
+        assert text.count("\n") < 2500

@@ -126,8 +126,8 @@ static void note_first(struct edge_request *r)
 {
     uint64_t us = loop_now_us(r->edge->d->loop) - r->started_us;
     r->first_ms = (uint32_t)(us / 1000);
-    metric_observe_us(r->edge->d->metrics, METRIC_FIRST_TOKEN, METRIC_LABELS(r->label, r->provider),
-                      us);
+    metric_observe_us(r->edge->d->metrics, METRIC_FIRST_TOKEN,
+                      METRIC_LABELS(request_model_label(r, true), r->provider), us);
 }
 
 void relay_on_head(struct edge *e, struct bus_peer *from, const struct bus_message *m)

@@ -268,6 +268,15 @@ static void send_release(const struct edge_request *r, const struct request_outc
     releases_add(e->releases, &r->id, &release, r->holds_slot || !r->authorized, now_us / 1000);
 }
 
+/* A client's text must not make series, unless it names a model that there is. */
+struct span request_model_label(const struct edge_request *r, bool answered)
+{
+    if (r->answered.len)
+        return r->answered;
+    bool wild = answered && !span_equals(r->label, r->model);
+    return wild && model_names_take(&r->edge->model_names, r->model) ? r->model : r->label;
+}
+
 static void add_tokens(const struct edge_request *r, struct span model, struct span direction,
                        uint64_t n)
 {
@@ -284,8 +293,7 @@ static void count(const struct edge_request *r, const struct request_outcome *o)
     char text[12];
     int n = snprintf(text, sizeof text, "%u", o->status);
     struct span status = span_of(text, (size_t)n);
-    /* a client's text must not make series */
-    struct span model = r->answered.len ? r->answered : r->label;
+    struct span model = request_model_label(r, o->error_class == ERROR_NONE && o->status < 300);
     metric_add(m, METRIC_REQUESTS, METRIC_LABELS(model, r->provider, status, r->key_name), 1);
     metric_observe_us(m, METRIC_DURATION, METRIC_LABELS(model, r->provider),
                       loop_now_us(r->edge->d->loop) - r->started_us);

@@ -63,7 +63,7 @@ struct edge_request {
     uint8_t key[SHA256_BYTES];
     struct span asked_model; /* as AUTHORIZE says it; empty for routes without one, and for unknown
                                 models */
-    struct span label;       /* in metrics: the configuration's entry that the model came by */
+    struct span label;       /* the configuration's entry that the model came by, for metrics */
     struct span key_id, key_name, models;
     struct span barred;       /* fallbacks that may not answer */
     uint64_t reserved_tokens; /* set aside for it */
@@ -145,6 +145,8 @@ static inline struct header request_header(const struct edge_request *r)
         .deadline_ms = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left,
     };
 }
+/* What metrics call the model that answers, or would have: `answered` says whether anybody has. */
+struct span request_model_label(const struct edge_request *r, bool answered);
 /* Limits, model and provider, beside what every answer carries. */
 void request_add_fields(const struct edge_request *r);
 

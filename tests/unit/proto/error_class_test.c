@@ -62,8 +62,9 @@ static void observations_fall_into_their_bucket(void **state)
 {
     (void)state;
     assert_int_equal(metric_bucket(0), 0);
-    assert_int_equal(metric_bucket(100), 0);
-    assert_int_equal(metric_bucket(101), 1);
+    assert_int_equal(metric_bucket(250), 0);
+    assert_int_equal(metric_bucket(251), 1);
+    assert_int_equal(metric_bucket((uint64_t)300 * 1000000), METRIC_BUCKETS - 2);
     assert_int_equal(metric_bucket(UINT64_MAX), METRIC_BUCKETS - 1);
     for (unsigned i = 1; i < METRIC_BUCKETS; i++)
         assert_true(metric_bounds_us[i] > metric_bounds_us[i - 1]);

@@ -79,23 +79,23 @@ static void what_is_not_ours_is_refused_and_metrics_of_other_versions_left_out(v
     } cases[] = {
         {"", ERR_INVALID},
         {"[]", ERR_VERSION},
-        {"{\"version\":2}", ERR_VERSION},
-        {"{\"version\":1}", OK},
-        {"{\"version\":1,\"series\":[{\"name\":\"no_such\",\"value\":1}]}", OK},
-        {"{\"version\":1,\"series\":[{\"name\":\"tollgate_up\",\"value\":1}]}", ERR_INVALID},
-        {"{\"version\":1,\"series\":[{\"name\":\"tollgate_ledger_rows_total\",\"value\":-1}]}",
+        {"{\"version\":1}", ERR_VERSION},
+        {"{\"version\":2}", OK},
+        {"{\"version\":2,\"series\":[{\"name\":\"no_such\",\"value\":1}]}", OK},
+        {"{\"version\":2,\"series\":[{\"name\":\"tollgate_up\",\"value\":1}]}", ERR_INVALID},
+        {"{\"version\":2,\"series\":[{\"name\":\"tollgate_ledger_rows_total\",\"value\":-1}]}",
          ERR_INVALID},
-        {"{\"version\":1,\"series\":[{\"name\":\"tollgate_queue_wait_seconds\",\"value\":1}]}",
+        {"{\"version\":2,\"series\":[{\"name\":\"tollgate_queue_wait_seconds\",\"value\":1}]}",
          ERR_INVALID},
-        {"{\"version\":1,\"series\":[{\"name\":\"tollgate_queue_wait_seconds\",\"value\":1,"
+        {"{\"version\":2,\"series\":[{\"name\":\"tollgate_queue_wait_seconds\",\"value\":1,"
          "\"buckets\":[1,2]}]}",
          ERR_INVALID},
-        {"{\"version\":1,\"senders\":[{\"epoch\":\"x\",\"here\":true}]}", ERR_INVALID},
-        {"{\"version\":1,\"senders\":[{\"epoch\":\"1\",\"here\":true,\"totals\":[[1,2]]}]}",
+        {"{\"version\":2,\"senders\":[{\"epoch\":\"x\",\"here\":true}]}", ERR_INVALID},
+        {"{\"version\":2,\"senders\":[{\"epoch\":\"1\",\"here\":true,\"totals\":[[1,2]]}]}",
          ERR_INVALID},
-        {"{\"version\":1,\"senders\":[{\"epoch\":\"1\",\"here\":true,\"totals\":[[-1]]}]}",
+        {"{\"version\":2,\"senders\":[{\"epoch\":\"1\",\"here\":true,\"totals\":[[-1]]}]}",
          ERR_INVALID},
-        {"{\"version\":1,\"senders\":[{\"epoch\":\"1\",\"here\":true,\"totals\":[[],[5]]}]}", OK},
+        {"{\"version\":2,\"senders\":[{\"epoch\":\"1\",\"here\":true,\"totals\":[[],[5]]}]}", OK},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct world w;

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "services/metrics/expose.h"
 #include "services/metrics/store.h"
 
 static const struct source broker1 = {{"broker", 6}, {"broker-1", 8}};
@@ -185,6 +186,62 @@ static void series_beyond_the_bound_are_summed_under_other(void **state)
     store_destroy(&s);
 }
 
+/* The metrics with the label `model`, filled with ever new values of all labels. */
+static void flood(struct series_store *s, const char *model, unsigned times)
+{
+    static const uint64_t buckets[METRIC_BUCKETS] = {[3] = 1};
+    for (unsigned i = 0; i < times; i++) {
+        char labels[600];
+        (void)snprintf(labels, sizeof labels, "%s-%u\x1fprovider\"\x1f%0100u\x1fkey", model, i, i);
+        for (unsigned id = 0; id < METRIC_ID_COUNT; id++) {
+            const struct metric_info *info = metric_info(id);
+            bool histogram = info->kind == METRIC_HISTOGRAM;
+            if (strncmp(info->labels, "model", 5) == 0)
+                assert_int_equal(
+                    store_apply(s, &broker1, id, span_str(labels), 1, histogram ? buckets : NULL),
+                    OK);
+        }
+    }
+}
+
+static void what_is_shown_stays_below_two_megabytes_at_the_default(void **state)
+{
+    (void)state;
+    struct series_store *s = fresh(10000);
+    struct buf text = {0};
+    flood(s, "model\\", 2000);
+    expose_all(s, &text);
+    assert_in_range(text.len, 1000000, 2000000);
+    size_t lines = 0;
+    for (size_t i = 0; i < text.len; i++)
+        lines += text.data[i] == '\n';
+    assert_true(lines < 10500);
+    buf_free(&text);
+    store_destroy(&s);
+}
+
+static bool is_entry(void *ctx, struct span model)
+{
+    (void)ctx;
+    return span_starts(model, "real");
+}
+
+static void models_that_clients_invent_leave_half_of_the_room(void **state)
+{
+    (void)state;
+    struct series_store *s = fresh(1000);
+    store_know_models(s, is_entry, NULL);
+    flood(s, "invented", 500);
+    flood(s, "real", 2);
+    bool has_own = false, strangers_have = false;
+    for (const struct series *x = store_first(s, METRIC_DURATION); x; x = x->next) {
+        has_own |= span_is(x->labels[0], "real-1");
+        strangers_have |= span_is(x->labels[0], "invented-1");
+    }
+    assert_true(has_own && strangers_have);
+    store_destroy(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +252,8 @@ int main(void)
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(odd_labels_are_made_to_fit),
         cmocka_unit_test(series_beyond_the_bound_are_summed_under_other),
+        cmocka_unit_test(what_is_shown_stays_below_two_megabytes_at_the_default),
+        cmocka_unit_test(models_that_clients_invent_leave_half_of_the_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
