@@ -1,6 +1,9 @@
 #include "common/base/crypto.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 /* SHA256() looks its algorithm up by name each time, which costs five times the hash of a key;
@@ -9,6 +12,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/pem.h>
 #include <openssl/sha.h>
 
 void crypto_sha256(struct span text, uint8_t out[SHA256_BYTES])
@@ -57,4 +61,17 @@ void crypto_hex(const void *bytes, size_t n, char *out)
         out[2 * i + 1] = digits[at[i] & 15];
     }
     out[2 * n] = '\0';
+}
+
+const char *crypto_certificates_fault(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return strerror(errno);
+    X509 *first = PEM_read_X509_AUX(file, NULL, NULL, NULL);
+    (void)fclose(file);
+    if (!first)
+        return "there is no certificate in it that can be read (PEM is expected)";
+    X509_free(first);
+    return NULL;
 }

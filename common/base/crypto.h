@@ -16,6 +16,8 @@ void crypto_random(void *out, size_t n);
 bool crypto_equals(const void *a, const void *b, size_t n);
 /* Overwrites, whatever the optimiser thinks. */
 void crypto_wipe(void *at, size_t n);
+/* Why a PEM file can't say which certificates to trust, in words; NULL when it can. */
+const char *crypto_certificates_fault(const char *path);
 /* Lower-case hex into out, which has room for 2n+1. */
 void crypto_hex(const void *bytes, size_t n, char *out);
 

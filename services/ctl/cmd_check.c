@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/crypto.h"
 #include "services/ctl/offers.h"
 #include "services/ctl/paths.h"
 
@@ -25,6 +26,22 @@ static void note_keys(const struct config *config)
         if (p->api_keys.count == 0 && p->api_key_files.count == 0 && p->endpoints.count == 0)
             (void)fprintf(stderr, "note: provider %s has no api_keys\n", p->name);
     }
+}
+
+/* A file that a provider needs and that can't be what it should be: none of its requests would ever
+ * get through. */
+static bool check_files(const struct config *config)
+{
+    bool good = true;
+    for (size_t i = 0; i < config->provider_count; i++) {
+        const struct config_provider *p = &config->providers[i];
+        const char *why = p->ca_file && *p->ca_file ? crypto_certificates_fault(p->ca_file) : NULL;
+        if (why)
+            (void)fprintf(stderr, "%s: providers.%s.ca_file: %s: %s\n", config->path, p->name,
+                          p->ca_file, why);
+        good &= !why;
+    }
+    return good;
 }
 
 /* What may be meant as it stands, so the exit code is that of a good file. */
@@ -90,13 +107,14 @@ static int check(const struct command *self, int argc, char **argv)
         return code;
     print_warnings(config);
     warn_unpriced(config);
-    if (!quiet) {
+    bool good = check_files(config);
+    if (!quiet && good) {
         note_keys(config);
         printf("%s: ok (%zu providers, %zu models)\n", rest.items[0], config->provider_count,
                config->model_count);
     }
     config_destroy(&config);
-    return EXIT_DONE;
+    return good ? EXIT_DONE : EXIT_CONFIG;
 }
 
 const struct command command_check = {
