@@ -126,12 +126,13 @@ static enum err keep_socket(struct fetch_connection *c)
 static void on_done(struct shard *shard, CURL *easy, CURLcode code)
 {
     char *private = NULL;
-    long os_errno = 0;
+    struct fetch_facts facts = {0};
     curl_socket_t fd = CURL_SOCKET_BAD;
     (void)shard;
     (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
-    (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
     struct fetch_connection *c = (struct fetch_connection *)(void *)private;
+    if (code != CURLE_OK)
+        facts = fetch_facts_of(easy, c->r->spec.origin->proxy != NULL);
     if (code == CURLE_OK) {
         (void)curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
         c->fd = fd;
@@ -141,7 +142,7 @@ static void on_done(struct shard *shard, CURL *easy, CURLcode code)
         if (fd == CURL_SOCKET_BAD || (!c->tls && keep_socket(c) != OK))
             code = CURLE_COULDNT_CONNECT;
     }
-    c->on_connected(c, code, os_errno);
+    c->on_connected(c, code, facts);
 }
 
 static enum err set_up_easy(struct fetch_connection *c, struct span authority)
@@ -180,7 +181,7 @@ static enum err begin_to_connect(struct fetch_connection *c, struct span authori
 
 enum err connection_open(struct fetch_transfer *r, struct span authority,
                          void (*on_connected)(struct fetch_connection *c, CURLcode code,
-                                              long os_errno),
+                                              struct fetch_facts facts),
                          struct fetch_connection **out)
 {
     struct fetch_connection *c = calloc(1, sizeof *c);

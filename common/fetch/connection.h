@@ -24,7 +24,7 @@ struct fetch_connection {
     CURL *easy;                /* NULL once a plain socket is taken */
     struct connector_group *group;
     char *error; /* CURL_ERROR_SIZE bytes while it is made */
-    void (*on_connected)(struct fetch_connection *c, CURLcode code, long os_errno);
+    void (*on_connected)(struct fetch_connection *c, CURLcode code, struct fetch_facts facts);
     struct loop_timer again; /* TLS: decrypted bytes may wait on a quiet socket */
     /* in the pool */
     struct fetch_site *site;
@@ -45,7 +45,7 @@ void connector_destroy(struct fetch *up);
  * comes once, not from within, unless the connection is closed before. ERR_NOMEM. */
 enum err connection_open(struct fetch_transfer *r, struct span authority,
                          void (*on_connected)(struct fetch_connection *c, CURLcode code,
-                                              long os_errno),
+                                              struct fetch_facts facts),
                          struct fetch_connection **out) NODISCARD;
 /* Not while libcurl is on the stack. Takes NULL, nulls. */
 void connection_close(struct fetch_connection **connection);

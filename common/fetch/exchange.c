@@ -29,6 +29,8 @@ struct breakage {
     const char *detail;
 };
 
+static const struct fetch_facts no_facts = {0};
+
 static void start(struct fetch_transfer *r);
 static void conclude(struct fetch_connection *c, enum step step, struct breakage why);
 
@@ -73,8 +75,8 @@ static void want(struct fetch_connection *c, bool blocked)
     if (blocked)
         events |= EPOLLOUT;
     if (connection_want(c, events) != OK)
-        transfer_fail_soon(c->r,
-                           fetch_failure_of(CURLE_OUT_OF_MEMORY, c->r->sent, c->r->headed, 0));
+        transfer_fail_soon(
+            c->r, fetch_failure_of(CURLE_OUT_OF_MEMORY, c->r->sent, c->r->headed, no_facts));
 }
 
 /* It held the key, and may be larger than an idle connection should be. A stream may be open for
@@ -151,7 +153,7 @@ static void begin(struct fetch_connection *c)
     c->broken = false;
     fetch_response_begin(&c->response, strcmp(r->spec.method, "HEAD") == 0);
     if (write_request(c) != OK) {
-        transfer_fail_soon(r, fetch_failure_of(CURLE_OUT_OF_MEMORY, false, false, 0));
+        transfer_fail_soon(r, fetch_failure_of(CURLE_OUT_OF_MEMORY, false, false, no_facts));
         return;
     }
     push(c);
@@ -294,7 +296,7 @@ static void break_off(struct fetch_connection *c, struct breakage why)
 {
     struct fetch_transfer *r = c->r;
     bool moves = may_move(c, r);
-    struct fetch_failure failure = fetch_failure_of(why.code, r->sent, r->headed, 0);
+    struct fetch_failure failure = fetch_failure_of(why.code, r->sent, r->headed, no_facts);
     detach(c);
     if (c->reused && !c->response.started)
         pool_close_idle_of(c->site);
@@ -321,7 +323,7 @@ static void conclude(struct fetch_connection *c, enum step step, struct breakage
         break_off(c, why);
         break;
     case STEP_REFUSED:
-        transfer_fail(r, (struct fetch_failure){r->verdict, r->verdict_message, 0}, NULL);
+        transfer_fail(r, transfer_verdict(r), NULL);
         break;
     }
 }
@@ -351,7 +353,7 @@ static void on_ready(struct socket_owner *owner, int fd, uint32_t events)
 
 /* ---- the engine ---- */
 
-static void on_connected(struct fetch_connection *c, CURLcode code, long os_errno)
+static void on_connected(struct fetch_connection *c, CURLcode code, struct fetch_facts facts)
 {
     struct fetch_transfer *r = c->r;
     if (code == CURLE_OK) {
@@ -359,9 +361,10 @@ static void on_connected(struct fetch_connection *c, CURLcode code, long os_errn
         begin(c);
         return;
     }
-    struct fetch_failure failure = fetch_failure_of(code, false, false, os_errno);
+    struct fetch_failure failure = fetch_failure_of(code, false, false, facts);
     if (c->refused)
-        failure = (struct fetch_failure){ERROR_UPSTREAM_UNREACHABLE, SOCKETS_REFUSED, 0};
+        failure = (struct fetch_failure){ERROR_UPSTREAM_UNREACHABLE, SOCKETS_REFUSED,
+                                         REASON_PRIVATE_ADDRESS, 0};
     char *detail = c->error; /* outlives the connection */
     c->error = NULL;
     transfer_fail(r, failure, detail);
@@ -378,7 +381,7 @@ static void connect_afresh(struct fetch_transfer *r, struct span authority)
     }
     r->connection = c;
     if (err != OK)
-        transfer_fail_soon(r, fetch_failure_of(CURLE_OUT_OF_MEMORY, false, false, 0));
+        transfer_fail_soon(r, fetch_failure_of(CURLE_OUT_OF_MEMORY, false, false, no_facts));
 }
 
 static void start(struct fetch_transfer *r)

@@ -1,5 +1,7 @@
 #include "common/fetch/failure.h"
 
+#include <errno.h>
+
 enum meaning { CANT_REACH, TLS, TIMED_OUT, BROKE, GARBAGE, OURS };
 
 static const struct {
@@ -53,13 +55,100 @@ static enum meaning meaning_of(CURLcode code)
     return BROKE;
 }
 
-#define FAILURE(name, text) ((struct fetch_failure){ERROR_##name, SPAN(text), os_errno})
+/* ---- reasons ---- */
 
-struct fetch_failure fetch_failure_of(CURLcode code, bool sent, bool headed, long os_errno)
+/* X509_V_ERR_ of openssl/x509_vfy.h: they are OpenSSL's interface, and don't change. A name that
+ * does not match is libcurl's own finding, in a certificate that OpenSSL has let pass: then 1, with
+ * which libcurl begins, still stands. */
+static enum reason certificate_reason(long verify_result)
+{
+    switch (verify_result) {
+    case 0:
+    case 1:
+    case 62: /* HOSTNAME_MISMATCH */
+    case 64: /* IP_ADDRESS_MISMATCH */
+        return REASON_TLS_WRONG_NAME;
+    case 9: /* CERT_NOT_YET_VALID */
+        return REASON_TLS_NOT_YET_VALID;
+    case 10: /* CERT_HAS_EXPIRED */
+        return REASON_TLS_EXPIRED;
+    case 23: /* CERT_REVOKED */
+        return REASON_TLS_REVOKED;
+    default:
+        return REASON_TLS_UNTRUSTED;
+    }
+}
+
+static enum reason tls_reason(CURLcode code, const struct fetch_facts *facts)
+{
+    if (code == CURLE_SSL_CACERT_BADFILE)
+        return REASON_TLS_CA_FILE;
+    if (code == CURLE_PEER_FAILED_VERIFICATION)
+        return certificate_reason(facts->verify_result);
+    return REASON_TLS_HANDSHAKE;
+}
+
+static enum reason errno_reason(long os_errno)
+{
+    switch (os_errno) {
+    case ECONNREFUSED:
+        return REASON_REFUSED;
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case EADDRNOTAVAIL:
+    case ENETDOWN:
+        return REASON_NO_ROUTE;
+    case ETIMEDOUT:
+        return REASON_SLOW_CONNECT;
+    case ECONNRESET:
+    case ECONNABORTED:
+    case EPIPE:
+        return REASON_RESET;
+    default:
+        return REASON_NONE;
+    }
+}
+
+static enum reason proxy_reason(const struct fetch_facts *facts)
+{
+    if (facts->connect_code && facts->connect_code / 100 != 2)
+        return REASON_PROXY_DENIED;
+    return facts->os_errno == ECONNREFUSED ? REASON_PROXY_REFUSED : REASON_PROXY_UNREACHABLE;
+}
+
+/* Of one that has no connection. */
+static enum reason connect_reason(CURLcode code, const struct fetch_facts *facts)
+{
+    if (code == CURLE_COULDNT_RESOLVE_HOST)
+        return REASON_DNS;
+    if (code == CURLE_COULDNT_RESOLVE_PROXY)
+        return REASON_PROXY_DNS;
+    if (facts->by_proxy)
+        return proxy_reason(facts);
+    enum reason reason = errno_reason(facts->os_errno);
+    return reason == REASON_NONE && code != CURLE_COULDNT_CONNECT ? REASON_RESET : reason;
+}
+
+/* ---- classes ---- */
+
+#define FAILURE(name, text, why)                                                                   \
+    ((struct fetch_failure){ERROR_##name, SPAN(text), (why), facts.os_errno})
+
+struct fetch_facts fetch_facts_of(CURL *easy, bool by_proxy)
+{
+    struct fetch_facts facts = {.by_proxy = by_proxy};
+    (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &facts.os_errno);
+    (void)curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &facts.verify_result);
+    (void)curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &facts.connect_code);
+    return facts;
+}
+
+struct fetch_failure fetch_failure_of(CURLcode code, bool sent, bool headed,
+                                      struct fetch_facts facts)
 {
     enum meaning meaning = meaning_of(code);
     /* A handshake cut by the network is no TLS problem: another attempt may do. */
-    if (meaning == TLS && code == CURLE_SSL_CONNECT_ERROR && os_errno != 0)
+    if (meaning == TLS && code == CURLE_SSL_CONNECT_ERROR && facts.os_errno != 0)
         meaning = CANT_REACH;
     /* libcurl 7.88 calls a head above 300 KB so, after the request has been sent. */
     if (code == CURLE_OUT_OF_MEMORY && sent)
@@ -68,22 +157,26 @@ struct fetch_failure fetch_failure_of(CURLcode code, bool sent, bool headed, lon
         meaning = CANT_REACH;
     switch (meaning) {
     case CANT_REACH:
-        return FAILURE(UPSTREAM_UNREACHABLE, "The upstream could not be reached.");
+        return FAILURE(UPSTREAM_UNREACHABLE, "The upstream could not be reached.",
+                       connect_reason(code, &facts));
     case TLS:
-        return FAILURE(UPSTREAM_TLS, "No secure connection to the upstream could be made.");
+        return FAILURE(UPSTREAM_TLS, "No secure connection to the upstream could be made.",
+                       tls_reason(code, &facts));
     case TIMED_OUT:
-        return sent ? FAILURE(UPSTREAM_TIMEOUT, "The upstream did not answer in time.")
-                    : FAILURE(UPSTREAM_CONNECT_TIMEOUT, "No connection to the upstream in time.");
+        return sent ? FAILURE(UPSTREAM_TIMEOUT, "The upstream did not answer in time.", REASON_NONE)
+                    : FAILURE(UPSTREAM_CONNECT_TIMEOUT, "No connection to the upstream in time.",
+                              facts.by_proxy ? REASON_PROXY_UNREACHABLE : REASON_SLOW_CONNECT);
     case BROKE:
-        return headed ? FAILURE(UPSTREAM_CLOSED,
-                                "The upstream closed the connection within its answer.")
-                      : FAILURE(UPSTREAM_RESET,
-                                "The upstream closed the connection without an answer.");
+        return headed
+                   ? FAILURE(UPSTREAM_CLOSED,
+                             "The upstream closed the connection within its answer.", REASON_NONE)
+                   : FAILURE(UPSTREAM_RESET,
+                             "The upstream closed the connection without an answer.", REASON_NONE);
     case GARBAGE:
-        return FAILURE(UPSTREAM_PROTOCOL, "The upstream's answer was not valid HTTP.");
+        return FAILURE(UPSTREAM_PROTOCOL, "The upstream's answer was not valid HTTP.", REASON_NONE);
     case OURS:
         return FAILURE(UPSTREAM_UNREACHABLE,
-                       "The service could not make the request to the provider.");
+                       "The service could not make the request to the provider.", REASON_OURS);
     }
-    return FAILURE(UPSTREAM_ERROR, "The upstream request failed.");
+    return FAILURE(UPSTREAM_ERROR, "The upstream request failed.", REASON_NONE);
 }

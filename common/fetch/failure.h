@@ -6,15 +6,27 @@
 
 #include "common/base/span.h"
 #include "proto/error_class.h"
+#include "proto/reason.h"
 
 struct fetch_failure {
     unsigned error_class;
     struct span message; /* static; names no address */
-    long os_errno;       /* of the failed call, or 0 */
+    enum reason reason;
+    long os_errno; /* of the failed call, or 0 */
 };
 
-/* sent: bytes of the request left us; headed: the answer's head had come; os_errno: of the failed
- * call, or 0. */
-struct fetch_failure fetch_failure_of(CURLcode code, bool sent, bool headed, long os_errno);
+/* What libcurl knows beside its code. {0}: nothing. */
+struct fetch_facts {
+    long os_errno;      /* of the failed call */
+    long verify_result; /* OpenSSL's, of the certificate */
+    long connect_code;  /* a proxy's answer to CONNECT */
+    bool by_proxy;
+};
+
+struct fetch_facts fetch_facts_of(CURL *easy, bool by_proxy);
+
+/* sent: bytes of the request left us; headed: the answer's head had come. */
+struct fetch_failure fetch_failure_of(CURLcode code, bool sent, bool headed,
+                                      struct fetch_facts facts);
 
 #endif

@@ -13,6 +13,7 @@
 #include "common/base/secret.h"
 #include "common/fetch/headers.h"
 #include "common/runtime/loop.h"
+#include "proto/reason.h"
 
 struct fetch;
 struct fetch_origin;   /* one base URL with one key */
@@ -48,6 +49,16 @@ enum err fetch_origin_create(const struct fetch_origin_spec *spec,
 /* None of its requests may be running. Takes NULL, nulls. */
 void fetch_origin_destroy(struct fetch_origin **origin);
 
+/* How a request fails. */
+struct fetch_ending {
+    unsigned error_class; /* one of ERROR_UPSTREAM_… */
+    struct span message;  /* for clients */
+    enum reason reason;   /* for the operator */
+    struct span detail;   /* for his log: empty or the library's words, which may name addresses;
+                             good until on_failure returns */
+    bool sent;            /* bytes of the request may have reached the upstream */
+};
+
 /* What a request hears: on_head once, on_bytes any number of times, then on_end or on_failure, and
  * the request is gone when that is called. Each may start and cancel requests, this one included.
  */
@@ -55,11 +66,7 @@ struct fetch_handler {
     void (*on_head)(void *ctx, unsigned status, const struct upstream_headers *headers);
     void (*on_bytes)(void *ctx, struct span bytes);
     void (*on_end)(void *ctx);
-    /* error_class: one of ERROR_UPSTREAM_…; message: for clients; detail: for the operator's log,
-     * empty or the library's words, which may name addresses, good until this returns; sent: bytes
-     * of the request may have reached the upstream. */
-    void (*on_failure)(void *ctx, unsigned error_class, struct span message, struct span detail,
-                       bool sent);
+    void (*on_failure)(void *ctx, const struct fetch_ending *ending);
 };
 
 struct fetch_spec {

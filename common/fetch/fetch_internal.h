@@ -9,6 +9,7 @@
 #include "common/fetch/response.h"
 #include "common/fetch/socket_table.h"
 #include "proto/error_class.h"
+#include "proto/reason.h"
 
 enum {
     KEEP_IDLE_S = 60, /* an idle connection older than this is not used again */
@@ -54,6 +55,7 @@ struct fetch_transfer {
     bool sent, repeated; /* of our own client: bytes have left; a GET is on its second connection */
     unsigned verdict;    /* an error class of our own making; another failure only carries it out */
     struct span verdict_message;
+    enum reason verdict_reason;
 };
 
 struct fetch {

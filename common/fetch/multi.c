@@ -53,7 +53,7 @@ static void park_part(struct multi_part *p)
 
 static void fail_as_given_up(struct fetch_transfer *r, const struct multi_part *p)
 {
-    transfer_fail(r, (struct fetch_failure){r->verdict, r->verdict_message, 0}, p->error);
+    transfer_fail(r, transfer_verdict(r), p->error);
 }
 
 /* Its head, when no byte of a body has brought it. false: the transfer is gone. */
@@ -86,9 +86,8 @@ static void on_done(struct shard *shard, CURL *easy, CURLcode code)
             transfer_done(r);
         return;
     }
-    long os_errno = 0;
-    (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
-    transfer_fail(r, fetch_failure_of(code, r->engine->sent(r), r->headed, os_errno), p->error);
+    struct fetch_facts facts = fetch_facts_of(easy, r->spec.origin->proxy != NULL);
+    transfer_fail(r, fetch_failure_of(code, r->engine->sent(r), r->headed, facts), p->error);
 }
 
 /* ---- the engine ---- */
@@ -141,7 +140,8 @@ static void start(struct fetch_transfer *r)
     struct multi_part *p = r->multi;
     struct shard *shard = choose_shard(r->up);
     if (!shard || curl_multi_add_handle(shard->multi, p->easy) != CURLM_OK) {
-        transfer_fail_soon(r, fetch_failure_of(CURLE_FAILED_INIT, false, false, 0));
+        transfer_fail_soon(
+            r, fetch_failure_of(CURLE_FAILED_INIT, false, false, (struct fetch_facts){0}));
         return;
     }
     p->shard = shard;
@@ -176,7 +176,7 @@ static void resume(struct fetch_transfer *r)
         transfer_fail(r,
                       (struct fetch_failure){ERROR_UPSTREAM_CLOSED,
                                              SPAN("The upstream's answer could not be read on."),
-                                             0},
+                                             REASON_NONE, 0},
                       p->error);
 }
 

@@ -71,8 +71,10 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
     bool refused = false;
     (void)purpose;
     curl_socket_t fd = sockets_open(p->up, p->r->spec.origin, address, &refused);
-    if (refused)
+    if (refused) {
         transfer_give_up(p->r, ERROR_UPSTREAM_UNREACHABLE, SOCKETS_REFUSED);
+        p->r->verdict_reason = REASON_PRIVATE_ADDRESS;
+    }
     return fd;
 }
 

@@ -92,7 +92,9 @@ static void on_silence(void *ctx)
     }
     if (r->deferred & DEFER_START)
         return;
-    transfer_fail(r, fetch_failure_of(CURLE_OPERATION_TIMEDOUT, r->engine->sent(r), r->headed, 0),
+    transfer_fail(r,
+                  fetch_failure_of(CURLE_OPERATION_TIMEDOUT, r->engine->sent(r), r->headed,
+                                   (struct fetch_facts){.by_proxy = r->spec.origin->proxy != NULL}),
                   NULL);
     transfer_finish_deferred(up);
 }
@@ -191,8 +193,12 @@ void transfer_fail(struct fetch_transfer *r, struct fetch_failure failure, const
     size_t bytes = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
     transfer_take_out(r);
     r->up->handler_called = true;
-    spec.handler->on_failure(spec.ctx, failure.error_class, failure.message, span_of(text, bytes),
-                             sent);
+    const struct fetch_ending ending = {.error_class = failure.error_class,
+                                        .message = failure.message,
+                                        .reason = failure.reason,
+                                        .detail = span_of(text, bytes),
+                                        .sent = sent};
+    spec.handler->on_failure(spec.ctx, &ending);
     transfer_park(r);
 }
 
@@ -201,13 +207,14 @@ static void on_fail_soon(void *ctx)
     struct fetch_transfer *r = ctx;
     struct fetch *up = r->up;
     if (r->state == FETCH_RUNNING)
-        transfer_fail(r, (struct fetch_failure){r->verdict, r->verdict_message, 0}, NULL);
+        transfer_fail(r, transfer_verdict(r), NULL);
     transfer_finish_deferred(up);
 }
 
 void transfer_fail_soon(struct fetch_transfer *r, struct fetch_failure failure)
 {
     transfer_give_up(r, failure.error_class, failure.message);
+    r->verdict_reason = failure.reason;
     loop_timer_start(r->up->loop, &r->timer, 0, on_fail_soon, r);
 }
 
@@ -215,6 +222,12 @@ void transfer_give_up(struct fetch_transfer *r, unsigned error_class, struct spa
 {
     r->verdict = error_class;
     r->verdict_message = message;
+    r->verdict_reason = REASON_NONE;
+}
+
+struct fetch_failure transfer_verdict(const struct fetch_transfer *r)
+{
+    return (struct fetch_failure){r->verdict, r->verdict_message, r->verdict_reason, 0};
 }
 
 /* ---- its answer ---- */

@@ -22,8 +22,10 @@ void transfer_done(struct fetch_transfer *r);
 void transfer_fail(struct fetch_transfer *r, struct fetch_failure failure, const char *detail);
 /* The same, but not from within the caller: at the end of this turn or the next. */
 void transfer_fail_soon(struct fetch_transfer *r, struct fetch_failure failure);
-/* What libcurl's failure, or ours, will be reported as. */
+/* What libcurl's failure, or ours, will be reported as … */
 void transfer_give_up(struct fetch_transfer *r, unsigned error_class, struct span message);
+/* … for transfer_fail. */
+struct fetch_failure transfer_verdict(const struct fetch_transfer *r);
 
 /* The head and bytes of its answer. false: refused (verdict set), or it has been cancelled. The
  * caller holds up->inside. */

@@ -66,9 +66,10 @@ static void log_failure(struct attempt *attempt, const struct api_error *fault)
               LHEX("request", attempt->head.id.bytes, sizeof attempt->head.id.bytes),
               LU64("attempt", attempt->head.attempt),
               LSTR("class", error_info(fault->error_class)->name),
-              LU64("status", fault->upstream_status), LSPAN("model", attempt->d.target_model),
-              LU64("endpoint", at->index), LSPAN("url", at->base_url), LU64("key", at->key_index),
-              LU64("sent", attempt->sent), LU64("retry_after_ms", fault->retry_after_ms),
+              LSTR("reason", reason_word(attempt->reason)), LU64("status", fault->upstream_status),
+              LSPAN("model", attempt->d.target_model), LU64("endpoint", at->index),
+              LSPAN("url", at->base_url), LU64("key", at->key_index), LU64("sent", attempt->sent),
+              LU64("retry_after_ms", fault->retry_after_ms),
               LSPAN("message", span_first(fault->message, MESSAGE_BYTES)),
               LSPAN("detail", attempt->detail), LU64("more", unsaid), LOG_END_);
 }

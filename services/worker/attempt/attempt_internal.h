@@ -66,7 +66,8 @@ struct attempt {
     size_t room_bytes;
     struct attempt *room_prev, *room_next;
     bool pumping, pump_again;
-    struct span detail; /* of its last transfer that failed, for the log */
+    struct span detail; /* of its last transfer that failed, for the log … */
+    enum reason reason; /* … and why it did */
     void (*on_progress)(struct attempt *attempt); /* a transfer brought something */
     struct batch *batch;   /* it is a member of: then it has neither pipeline nor endpoint */
     uint32_t batch_at;     /* its index there */

@@ -186,7 +186,8 @@ static void send_fault(struct attempt *attempt, const struct api_error *fault,
                      .provider = provider_name(attempt),
                      .upstream_model = r->upstream_model,
                      .provider_request_id = r->provider_request_id,
-                     .settles = settles && is_metered(attempt)};
+                     .settles = settles && is_metered(attempt),
+                     .reason = attempt->reason};
     api_error_to_fail(fault, &m);
     if (attempt->sent && !r->estimated) {
         m.input_tokens = known(attempt, r->usage.input);

@@ -68,17 +68,17 @@ static void on_end(void *ctx)
     attempt->on_progress(attempt);
 }
 
-static void on_failure(void *ctx, unsigned error_class, struct span message, struct span detail,
-                       bool sent)
+static void on_failure(void *ctx, const struct fetch_ending *ending)
 {
     struct attempt_transfer *f = ctx;
     struct attempt *attempt = f->attempt;
     const struct transfer *x = f->x;
     if (landed(f))
         return;
-    attempt->sent = attempt->sent || sent;
-    attempt->detail = arena_copy(&attempt->arena, detail);
-    pipeline_on_failure(attempt->pipeline, x, error_class, message);
+    attempt->sent = attempt->sent || ending->sent;
+    attempt->detail = arena_copy(&attempt->arena, ending->detail);
+    attempt->reason = ending->reason;
+    pipeline_on_failure(attempt->pipeline, x, ending->error_class, ending->message);
     attempt->on_progress(attempt);
 }
 

@@ -63,15 +63,14 @@ static void on_end(void *ctx)
     }
 }
 
-static void on_failure(void *ctx, unsigned error_class, struct span message, struct span detail,
-                       bool sent)
+static void on_failure(void *ctx, const struct fetch_ending *ending)
 {
-    (void)detail;
     struct heard *h = ctx;
     h->failures++;
-    h->error_class = error_class;
-    h->message = message;
-    h->sent = sent;
+    h->error_class = ending->error_class;
+    h->message = ending->message;
+    h->reason = ending->reason;
+    h->sent = ending->sent;
     h->request = NULL;
 }
 

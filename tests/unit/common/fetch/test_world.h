@@ -11,6 +11,7 @@ enum { WORLD_MAX_RESPONSE = 4096 };
 struct heard {
     unsigned heads, ends, failures;
     unsigned status, error_class;
+    enum reason reason;
     bool sent;
     struct buf body;
     char type[64];
