@@ -2,220 +2,78 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include <utlist.h>
 
 #include "common/base/log.h"
+#include "common/runtime/line_server.h"
 
-struct connection {
-    struct admin *admin;
-    int fd; /* −1: closed, waiting for its operation's result */
-    struct loop_watch *watch;
-    struct loop_timer idle;
-    struct buf in, out;
-    bool pending; /* an operation is at the store */
+/* One command in work. */
+struct admin_work {
+    struct line_client *from;
     struct admin_call call;
-    struct connection *next;
+    struct buf answer;
+    struct admin_work *prev, *next;
 };
 
 struct admin {
     struct loop *loop;
     struct admin_host host;
-    int fd;
-    struct loop_watch *watch;
-    struct connection *connections;
-    size_t count;
-    char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
+    struct line_server *server;
+    struct admin_work *works; /* at the store */
 };
 
-static void free_connection(struct connection *c)
+static void free_work(struct admin_work *w)
 {
-    for (struct connection **at = &c->admin->connections; *at; at = &(*at)->next) {
-        if (*at == c) {
-            *at = c->next;
-            break;
-        }
-    }
-    c->admin->count--;
-    admin_call_reset(&c->call);
-    if (c->out.data)
-        crypto_wipe(c->out.data, c->out.cap); /* a new key's text was in it */
-    buf_free(&c->in);
-    buf_free(&c->out);
-    free(c);
+    admin_call_reset(&w->call);
+    if (w->answer.data)
+        crypto_wipe(w->answer.data, w->answer.cap); /* a new key's text was in it */
+    buf_free(&w->answer);
+    free(w);
 }
 
-static void hang_up(struct connection *c)
+static void answer(struct admin_work *w)
 {
-    if (c->fd < 0)
-        return;
-    loop_timer_stop(c->admin->loop, &c->idle);
-    loop_watch_remove(&c->watch);
-    (void)close(c->fd);
-    c->fd = -1;
-    if (!c->pending)
-        free_connection(c);
+    struct line_client *from = w->from;
+    struct buf text = w->answer;
+    w->answer = (struct buf){0};
+    free_work(w);
+    line_server_answer(from, buf_span(&text)); /* may bring the next line */
+    if (text.data)
+        crypto_wipe(text.data, text.cap);
+    buf_free(&text);
 }
 
-static void on_idle(void *ctx)
+static void on_line(void *ctx, struct line_client *from, struct span line)
 {
-    hang_up(ctx);
-}
-
-/* False when the connection is gone. */
-static bool flush(struct connection *c)
-{
-    while (c->out.len) {
-        ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            break;
-        if (n <= 0) {
-            hang_up(c);
-            return false;
-        }
-        buf_consume(&c->out, (size_t)n);
-    }
-    uint32_t events = c->out.len ? EPOLLIN | EPOLLOUT : EPOLLIN;
-    if (loop_watch_set(c->watch, events)) {
-        hang_up(c);
-        return false;
-    }
-    return true;
-}
-
-static void answer(struct connection *c)
-{
-    buf_append_char(&c->out, '\n');
-    admin_call_reset(&c->call);
-}
-
-/* Answers the lines that are complete, one at a time. */
-static void work(struct connection *c)
-{
-    size_t end;
-    while (!c->pending && !c->out.len && (end = span_find(buf_span(&c->in), '\n')) < c->in.len) {
-        c->call = (struct admin_call){.host = &c->admin->host,
-                                      .wall_ms = clock_wall_ms(loop_clock(c->admin->loop)),
-                                      .answer = &c->out,
-                                      .tag = c};
-        c->pending = !admin_begin(&c->call, span_of(c->in.data, end));
-        buf_consume(&c->in, end + 1);
-        if (c->pending) {
-            buf_clear(&c->out);
-            return;
-        }
-        answer(c);
-        if (!flush(c))
-            return;
-    }
-}
-
-static void on_readable(struct connection *c)
-{
-    char *at = buf_reserve(&c->in, 4096);
-    if (!at) {
-        hang_up(c); /* a line longer than any command */
+    enum { ANSWER_BYTES = 4096 };
+    struct admin *a = ctx;
+    struct admin_work *w = calloc(1, sizeof *w);
+    if (!w) {
+        line_server_answer(from, SPAN("{\"ok\":false,\"error\":\"auth is out of memory\"}"));
         return;
     }
-    ssize_t n = recv(c->fd, at, 4096, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n <= 0) {
-        hang_up(c);
-        return;
-    }
-    c->in.len += (size_t)n;
-    loop_timer_start(c->admin->loop, &c->idle, ADMIN_IDLE_MS, on_idle, c);
-    work(c);
-}
 
-static void on_connection(void *ctx, uint32_t events)
-{
-    struct connection *c = ctx;
-    if (events & EPOLLOUT) {
-        if (!flush(c))
-            return;
-        work(c);
+    w->from = from;
+    w->call = (struct admin_call){.host = &a->host,
+                                  .wall_ms = clock_wall_ms(loop_clock(a->loop)),
+                                  .answer = &w->answer,
+                                  .tag = w};
+    (void)buf_reserve(&w->answer, ANSWER_BYTES); /* an answer with a secret is not moved about */
+    DL_APPEND(a->works, w);
+    if (!admin_begin(&w->call, line)) {
+        buf_clear(&w->answer);
         return;
     }
-    on_readable(c);
+    DL_DELETE(a->works, w);
+    answer(w);
 }
 
 void admin_on_result(struct admin *a, struct store_op *op, enum err result)
 {
-    struct connection *c = op->tag;
-    (void)a;
-    c->pending = false;
-    admin_finish(&c->call, op, result);
-    answer(c);
-    if (c->fd < 0)
-        free_connection(c);
-    else if (flush(c))
-        work(c);
-}
-
-static bool is_allowed(int fd)
-{
-    struct ucred peer;
-    socklen_t n = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0)
-        return false;
-    if (peer.uid == 0 || peer.uid == geteuid())
-        return true;
-    log_warn("admin_refused", LU64("uid", peer.uid), LU64("pid", (uint64_t)peer.pid));
-    return false;
-}
-
-static bool add_connection(struct admin *a, int fd)
-{
-    struct connection *c = calloc(1, sizeof *c);
-    if (!c)
-        return false;
-    c->admin = a;
-    c->fd = fd;
-    buf_init(&c->in, ADMIN_LINE_MAX + 4096);
-    (void)buf_reserve(&c->out, 4096); /* so that an answer with a secret is not moved about */
-    if (loop_watch_add(a->loop, fd, EPOLLIN, on_connection, c, &c->watch)) {
-        buf_free(&c->out);
-        free(c);
-        return false;
-    }
-    c->next = a->connections;
-    a->connections = c;
-    a->count++;
-    loop_timer_start(a->loop, &c->idle, ADMIN_IDLE_MS, on_idle, c);
-    return true;
-}
-
-static void on_accept(void *ctx, uint32_t events)
-{
-    struct admin *a = ctx;
-    int fd;
-    (void)events;
-    while ((fd = accept4(a->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-        if (a->count >= ADMIN_CONNECTIONS_MAX || !is_allowed(fd) || !add_connection(a, fd))
-            (void)close(fd);
-    }
-}
-
-static enum err open_socket(struct admin *a, const char *path)
-{
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    size_t n = strlen(path);
-    if (n >= sizeof at.sun_path)
-        return ERR_TOO_BIG;
-    memcpy(at.sun_path, path, n);
-    memcpy(a->path, path, n);
-    a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (a->fd < 0)
-        return ERR_IO;
-    (void)unlink(path); /* the store's lock has shown that no other auth lives */
-    mode_t old = umask(0177);
-    int bound = bind(a->fd, (const struct sockaddr *)&at, sizeof at);
-    (void)umask(old);
-    return bound == 0 && listen(a->fd, ADMIN_CONNECTIONS_MAX) == 0 ? OK : ERR_IO;
+    struct admin_work *w = op->tag;
+    admin_finish(&w->call, op, result);
+    DL_DELETE(a->works, w);
+    answer(w);
 }
 
 enum err admin_create(struct admin **out, struct loop *loop, const char *path,
@@ -226,10 +84,13 @@ enum err admin_create(struct admin **out, struct loop *loop, const char *path,
         return ERR_NOMEM;
     a->loop = loop;
     a->host = *host;
-    a->fd = -1;
-    enum err e = open_socket(a, path);
-    if (!e)
-        e = loop_watch_add(loop, a->fd, EPOLLIN, on_accept, a, &a->watch);
+    const struct line_server_spec spec = {.path = path,
+                                          .clients = ADMIN_CONNECTIONS_MAX,
+                                          .line_bytes = ADMIN_LINE_MAX,
+                                          .idle_ms = ADMIN_IDLE_MS,
+                                          .ctx = a,
+                                          .on_line = on_line};
+    enum err e = line_server_create(&a->server, loop, &spec);
     if (e) {
         log_error("admin_socket_failed", LSTR("path", path),
                   LSTR("error", e == ERR_IO ? strerror(errno) : err_name(e)));
@@ -243,21 +104,12 @@ enum err admin_create(struct admin **out, struct loop *loop, const char *path,
 void admin_destroy(struct admin **out)
 {
     struct admin *a = *out;
+    struct admin_work *w, *next;
     if (!a)
         return;
     *out = NULL;
-    while (a->connections) {
-        struct connection *c = a->connections;
-        c->pending = false;
-        if (c->fd >= 0)
-            hang_up(c);
-        else
-            free_connection(c);
-    }
-    loop_watch_remove(&a->watch);
-    if (a->fd >= 0) {
-        (void)close(a->fd);
-        (void)unlink(a->path);
-    }
+    line_server_destroy(&a->server);
+    DL_FOREACH_SAFE(a->works, w, next)
+    free_work(w);
     free(a);
 }
