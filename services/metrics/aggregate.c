@@ -169,6 +169,15 @@ enum err aggregate_report(struct aggregate *a, const struct source *from, uint64
     return e;
 }
 
+void aggregate_count(struct aggregate *a, enum metric_id id, struct span labels, uint64_t more)
+{
+    const struct source nobody = {SPAN_NONE, SPAN_NONE};
+    enum err e = store_apply(a->store, &nobody, id, labels, (int64_t)more, NULL);
+    a->unsaved = true;
+    if (e)
+        log_warn("series_dropped", LSTR("of", metric_info(id)->name), LSTR("why", err_name(e)));
+}
+
 /* ---- daemons that come and go ---- */
 
 static void say(struct aggregate *a, const struct daemon_seen *who, enum metric_id id,

@@ -45,6 +45,9 @@ void aggregate_expect(struct aggregate *a, uint64_t epoch);
 enum err aggregate_report(struct aggregate *a, const struct source *from, uint64_t epoch,
                           const struct metric *m) NODISCARD;
 
+/* What this daemon has counted itself, since it last said so. */
+void aggregate_count(struct aggregate *a, enum metric_id id, struct span labels, uint64_t more);
+
 /* since_ms and gone_ms of `who` are filled in here. */
 void aggregate_up(struct aggregate *a, const struct daemon_seen *who);
 /* stopped: the process has ended and had said all; else it may come back. */

@@ -15,7 +15,8 @@ struct metrics {
     struct aggregate aggregate;
     struct http_server *web; /* NULL: no port */
     struct loop_timer purge, save;
-    char path[PATH_BYTES]; /* what was counted, for our next start */
+    char path[PATH_BYTES];                   /* what was counted, for our next start */
+    uint64_t dropped, refused[BUS_REFUSALS]; /* of our own bus: what has been counted of it */
 };
 
 /* ---- life ---- */
@@ -27,9 +28,30 @@ static void on_purge(void *self)
     loop_timer_start(m->d->loop, &m->purge, PURGE_MS, on_purge, m);
 }
 
+static void count_own(struct metrics *m, enum metric_id id, const char *labels, uint64_t total,
+                      uint64_t *counted)
+{
+    if (total > *counted)
+        aggregate_count(&m->aggregate, id, span_str(labels), total - *counted);
+    *counted = total;
+}
+
+/* What other daemons report of their bus. */
+static void count_bus(struct metrics *m)
+{
+    const struct bus *bus = m->d->bus;
+    count_own(m, METRIC_BUS_DROPPED, "metrics", bus_dropped(bus), &m->dropped);
+    for (enum bus_refusal why = 0; why < BUS_REFUSALS; why++) {
+        char labels[64];
+        (void)snprintf(labels, sizeof labels, "metrics\x1f%s", bus_refusal_name(why));
+        count_own(m, METRIC_BUS_REFUSED, labels, bus_refused(bus, why), &m->refused[why]);
+    }
+}
+
 static void on_save(void *self)
 {
     struct metrics *m = self;
+    count_bus(m);
     aggregate_save(&m->aggregate, m->path);
     loop_timer_start(m->d->loop, &m->save, SAVE_MS, on_save, m);
 }

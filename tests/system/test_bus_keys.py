@@ -91,8 +91,7 @@ def test_a_stranger_without_a_key_gets_a_closed_connection(suite, at):
         except (ConnectionResetError, BrokenPipeError):
             pass
     assert sent < 64 << 20, "all of it was taken"
-    if role != "metrics":  # which does not count for itself
-        wait_for(lambda: refused(suite, role, "stranger") > before, "it is counted")
+    wait_for(lambda: refused(suite, role, "stranger") > before, "it is counted")
     assert "event=stranger_refused" in suite.daemons[at].log
 
 
