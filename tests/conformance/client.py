@@ -165,6 +165,69 @@ def _block_delta(story, opened, event):
             block[target] = block.get(target, "") + (delta.get(source) or "")
 
 
+# ---- OpenAI responses ----
+
+def responses_story(raw):
+    story = {"items": [], "text": "", "status": None, "incomplete": None, "usage": None, "error": None, "done": Number(0),
+             "order": [], "faults": []}
+    said, number = [], 0
+    for name, data in events_of(raw):
+        event = parse(story, data) if data else None
+        if not isinstance(event, dict):
+            continue
+        kind = event.get("type")
+        if name != kind:
+            story["faults"].append(f"event named {name} holds {kind}")
+        if str(event.get("sequence_number")) != str(number):
+            story["faults"].append(f"{kind} has the number {event.get('sequence_number')}, not {number}")
+        if int(story["done"]) or story["error"]:
+            story["faults"].append(f"{kind} after the end")
+        number += 1
+        if not story["order"] or story["order"][-1] != kind:
+            story["order"].append(kind)
+        _response_event(story, said, kind, event)
+    story["text"] = join_halves("".join(p["text"] for i in story["items"] if i["type"] == "message"
+                                        for p in i["content"] if p["type"] == "output_text"))
+    return story
+
+
+def _response_event(story, said, kind, event):
+    if kind == "response.output_item.added":
+        if str(event["output_index"]) != str(len(said)):
+            story["faults"].append(f"output_index {event['output_index']}, expected {len(said)}")
+        said.append({"id": event["item"]["id"], "deltas": "", "part": False, "done": None})
+    elif kind in ("response.completed", "response.incomplete", "response.failed"):
+        response = event["response"]
+        one_more(story, "done")
+        story.update(items=response["output"], status=response["status"], usage=response["usage"],
+                     incomplete=(response["incomplete_details"] or {}).get("reason"))
+        if [i["done"] for i in said] != response["output"]:
+            story["faults"].append("the last event's output is not what the items were")
+    elif kind == "error":
+        story["error"] = {k: event.get(k) for k in ("type", "code", "message", "param")}
+    elif "output_index" in event:
+        _item_event(story, said[int(event["output_index"])], kind, event)
+
+
+def _item_event(story, item, kind, event):
+    if item["done"] is not None or event.get("item_id", item["id"]) != item["id"]:
+        story["faults"].append(f"{kind} for an item that is over, or for another one")
+    if kind == "response.output_item.done":
+        item["done"] = event["item"]
+        if item["part"]:
+            story["faults"].append("an item ends within a part")
+    elif kind.endswith("_part.added") or kind.endswith("_part.done"):
+        if item["part"] == kind.endswith("added"):
+            story["faults"].append(f"{kind} out of turn")
+        item["part"], item["deltas"] = kind.endswith("added"), "" if kind.endswith("added") else item["deltas"]
+    elif kind.endswith(".delta"):
+        item["deltas"] += event["delta"]
+    elif kind.endswith(".done"):
+        whole = next(event[k] for k in ("text", "refusal", "arguments", "input") if k in event)
+        if whole != item["deltas"]:
+            story["faults"].append(f"{kind} is not the sum of its deltas")
+
+
 # ---- what was sent upstream, in one form ----
 
 def normal_request(body, provider):

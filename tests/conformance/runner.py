@@ -6,14 +6,15 @@ import time
 
 import httpx
 
-from client import chat_story, messages_story, normal_request
+from client import chat_story, messages_story, normal_request, responses_story
 from jsontext import ABSENT, Matcher, Mismatch, Number, dumps, loads, show
 from upstream import frame
 
 CASES = pathlib.Path(__file__).resolve().parent / "cases"
 PATIENCE_S = 60
 SETTLE_S = 3
-PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "completions": "/v1/completions"}
+PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "completions": "/v1/completions",
+         "responses": "/v1/responses"}
 
 
 def load_cases(folder=CASES):
@@ -79,7 +80,8 @@ class Answer:
         return "text/event-stream" in self.headers.get("content-type", "")
 
     def story(self, client):
-        story = (messages_story if client == "messages" else chat_story)(self.raw if self.is_stream else b"")
+        tell = {"messages": messages_story, "responses": responses_story}.get(client, chat_story)
+        story = tell(self.raw if self.is_stream else b"")
         story["failed"] = self.status >= 400 or story["error"] is not None or self.broken is not None
         if not self.is_stream and self.status < 400:
             story["faults"].append("not a stream")

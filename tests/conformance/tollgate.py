@@ -7,7 +7,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib.suite import Suite  # noqa: E402
 
 TARGETS = {"gpt-4o-mini": "openai", "gpt-3.5-turbo-instruct": "openai", "gpt-openai-itself": "openai-itself",
-           "claude-haiku-4-5": "anthropic", "claude-sonnet-4-5": "anthropic", "claude-opus-4-5": "anthropic",
+           "gpt-chat-only": "openai-chat", "claude-haiku-4-5": "anthropic", "claude-sonnet-4-5": "anthropic", "claude-opus-4-5": "anthropic",
            "claude-opus-4-6": "anthropic", "claude-opus-4-7": "anthropic", "mystery": "anthropic", "acme/text": "replicate",
            "meta/meta-llama-3-8b-instruct": "replicate"}
 
@@ -25,6 +25,7 @@ def tollgate(upstream, folder=None):
     """A Suite, to be entered."""
     providers = {"openai": provider("openai", upstream, compat=["many_stops"]),
                  "openai-itself": provider("openai", upstream, "openai-itself", ["openai"]),
+                 "openai-chat": provider("openai", upstream, "openai-chat", ["chat_only"]),
                  "anthropic": provider("anthropic", upstream), "replicate": provider("replicate", upstream)}
     models = {name: {"targets": [{"provider": p}]} for name, p in TARGETS.items()}
     models["gpt-3.5-turbo-instruct"]["completions"] = "native"

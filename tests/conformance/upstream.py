@@ -1,6 +1,6 @@
 """The scripted upstream: answers as OpenAI, Anthropic and Replicate do, byte by byte as a case says.
 
-One case at a time is loaded; calls are recorded as they come. Paths: /openai/v1, /openai-itself/v1, /anthropic/v1,
+One case at a time is loaded; calls are recorded as they come. Paths: /openai/v1, /openai-itself/v1, /openai-chat/v1, /anthropic/v1,
 /replicate/v1. A second port, `trap`, answers nothing and records who comes: no gateway has any business there.
 """
 import asyncio
@@ -36,7 +36,7 @@ class Call:
 
     @property
     def provider(self):
-        return self.path.split("/")[1].replace("openai-itself", "openai")
+        return self.path.split("/")[1].replace("openai-itself", "openai").replace("openai-chat", "openai")
 
 
 def frame(item, provider):

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "unit/services/worker/response_stream.h"
+
 #define FIXTURES SOURCE_DIR "/tests/fixtures/providers"
 #define TEXT "Hello, w\xc3\xb6rld!"
 enum { MAX_STEPS = 16 };
@@ -78,16 +80,21 @@ static const char *request_for(enum api api, bool stream)
                                     "\"user\",\"content\":\"hi\"}]}",
                                     "{\"model\":\"m\",\"max_tokens\":50,\"messages\":[{\"role\":"
                                     "\"user\",\"content\":\"hi\"}],\"stream\":true}"},
+        [API_OPENAI_RESPONSES] = {"{\"model\":\"m\",\"input\":\"hi\"}",
+                                  "{\"model\":\"m\",\"input\":\"hi\",\"stream\":true}"},
     };
     return bodies[api][stream];
 }
 
-static const enum api apis[] = {API_OPENAI_CHAT, API_OPENAI_COMPLETIONS, API_ANTHROPIC_MESSAGES};
+static const enum api apis[] = {API_OPENAI_CHAT, API_OPENAI_COMPLETIONS, API_ANTHROPIC_MESSAGES,
+                                API_OPENAI_RESPONSES};
 enum { APIS = sizeof apis / sizeof *apis };
 
 static void begin(struct driver *d, const struct scenario *s, enum api api, bool stream)
 {
     contract_init(d, api, s->provider, s->model);
+    if (api == API_OPENAI_RESPONSES)
+        contract_chat_only(d);
     contract_start(d, request_for(api, stream));
 }
 
@@ -139,6 +146,8 @@ static struct buf text_of(struct span output, enum api api, bool stream)
     struct buf text = {0};
     if (api == API_OPENAI_CHAT)
         append_all(&text, output, "\"content\":\"");
+    else if (api == API_OPENAI_RESPONSES && stream)
+        append_all(&text, output, "\"delta\":\"");
     else
         append_all(&text, output,
                    api == API_OPENAI_COMPLETIONS || !stream
@@ -162,6 +171,7 @@ static bool has_full_text(struct driver *d, enum api api, bool stream)
 static bool has_end_mark(const struct driver *d, enum api api)
 {
     return driver_output_has(d, api == API_ANTHROPIC_MESSAGES ? "event: message_stop"
+                                : api == API_OPENAI_RESPONSES ? "event: response.completed"
                                                               : "data: [DONE]");
 }
 
@@ -174,6 +184,8 @@ static void expect_whole(struct driver *d, const struct scenario *s, enum api ap
         fail_msg("%s answers %.*s", provider_protocol(s->provider), SPAN_ARG(out));
     if (stream)
         assert_true(has_end_mark(d, api));
+    if (stream && api == API_OPENAI_RESPONSES)
+        assert_null(response_stream_complaint(out, false));
     struct span usage = file_read(FIXTURES "/%s/usage", provider_protocol(s->provider));
     assert_non_null(usage.data);
     struct span rest = span_trim(usage);

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#include "unit/services/worker/response_stream.h"
+
 /* ---- the reader alone ---- */
 
 static enum err write_down(void *ctx, const struct sse_event *e)
@@ -52,6 +54,8 @@ static void check_reader(const char *path, struct span in)
 #define ASK                                                                                        \
     "{\"model\":\"m\",\"max_tokens\":5000,\"stream\":true,\"messages\":[{\"role\":\"user\","       \
     "\"content\":\"hi\"}]}"
+#define ASK_RESPONSE                                                                               \
+    "{\"model\":\"m\",\"stream\":true,\"input\":\"hi\",\"reasoning\":{\"summary\":\"auto\"}}"
 #define PREDICTION                                                                                 \
     "{\"id\":\"p1\",\"model\":\"meta/"                                                             \
     "x\",\"version\":\"v\",\"input\":{},\"logs\":\"\",\"error\":null,\"urls\":{\"get\":"           \
@@ -80,11 +84,13 @@ static size_t open_stream(struct driver *d)
 
 /* What the client has in the end, whatever else is asked upstream. */
 static void run(enum api api, const struct provider *provider, struct span in, struct cut cut,
-                struct buf *out)
+                bool translated, struct buf *out)
 {
     struct driver d;
     contract_init(&d, api, provider, provider == &provider_replicate ? "meta/x" : "m");
-    contract_start(&d, ASK);
+    if (translated)
+        contract_chat_only(&d);
+    contract_start(&d, translated ? ASK_RESPONSE : ASK);
     size_t at = open_stream(&d);
     contract_stream(&d, at, in, cut);
     while (pipeline_state(d.pipeline) == PIPELINE_RUNNING && ++at < d.sent_count)
@@ -95,6 +101,11 @@ static void run(enum api api, const struct provider *provider, struct span in, s
                  "\"output_token_count\":4}}"));
     buf_clear(out);
     buf_append(out, contract_output(&d));
+    const char *complaint = translated && pipeline_committed(d.pipeline)
+                                ? response_stream_complaint(buf_span(out), false)
+                                : NULL;
+    if (complaint)
+        fail_msg("%s in\n%.*s", complaint, SPAN_ARG(buf_span(out)));
     const struct pipeline_result *r = pipeline_result(d.pipeline);
     buf_printf(out, "\n%d %llu/%llu/%llu", pipeline_state(d.pipeline),
                (unsigned long long)r->usage.input, (unsigned long long)r->usage.output,
@@ -103,16 +114,17 @@ static void run(enum api api, const struct provider *provider, struct span in, s
 }
 
 static void check_call(const char *path, enum api api, const struct provider *provider,
-                       struct span in)
+                       struct span in, bool translated)
 {
     struct buf whole = {0}, pieces = {0};
-    run(api, provider, in, (struct cut){CUT_NONE, 0}, &whole);
-    run(api, provider, in, (struct cut){CUT_BYTES, 0}, &pieces);
+    run(api, provider, in, (struct cut){CUT_NONE, 0}, translated, &whole);
+    run(api, provider, in, (struct cut){CUT_BYTES, 0}, translated, &pieces);
     if (!span_equals(buf_span(&whole), buf_span(&pieces)))
         fail_msg("%s byte by byte gives\n%.*s\ninstead of\n%.*s", path, SPAN_ARG(buf_span(&pieces)),
                  SPAN_ARG(buf_span(&whole)));
-    for (size_t k = 1; k < in.len; k++) {
-        run(api, provider, in, (struct cut){CUT_TWO, k}, &pieces);
+    /* the cuts of chat's reader are the same reader's */
+    for (size_t k = 1; k < in.len; k += translated ? 16 : 1) {
+        run(api, provider, in, (struct cut){CUT_TWO, k}, translated, &pieces);
         if (!span_equals(buf_span(&whole), buf_span(&pieces)))
             fail_msg("%s cut at %zu gives\n%.*s\ninstead of\n%.*s", path, k,
                      SPAN_ARG(buf_span(&pieces)), SPAN_ARG(buf_span(&whole)));
@@ -145,10 +157,11 @@ static void check_file(const char *path)
     assert_non_null(in.data);
     check_reader(path, in);
     if (is_responses(path)) {
-        check_call(path, API_OPENAI_RESPONSES, &provider_openai, in);
+        check_call(path, API_OPENAI_RESPONSES, &provider_openai, in, false);
     } else {
-        check_call(path, API_OPENAI_CHAT, provider_of(path), in);
-        check_call(path, API_ANTHROPIC_MESSAGES, provider_of(path), in);
+        check_call(path, API_OPENAI_CHAT, provider_of(path), in, false);
+        check_call(path, API_ANTHROPIC_MESSAGES, provider_of(path), in, false);
+        check_call(path, API_OPENAI_RESPONSES, provider_of(path), in, true);
     }
     file_free(in);
 }

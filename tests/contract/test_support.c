@@ -598,6 +598,13 @@ void contract_init(struct driver *d, enum api api, const struct provider *provid
     d->spec.request_id = SPAN("req_x");
 }
 
+void contract_chat_only(struct driver *d)
+{
+    static const char *marks[] = {"chat_only"};
+    static const struct config_provider config = {.compat = {marks, 1}};
+    d->spec.provider_config = &config;
+}
+
 void contract_start(struct driver *d, const char *body)
 {
     if (driver_start(d, body))
@@ -626,8 +633,11 @@ void contract_feed(struct driver *d, size_t sent, struct span bytes, struct cut 
 static void add_in_band_error(struct driver *d)
 {
     const struct api_error *f = pipeline_fault(d->pipeline);
+    uint64_t events = 0;
+    for (struct span rest = buf_span(&d->output); rest.len;)
+        events += span_starts(span_cut(&rest, '\n'), "event: ");
     if (pipeline_committed(d->pipeline))
-        api_error_write_event(&d->output, d->spec.api, f, d->spec.request_id, 0);
+        api_error_write_event(&d->output, d->spec.api, f, d->spec.request_id, events);
     else
         api_error_write_body(&d->output, d->spec.api, f, d->spec.request_id);
 }

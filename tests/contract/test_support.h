@@ -69,6 +69,8 @@ struct cut {
 /* For a client protocol and a provider, with the model table and the usual paths. */
 void contract_init(struct driver *d, enum api api, const struct provider *provider,
                    const char *model);
+/* The upstream has no /v1/responses: the request is translated. */
+void contract_chat_only(struct driver *d);
 /* Starts, or fails the test with the fault's words. */
 void contract_start(struct driver *d, const char *body);
 void contract_feed(struct driver *d, size_t sent, struct span bytes, struct cut cut);

@@ -1,7 +1,9 @@
 /* Any order of events through each writer: a stream's data lines are JSON and its end comes at most
  * once and last, an Anthropic stream's blocks never overlap, and one answer is one JSON value. */
 #include "fuzz/fuzz.h"
+#include "services/worker/api/responses.h"
 #include "services/worker/neutral/api_ops.h"
+#include "unit/services/worker/response_stream.h"
 
 static struct json_doc doc;
 
@@ -96,17 +98,23 @@ static struct neutral_event next_event(struct input *in, struct buf *text, struc
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct api_ops *const apis[] = {&api_openai_chat, &api_anthropic_messages,
-                                                 &api_openai_completions};
+                                                 &api_openai_completions, &api_openai_responses};
     static const enum api names[] = {API_OPENAI_CHAT, API_ANTHROPIC_MESSAGES,
-                                     API_OPENAI_COMPLETIONS};
+                                     API_OPENAI_COMPLETIONS, API_OPENAI_RESPONSES};
+    static struct responses_tool tools[] = {{.kind = RESPONSES_CUSTOM, .sent_text = {"c", 1}},
+                                            {.kind = RESPONSES_SHELL, .sent_text = {"s", 1}}};
+    static struct responses_request responses = {
+        .echo = {"\"metadata\":{}", 13}, .tools = tools, .tool_count = 2};
     struct input in = {data, data + size};
-    unsigned which = next_byte(&in) % 3, flags = next_byte(&in);
+    unsigned which = next_byte(&in) % 4, flags = next_byte(&in);
     struct neutral_request request = {.api = names[which],
                                       .stream = flags & 1,
                                       .want_usage = flags & 2,
+                                      .responses = &responses,
                                       .legacy_functions = flags & 4,
                                       .thinking = flags & 8 ? THINKING_ADAPTIVE : THINKING_UNSET,
                                       .format = flags & 16 ? FORMAT_JSON : FORMAT_TEXT};
+    responses.shows_reasoning = flags & 32;
     struct arena arena;
     struct buf out = {0}, text = {0}, other = {0};
     arena_init(&arena, 0);
@@ -120,7 +128,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     apis[which]->write(w, &(struct neutral_event){.kind = EVENT_END});
     REQUIRE(!out.failed);
-    if (request.stream)
+    if (request.stream && which == 3)
+        REQUIRE(!response_stream_complaint(buf_span(&out), true));
+    else if (request.stream)
         check_stream(buf_span(&out));
     else
         REQUIRE(!out.len || json_parse(&doc, buf_span(&out), JSON_DEPTH_UPSTREAM) == OK);

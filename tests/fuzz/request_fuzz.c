@@ -75,15 +75,15 @@ static void require_request(const struct neutral_request *r)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct api_ops *const apis[] = {&api_openai_chat, &api_anthropic_messages,
-                                                 &api_openai_completions};
+                                                 &api_openai_completions, &api_openai_responses};
     static struct json_doc doc;
     if (size < 2 || json_parse(&doc, span_of(data + 1, size - 1), JSON_DEPTH_CLIENT) != OK)
         return 0;
     struct arena arena;
     struct neutral_request request;
     struct api_error fault = {0};
-    arena_init(&arena, 16 * size + 4096);
-    enum err e = apis[data[0] % 3]->read_request(json_root(&doc), &arena, &request, &fault);
+    arena_init(&arena, 32 * size + 4096);
+    enum err e = apis[data[0] % 4]->read_request(json_root(&doc), &arena, &request, &fault);
     if (e)
         REQUIRE(e == ERR_INVALID && fault.error_class != ERROR_NONE &&
                 fault.error_class != ERROR_REQUEST_TOO_LARGE);

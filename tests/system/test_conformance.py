@@ -36,7 +36,7 @@ def test_hard_case(runner, case):
 
 
 def test_no_hard_case_is_missing():
-    assert [(c["id"], c["title"]) for c in CASES] == [(c["id"], c["title"]) for c in INDEX]
+    assert [(c["id"], c["title"]) for c in CASES if c["id"][0] == "H"] == [(c["id"], c["title"]) for c in INDEX]
 
 
 def test_the_starred_twice_ask_every_gateway_the_same():

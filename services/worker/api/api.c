@@ -1,5 +1,6 @@
 #include "services/worker/api/anthropic.h"
 #include "services/worker/api/openai.h"
+#include "services/worker/api/responses.h"
 
 const struct api_ops api_openai_chat = {
     .read_request = openai_chat_read,
@@ -19,9 +20,16 @@ const struct api_ops api_anthropic_messages = {
     .write = anthropic_messages_write,
 };
 
+const struct api_ops api_openai_responses = {
+    .read_request = responses_read,
+    .writer_create = responses_writer_create,
+    .write = responses_write,
+};
+
 static const struct api_ops *const table[API_COUNT] = {
     [API_OPENAI_CHAT] = &api_openai_chat,
     [API_OPENAI_COMPLETIONS] = &api_openai_completions,
+    [API_OPENAI_RESPONSES] = &api_openai_responses,
     [API_ANTHROPIC_MESSAGES] = &api_anthropic_messages,
 };
 

@@ -76,7 +76,7 @@ enum err data_url_clean_base64(struct span data, struct arena *arena, struct spa
     return base64_run(*out) == n ? OK : ERR_INVALID;
 }
 
-static enum err encode_base64(struct span bytes, struct arena *arena, struct span *out)
+enum err data_url_encode_base64(struct span bytes, struct arena *arena, struct span *out)
 {
     const unsigned char *s = (const unsigned char *)bytes.data;
     char *at = arena_alloc(arena, (bytes.len + 2) / 3 * 4 + 1);
@@ -153,5 +153,5 @@ enum err data_url_parse(struct span url, struct arena *arena, struct data_url *o
         return data_url_clean_base64(data, arena, &out->base64);
     struct span bytes;
     e = percent_decode(data, arena, &bytes);
-    return e ? e : encode_base64(bytes, arena, &out->base64);
+    return e ? e : data_url_encode_base64(bytes, arena, &out->base64);
 }

@@ -17,6 +17,8 @@ enum err data_url_parse(struct span url, struct arena *arena, struct data_url *o
 /* Bare base64 without white space, in the arena where it must change. ERR_INVALID when it is none.
  */
 enum err data_url_clean_base64(struct span data, struct arena *arena, struct span *out) NODISCARD;
+/* ERR_NOMEM. */
+enum err data_url_encode_base64(struct span bytes, struct arena *arena, struct span *out) NODISCARD;
 /* The decoded bytes. ERR_INVALID, ERR_NOMEM. */
 enum err data_url_decode_base64(struct span base64, struct arena *arena,
                                 struct span *out) NODISCARD;

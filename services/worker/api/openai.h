@@ -15,6 +15,10 @@ enum err openai_read_function_call(struct reader *r, const struct where *at, str
                                    void *into);
 /* "integer ≥ 1": max_tokens, max_completion_tokens. */
 enum err openai_read_max_out(struct reader *r, const struct where *at, struct json v, void *into);
+enum err openai_read_parallel(struct reader *r, const struct where *at, struct json v, void *into);
+/* "text", "json_object", "json_schema". */
+enum err openai_read_format_type(struct reader *r, const struct where *at, struct json v,
+                                 void *into);
 enum err openai_read_n(struct reader *r, const struct where *at, struct json v, void *into);
 enum err openai_read_stream_options(struct reader *r, const struct where *at, struct json v,
                                     void *into);
@@ -27,6 +31,13 @@ enum err openai_read_image_part(struct reader *r, const struct where *at, struct
                                 struct part_list *parts);
 enum err openai_read_file_part(struct reader *r, const struct where *at, struct json v,
                                struct part_list *parts);
+
+/* An image or a document by its URL, http, https or data; a file as a data URL or bare base64.
+ * `part` becomes what it is. */
+enum err openai_set_url(struct reader *r, const struct where *at, struct span url_text,
+                        struct part *part);
+enum err openai_set_file(struct reader *r, const struct where *at, struct span data_text,
+                         struct part *part);
 
 extern const char *const openai_never_twice[];
 

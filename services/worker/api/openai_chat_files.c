@@ -59,7 +59,7 @@ static bool is_pdf_url(struct span url)
     return path.len >= 4 && span_is_nocase(span_skip(path, path.len - 4), ".pdf");
 }
 
-static enum err set_url(struct reader *r, const struct where *at, struct span url_text,
+enum err openai_set_url(struct reader *r, const struct where *at, struct span url_text,
                         struct part *part)
 {
     struct data_url parsed;
@@ -102,11 +102,11 @@ enum err openai_read_image_part(struct reader *r, const struct where *at, struct
         neutral_drop(r->out, "messages.content.image_url.detail"); /* nor this */
     struct span url_text = part->url_text;
     part->url_text = SPAN_NONE;
-    return set_url(r, at, url_text, part);
+    return openai_set_url(r, at, url_text, part);
 }
 
 /* A data URL, or bare base64, which is taken for a PDF. */
-static enum err set_file(struct reader *r, const struct where *at, struct span data_text,
+enum err openai_set_file(struct reader *r, const struct where *at, struct span data_text,
                          struct part *part)
 {
     struct data_url url = {.media_type = SPAN("application/pdf")};
@@ -149,5 +149,5 @@ enum err openai_read_file_part(struct reader *r, const struct where *at, struct 
         return read_fault(r, at, ERROR_INVALID_VALUE,
                           "Missing required parameter: 'file.file_data'.");
     part->title_text = file.filename_text;
-    return set_file(r, at, file.data_text, part);
+    return openai_set_file(r, at, file.data_text, part);
 }

@@ -32,7 +32,7 @@ enum err openai_read_stream_options(struct reader *r, const struct where *at, st
     return read_object(r, at, v, &stream_options_shape, into);
 }
 
-static enum err read_parallel(struct reader *r, const struct where *at, struct json v, void *into)
+enum err openai_read_parallel(struct reader *r, const struct where *at, struct json v, void *into)
 {
     struct neutral_request *out = into;
     bool parallel;
@@ -94,7 +94,7 @@ static enum err read_json_schema(struct reader *r, const struct where *at, struc
     return read_object(r, at, v, &schema_shape, into);
 }
 
-static enum err read_format_type(struct reader *r, const struct where *at, struct json v,
+enum err openai_read_format_type(struct reader *r, const struct where *at, struct json v,
                                  void *into)
 {
     struct neutral_request *out = into;
@@ -106,12 +106,12 @@ static enum err read_format_type(struct reader *r, const struct where *at, struc
         out->format = FORMAT_SCHEMA;
     else
         return read_fault(r, at, ERROR_INVALID_VALUE,
-                          "'response_format.type' must be text, json_object or json_schema.");
+                          "The format's type must be text, json_object or json_schema.");
     return OK;
 }
 
 static const struct member format_members[] = {
-    {.name = "type", .kind = MEMBER_FN, .fn = read_format_type, .required = true},
+    {.name = "type", .kind = MEMBER_FN, .fn = openai_read_format_type, .required = true},
     {.name = "json_schema", .kind = MEMBER_FN, .fn = read_json_schema},
 };
 static const struct shape format_shape = SHAPE("response_format", format_members);
@@ -163,7 +163,7 @@ static const struct member members[] = {
     {.name = "functions", .kind = MEMBER_FN, .fn = openai_read_functions},
     {.name = "function_call", .kind = MEMBER_FN, .fn = openai_read_function_call},
     {.name = "tool_choice", .kind = MEMBER_FN, .fn = openai_read_tool_choice},
-    {.name = "parallel_tool_calls", .kind = MEMBER_FN, .fn = read_parallel},
+    {.name = "parallel_tool_calls", .kind = MEMBER_FN, .fn = openai_read_parallel},
 };
 static const struct shape chat_shape = SHAPE(NULL, members);
 

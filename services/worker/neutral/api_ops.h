@@ -33,6 +33,7 @@ struct api_ops {
 
 extern const struct api_ops api_openai_chat;
 extern const struct api_ops api_openai_completions;
+extern const struct api_ops api_openai_responses;
 extern const struct api_ops api_anthropic_messages;
 
 /* NULL for an api that is only passed through. */

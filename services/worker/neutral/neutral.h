@@ -93,9 +93,12 @@ struct extra {
     struct span json;
 };
 
+struct responses_request; /* api/responses.h */
+
 struct neutral_request {
     enum api api; /* where it came from */
     struct arena *arena;
+    struct responses_request *responses; /* of API_OPENAI_RESPONSES: what its answer must know */
 
     struct part_list system; /* Anthropic's top-level system; OpenAI's stay in place as turns */
     struct turn *turns;

@@ -1,6 +1,6 @@
-/* Anthropic's count_tokens for upstreams that are not Anthropic (docs/wire.md, Token counts):
- * OpenAI counts at /responses/input_tokens, for all others the edge's estimate is the answer, and
- * says so. */
+/* Counts of tokens, Anthropic's and those of responses, for upstreams that do not speak the
+ * client's protocol (docs/wire.md, Token counts): OpenAI counts at /responses/input_tokens, for all
+ * others the edge's estimate is the answer, and says so. */
 #include "services/worker/neutral/api_ops.h"
 #include "services/worker/pipeline/pipeline_internal.h"
 #include "services/worker/neutral/estimate.h"
@@ -219,6 +219,10 @@ static void answer(struct pipeline *c, uint64_t tokens)
 {
     struct json_writer w = {.out = &c->out};
     jw_object(&w);
+    if (c->spec.api == API_OPENAI_RESPONSES) {
+        jw_key(&w, "object");
+        jw_str(&w, "response.input_tokens");
+    }
     jw_key(&w, "input_tokens");
     jw_u64(&w, tokens);
     jw_object_end(&w);
@@ -341,13 +345,15 @@ enum err count_tokens_start(struct pipeline *c, struct json body, struct api_err
     struct count_tokens *t = ARENA_NEW(&c->arena, struct count_tokens);
     if (!t)
         return ERR_NOMEM;
+    bool responses = c->spec.api == API_OPENAI_RESPONSES;
+    const struct api_ops *api = responses ? &api_openai_responses : &api_anthropic_messages;
     enum err e =
-        api_anthropic_messages.read_request(with_cap(c, body), &c->arena, &t->request, fault_out);
+        api->read_request(responses ? body : with_cap(c, body), &c->arena, &t->request, fault_out);
     if (e)
         return e;
     c->kind = &kind;
     c->kind_state = t;
-    if (!c->compat.is_openai || c->spec.provider->protocol != PROTOCOL_OPENAI) {
+    if (responses || !c->compat.is_openai || c->spec.provider->protocol != PROTOCOL_OPENAI) {
         answer_estimate(c);
         return OK;
     }

@@ -32,10 +32,24 @@ static bool is_native(const struct pipeline *c)
     const struct config_model *config = c->spec.model_config;
     if (!(c->spec.provider->native_apis & 1u << c->spec.api))
         return false;
+    if (c->spec.api == API_OPENAI_RESPONSES)
+        return !c->compat.chat_only;
     if (c->spec.api != API_OPENAI_COMPLETIONS)
         return true;
     return (config && config->completions && strcmp(config->completions, "native") == 0) ||
            strcmp(c->row->mode, "completion") == 0;
+}
+
+/* Nothing of a translated response is kept: only making one is left, and counting its tokens. */
+static enum err start_responses(struct pipeline *c, struct json body, struct api_error *fault_out)
+{
+    struct span path = span_first(c->spec.path, span_find(c->spec.path, '?'));
+    if (span_is(path, "/responses"))
+        return translation_start(c, body, fault_out);
+    if (span_is(path, "/responses/input_tokens"))
+        return count_tokens_start(c, body, fault_out);
+    api_error_set(fault_out, ERROR_NOT_FOUND, "Responses of this model are not stored.", NULL);
+    return ERR_INVALID;
 }
 
 /* What an API becomes at a provider that does not speak it: something else, or a refusal. */
@@ -50,9 +64,7 @@ static const struct foreign {
     [API_ANTHROPIC_COUNT_TOKENS] = {.start = count_tokens_start},
     [API_OPENAI_EMBEDDINGS] = {.refused = ERROR_MODEL_NOT_FOUND,
                                .message = "this model's provider has no embeddings"},
-    [API_OPENAI_RESPONSES] = {.refused = ERROR_BAD_REQUEST,
-                              .message = "/v1/responses is offered for OpenAI-type providers only; "
-                                         "use /v1/chat/completions for this model"},
+    [API_OPENAI_RESPONSES] = {.start = start_responses},
 };
 
 static enum err start_foreign(struct pipeline *c, struct json body, struct api_error *fault_out)

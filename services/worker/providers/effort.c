@@ -14,7 +14,7 @@ struct span request_effort(const struct neutral_request *r)
 void effort_drop(struct neutral_request *r)
 {
     if (!api_is_anthropic(r->api)) {
-        neutral_drop(r, "reasoning_effort");
+        neutral_drop(r, r->api == API_OPENAI_RESPONSES ? "reasoning.effort" : "reasoning_effort");
         return;
     }
     if (r->thinking == THINKING_BUDGET || r->thinking == THINKING_ADAPTIVE)

@@ -76,7 +76,7 @@ static enum stop_reason final_stop(const struct anthropic_state *s)
     return s->stop == STOP_TOOL && s->json_tool && s->slots == 0 ? STOP_END : s->stop;
 }
 
-/* A streaming client has no place for the explanation any more: only a whole answer says it.
+/* A streaming chat client has no place for the explanation any more: only a whole answer says it.
  */
 void anthropic_finish(struct conversion *pc, struct anthropic_state *s)
 {
@@ -85,7 +85,8 @@ void anthropic_finish(struct conversion *pc, struct anthropic_state *s)
         out_fault_class(pc, &s->out, ERROR_INTERNAL, "out of memory");
         return;
     }
-    if (s->stop == STOP_FILTER && !pc->request->stream)
+    if (s->stop == STOP_FILTER &&
+        (!pc->request->stream || pc->request->api == API_OPENAI_RESPONSES))
         out_text(pc, &s->out, EVENT_REFUSAL, arena_text_span(&s->explanation));
     out_finish(pc, &s->out, &usage, final_stop(s), arena_text_span(&s->stop_sequence));
 }

@@ -94,6 +94,8 @@ struct anthropic_builder {
     int64_t max_tokens;
 };
 
+/* A tool that runs at the provider of the client's protocol runs here too: web search. */
+bool anthropic_has_tool(const struct tool *tool);
 /* "tools" and "tool_choice", where there are any. */
 void anthropic_write_tools(struct anthropic_builder *b);
 void anthropic_write_tool_choice(struct anthropic_builder *b);

@@ -16,6 +16,16 @@ static enum err refuse(struct anthropic_builder *b, unsigned error_class, const 
     return ERR_INVALID;
 }
 
+static enum err refuse_tool(struct anthropic_builder *b, size_t index)
+{
+    b->fault->error_class = ERROR_UNSUPPORTED_PARAMETER;
+    b->fault->message = arena_printf(
+        b->pc->arena, "The tool '%.*s' runs at another provider and not for this model.",
+        SPAN_ARG(span_first(b->r->tools[index].type_text, 64)));
+    b->fault->param = arena_printf(b->pc->arena, "tools[%zu].type", index);
+    return ERR_INVALID;
+}
+
 static enum err check(struct anthropic_builder *b)
 {
     if (b->r->n > 1)
@@ -23,9 +33,12 @@ static enum err check(struct anthropic_builder *b)
     if (b->r->logprobs)
         return refuse(b, ERROR_UNSUPPORTED_PARAMETER, "This model gives no logprobs.", "logprobs");
     for (size_t i = 0; i < b->r->tool_count; i++) {
-        if (b->r->tools[i].custom)
+        const struct tool *tool = &b->r->tools[i];
+        if (tool->custom)
             return refuse(b, ERROR_UNSUPPORTED_PARAMETER,
                           "Custom tools are not supported by this model.", "tools");
+        if (tool->server && !anthropic_has_tool(tool))
+            return refuse_tool(b, i);
     }
     if (b->r->has_max_out && b->r->max_out < 1)
         return refuse(b, ERROR_INVALID_VALUE, "The maximum of output tokens must be at least 1.",

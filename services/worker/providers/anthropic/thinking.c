@@ -2,6 +2,8 @@
  * Reasoning). */
 #include "services/worker/providers/anthropic/anthropic.h"
 
+#include "services/worker/providers/effort.h"
+
 enum { MIN_BUDGET = 1024 };
 
 static const struct effort {
@@ -46,7 +48,7 @@ static void plan_budget(struct conversion *pc, const struct conversation *c,
     if (effort->budget == 0)
         return;
     if (budget < MIN_BUDGET || has_thoughtless_calls(c)) {
-        neutral_drop(pc->request, "reasoning_effort");
+        effort_drop(pc->request);
         return;
     }
     out->kind = PLAN_BUDGET;
@@ -81,17 +83,17 @@ void anthropic_plan_thinking(struct conversion *pc, const struct conversation *c
         return;
     const struct effort *effort = find_effort(word);
     if (!effort) { /* a hint that is newer than we are */
-        neutral_drop(pc->request, "reasoning_effort");
+        effort_drop(pc->request);
         return;
     }
     switch (pc->row->thinking) {
     case THINKING_STYLE_NONE:
         if (effort->budget)
-            neutral_drop(pc->request, "reasoning_effort");
+            effort_drop(pc->request);
         break;
     case THINKING_STYLE_BUDGET:
         if (forced_tool && effort->budget)
-            neutral_drop(pc->request, "reasoning_effort");
+            effort_drop(pc->request);
         else
             plan_budget(pc, c, effort, max_tokens, out);
         break;

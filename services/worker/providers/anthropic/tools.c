@@ -32,9 +32,50 @@ static void write_schema(struct anthropic_builder *b, struct span schema)
     buf_free(&typed);
 }
 
+bool anthropic_has_tool(const struct tool *tool)
+{
+    return span_starts(tool->type_text, "web_search");
+}
+
+/* OpenAI's web search in Anthropic's words. */
+static void write_search(struct anthropic_builder *b, const struct tool *tool)
+{
+    struct json_writer *w = &b->w;
+    struct json given = json_parse(b->pc->doc, tool->raw_json, JSON_DEPTH_MAX)
+                            ? JSON_NOTHING
+                            : json_root(b->pc->doc);
+    struct json domains = json_get(json_get(given, "filters"), "allowed_domains"),
+                place = json_get(given, "user_location");
+    jw_object(w);
+    jw_key(w, "type");
+    jw_str(w, "web_search_20250305");
+    jw_key(w, "name");
+    jw_text(w, tool->name_text);
+    if (json_type(domains) == JSON_ARRAY && json_count(domains)) {
+        jw_key(w, "allowed_domains");
+        jw_value(w, domains);
+    }
+    if (json_type(place) == JSON_OBJECT) {
+        jw_key(w, "user_location");
+        jw_object(w);
+        for (struct json_iter i = json_iter(place); json_next(&i);) {
+            if (json_absent(i.value))
+                continue;
+            jw_key_text(w, json_text(i.key));
+            jw_value(w, i.value);
+        }
+        jw_object_end(w);
+    }
+    jw_object_end(w);
+}
+
 static void write_tool(struct anthropic_builder *b, const struct tool *tool)
 {
     struct json_writer *w = &b->w;
+    if (tool->server) {
+        write_search(b, tool);
+        return;
+    }
     jw_object(w);
     jw_key(w, "name");
     jw_text(w, tool->name_text);

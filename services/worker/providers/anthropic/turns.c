@@ -1,11 +1,8 @@
-/* Neutral turns → the strict order Anthropic asks for (docs/wire.md, Messages): system texts apart,
- * users and assistants in turn, tool results first and for every call, ids that fit its pattern and
- * come once. */
+/* Neutral turns → the order Anthropic asks for (docs/wire.md, Messages): system texts apart, users
+ * and assistants in turn, results first and for every call, ids that fit its pattern, once each. */
 #include "services/worker/providers/anthropic/anthropic.h"
 
 #include "common/base/span_groups.h"
-
-/* ---- the work ---- */
 
 /* A tool call of the history, in the order of all of them. */
 struct call {
@@ -162,10 +159,29 @@ static enum err add_call(struct arranger *a, const struct turn *turn, const stru
     return e;
 }
 
-/* Thoughts first, then text, then calls. */
+/* As the model said it. */
+static enum err add_in_order(struct arranger *a, const struct turn *turn)
+{
+    enum err e = OK;
+    for (size_t i = 0; !e && i < turn->parts.count; i++) {
+        const struct part *p = &turn->parts.items[i];
+        bool thought = is_thought(p);
+        if (p->kind == PART_TOOL_CALL)
+            e = add_call(a, turn, p);
+        else if (thought || is_spoken(p))
+            e = add_block(a, true, turn->index, (struct block){.part = p});
+        if (!e && thought)
+            a->out->messages[a->out->count - 1].thinks = true;
+    }
+    return e;
+}
+
+/* Thoughts first, then text, then calls: chat has no order of its own for them, items do. */
 static enum err add_assistant(struct arranger *a, const struct turn *turn)
 {
     enum err e = OK;
+    if (a->pc->request->api == API_OPENAI_RESPONSES)
+        return add_in_order(a, turn);
     for (size_t i = 0; !e && i < turn->parts.count; i++) {
         const struct part *p = &turn->parts.items[i];
         if (!is_thought(p))

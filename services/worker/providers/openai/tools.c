@@ -17,6 +17,10 @@ static enum err check_server_tools(struct openai_builder *b)
         const struct tool *tool = &b->r->tools[i];
         if (!tool->server)
             continue;
+        if (!searches(b, tool) && b->pc->compat.drop_hosted_tools) {
+            neutral_drop(b->r, "tools");
+            continue;
+        }
         if (!searches(b, tool)) {
             b->fault->error_class = ERROR_UNSUPPORTED_PARAMETER;
             b->fault->message = arena_printf(

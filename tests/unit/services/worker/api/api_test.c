@@ -14,8 +14,8 @@ static void only_translated_apis_have_a_reader_and_a_writer(void **state)
     assert_ptr_equal(api_find(API_OPENAI_CHAT), &api_openai_chat);
     assert_ptr_equal(api_find(API_OPENAI_COMPLETIONS), &api_openai_completions);
     assert_ptr_equal(api_find(API_ANTHROPIC_MESSAGES), &api_anthropic_messages);
+    assert_ptr_equal(api_find(API_OPENAI_RESPONSES), &api_openai_responses);
     assert_null(api_find(API_OPENAI_EMBEDDINGS));
-    assert_null(api_find(API_OPENAI_RESPONSES));
     assert_null(api_find(API_ANTHROPIC_COUNT_TOKENS));
     assert_null(api_find(API_COUNT));
     assert_null(api_find((enum api)0));

@@ -237,6 +237,7 @@ char *test_play(const struct test_play *p, const struct neutral_event *events, s
     arena_init(&arena, p->arena_bytes);
     request.api = p->api == &api_anthropic_messages ? API_ANTHROPIC_MESSAGES
                   : p->api == &api_openai_chat      ? API_OPENAI_CHAT
+                  : p->api == &api_openai_responses ? API_OPENAI_RESPONSES
                                                     : API_OPENAI_COMPLETIONS;
     struct answer_options options = {
         .arena = &arena,

@@ -653,9 +653,32 @@ static void what_other_providers_lack_is_refused_clearly(void **state)
     assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"input\":\"x\"}"), ERR_INVALID);
     assert_int_equal(d.fault.error_class, ERROR_MODEL_NOT_FOUND);
     driver_done(&d);
+}
+
+/* Of responses only the making of one is translated, and the count of its tokens. */
+static void responses_are_made_and_counted_but_not_kept(void **state)
+{
+    (void)state;
+    struct driver d;
     init(&d, API_OPENAI_RESPONSES);
-    assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"input\":\"x\"}"), ERR_INVALID);
-    assert_int_equal(d.fault.error_class, ERROR_BAD_REQUEST);
+    d.spec.path = SPAN("/responses");
+    assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"input\":\"x\"}"), OK);
+    driver_answer(&d, 0, 200, PLAIN, "start:abc text:Hello in:11 out:2 stop end");
+    assert_true(driver_output_has(&d, "\"object\":\"response\""));
+    assert_true(driver_output_has(&d, "\"text\":\"Hello\""));
+    assert_int_equal(pipeline_result(d.pipeline)->usage.output, 2);
+    driver_done(&d);
+    init(&d, API_OPENAI_RESPONSES);
+    d.spec.path = SPAN("/responses/input_tokens?x=1");
+    d.spec.input_tokens = 42;
+    assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"input\":\"x\"}"), OK);
+    assert_true(driver_output_is(&d, "{\"object\":\"response.input_tokens\",\"input_tokens\":42}"));
+    driver_done(&d);
+    init(&d, API_OPENAI_RESPONSES);
+    d.spec.method = SPAN("GET");
+    d.spec.path = SPAN("/responses/resp_1");
+    assert_int_equal(driver_start(&d, ""), ERR_INVALID);
+    assert_int_equal(d.fault.error_class, ERROR_NOT_FOUND);
     driver_done(&d);
 }
 
@@ -1232,6 +1255,7 @@ int main(void)
         cmocka_unit_test(caps_and_defaults_reach_the_provider),
         cmocka_unit_test(a_cache_warming_request_is_answered_here),
         cmocka_unit_test(what_other_providers_lack_is_refused_clearly),
+        cmocka_unit_test(responses_are_made_and_counted_but_not_kept),
         cmocka_unit_test(tokens_are_counted_by_estimate_and_say_so),
         cmocka_unit_test(openai_counts_for_itself),
         cmocka_unit_test(a_count_openai_cannot_give_is_an_error),
