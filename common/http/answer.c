@@ -16,8 +16,7 @@ void http_add_header(struct http_exchange *x, const char *name, struct span valu
     struct span n = span_str(name);
     if (is_servers_own(n))
         return;
-    if (!framing_is_token(n) || !framing_is_field_value(value) ||
-        span_find(value, '\t') < value.len) {
+    if (!framing_is_token(n) || !framing_is_printable(value)) {
         x->server->stats.bad_headers++;
         return;
     }

@@ -41,13 +41,28 @@ static bool are_visible(const char *eight)
     return !((below | del) & each * 0x80);
 }
 
-bool framing_is_field_value(struct span s)
+static bool is_control(char c)
+{
+    return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+bool framing_is_printable(struct span s)
 {
     while (s.len >= 8 && are_visible(s.data))
         s = span_skip(s, 8);
     for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
+        if (is_control(s.data[i]))
+            return false;
+    }
+    return true;
+}
+
+bool framing_is_field_value(struct span s)
+{
+    if (framing_is_printable(s))
+        return true;
+    for (size_t i = 0; i < s.len; i++) {
+        if (is_control(s.data[i]) && s.data[i] != '\t')
             return false;
     }
     return true;

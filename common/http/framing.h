@@ -28,6 +28,8 @@ bool framing_lives_on(const struct framing *f);
 
 /* A visible-ASCII token (RFC 9110 5.6.2), not empty. */
 bool framing_is_token(struct span s);
+/* No control byte. */
+bool framing_is_printable(struct span s);
 /* No control byte but tab. */
 bool framing_is_field_value(struct span s);
 
