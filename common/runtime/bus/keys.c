@@ -203,11 +203,6 @@ void key_list_write(const struct key_list *list, struct buf *out)
 
 /* ---- pairs ---- */
 
-enum err key_pair_make(struct key_pair *out)
-{
-    return zmq_curve_keypair(out->public_key, out->secret_key) == 0 ? OK : ERR_UNSUPPORTED;
-}
-
 void key_pair_wipe(struct key_pair *pair)
 {
     crypto_wipe(pair, sizeof *pair);
