@@ -46,6 +46,7 @@ struct verdict {
     bool waits;       /* neither: a slot of `key` may come back soon. Nothing was charged */
     bool asked_again; /* … which its edge may have and not know of: an answer got lost */
     struct key *key;
+    const struct lease_count *lease_charged; /* of the lease the edge told of; NULL: of none */
     struct allow allow;
     struct deny deny;
     char message[320]; /* deny.message shows it */
@@ -59,6 +60,13 @@ void admission_free(struct admission *a);
 
 /* An admitted request is answered by another model: that one's own limits are charged. */
 void admission_charge_fallback(struct admission *a, const struct authorize *ask, uint64_t now_ns);
+/* What an edge has used of a lease that holds for `model`; as lease_told. */
+const struct lease_count *admission_hear_lease(const struct admission *a, const void *edge,
+                                               struct key *key, struct span model,
+                                               const struct lease_report *report, uint64_t now_ns);
+/* A request that ran without being charged. */
+void admission_charge(const struct admission *a, const struct key *key, struct span model,
+                      uint64_t tokens, uint64_t now_ns);
 /* Spans of the verdict point into the key or the verdict itself. A refusal consumes nothing of any
  * limit. */
 void admission_decide(struct admission *a, const struct asker *who, const struct header *h,

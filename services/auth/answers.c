@@ -14,14 +14,28 @@ static void ask_for_slots(void *ctx, const void *edge, const struct slots_back *
         log_debug("slots_not_asked_for", LSTR("edge", bus_peer_name(c->peer)));
 }
 
+static void tell_counted(struct bus_peer *edge, struct span digest, uint64_t lease,
+                         const struct lease_count *charged)
+{
+    struct lease_counted m = {.key_digest = digest,
+                              .lease = lease,
+                              .charged = charged->requests,
+                              .charged_tokens = charged->tokens};
+    if (bus_send(edge, (struct header){0}, MESSAGE_LEASE_COUNTED, &m))
+        log_debug("lease_not_counted", LSTR("edge", bus_peer_name(edge)));
+}
+
+/* An ALLOW says itself how its lease stands. */
 static void answer_edge(void *ctx, const void *edge, const struct header *h,
-                        const struct verdict *v)
+                        const struct authorize *ask, const struct verdict *v)
 {
     const struct auth *a = ctx;
     const struct auth_client *c = edge;
     struct header answer = {.id = h->id, .seq = h->seq};
     metric_add(a->d->metrics, METRIC_AUTHORIZATIONS,
                METRIC_LABELS(v->allowed ? SPAN("allowed") : SPAN("denied")), 1);
+    if (v->lease_charged && !(v->allowed && v->allow.lease == ask->lease))
+        tell_counted(c->peer, ask->key_digest, ask->lease, v->lease_charged);
     enum err e = v->allowed ? bus_send(c->peer, answer, MESSAGE_ALLOW, &v->allow)
                             : bus_send(c->peer, answer, MESSAGE_DENY, &v->deny);
     if (e)
@@ -83,6 +97,38 @@ void answers_on_authorize(struct auth *a, struct bus_peer *from, const struct bu
         return; /* there was no memory for it; the edge gives up */
     waiting_on_authorize(&a->waiting, &who, &m->header, &m->body->authorize, auth_now(a));
     watch_waiting(a);
+}
+
+void answers_on_lease_used(struct auth *a, struct bus_peer *from, const struct bus_message *m)
+{
+    const struct lease_used *told = &m->body->lease_used;
+    const struct auth_client *c = client_of(from);
+    struct key *key = keys_find_digest(a->keys, told->key_digest);
+    const struct lease_report report = {.lease = told->lease,
+                                        .used = {told->used, told->used_tokens},
+                                        .charged = {told->charged, told->charged_tokens},
+                                        .ended = told->ended};
+    if (!c || !c->is_edge || !key)
+        return;
+    const struct lease_count *charged =
+        admission_hear_lease(&a->admission, c, key, told->model, &report, auth_now(a).now_ns);
+    if (charged) /* else it says so again over the next link */
+        tell_counted(from, told->key_digest, told->lease, charged);
+}
+
+static void end_lease(void *ctx, const void *edge, const struct key *key)
+{
+    const struct auth_client *c = edge;
+    struct lease_end m = {.key_digest = span_of(key->digest, SHA256_BYTES)};
+    (void)ctx;
+    if (c->peer && bus_send(c->peer, (struct header){0}, MESSAGE_LEASE_END, &m))
+        log_debug("lease_not_ended", LSTR("edge", bus_peer_name(c->peer)));
+}
+
+void answers_on_charged(struct auth *a, const struct key *key)
+{
+    if (key->leases)
+        lease_call_back(key, auth_now(a).now_ns, end_lease, a);
 }
 
 void answers_on_slots_held(struct auth *a, struct bus_peer *from, const struct bus_message *m)

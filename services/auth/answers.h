@@ -10,6 +10,9 @@ void answers_free(struct auth *a);
 /* The keys are loaded: edges of an earlier life of auth are given time to say what they hold. */
 void answers_await_edges(struct auth *a);
 void answers_on_authorize(struct auth *a, struct bus_peer *from, const struct bus_message *m);
+void answers_on_lease_used(struct auth *a, struct bus_peer *from, const struct bus_message *m);
+/* The key has been charged: if that was more than its limits give, its leases end. */
+void answers_on_charged(struct auth *a, const struct key *key);
 void answers_on_slots_held(struct auth *a, struct bus_peer *from, const struct bus_message *m);
 void answers_on_edge_up(struct auth *a, struct bus_peer *edge);
 void answers_on_edge_down(struct auth *a, struct bus_peer *edge);

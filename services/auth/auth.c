@@ -11,8 +11,9 @@
 #include "services/auth/keys/pepper.h"
 
 enum {
-    TICK_MS = 100,  /* limiter state is at most that old after a crash */
-    PROBE_MS = 500, /* how often a store that failed is tried */
+    TICK_MS = 100,        /* limiter state is at most that old after a crash */
+    PROBE_MS = 500,       /* how often a store that failed is tried */
+    EDGES_BACK_MS = 1500, /* after a start, edges have said what they used without auth */
     PRUNE_MS = 60000,
     PRUNE_MORE_MS = 50, /* while there is more to prune */
     LIMITS_PER_TICK = 4096,
@@ -130,6 +131,10 @@ static void on_tick(void *ctx)
         ledger_tick(&a->ledger, now.now_ns, now.wall_ms);
     }
     probe_store(a, now.now_ns);
+    if (a->give_back_ns && now.now_ns >= a->give_back_ns) {
+        a->give_back_ns = 0;
+        limits_give_back(&a->limits);
+    }
     lease_sweep(&a->leases, now.now_ns);
     reservations_sweep(&a->reservations, now.now_ns);
     answers_tick(a);
@@ -237,6 +242,17 @@ static void note_unconfirmed(void *ctx, const struct request_id *id)
              LSTR("effect", "its key is charged with what was set aside at most"));
 }
 
+static void on_charged(void *ctx, const struct key *key)
+{
+    answers_on_charged(ctx, key);
+}
+
+static void on_uncounted(void *ctx, const struct key *key, struct span model, uint64_t tokens)
+{
+    struct auth *a = ctx;
+    admission_charge(&a->admission, key, model, tokens, auth_now(a).now_ns);
+}
+
 /* Monotonic times of another boot mean nothing. Without the file every start counts as a new boot.
  */
 static void read_boot_id(char out[BOOT_ID_BYTES])
@@ -284,7 +300,8 @@ static void put_together(struct auth *a, struct daemon *d)
 static void connect_parts(struct auth *a)
 {
     a->admission.keys = a->ledger.keys = a->keys;
-    a->admission.leases = a->ledger.leases = &a->leases;
+    a->admission.leases = &a->leases;
+    a->ledger.seed = a->leases.seed;
     a->admission.reservations = a->ledger.reservations = &a->reservations;
     a->admission.metrics = a->ledger.metrics = a->d->metrics;
     a->admission.outputs = a->ledger.outputs = &a->outputs;
@@ -295,6 +312,8 @@ static void connect_parts(struct auth *a)
     a->ledger.config = a->d->config;
     a->ledger.submit = submit;
     a->ledger.answer = acknowledge;
+    a->ledger.charged = on_charged;
+    a->ledger.uncounted = on_uncounted;
     a->ledger.ctx = a;
 }
 
@@ -329,6 +348,7 @@ enum err auth_start(struct auth *a, struct daemon *d)
         return e;
     }
     answers_await_edges(a);
+    a->give_back_ns = auth_now(a).now_ns + EDGES_BACK_MS * MS_NS;
     on_tick(a);
     start_prune(a, PRUNE_MS);
     log_info("auth_ready", LU64("keys", keys_count(a->keys)),

@@ -26,7 +26,7 @@ struct auth {
     struct writer *writer;
     struct admin *admin;
     struct loop_timer tick, prune, wait;
-    uint64_t next_probe_ns;
+    uint64_t next_probe_ns, give_back_ns; /* 0: limits have got back what was withheld */
     char boot_id[BOOT_ID_BYTES];
     size_t edges; /* connected */
 };

@@ -57,6 +57,11 @@ static void on_authorize(void *self, struct bus_peer *from, const struct bus_mes
         answers_on_authorize(a, from, m);
 }
 
+static void on_lease_used(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    answers_on_lease_used(self, from, m);
+}
+
 static void on_slots_held(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     answers_on_slots_held(self, from, m);
@@ -99,13 +104,13 @@ static void on_release(void *self, struct bus_peer *from, const struct bus_messa
     if (m->body->release.key_id.len == 0) {
         ledger_on_abandoned(&a->ledger, &m->header, now.now_ns);
         answers_on_ended(a, &m->header.id, SPAN_NONE);
-        if (bus_send(from, (struct header){.id = m->header.id}, MESSAGE_RELEASED,
-                     &(struct released){0}))
+        const struct header answer = {.id = m->header.id, .attempt = m->header.attempt};
+        if (bus_send(from, answer, MESSAGE_RELEASED, &(struct released){0}))
             log_debug("acknowledge_failed");
         return;
     }
     if (c)
-        drop_unless(ledger_on_release(&a->ledger, &m->header, &m->body->release, c, now.now_ns,
+        drop_unless(ledger_on_release(&a->ledger, &m->header, &m->body->release, now.now_ns,
                                       now.wall_ms, client_ref(c)),
                     c);
     answers_on_ended(a, &m->header.id, m->body->release.key_id);
@@ -141,6 +146,7 @@ int main(int argc, char **argv)
         .handlers =
             {
                 [MESSAGE_AUTHORIZE] = on_authorize,
+                [MESSAGE_LEASE_USED] = on_lease_used,
                 [MESSAGE_SLOTS_HELD] = on_slots_held,
                 [MESSAGE_SETTLE] = on_settle,
                 [MESSAGE_RELEASE] = on_release,
@@ -149,6 +155,7 @@ int main(int argc, char **argv)
         .senders =
             {
                 [MESSAGE_AUTHORIZE] = "edge",
+                [MESSAGE_LEASE_USED] = "edge",
                 [MESSAGE_SLOTS_HELD] = "edge",
                 [MESSAGE_SETTLE] = "worker",
                 [MESSAGE_RELEASE] = "edge",

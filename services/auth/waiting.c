@@ -106,7 +106,7 @@ void waiting_on_authorize(struct waiting *w, const struct asker *who, const stru
         last.overdue = true;
         admission_decide(w->admission, &last, h, ask, now, &v);
     }
-    w->answer(w->ctx, who->edge, h, &v);
+    w->answer(w->ctx, who->edge, h, ask, &v);
 }
 
 /* Decides about one that has waited; false: it goes on waiting. */
@@ -119,7 +119,7 @@ static bool decide(struct waiting *w, struct waiting_authorize *one, struct mome
     if (v.waits)
         return false;
     unlist(w, one);
-    w->answer(w->ctx, one->who.edge, &one->h, &v);
+    w->answer(w->ctx, one->who.edge, &one->h, &one->ask, &v);
     free(one);
     return true;
 }

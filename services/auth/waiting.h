@@ -14,7 +14,7 @@ enum {
 
 /* ALLOW or DENY, to the edge as admission knows it. */
 typedef void (*waiting_answer)(void *ctx, const void *edge, const struct header *h,
-                               const struct verdict *v);
+                               const struct authorize *ask, const struct verdict *v);
 
 struct waiting {
     struct table by_id;

@@ -12,10 +12,9 @@
 
 enum { TICK_MS = 250 };
 
-static enum err send_release(void *ctx, const struct request_id *id, const struct release *r)
+static enum err send_release(void *ctx, struct header h, const struct release *r)
 {
-    struct edge *e = ctx;
-    struct header h = {.id = *id};
+    const struct edge *e = ctx;
     return bus_send(e->d->auth, h, MESSAGE_RELEASE, r);
 }
 
@@ -27,6 +26,13 @@ static void tell_slots(void *ctx, const uint8_t key[SHA256_BYTES], uint64_t give
         .key_digest = span_of(key, SHA256_BYTES), .given = given, .returned = returned};
     if (bus_peer_up(e->d->auth) && bus_send(e->d->auth, (struct header){0}, MESSAGE_SLOTS_HELD, &m))
         log_debug("slots_not_told"); /* auth asks */
+}
+
+static bool tell_lease(void *ctx, const struct lease_used *m)
+{
+    const struct edge *e = ctx;
+    return bus_peer_up(e->d->auth) &&
+           bus_send(e->d->auth, (struct header){0}, MESSAGE_LEASE_USED, m) == OK;
 }
 
 static void on_gathered(void *ctx)
@@ -133,8 +139,12 @@ static void on_tick(void *ctx)
     metric_set(m, METRIC_IN_FLIGHT, NULL, (int64_t)e->request_count);
     metric_set(m, METRIC_CONNECTIONS, NULL, (int64_t)stats.connections);
     report_totals(e, &stats);
-    if (bus_peer_up(e->d->auth))
+    if (bus_peer_up(e->d->auth)) {
+        leases_tick(e->leases, edge_now_ms(e));
         releases_tick(e->releases, edge_now_ms(e));
+    } else {
+        authorize_without_auth(e);
+    }
     links_tick(&e->links, edge_now_ms(e));
     slot_book_tick(e->slots, edge_now_ms(e));
     key_check_tick(e);
@@ -155,7 +165,7 @@ enum err edge_start(struct edge *e, struct daemon *d)
     e->d = d;
     e->auth_down_ms = e->brokers_down_ms = edge_now_ms(e);
     read_config(e);
-    enum err error = leases_create(&e->leases, EDGE_MAX_LEASES);
+    enum err error = leases_create(&e->leases, EDGE_MAX_LEASES, tell_lease, e);
     if (error == OK)
         error = slot_book_create(&e->slots, EDGE_MAX_LEASES, tell_slots, e);
     if (error == OK)
@@ -234,6 +244,8 @@ void edge_stop(struct edge *e)
         requests_free(e);
         slot_book_end_all(e->slots);
     }
+    if (e->leases)
+        leases_end_all(e->leases);
     if (e->releases)
         releases_keep(e->releases);
     loop_timer_stop(e->d->loop, &e->grants_timer);
@@ -265,8 +277,8 @@ void edge_on_peer_up(struct edge *e, struct bus_peer *peer)
 {
     if (peer == e->d->auth) {
         e->auth_down_ms = 0;
-        releases_due_now(e->releases);
         authorize_on_auth_up(e);
+        releases_due_now(e->releases);
         key_check_on_auth_up(e);
     } else if (is_broker(e, peer)) {
         e->brokers_down_ms = 0;
@@ -284,7 +296,7 @@ void edge_on_peer_down(struct edge *e, struct bus_peer *peer)
 {
     if (peer == e->d->auth) {
         e->auth_down_ms = edge_now_ms(e);
-        authorize_on_auth_down(e);
+        authorize_without_auth(e);
     } else if (peer == e->d->metrics_peer) {
         status_on_metrics_down(e);
     } else if (is_broker(e, peer)) {

@@ -86,11 +86,23 @@ static void on_slots_back(void *self, struct bus_peer *from, const struct bus_me
     authorize_on_slots_back(self, m);
 }
 
+static void on_lease_counted(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    (void)from;
+    authorize_on_lease_counted(self, m);
+}
+
+static void on_lease_end(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    (void)from;
+    authorize_on_lease_end(self, m);
+}
+
 static void on_released(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     struct edge *e = self;
     (void)from;
-    releases_ack(e->releases, &m->header.id);
+    releases_ack(e->releases, &m->header.id, m->header.attempt);
 }
 
 static void on_grant(void *self, struct bus_peer *from, const struct bus_message *m)
@@ -163,6 +175,8 @@ static const struct daemon_spec spec = {
             [MESSAGE_DENY] = on_deny,
             [MESSAGE_REVOKED] = on_revoked,
             [MESSAGE_SLOTS_BACK] = on_slots_back,
+            [MESSAGE_LEASE_COUNTED] = on_lease_counted,
+            [MESSAGE_LEASE_END] = on_lease_end,
             [MESSAGE_RELEASED] = on_released,
             [MESSAGE_GRANT] = on_grant,
             [MESSAGE_DECLINE] = on_decline,
@@ -182,6 +196,8 @@ static const struct daemon_spec spec = {
             [MESSAGE_DENY] = "auth",
             [MESSAGE_REVOKED] = "auth",
             [MESSAGE_SLOTS_BACK] = "auth",
+            [MESSAGE_LEASE_COUNTED] = "auth",
+            [MESSAGE_LEASE_END] = "auth",
             [MESSAGE_RELEASED] = "auth",
             [MESSAGE_GRANT] = "broker",
             [MESSAGE_DECLINE] = "broker",

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from lib.suite import wait_for
+from lib.suite import in_threads, wait_for
 from lib.up import TlsUp, restart_by_hand, restart_by_up
 from traffic import Load
 from trial import MIB, Sized, Skipped, own_folder, test
@@ -184,6 +184,58 @@ def t29(trial):
     auth.stop()
     with sqlite3.connect(suite.folder / "state" / "tollgate.db") as db:
         trial.none("complaints of integrity_check", [r for (r,) in db.execute("PRAGMA integrity_check") if r != "ok"])
+
+
+def spool_of(suite):
+    return suite.folder / "state" / "spool"
+
+
+def damage(trial, folder):
+    """A copy of each file that is torn somewhere, and files of any bytes: none of it may be booked once more, or stop a start."""
+    for n, path in enumerate(sorted(folder.glob("*.spool"))):
+        whole, name = path.read_bytes(), path.name[:-len("0123456789abcdef.spool")]
+        (folder / f"{name}{trial.rng.getrandbits(60):016x}.spool").write_bytes(whole[:trial.rng.randrange(len(whole))])
+        (folder / f"{name}{trial.rng.getrandbits(60):016x}.spool").write_bytes(trial.rng.randbytes(trial.rng.randrange(4000)))
+        (folder / f"{name}{n:016x}.spool").symlink_to("/etc/hostname")
+
+
+@test("T29-spool", "edges and workers stopped while auth is away, their files torn")
+def t29_spool(trial):
+    suite, rounds, asked, lost = trial.suite, 2 if trial.quick else 20, [], []
+    key = suite.create_key(name="spool")
+    names = [n for n in suite.daemons if n.startswith(("edge", "worker"))]
+
+    def chat(i):
+        connection = http.client.HTTPConnection("127.0.0.1", suite.ports[i % 2], timeout=60)
+        connection.request("POST", "/v1/chat/completions", json.dumps({"model": "gpt-4o-mini", "user": f"spool-{len(asked)}-{i}", "messages": [
+            {"role": "user", "content": "x"}]}), {"authorization": f"Bearer {key}", "content-type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers["request-id"]
+    for _ in range(rounds):
+        in_threads(2, chat)  # both edges know the key
+        suite.daemons["auth"].kill()
+        answers = in_threads(20, chat)
+        lost += [a for a in answers if a[0] != 200]
+        asked += [i for s, i in answers if s == 200]
+        for n in names:
+            trial.rule(suite.daemons[n].stop() == 0, f"{n}: SIGTERM does not end it well")
+        trial.rule(any(spool_of(suite).glob("worker*.spool")) and any(spool_of(suite).glob("edge*.spool")), "nothing was kept")
+        damage(trial, spool_of(suite))
+        for n in ["auth", *names]:
+            suite.daemons[n].start()
+        suite.wait_ready()
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not [p for p in spool_of(suite).glob("*.spool") if not p.is_symlink()], "all is taken care of", 30)
+        for p in spool_of(suite).glob("*.spool"):
+            trial.rule(p.is_symlink(), f"{p.name} stays")
+            p.unlink()
+    rows = collections.Counter(r["request_id"] for r in suite.usage("--requests", "--limit", "100000"))
+    trial.none("requests refused without auth", lost)
+    trial.mark("answered while auth was away", len(asked), least=20 * rounds)
+    trial.none("of these without a row", [i for i in asked if not rows[i]])
+    trial.none("booked more than once", [i for i in asked if rows[i] > 1])
+    trial.mark("of these booked as estimates", sum(r["estimated"] for r in suite.usage("--requests", "--limit", "100000")), most=0)
 
 
 @test("T38", "edges restarted under load, by `up` (plain and TLS) and behind a socket of systemd's kind", full_only=True, alone=True)

@@ -37,6 +37,7 @@ struct key_attributes {
     uint32_t concurrent;
 };
 
+struct lease;
 struct slot_lease;
 struct waiting_authorize;
 
@@ -56,6 +57,7 @@ struct key {
     struct limit *tokens;     /* the one of them in tokens, or NULL */
     struct key_rule *rules;
     size_t rule_count;
+    struct lease *leases; /* that edges hold of it */
     /* Only when `concurrent` is set: slots taken, those that edges hold on lease included, … */
     uint32_t in_flight;
     struct slot_lease *slot_leases;    /* … these leases, … */

@@ -10,6 +10,7 @@
 /* Before booking is tried again when the store refused it. */
 #define BOOK_RETRY_NS GCRA_SECOND
 /* RELEASEs held at most: beyond, the oldest are booked at the next tick. */
+enum { UNCOUNTED_ALONE = 2 }; /* release.uncounted: nothing else tells of it */
 enum { HELD_MAX = 100000, SLOTS_PER_TICK = 4096, LONGEST_SLOT_MS = 3600000 };
 
 static uint64_t grace_ns(const struct ledger *l)
@@ -19,7 +20,7 @@ static uint64_t grace_ns(const struct ledger *l)
 
 static uint64_t worker_hash(const struct ledger *l, struct span name)
 {
-    return table_hash(l->leases->seed, name);
+    return table_hash(l->seed, name);
 }
 
 static void name_workers(const struct ledger *l, struct reservation *reservation,
@@ -118,20 +119,18 @@ static void estimate(const struct ledger *l, const struct header *h, const struc
         out->cost_source = COST_UNPRICED;
 }
 
-/* The request no longer runs: frees its slot, counts it against its lease, corrects its tokens if
- * all is known. */
+/* The request no longer runs: frees its slot. Its tokens are corrected when the store has said what
+ * is known of it: only then is it sure that this is not said twice. */
 static void let_go(struct ledger *l, const struct header *h, const struct release *m,
-                   struct key *key, const void *edge, uint64_t now_ns)
+                   struct key *key, uint64_t now_ns)
 {
     if (!key)
         return;
     struct reservation *reservation = reservation_find(l->reservations, &h->id);
     if (reservation && reservation->released)
         return; /* sent again */
-    if (m->leased) {
-        struct lease_party party = {edge, key, m->model};
-        lease_release(l->leases, &party, now_ns, m->reserved_tokens);
-    }
+    if (m->uncounted == UNCOUNTED_ALONE && l->uncounted)
+        l->uncounted(l->ctx, key, m->model, m->reserved_tokens);
     if (!reservation && key->tokens)
         reservation =
             reservation_add(l->reservations, &h->id, key, now_ns + grace_ns(l) + REPORT_WAIT_NS);
@@ -142,14 +141,14 @@ static void let_go(struct ledger *l, const struct header *h, const struct releas
     reservation->released = true;
     name_workers(l, reservation, m->workers);
     reservation_free_slot(l->reservations, reservation);
-    if (reservation->settled || !m->settles)
+    if (reservation->settled)
         reservation_finish(l->reservations, reservation, now_ns);
-    else /* until the store says whether a report is there */
+    else
         reservation->due_ns = now_ns + grace_ns(l) + REPORT_WAIT_NS;
 }
 
 enum err ledger_on_release(struct ledger *l, const struct header *h, const struct release *m,
-                           const void *edge, uint64_t now_ns, uint64_t wall_ms, void *tag)
+                           uint64_t now_ns, uint64_t wall_ms, void *tag)
 {
     struct key *key = keys_find_id(l->keys, m->key_id);
     struct store_op op = {.kind = STORE_RELEASE, .settles = m->settles, .tag = tag};
@@ -163,7 +162,7 @@ enum err ledger_on_release(struct ledger *l, const struct header *h, const struc
     bound(&op.usage);
     enum err e = l->submit(l->ctx, &op);
     if (!e)
-        let_go(l, h, m, key, edge, now_ns);
+        let_go(l, h, m, key, now_ns);
     return e;
 }
 
@@ -216,8 +215,11 @@ static void on_reported(struct ledger *l, const struct store_op *op, uint64_t no
     if (!reservation)
         return;
     reservation_report(reservation, op->worker, op->usage.input_tokens + op->usage.output_tokens);
-    if (reservation->released)
-        reservation_finish(l->reservations, reservation, now_ns);
+    if (!reservation->released)
+        return;
+    reservation_finish(l->reservations, reservation, now_ns);
+    if (l->charged && key)
+        l->charged(l->ctx, key);
 }
 
 /* Durable, booked or reported: nothing waits any more. */

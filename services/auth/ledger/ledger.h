@@ -7,7 +7,6 @@
 #include "common/runtime/metric.h"
 #include "proto/message.h"
 #include "services/auth/limits/reservations.h"
-#include "services/auth/limits/lease.h"
 #include "services/auth/limits/outputs.h"
 #include "services/auth/ledger/held.h"
 #include "services/auth/ledger/prices.h"
@@ -17,10 +16,15 @@ struct ledger {
     /* The last word on a SETTLE or RELEASE that was taken: OK = durable, acknowledge it. `op->tag`
      * goes with it. May be NULL. */
     void (*answer)(void *ctx, const struct store_op *op, enum err result);
-    void *ctx; /* of both */
+    /* The key is charged with more than was set aside; may be NULL. */
+    void (*charged)(void *ctx, const struct key *key);
+    /* The request was admitted by an edge that has ended, and is charged nowhere: to be charged to
+     * its limits. May be NULL. */
+    void (*uncounted)(void *ctx, const struct key *key, struct span model, uint64_t tokens);
+    void *ctx; /* of all */
     struct held held;
     struct keys *keys;
-    struct leases *leases;
+    uint64_t seed; /* of hashes of workers' names */
     struct reservations *reservations;
     struct outputs *outputs; /* learns; may be NULL */
     struct prices *prices;   /* for rows that are booked without a worker's report */
@@ -33,11 +37,10 @@ struct ledger {
 enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct settle *m,
                           struct span worker, uint64_t now_ns, uint64_t wall_ms,
                           void *tag) NODISCARD;
-/* `edge` is whose lease a leased request counts against. What it held is free from here on.
- * Answered when its SETTLE is durable, or it is booked as an estimate. */
+/* What it held is free from here on. Answered when its SETTLE is durable, or it is booked as an
+ * estimate. */
 enum err ledger_on_release(struct ledger *l, const struct header *h, const struct release *m,
-                           const void *edge, uint64_t now_ns, uint64_t wall_ms,
-                           void *tag) NODISCARD;
+                           uint64_t now_ns, uint64_t wall_ms, void *tag) NODISCARD;
 /* A RELEASE without a key: its edge gave up before auth had answered. Lets go of what was held;
  * books nothing. */
 void ledger_on_abandoned(struct ledger *l, const struct header *h, uint64_t now_ns);

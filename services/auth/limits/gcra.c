@@ -20,15 +20,19 @@ static uint64_t owed_ns(const struct gcra *g, uint64_t now_ns)
     return g->full_ns > now_ns ? g->full_ns - now_ns : 0;
 }
 
+/* Each unit's cost is rounded up when charged, so the burst must hold as many rounded ones. */
+static uint64_t room_ns(const struct gcra *g)
+{
+    return cost_ns(&g->rate, g->rate.burst, true) + g->rate.burst;
+}
+
 uint64_t gcra_wait_ns(const struct gcra *g, uint64_t now_ns, uint64_t units)
 {
     if (g->rate.count == 0 || units == 0)
         return 0;
     if (units > g->rate.burst)
         return GCRA_NEVER;
-    /* Each unit's cost is rounded up when charged, so the burst must hold as many rounded ones. */
-    uint64_t need = owed_ns(g, now_ns) + cost_ns(&g->rate, units, true);
-    uint64_t room = cost_ns(&g->rate, g->rate.burst, true) + g->rate.burst;
+    uint64_t need = owed_ns(g, now_ns) + cost_ns(&g->rate, units, true), room = room_ns(g);
     return need > room ? need - room : 0;
 }
 
@@ -52,12 +56,16 @@ uint64_t gcra_remaining(const struct gcra *g, uint64_t now_ns)
 {
     if (g->rate.count == 0)
         return UINT64_MAX;
-    uint64_t room = cost_ns(&g->rate, g->rate.burst, true) + g->rate.burst;
-    uint64_t owed = owed_ns(g, now_ns);
+    uint64_t room = room_ns(g), owed = owed_ns(g, now_ns);
     if (owed >= room)
         return 0;
     wide units = (wide)(room - owed) * g->rate.count / g->rate.period_ns;
     return units > g->rate.burst ? g->rate.burst : (uint64_t)units;
+}
+
+bool gcra_owes(const struct gcra *g, uint64_t now_ns)
+{
+    return g->rate.count && owed_ns(g, now_ns) > room_ns(g);
 }
 
 uint64_t gcra_reset_ns(const struct gcra *g, uint64_t now_ns)

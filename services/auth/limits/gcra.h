@@ -35,6 +35,8 @@ void gcra_charge(struct gcra *g, uint64_t now_ns, uint64_t units);
 void gcra_refund(struct gcra *g, uint64_t units);
 /* Units that fit now; UINT64_MAX when unlimited. */
 uint64_t gcra_remaining(const struct gcra *g, uint64_t now_ns);
+/* Has more been charged than a burst? */
+bool gcra_owes(const struct gcra *g, uint64_t now_ns);
 /* Nanoseconds until the bucket is full again. */
 uint64_t gcra_reset_ns(const struct gcra *g, uint64_t now_ns);
 

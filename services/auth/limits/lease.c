@@ -1,24 +1,23 @@
 #include "services/auth/limits/lease.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "common/base/crypto.h"
 
 enum { SWEEP_SLOTS = 256 };
-#define IDLE_NS (600 * GCRA_SECOND)
 
 struct lease {
     struct table_node node;
+    struct lease *prev, *next; /* of the same key */
     const void *edge;
     struct key *key;
-    uint64_t model_hash;
+    uint64_t name;
     struct limit_set set;
-    bool open;              /* granted is charged, and its use unknown */
-    uint64_t granted, used; /* of the open one; `used` by the RELEASEs so far */
-    uint64_t tokens, tokens_used;
-    uint64_t expires_ns; /* of the open one; else when it was last touched */
-    uint64_t owed;       /* reported as used, RELEASE still to come: not to be charged again */
-    uint64_t late, late_tokens; /* charged at RELEASE since an unreported end */
+    struct lease_count used, charged;
+    bool open;        /* more is charged than used, and the edge may use it */
+    bool called_back; /* … but was asked not to */
+    struct share share;
 };
 
 void leases_init(struct leases *l, struct limits *limits)
@@ -29,44 +28,54 @@ void leases_init(struct leases *l, struct limits *limits)
 
 static void drop(struct leases *l, struct lease *lease)
 {
+    share_forget(&lease->share, &lease->set);
+    DL_DELETE(lease->key->leases, lease);
     table_remove(&l->table, &lease->node);
     free(lease);
 }
 
-static void drop_node(void *ctx, struct table_node *node)
+static void free_node(void *ctx, struct table_node *node)
 {
-    drop(ctx, TABLE_OWNER(node, struct lease, node));
+    (void)ctx; /* the keys may be gone */
+    free(TABLE_OWNER(node, struct lease, node));
 }
 
 void leases_free(struct leases *l)
 {
     size_t cursor = 0;
-    table_sweep(&l->table, &cursor, l->table.size, drop_node, l);
+    table_sweep(&l->table, &cursor, l->table.size, free_node, NULL);
     table_free(&l->table);
 }
 
-static uint64_t party_hash(const struct leases *l, const struct lease_party *who,
-                           uint64_t model_hash)
+/* The same for the same limits in every life of auth, for edges come back with it. */
+static uint64_t name_of(const struct limit_set *set)
 {
-    const void *who_is[2] = {who->edge, who->key};
-    return table_hash(l->seed ^ model_hash, span_of(who_is, sizeof who_is));
+    uint64_t name = 1;
+    for (size_t i = 0; i < set->count; i++)
+        name = name * 0x100000001b3u ^ set->limits[i]->by_name.hash;
+    return name ? name : 1;
 }
 
-static struct lease *find(const struct leases *l, const struct lease_party *who)
+static uint64_t hash_of(const struct leases *l, const struct lease_party *who, uint64_t name)
 {
-    uint64_t model_hash = table_hash(l->seed, who->model);
-    for (struct table_node *n = table_first(&l->table, party_hash(l, who, model_hash)); n;
+    const uint64_t is[3] = {(uint64_t)(uintptr_t)who->edge, (uint64_t)(uintptr_t)who->key, name};
+    return table_hash(l->seed, span_of(is, sizeof is));
+}
+
+static struct lease *find(const struct leases *l, const struct lease_party *who, uint64_t name)
+{
+    for (struct table_node *n = table_first(&l->table, hash_of(l, who, name)); n;
          n = table_next(n)) {
         struct lease *lease = TABLE_OWNER(n, struct lease, node);
-        if (lease->edge == who->edge && lease->key == who->key && lease->model_hash == model_hash)
+        if (lease->edge == who->edge && lease->key == who->key && lease->name == name)
             return lease;
     }
     return NULL;
 }
 
-static struct lease *find_or_make(struct leases *l, const struct lease_party *who)
+static struct lease *find_or_make(struct leases *l, const struct lease_party *who, uint64_t name)
 {
-    struct lease *lease = find(l, who);
+    struct lease *lease = find(l, who, name);
     if (lease)
         return lease;
     lease = calloc(1, sizeof *lease);
@@ -74,56 +83,14 @@ static struct lease *find_or_make(struct leases *l, const struct lease_party *wh
         return NULL;
     lease->edge = who->edge;
     lease->key = who->key;
-    lease->model_hash = table_hash(l->seed, who->model);
-    if (table_add(&l->table, &lease->node, party_hash(l, who, lease->model_hash))) {
+    lease->name = name;
+    lease->set = *who->set;
+    if (table_add(&l->table, &lease->node, hash_of(l, who, name))) {
         free(lease);
         return NULL;
     }
+    DL_APPEND(who->key->leases, lease);
     return lease;
-}
-
-static uint64_t share(uint64_t remaining, size_t edges)
-{
-    return remaining / (LEASE_SHARE * (uint64_t)edges);
-}
-
-static struct lease_terms size_lease(const struct limit_set *set, uint64_t now_ns, size_t edges,
-                                     uint64_t tokens_each)
-{
-    struct lease_terms none = {0}, terms = {0};
-    if (edges == 0)
-        return none;
-    uint64_t requests = share(limit_set_remaining(set, now_ns, LIMIT_REQUESTS), edges);
-    terms.requests = requests > LEASE_MAX ? LEASE_MAX : (uint32_t)requests;
-    uint64_t tokens = limit_set_remaining(set, now_ns, LIMIT_TOKENS);
-    if (tokens != UINT64_MAX) {
-        terms.tokens = share(tokens, edges);
-        if (terms.tokens == 0 || terms.tokens < tokens_each)
-            return none;
-    }
-    return terms.requests ? terms : none;
-}
-
-struct lease_terms lease_grant(struct leases *l, const struct lease_party *who,
-                               const struct limit_set *set, uint64_t now_ns, uint64_t lease_ns,
-                               size_t edges, uint64_t tokens_each)
-{
-    struct lease_terms none = {0};
-    struct lease_terms terms = size_lease(set, now_ns, edges, tokens_each);
-    if (terms.requests == 0 || set->count == 0)
-        return terms; /* without limits there is nothing to remember */
-    struct lease *lease = find_or_make(l, who);
-    if (!lease || lease->open)
-        return none;
-    lease->set = *set;
-    lease->open = true;
-    lease->granted = terms.requests;
-    lease->tokens = terms.tokens;
-    lease->used = lease->tokens_used = 0;
-    lease->late = lease->late_tokens = 0;
-    lease->expires_ns = now_ns + lease_ns;
-    limit_set_charge(l->limits, set, now_ns, terms.requests, terms.tokens);
-    return terms;
 }
 
 static uint64_t less(uint64_t a, uint64_t b)
@@ -131,66 +98,121 @@ static uint64_t less(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-/* Takes back what was not used, and charges what was used beyond the grant. */
-static void settle(struct leases *l, struct lease *lease, uint64_t now_ns, uint64_t used,
-                   uint64_t tokens)
+static uint64_t more(uint64_t a, uint64_t b)
 {
-    limit_set_refund(l->limits, &lease->set, less(lease->granted, used),
-                     less(lease->tokens, tokens));
-    limit_set_charge(l->limits, &lease->set, now_ns, less(used, lease->granted),
-                     lease->tokens ? less(tokens, lease->tokens) : 0);
-    lease->open = false;
-    lease->expires_ns = now_ns;
+    return a > b ? a : b;
 }
 
-void lease_report(struct leases *l, const struct lease_party *who, uint64_t now_ns, uint64_t used,
-                  uint64_t used_tokens)
+/* The one place where what is charged changes: the limits get the difference. */
+static void set_charged(struct leases *l, struct lease *lease, struct lease_count to,
+                        uint64_t now_ns)
 {
-    struct lease *lease = find(l, who);
+    limit_set_refund(l->limits, &lease->set, less(lease->charged.requests, to.requests),
+                     less(lease->charged.tokens, to.tokens));
+    limit_set_charge(l->limits, &lease->set, now_ns, less(to.requests, lease->charged.requests),
+                     less(to.tokens, lease->charged.tokens));
+    lease->charged = to;
+}
+
+/* What was used is charged in any case; what was not, while it still may be. */
+static void level(struct leases *l, struct lease *lease, uint64_t now_ns)
+{
+    struct lease_count to = lease->used;
+    if (lease->open) {
+        to.requests = more(to.requests, lease->charged.requests);
+        to.tokens = more(to.tokens, lease->charged.tokens);
+    }
+    set_charged(l, lease, to, now_ns);
+}
+
+const struct lease_count *lease_told(struct leases *l, const struct lease_party *who,
+                                     const struct lease_report *report, uint64_t now_ns)
+{
+    struct lease *lease = find(l, who, report->lease);
+    if (!lease) { /* of an earlier life, or link: it runs on, as the edge has it */
+        lease = find_or_make(l, who, report->lease);
+        if (!lease)
+            return NULL;
+        lease->used = report->used;
+        lease->charged = report->charged;
+        lease->open = true;
+    }
+    struct lease_count used = {more(lease->used.requests, report->used.requests),
+                               more(lease->used.tokens, report->used.tokens)};
+    share_use(&lease->share, &lease->set, used.requests - lease->used.requests,
+              used.tokens - lease->used.tokens, now_ns);
+    lease->used = used;
+    lease->open = lease->open && !report->ended;
+    level(l, lease, now_ns);
+    return &lease->charged;
+}
+
+static uint64_t part(uint64_t remaining, size_t edges)
+{
+    return remaining / (LEASE_SHARE * (uint64_t)edges);
+}
+
+/* false: not enough is left for one. UINT64_MAX tokens: not limited. */
+static bool size_lease(const struct limit_set *set, uint64_t now_ns, size_t edges,
+                       uint64_t tokens_each, struct lease_count *out)
+{
+    if (edges == 0)
+        return false;
+    uint64_t requests = part(limit_set_remaining(set, now_ns, LIMIT_REQUESTS), edges);
+    uint64_t tokens = limit_set_remaining(set, now_ns, LIMIT_TOKENS);
+    out->requests = requests > LEASE_MAX ? LEASE_MAX : requests;
+    out->tokens = tokens == UINT64_MAX ? tokens : part(tokens, edges);
+    return out->requests && out->tokens && out->tokens >= tokens_each;
+}
+
+static void tell(struct lease *lease, const struct lease_party *who, uint64_t now_ns, size_t edges,
+                 uint64_t tokens, struct lease_terms *out)
+{
+    share_use(&lease->share, who->set, 1, tokens, now_ns);
+    share_tell(&lease->share, who->set, edges, now_ns, &out->away, &out->idle);
+}
+
+void lease_grant(struct leases *l, const struct lease_party *who, uint64_t now_ns, size_t edges,
+                 uint64_t tokens, struct lease_terms *out)
+{
+    struct lease_count terms;
+    *out = (struct lease_terms){0};
+    if (who->set->count == 0) { /* there is nothing to remember */
+        const struct away_share all = {UINT64_MAX, UINT64_MAX};
+        *out = (struct lease_terms){
+            .granted = true, .charged = {UINT64_MAX, UINT64_MAX}, .away = all, .idle = all};
+        return;
+    }
+    struct lease *lease = find_or_make(l, who, name_of(who->set));
     if (!lease)
         return;
-    if (lease->open) {
-        lease->owed += less(used, lease->used);
-        settle(l, lease, now_ns, used, used_tokens);
-    } else if (lease->granted) {
-        /* Taken back without a word before: what is not yet charged has been used after all. */
-        uint64_t known = lease->used + lease->late;
-        limit_set_charge(l->limits, &lease->set, now_ns, less(used, known),
-                         lease->tokens ? less(used_tokens, lease->tokens_used + lease->late_tokens)
-                                       : 0);
-        lease->owed += less(used, known);
+    tell(lease, who, now_ns, edges, tokens, out);
+    out->lease = lease->name;
+    out->granted = !lease->open && size_lease(who->set, now_ns, edges, tokens, &terms);
+    if (out->granted) {
+        bool all_tokens = terms.tokens == UINT64_MAX;
+        struct lease_count to = {lease->charged.requests + terms.requests,
+                                 lease->charged.tokens + (all_tokens ? 0 : terms.tokens)};
+        lease->open = true;
+        lease->called_back = false;
+        set_charged(l, lease, to, now_ns);
     }
-    lease->granted = 0;
+    out->used = lease->used;
+    out->charged = lease->charged;
+    if (limit_set_remaining(who->set, now_ns, LIMIT_TOKENS) == UINT64_MAX)
+        out->charged.tokens = UINT64_MAX;
 }
 
-static void end_unreported(struct leases *l, struct lease *lease, uint64_t now_ns)
+void lease_call_back(const struct key *key, uint64_t now_ns,
+                     void (*fn)(void *ctx, const void *edge, const struct key *key), void *ctx)
 {
-    settle(l, lease, now_ns, lease->used, lease->tokens_used);
-}
-
-void lease_asked_again(struct leases *l, const struct lease_party *who, uint64_t now_ns)
-{
-    struct lease *lease = find(l, who);
-    if (lease && lease->open && now_ns >= lease->expires_ns)
-        end_unreported(l, lease, now_ns);
-}
-
-void lease_release(struct leases *l, const struct lease_party *who, uint64_t now_ns,
-                   uint64_t tokens)
-{
-    struct lease *lease = find(l, who);
-    if (!lease)
-        return; /* no limits, or of an earlier life: charged when it was granted, and never given
-                   back */
-    if (lease->owed) {
-        lease->owed--;
-    } else if (lease->open) {
-        lease->used++;
-        lease->tokens_used += tokens;
-    } else {
-        lease->late++;
-        lease->late_tokens += tokens;
-        limit_set_charge(l->limits, &lease->set, now_ns, 1, tokens);
+    struct lease *lease;
+    DL_FOREACH(key->leases, lease)
+    {
+        if (!lease->open || lease->called_back || !limit_set_owes(&lease->set, now_ns))
+            continue;
+        lease->called_back = true;
+        fn(ctx, lease->edge, key);
     }
 }
 
@@ -201,20 +223,17 @@ struct lease_sweep {
     const struct key *key;
 };
 
-static void expire(void *ctx, struct table_node *node)
+static void look_at(void *ctx, struct table_node *node)
 {
     const struct lease_sweep *s = ctx;
     struct lease *lease = TABLE_OWNER(node, struct lease, node);
-    if (lease->open && s->now_ns >= lease->expires_ns + LEASE_SILENCE_MS * (GCRA_SECOND / 1000))
-        end_unreported(s->leases, lease, s->now_ns);
-    else if (!lease->open && s->now_ns >= lease->expires_ns + IDLE_NS)
-        drop(s->leases, lease);
+    share_expire(&lease->share, &lease->set, s->now_ns);
 }
 
 void lease_sweep(struct leases *l, uint64_t now_ns)
 {
     struct lease_sweep s = {.leases = l, .now_ns = now_ns};
-    table_sweep(&l->table, &l->cursor, SWEEP_SLOTS + l->table.size / 8, expire, &s);
+    table_sweep(&l->table, &l->cursor, SWEEP_SLOTS + l->table.size / 8, look_at, &s);
 }
 
 static void forget(void *ctx, struct table_node *node)

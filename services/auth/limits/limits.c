@@ -51,6 +51,7 @@ struct limit *limits_get(struct limits *l, struct span name, const char *label,
     if (!limit)
         return NULL;
     limit->label = label;
+    limit->shared = strcmp(label, "model") == 0;
     limit->unit = unit;
     limit->gcra.rate = rate;
     return limit;
@@ -69,8 +70,26 @@ enum err limits_restore(struct limits *l, const struct limit_saved *saved, uint6
         uint64_t passed_ms = now_wall_ms - saved->wall_ms;
         passed_ns = passed_ms > UINT64_MAX / 1000000 ? UINT64_MAX : passed_ms * 1000000;
     }
-    limit->gcra.full_ns = saved->owed_ns > passed_ns ? now_ns + (saved->owed_ns - passed_ns) : 0;
+    limit->gcra.full_ns = saved->owed_ns ? now_ns + saved->owed_ns : 0;
+    limit->withheld_ns = saved->owed_ns < passed_ns ? saved->owed_ns : passed_ns;
     return OK;
+}
+
+static void give_back(void *ctx, struct table_node *node)
+{
+    struct limit *limit = TABLE_OWNER(node, struct limit, by_name);
+    uint64_t back_ns = limit->withheld_ns;
+    if (!back_ns)
+        return;
+    limit->withheld_ns = 0;
+    limit->gcra.full_ns = limit->gcra.full_ns > back_ns ? limit->gcra.full_ns - back_ns : 0;
+    limits_mark_dirty(ctx, limit);
+}
+
+void limits_give_back(struct limits *l)
+{
+    size_t cursor = 0;
+    table_sweep(&l->by_name, &cursor, l->by_name.size, give_back, l);
 }
 
 void limits_mark_dirty(struct limits *l, struct limit *limit)
@@ -82,6 +101,12 @@ void limits_mark_dirty(struct limits *l, struct limit *limit)
     l->dirty = limit;
 }
 
+static uint64_t true_debt_ns(const struct limit *limit, uint64_t now_ns)
+{
+    uint64_t owed_ns = gcra_reset_ns(&limit->gcra, now_ns);
+    return owed_ns > limit->withheld_ns ? owed_ns - limit->withheld_ns : 0;
+}
+
 struct limit *limits_next_dirty(struct limits *l, uint64_t now_ns, struct limit_saved *out)
 {
     struct limit *limit = l->dirty;
@@ -90,9 +115,8 @@ struct limit *limits_next_dirty(struct limits *l, uint64_t now_ns, struct limit_
     l->dirty = limit->next_dirty;
     limit->next_dirty = NULL;
     limit->dirty = false;
-    *out = (struct limit_saved){.name = span_str(limit->name),
-                                .owed_ns = gcra_reset_ns(&limit->gcra, now_ns),
-                                .mono_ns = now_ns};
+    *out = (struct limit_saved){
+        .name = span_str(limit->name), .owed_ns = true_debt_ns(limit, now_ns), .mono_ns = now_ns};
     return limit;
 }
 
@@ -150,9 +174,18 @@ void limit_set_refund(struct limits *l, const struct limit_set *set, uint64_t re
     }
 }
 
+bool limit_set_owes(const struct limit_set *set, uint64_t now_ns)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (gcra_owes(&set->limits[i]->gcra, now_ns))
+            return true;
+    }
+    return false;
+}
+
 void limit_forgive(struct limits *l, struct limit *limit)
 {
-    limit->gcra.full_ns = 0;
+    limit->gcra.full_ns = limit->withheld_ns = 0;
     limits_mark_dirty(l, limit);
 }
 

@@ -9,6 +9,7 @@
 #include "common/base/err.h"
 #include "services/auth/limits/gcra.h"
 #include "services/auth/limits/table.h"
+#include "services/auth/limits/usage_rate.h"
 
 enum limit_unit { LIMIT_REQUESTS, LIMIT_TOKENS };
 enum { LIMIT_NAME_BYTES = 160, LIMIT_SET_MAX = 8, BOOT_ID_BYTES = 40 };
@@ -19,8 +20,13 @@ struct limit {
     const char *label; /* "key_requests", "key_tokens", "model", "key_model": metric and message */
     enum limit_unit unit;
     struct gcra gcra;
+    uint64_t withheld_ns; /* see limits_give_back */
+    bool shared;          /* by keys */
     bool dirty;
     struct limit *next_dirty;
+    struct usage_rate used; /* share.h: lately, by all edges … */
+    uint64_t told;  /* … which were told lately that they may use so much a day of it … */
+    size_t told_to; /* … and are so many */
 };
 
 struct limits {
@@ -47,6 +53,9 @@ struct limit *limits_get(struct limits *l, struct span name, const char *label,
  * boots never counts as negative, and a jump forward gains one burst at most. */
 enum err limits_restore(struct limits *l, const struct limit_saved *saved, uint64_t now_ns,
                         uint64_t now_wall_ms, struct span boot_id) NODISCARD;
+/* What has flowed back while auth was away is withheld at first: edges may have used it, and say so
+ * as soon as they are back. Now they have had the time. */
+void limits_give_back(struct limits *l);
 /* Takes one changed limit off the list; NULL when there are none. The name is a view. */
 struct limit *limits_next_dirty(struct limits *l, uint64_t now_ns, struct limit_saved *out);
 /* Its state was not saved after all. */
@@ -75,6 +84,8 @@ void limit_set_charge(struct limits *l, const struct limit_set *set, uint64_t no
 void limit_set_refund(struct limits *l, const struct limit_set *set, uint64_t requests,
                       uint64_t tokens);
 
+/* Is more charged to any of them than it gives at once? */
+bool limit_set_owes(const struct limit_set *set, uint64_t now_ns);
 /* As if nothing had ever been charged. */
 void limit_forgive(struct limits *l, struct limit *limit);
 

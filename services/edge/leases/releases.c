@@ -14,9 +14,9 @@ struct releases {
     void *ctx;
 };
 
-static struct outbox_key key_of(const struct request_id *id)
+static struct outbox_key key_of(const struct request_id *id, uint8_t attempt)
 {
-    struct outbox_key key = {.attempt = 0};
+    struct outbox_key key = {.attempt = attempt};
     memcpy(key.id, id->bytes, sizeof key.id);
     return key;
 }
@@ -24,9 +24,9 @@ static struct outbox_key key_of(const struct request_id *id)
 static enum err send_item(void *ctx, const struct outbox_key *key, const void *payload)
 {
     const struct releases *l = ctx;
-    struct request_id id;
-    memcpy(id.bytes, key->id, sizeof id.bytes);
-    return l->send(l->ctx, &id, payload);
+    struct header h = {.attempt = key->attempt};
+    memcpy(h.id.bytes, key->id, sizeof h.id.bytes);
+    return l->send(l->ctx, h, payload);
 }
 
 enum err releases_create(struct releases **out, size_t max_pending, release_send send,
@@ -61,12 +61,13 @@ void releases_destroy(struct releases **releases)
     *releases = NULL;
 }
 
-/* The lease that it was admitted by has ended with this life of the edge. */
+/* The leases of this life of the edge end with it. */
 static void on_keep(void *ctx, void *message)
 {
     struct release *r = message;
     (void)ctx;
-    r->leased = false;
+    if (r->uncounted)
+        r->uncounted = RELEASE_TOLD_ALONE;
 }
 
 void releases_spool(struct releases *l, const char *state_dir, uint64_t epoch)
@@ -88,10 +89,10 @@ void releases_keep(struct releases *l)
         spool_keep(&l->spool);
 }
 
-void releases_add(struct releases *l, const struct request_id *id, const struct release *r,
-                  bool urgent, uint64_t now_ms)
+void releases_add(struct releases *l, const struct request_id *id, uint8_t attempt,
+                  const struct release *r, bool urgent, uint64_t now_ms)
 {
-    struct outbox_key key = key_of(id);
+    struct outbox_key key = key_of(id, attempt);
     /* counted as dropped */
     enum err ignored = outbox_add_later(l->outbox, &key, message_item(MESSAGE_RELEASE, r));
     (void)ignored;
@@ -101,9 +102,9 @@ void releases_add(struct releases *l, const struct request_id *id, const struct 
         l->gather(l->ctx);
 }
 
-void releases_ack(struct releases *l, const struct request_id *id)
+void releases_ack(struct releases *l, const struct request_id *id, uint8_t attempt)
 {
-    struct outbox_key key = key_of(id);
+    struct outbox_key key = key_of(id, attempt);
     (void)outbox_acknowledge(l->outbox, &key);
 }
 

@@ -10,11 +10,13 @@
 struct releases;
 
 /* Sends one; returns what bus_send does. */
-typedef enum err (*release_send)(void *ctx, const struct request_id *id, const struct release *r);
+typedef enum err (*release_send)(void *ctx, struct header h, const struct release *r);
 
 /* One waits for company: releases_tick is to be called within RELEASE_GATHER_MS. */
 typedef void (*release_gather)(void *ctx);
 
+/* release.uncounted: by whom auth hears of what it has not charged. */
+enum { RELEASE_TOLD_BY_LEASE = 1, RELEASE_TOLD_ALONE = 2 };
 enum { RELEASE_GATHER_MS = 15 };
 enum { RELEASE_RESEND_MS = 1000, RELEASE_MAX_PENDING = 100000, RELEASE_BATCH = 512 };
 
@@ -27,13 +29,13 @@ void releases_spool(struct releases *l, const char *state_dir, uint64_t epoch);
 /* The end: keeps what is not acknowledged. */
 void releases_keep(struct releases *l);
 
-/* Keeps a copy. It waits for company, unless auth waits for it (`urgent`): then it goes at once,
- * and takes those along that wait. At the bound the oldest one is given up (counted): auth then
- * books by itself. */
-void releases_add(struct releases *l, const struct request_id *id, const struct release *r,
-                  bool urgent, uint64_t now_ms);
+/* Keeps a copy. `attempt` is the last one that a SETTLE may come of. It waits for company, unless
+ * auth waits for it (`urgent`): then it goes at once, and takes those along that wait. At the bound
+ * the oldest one is given up (counted): auth then books by itself. */
+void releases_add(struct releases *l, const struct request_id *id, uint8_t attempt,
+                  const struct release *r, bool urgent, uint64_t now_ms);
 /* RELEASED came. */
-void releases_ack(struct releases *l, const struct request_id *id);
+void releases_ack(struct releases *l, const struct request_id *id, uint8_t attempt);
 /* Sends again what was last sent RELEASE_RESEND_MS ago, or longer while auth acknowledges nothing;
  * at most RELEASE_BATCH of them. Call it a few times a second. */
 void releases_tick(struct releases *l, uint64_t now_ms);

@@ -3,6 +3,9 @@
 #include "common/base/log.h"
 #include "services/edge/request/closing.h"
 
+/* A known key that has used up its share of the rate while auth is away waits so long for more. */
+enum { AWAY_PATIENCE_MS = 500 };
+
 static bool copy_names(struct edge_request *r, struct span key_id, struct span key_name,
                        struct span models, struct span barred)
 {
@@ -34,21 +37,22 @@ static void try_slot(struct edge_request *r, bool expired)
         r->slots = slot_book_take(r->edge->slots, r->key, expired, edge_now_ms(r->edge));
 }
 
-static bool try_lease(struct edge_request *r)
+/* As leases_take: OK, and it has gone on. */
+static enum err try_lease(struct edge_request *r)
 {
     struct edge *e = r->edge;
     struct lease_view v;
     try_slot(r, false);
     struct lease_request ask = {r->asked_model, r->input_tokens + r->output_tokens, r->answers,
                                 r->slots != NULL};
-    enum err error =
-        leases_take(e->leases, r->key, &ask, bus_peer_up(e->d->auth), edge_now_ms(e), &v);
+    struct lease_moment at = {edge_now_ms(e), bus_peer_up(e->d->auth) ? 0 : e->auth_down_ms};
+    enum err error = leases_take(e->leases, r->key, &ask, at, &v);
     r->lacks_slot = error == ERR_DENIED;
     if (error)
-        return false;
-    r->leased = true;
+        return error;
+    r->uncounted = v.uncounted;
     go_on(r, &v);
-    return true;
+    return OK;
 }
 
 /* false when auth can't be reached now. */
@@ -57,8 +61,6 @@ static bool send_authorize(struct edge_request *r)
     struct edge *e = r->edge;
     if (!bus_peer_up(e->d->auth))
         return false;
-    struct lease_use use = {0};
-    bool ended = !r->lacks_slot && leases_end(e->leases, r->key, r->asked_model, &use);
     try_slot(r, true);
     struct slot_counts slots = slot_book_counts(e->slots, r->key);
     struct authorize ask = {
@@ -69,13 +71,11 @@ static bool send_authorize(struct edge_request *r)
         .answers = r->answers,
         .api = r->to.api,
         .response_id = r->response_id,
-        .lease_ended = ended,
-        .lease_used = use.requests,
-        .lease_used_tokens = use.tokens,
         .has_slot = r->slots != NULL,
         .slots_given = slots.given,
         .slots_returned = slots.returned,
     };
+    leases_report(e->leases, r->key, r->asked_model, r->lacks_slot, &ask);
     if (bus_send(e->d->auth, request_header(r), MESSAGE_AUTHORIZE, &ask) != OK)
         return false;
     r->asked = true;
@@ -87,13 +87,16 @@ void authorize_ask(struct edge_request *r)
     struct edge *e = r->edge;
     /* Only auth knows who owns a stored response: a lease cannot answer that. */
     bool ask_first = r->response_id.len && bus_peer_up(e->d->auth);
-    if (!ask_first && try_lease(r))
+    enum err error = ask_first ? ERR_AGAIN : try_lease(r);
+    if (!error)
         return;
     uint64_t now = edge_now_ms(e);
-    uint64_t since = now;
-    if (!send_authorize(r) && e->auth_down_ms)
-        since = e->auth_down_ms;
-    r->wait_until_ms = since + EDGE_PATIENCE_MS;
+    r->wait_until_ms = now + EDGE_PATIENCE_MS;
+    if (!send_authorize(r) && e->auth_down_ms) {
+        r->wait_until_ms = e->auth_down_ms + EDGE_PATIENCE_MS;
+        if (error == ERR_AGAIN && r->wait_until_ms < now + AWAY_PATIENCE_MS)
+            r->wait_until_ms = now + AWAY_PATIENCE_MS;
+    }
     request_set_state(r, REQUEST_AUTHORIZING);
 }
 
@@ -139,30 +142,17 @@ void authorize_on_allow(struct edge *e, const struct bus_message *m)
     struct edge_request *r = find_authorizing(e, m);
     if (!take_given(e, a, r) || !r)
         return; /* one that has ended has its RELEASE under way */
-    struct lease_grant grant = {
+    leases_put(e->leases, r->key, r->asked_model, a, edge_now_ms(e));
+    known_keys_put(e->known_keys, r->key, true, a->known_ms, edge_now_ms(e));
+    r->holds_slot = a->holds_slot;
+    struct lease_view v = {
         .key_id = a->key_id,
         .key_name = a->key_name,
         .models = a->models,
         .barred = a->barred,
-        .requests = a->lease_requests,
-        .tokens = a->lease_tokens,
-        .lease_ms = a->lease_ms,
-        .known_ms = a->known_ms,
-        .output_tokens = a->output_tokens,
-        .needs_slot = a->slots_key.len > 0,
         .limits = {a->limit_requests, a->remaining_requests, a->reset_requests_ms, a->limit_tokens,
                    a->remaining_tokens, a->reset_tokens_ms},
-    };
-    leases_put(e->leases, r->key, r->asked_model, &grant, edge_now_ms(e));
-    known_keys_put(e->known_keys, r->key, true, a->known_ms, edge_now_ms(e));
-    r->holds_slot = a->holds_slot;
-    struct lease_view v = {.key_id = a->key_id,
-                           .key_name = a->key_name,
-                           .models = a->models,
-                           .barred = a->barred,
-                           .limits = grant.limits,
-                           .reserved_tokens =
-                               r->input_tokens + r->output_tokens + a->output_tokens * r->answers};
+        .reserved_tokens = r->input_tokens + r->output_tokens + a->output_tokens * r->answers};
     go_on(r, &v);
 }
 
@@ -213,10 +203,25 @@ void authorize_on_slots_back(struct edge *e, const struct bus_message *m)
         slot_book_back(e->slots, key, back->given, back->until, edge_now_ms(e));
 }
 
+void authorize_on_lease_counted(struct edge *e, const struct bus_message *m)
+{
+    const uint8_t *key = digest_of(m->body->lease_counted.key_digest);
+    if (key)
+        leases_counted(e->leases, key, &m->body->lease_counted);
+}
+
+void authorize_on_lease_end(struct edge *e, const struct bus_message *m)
+{
+    const uint8_t *key = digest_of(m->body->lease_end.key_digest);
+    if (key)
+        leases_end(e->leases, key);
+}
+
 void authorize_on_auth_up(struct edge *e)
 {
     struct edge_request *r, *next;
     slot_book_tell_all(e->slots);
+    leases_tell_all(e->leases); /* before what else it is asked or told about these keys */
     HASH_ITER(hh, e->requests, r, next)
     {
         if (r->state == REQUEST_AUTHORIZING && send_authorize(r))
@@ -224,7 +229,7 @@ void authorize_on_auth_up(struct edge *e)
     }
 }
 
-void authorize_on_auth_down(struct edge *e)
+void authorize_without_auth(struct edge *e)
 {
     struct edge_request *r, *next;
     HASH_ITER(hh, e->requests, r, next)

@@ -17,10 +17,13 @@ void authorize_charge_fallback(const struct edge_request *r);
 void authorize_on_allow(struct edge *e, const struct bus_message *m);
 void authorize_on_deny(struct edge *e, const struct bus_message *m);
 void authorize_on_revoked(struct edge *e, const struct bus_message *m);
+void authorize_on_lease_counted(struct edge *e, const struct bus_message *m);
+void authorize_on_lease_end(struct edge *e, const struct bus_message *m);
 void authorize_on_slots_back(struct edge *e, const struct bus_message *m);
 /* What was waiting for auth is asked now. */
 void authorize_on_auth_up(struct edge *e);
-/* What auth has not answered goes on under its leases, or waits for auth to come back. */
-void authorize_on_auth_down(struct edge *e);
+/* auth has gone, or is still away: what it has not answered goes on under its leases as they allow,
+ * or waits for auth to come back. */
+void authorize_without_auth(struct edge *e);
 
 #endif

@@ -369,6 +369,7 @@ static void on_worker_lost(struct edge_request *r)
     struct fail lost = {.error_class = ERROR_WORKER_LOST, .sent = true, .endpoint = UINT32_MAX};
     struct api_error f = {.error_class = ERROR_WORKER_LOST, .message = span_str(interrupted)};
     r->used = (struct request_outcome){.settles = true};
+    r->settling = r->attempt;
     r->failure = f;
     r->runs++;
     if (r->state != REQUEST_STREAMING) {

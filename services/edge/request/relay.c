@@ -252,8 +252,10 @@ static void remember_failure(struct edge_request *r, const struct fail *fail)
     bool billed = fail->input_tokens > 0 || fail->output_tokens > 0;
     bool ambiguous = fail->sent && error_info(fail->error_class)->retry == RETRY_AMBIGUOUS;
     r->runs += fail->settles || ambiguous;
+    bool settles = r->head_seen || billed || fail->settles;
+    r->settling = settles ? r->attempt : r->settling;
     r->used = (struct request_outcome){
-        .settles = r->used.settles || r->head_seen || billed || fail->settles,
+        .settles = r->used.settles || settles,
         .input_tokens = fail->input_tokens,
         .output_tokens = fail->output_tokens,
         .cost_nano = fail->cost_nano,

@@ -239,7 +239,8 @@ static uint64_t output_estimate(const struct edge_request *r, const struct reque
     return r->output_tokens && r->output_tokens < tokens ? r->output_tokens : tokens;
 }
 
-static void send_release(const struct edge_request *r, const struct request_outcome *o)
+static void send_release(const struct edge_request *r, const struct request_outcome *o,
+                         uint8_t attempt)
 {
     struct edge *e = r->edge;
     bool reserved = (r->asked && !r->authorized) || r->authorized;
@@ -253,7 +254,7 @@ static void send_release(const struct edge_request *r, const struct request_outc
         .provider = r->provider,
         .api = r->to.api,
         .stream = r->stream,
-        .leased = r->leased,
+        .uncounted = r->uncounted ? RELEASE_TOLD_BY_LEASE : 0,
         .settles = o->settles,
         .status = o->status,
         .input_tokens = r->input_tokens,
@@ -265,7 +266,8 @@ static void send_release(const struct edge_request *r, const struct request_outc
         .workers = r->workers,
         .answered = r->answered,
     };
-    releases_add(e->releases, &r->id, &release, r->holds_slot || !r->authorized, now_us / 1000);
+    releases_add(e->releases, &r->id, attempt, &release, r->holds_slot || !r->authorized,
+                 now_us / 1000);
 }
 
 /* A client's text must not make series, unless it names a model that there is. */
@@ -327,12 +329,14 @@ static void log_request(const struct edge_request *r, const struct request_outco
 void request_end(struct edge_request *r, const struct request_outcome *o)
 {
     struct edge *e = r->edge;
+    bool runs = r->state == REQUEST_DISPATCHED || r->state == REQUEST_STREAMING;
+    uint8_t attempt = runs && o->settles ? r->attempt : r->settling;
     leave_reader(r);
     attempt_stop(r);
     grants_leave(e->grants, &r->use);
     request_set_state(r, REQUEST_ENDED);
     slot_book_leave(e->slots, &r->slots, edge_now_ms(e));
-    send_release(r, o);
+    send_release(r, o, attempt);
     count(r, o);
     log_request(r, o);
     HASH_DEL(e->requests, r);

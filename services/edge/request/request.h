@@ -71,10 +71,12 @@ struct edge_request {
     struct leased_slots *slots; /* of its key: it runs in one of them; NULL = it needs none here */
     bool lacks_slot;            /* the lease is good, but for that */
     bool holds_slot;            /* of its key's requests at once, in auth: its RELEASE is urgent */
-    bool asked, authorized, leased;
+    bool asked, authorized;
+    bool uncounted; /* admitted without auth, beyond what it has charged */
 
     /* The present attempt. */
     uint8_t attempt;          /* from 1; 0 before it is dispatched */
+    uint8_t settling;         /* the last attempt before it that a SETTLE may come of; 0 = none */
     uint8_t busy;             /* workers that had no room for it */
     bool alone;               /* asks for a grant of its own */
     bool worker_lost;         /* a worker was lost while it had this request */

@@ -378,7 +378,10 @@ static void leases_come_with_the_answer(void **state)
     f->config->options.auth_lease = 2000;
     give_key(f, (struct key_attributes){.requests_per_minute = 81});
     assert_true(ask_new(f, "m", 1));
-    assert_int_equal(f->verdict.allow.lease_requests, 20);
+    assert_int_equal(f->verdict.allow.lease_charged, 20);
+    assert_int_equal(f->verdict.allow.lease_charged_tokens, UINT64_MAX);
+    assert_int_equal(f->verdict.allow.away_requests, 81 * 1440); /* it is the only edge */
+    assert_int_equal(f->verdict.allow.away_tokens, UINT64_MAX);
     assert_int_equal(f->verdict.allow.lease_ms, 2000);
     assert_int_equal(f->verdict.allow.remaining_requests, 80);
     assert_int_equal(f->verdict.allow.slots_key.len, 0);
@@ -390,7 +393,7 @@ static void a_key_of_so_many_requests_at_once_gets_its_slots_on_lease(void **sta
     f->config->options.auth_lease = 2000;
     give_key(f, (struct key_attributes){.concurrent = 2});
     assert_true(ask_new(f, "m", 1));
-    assert_true(f->verdict.allow.lease_requests > 0);
+    assert_true(f->verdict.allow.lease_charged > 0);
     assert_true(span_equals(f->verdict.allow.slots_key, span_of(f->digest, SHA256_BYTES)));
     assert_int_equal(f->verdict.allow.slots_given, 1);
     assert_int_equal(f->verdict.allow.slots_ms, 2000);
@@ -427,7 +430,7 @@ static void without_leases_a_slot_is_held_in_auth(void **state)
     assert_true(ask_new(f, "m", 1));
     assert_true(f->verdict.allow.holds_slot);
     assert_int_equal(f->verdict.allow.slots_key.len, 0);
-    assert_int_equal(f->verdict.allow.lease_requests, 0);
+    assert_int_equal(f->verdict.allow.lease_charged, 0);
 }
 
 static void a_reported_lease_is_taken_back_before_deciding(void **state)
@@ -436,14 +439,36 @@ static void a_reported_lease_is_taken_back_before_deciding(void **state)
     f->config->options.auth_lease = 2000;
     give_key(f, (struct key_attributes){.requests_per_minute = 9});
     assert_true(ask_new(f, "m", 1));
-    assert_int_equal(f->verdict.allow.lease_requests, 2);
-    struct authorize m = {
-        .key_digest = span_of(f->digest, SHA256_BYTES), .model = SPAN("m"), .lease_ended = true};
+    assert_int_equal(f->verdict.allow.lease_charged, 2);
+    struct authorize m = {.key_digest = span_of(f->digest, SHA256_BYTES),
+                          .model = SPAN("m"),
+                          .lease = f->verdict.allow.lease,
+                          .lease_charged = 2,
+                          .lease_ended = true};
     struct asker who = {.edge = &f->edge, .edges = 1, .epoch = 77};
     struct header h = fresh(f);
     admission_decide(&f->admission, &who, &h, &m, f->now, &f->verdict);
     assert_true(f->verdict.allowed);
     assert_int_equal(f->verdict.allow.remaining_requests, 7); /* 9 − 2, the lease back */
+}
+
+static void models_under_the_same_limits_are_under_one_lease(void **state)
+{
+    struct fixture *f = *state;
+    f->config->options.auth_lease = 2000;
+    give_key(f, (struct key_attributes){.requests_per_minute = 800});
+    assert_true(ask_new(f, "m", 1));
+    uint64_t lease = f->verdict.allow.lease;
+    assert_int_equal(f->verdict.allow.lease_charged, 199);
+    for (int i = 0; i < 50; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "any-%d", i);
+        assert_true(ask_new(f, name, 1));
+        assert_int_equal(f->verdict.allow.lease, lease);
+        assert_int_equal(f->verdict.allow.lease_charged, 199);
+        assert_int_equal(f->verdict.allow.lease_ms, 0);
+    }
+    assert_int_equal(f->verdict.allow.remaining_requests, 800 - 51 - 199 + 199 * 0);
 }
 
 static void a_new_configuration_keeps_what_is_owed(void **state)
@@ -541,6 +566,7 @@ int main(void)
         TEST(no_slot_is_given_before_edges_can_have_said_what_they_hold),
         TEST(without_leases_a_slot_is_held_in_auth),
         TEST(a_reported_lease_is_taken_back_before_deciding),
+        TEST(models_under_the_same_limits_are_under_one_lease),
         TEST(a_new_configuration_keeps_what_is_owed),
         TEST(a_stored_response_is_for_the_key_that_made_it),
         TEST(a_decision_takes_about_a_microsecond),

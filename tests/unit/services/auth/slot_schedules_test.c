@@ -134,8 +134,9 @@ static unsigned edge_index(const struct sim *s, const void *edge)
 }
 
 static void auth_answers(void *ctx, const void *edge, const struct header *h,
-                         const struct verdict *v)
+                         const struct authorize *asked, const struct verdict *v)
 {
+    (void)asked;
     struct sim *s = ctx;
     struct packet p = {.type = v->allowed ? MESSAGE_ALLOW : MESSAGE_DENY,
                        .edge = edge_index(s, edge)};

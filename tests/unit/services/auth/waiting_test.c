@@ -28,8 +28,9 @@ struct fixture {
 static const char edges[EDGES];
 
 static void note_answer(void *ctx, const void *edge, const struct header *h,
-                        const struct verdict *v)
+                        const struct authorize *asked, const struct verdict *v)
 {
+    (void)asked;
     struct fixture *f = ctx;
     memcpy(&f->last_id, h->id.bytes + 8, sizeof f->last_id);
     *(v->allowed ? &f->allowed : &f->denied) += 1;

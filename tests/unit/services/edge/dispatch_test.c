@@ -712,6 +712,7 @@ static void a_worker_lost_before_the_answer_is_a_failed_attempt(void **state)
     SUITE_UNTIL(s, client_has(&c, "interrupted")); /* declined: that failure stands */
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
     assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[2], true);
+    assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[1], 1); /* the second never ran */
     client_close(&c);
 }
 
@@ -763,6 +764,8 @@ static void the_second_worker_that_is_lost_is_the_last(void **state)
     SUITE_UNTIL(s, broker->seen[MESSAGE_ASK].header.attempt == 3);
     assert_int_equal(broker->seen[MESSAGE_ASK].number[6], true);
     client_close(&c);
+    SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
+    assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[1], 2); /* whatever the first settled */
 }
 
 static void a_worker_lost_within_the_answer_breaks_the_stream(void **state)

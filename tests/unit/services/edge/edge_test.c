@@ -240,7 +240,9 @@ static void a_lease_spares_the_trip_to_auth_until_it_is_used_up(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
-    s->allow.lease_requests = 1;
+    s->allow.lease = 7;
+    s->allow.lease_charged = 1;
+    s->allow.lease_charged_tokens = UINT64_MAX;
     s->allow.lease_ms = 60000;
     client_open(s, &c);
     for (unsigned i = 1; i <= 3; i++) {
@@ -249,7 +251,6 @@ static void a_lease_spares_the_trip_to_auth_until_it_is_used_up(void **state)
         send_reply(suite_dispatched(s), "done");
         SUITE_UNTIL(s, client_has(&c, "done"));
         SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == i);
-        assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[1], i == 2);
         assert_int_equal(s->auth.seen[MESSAGE_AUTHORIZE].count, i == 3 ? 2 : 1);
     }
     assert_int_equal(s->auth.seen[MESSAGE_AUTHORIZE].number[2], true);
@@ -261,7 +262,7 @@ static void a_revoked_key_is_asked_about_again(void **state)
 {
     struct suite *s = *state;
     struct suite_client c;
-    s->allow.lease_requests = 100;
+    s->allow.lease_charged = 100;
     s->allow.lease_ms = 60000;
     client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY, ASK);
@@ -276,7 +277,7 @@ static void while_auth_is_away_known_keys_go_on_and_unknown_ones_get_503(void **
 {
     struct suite *s = *state;
     struct suite_client c, unknown;
-    s->allow.lease_requests = 10;
+    s->allow.lease_charged = 10;
     s->allow.lease_ms = 100;
     client_open(s, &c);
     edge_request(&c, "POST", CHAT, KEY, ASK);
@@ -915,7 +916,7 @@ static void what_is_given_up_is_counted(void **state)
     SUITE_UNTIL(s, !bus_peer_up(s->d.auth));
     for (uint32_t i = 0; i < RELEASE_MAX_PENDING + 2; i++) {
         memcpy(id.bytes, &i, sizeof i);
-        releases_add(s->edge.releases, &id, &release, false, 0);
+        releases_add(s->edge.releases, &id, 1, &release, false, 0);
     }
     suite_advance(s, 3000);
     assert_int_equal(s->counted[METRIC_HEADERS_DROPPED], 1);

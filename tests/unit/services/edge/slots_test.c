@@ -18,7 +18,9 @@ static uint8_t digest[SHA256_BYTES];
 static void lease_slots(struct suite *s)
 {
     crypto_sha256(SPAN("sk-1"), digest);
-    s->allow.lease_requests = 1000;
+    s->allow.lease = 7;
+    s->allow.lease_charged = 1000;
+    s->allow.lease_charged_tokens = UINT64_MAX;
     s->allow.lease_ms = 60000;
     s->allow.slots_key = span_of(digest, sizeof digest);
     s->allow.slots_ms = 60000;
@@ -99,7 +101,7 @@ static void a_request_that_is_denied_or_leaves_keeps_no_slot(void **state)
     struct suite *s = *state;
     struct suite_client c;
     lease_slots(s);
-    s->allow.lease_requests = 0; /* of other limits there is no lease: auth is asked each time */
+    s->allow.lease_charged = 0; /* of other limits there is no lease: auth is asked each time */
     client_open(s, &c);
     end(s, &c, begin(s, &c));
     end(s, &c, begin(s, &c));

@@ -56,7 +56,7 @@ static struct suite *suite_of(void *ctx)
 static void reply(struct bus_peer *to, const struct bus_message *m, enum message_type type,
                   const void *message)
 {
-    struct header h = {.id = m->header.id};
+    struct header h = {.id = m->header.id, .attempt = m->header.attempt};
     assert_int_equal(bus_send(to, h, type, message), OK);
 }
 
@@ -105,7 +105,7 @@ static void on_release(void *ctx, struct bus_peer *from, const struct bus_messag
     keep(seen, 3, r->workers);
     keep(seen, 4, r->answered);
     seen->number[0] = r->status;
-    seen->number[1] = r->leased;
+    seen->number[1] = m->header.attempt;
     seen->number[2] = r->settles;
     seen->number[3] = r->output_tokens;
     if (s->auth_acks)
@@ -384,7 +384,7 @@ static void edge_on_slots_back(void *ctx, struct bus_peer *from, const struct bu
 static void edge_on_released(void *ctx, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
-    releases_ack(suite_of(ctx)->edge.releases, &m->header.id);
+    releases_ack(suite_of(ctx)->edge.releases, &m->header.id, m->header.attempt);
 }
 
 static void edge_on_answer(void *ctx, struct bus_peer *from, const struct bus_message *m)

@@ -9,6 +9,7 @@
 #include "common/base/json.h"
 #include "proto/api.h"
 #include "services/auth/ledger/ledger.h"
+#include "services/auth/limits/lease.h"
 #include "services/auth/ledger/possible.h"
 
 static const uint8_t pepper[PEPPER_BYTES] = {5};
@@ -33,6 +34,7 @@ struct fixture {
     bool hold_back;
     enum store_outcome last;
     unsigned acknowledged, refused;
+    uint64_t uncounted;
     char edge;
 };
 
@@ -94,7 +96,6 @@ static int setup(void **state)
                                .answer = answer,
                                .ctx = &f,
                                .keys = f.keys,
-                               .leases = &f.leases,
                                .reservations = &f.reservations,
                                .prices = &f.prices,
                                .config = f.config};
@@ -166,7 +167,7 @@ static void release(struct fixture *f, uint8_t n, uint8_t attempt, bool settles,
                         .output_tokens = 13,
                         .reserved_tokens = 100,
                         .started_ms = STARTED};
-    assert_int_equal(ledger_on_release(&f->ledger, &h, &m, &f->edge, f->now_ns, STARTED, NULL), OK);
+    assert_int_equal(ledger_on_release(&f->ledger, &h, &m, f->now_ns, STARTED, NULL), OK);
     if (!f->hold_back)
         drain(f);
 }
@@ -529,23 +530,72 @@ static void a_leased_request_is_corrected_from_what_its_lease_set_aside(void **s
 {
     struct fixture *f = *state;
     struct limit_set only = {{f->key->tokens}, 1};
-    struct lease_party who = {&f->edge, f->key, SPAN("m")};
-    struct lease_terms t = lease_grant(&f->leases, &who, &only, f->now_ns, 2 * SECOND, 1, 0);
-    assert_int_equal(t.tokens, 250);
+    struct lease_party who = {&f->edge, f->key, &only};
+    struct lease_terms t;
+    lease_grant(&f->leases, &who, f->now_ns, 1, 0, &t);
+    assert_int_equal(t.charged.tokens, 250);
     settle(f, 1, 1, 20, 30);
     struct header h = header_of(1, 1);
     struct release m = {.key_id = f->key->is.id,
                         .model = SPAN("m"),
                         .settles = true,
-                        .leased = true,
                         .status = 200,
                         .reserved_tokens = 100,
                         .started_ms = STARTED};
-    assert_int_equal(ledger_on_release(&f->ledger, &h, &m, &f->edge, f->now_ns, STARTED, NULL), OK);
+    assert_int_equal(ledger_on_release(&f->ledger, &h, &m, f->now_ns, STARTED, NULL), OK);
     drain(f);
-    lease_report(&f->leases, &who, f->now_ns, 1, 100);
+    const struct lease_report report = {t.lease, {1, 100}, t.charged, true};
+    assert_non_null(lease_told(&f->leases, &who, &report, f->now_ns));
     assert_int_equal(tokens_left(f), 950);
     assert_int_equal(f->reservations.table.count, 0);
+}
+
+/* Nothing of it is charged twice, whatever is sent twice. */
+static void a_release_that_is_sent_again_gives_back_once(void **state)
+{
+    struct fixture *f = *state;
+    admit(f, 1, 100);
+    assert_int_equal(tokens_left(f), 900);
+    release(f, 1, 0, false, 503);
+    assert_int_equal(tokens_left(f), 1000);
+    f->key->tokens->gcra.full_ns = 0;
+    admit(f, 2, 300);
+    for (int i = 0; i < 3; i++) {
+        release(f, 1, 0, false, 503);
+        assert_int_equal(tokens_left(f), 700);
+    }
+    assert_int_equal(count_rows(f), 1);
+}
+
+static void note_uncounted(void *ctx, const struct key *key, struct span model, uint64_t tokens)
+{
+    struct fixture *f = ctx;
+    assert_true(key == f->key && span_is(model, "m"));
+    f->uncounted += tokens;
+}
+
+static void what_an_ended_edge_admitted_alone_is_charged_once(void **state)
+{
+    struct fixture *f = *state;
+    struct header h = header_of(1, 1);
+    struct release m = {.key_id = f->key->is.id,
+                        .model = SPAN("m"),
+                        .settles = true,
+                        .uncounted = 1,
+                        .status = 200,
+                        .reserved_tokens = 100,
+                        .started_ms = STARTED};
+    f->ledger.uncounted = note_uncounted;
+    assert_int_equal(ledger_on_release(&f->ledger, &h, &m, f->now_ns, STARTED, NULL), OK);
+    assert_int_equal(f->uncounted, 0); /* its edge tells */
+    drain(f);
+    h = header_of(2, 1);
+    m.uncounted = 2;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(ledger_on_release(&f->ledger, &h, &m, f->now_ns, STARTED, NULL), OK);
+    drain(f);
+    assert_int_equal(ledger_on_release(&f->ledger, &h, &m, f->now_ns, STARTED, NULL), OK);
+    assert_int_equal(f->uncounted, 100);
 }
 
 static void settle_response(struct fixture *f, uint8_t n, const char *id, uint64_t tokens,
@@ -600,7 +650,7 @@ static void an_estimate_is_priced_as_the_fallback_that_answered(void **state)
                         .input_tokens = 10,
                         .output_tokens = 1,
                         .started_ms = STARTED};
-    assert_int_equal(ledger_on_release(&f->ledger, &h, &m, &f->edge, f->now_ns, STARTED, NULL), OK);
+    assert_int_equal(ledger_on_release(&f->ledger, &h, &m, f->now_ns, STARTED, NULL), OK);
     drain(f);
     wait_and_book(f, 5000);
     assert_sums(f, 1, 1, 10, 1, 10 * 300000 + 700000);
@@ -621,8 +671,7 @@ static void a_settle_of_a_worker_that_the_release_does_not_name_is_not_believed(
         admit(f, n, 100);
         if (n % 2)
             settle(f, n, 1, 100, 50);
-        assert_int_equal(ledger_on_release(&f->ledger, &h, &m, &f->edge, f->now_ns, STARTED, NULL),
-                         OK);
+        assert_int_equal(ledger_on_release(&f->ledger, &h, &m, f->now_ns, STARTED, NULL), OK);
         drain(f);
         if (n % 2 == 0)
             settle(f, n, 1, 100, 50);
@@ -715,6 +764,8 @@ int main(void)
         TEST(nothing_changes_when_the_store_is_full_and_all_comes_right_after),
         TEST(booking_is_tried_again_when_the_store_refuses_it),
         TEST(a_leased_request_is_corrected_from_what_its_lease_set_aside),
+        TEST(a_release_that_is_sent_again_gives_back_once),
+        TEST(what_an_ended_edge_admitted_alone_is_charged_once),
         TEST(a_background_response_is_corrected_when_its_usage_is_seen),
         TEST(an_estimate_is_priced_as_the_fallback_that_answered),
         TEST(a_settle_of_a_worker_that_the_release_does_not_name_is_not_believed),

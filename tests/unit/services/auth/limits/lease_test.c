@@ -13,6 +13,8 @@ struct fixture {
     struct limit_set set;
     char edge_a, edge_b;
     struct lease_party a, b;
+    struct lease_terms terms;
+    unsigned called_back;
 };
 
 static int setup(void **state)
@@ -28,8 +30,8 @@ static int setup(void **state)
                          .name = SPAN("k"), .requests_per_hour = 1600, .tokens_per_minute = 16000},
                      digest);
     key_limits(f.key, SPAN("m"), &f.set);
-    f.a = (struct lease_party){&f.edge_a, f.key, SPAN("m")};
-    f.b = (struct lease_party){&f.edge_b, f.key, SPAN("m")};
+    f.a = (struct lease_party){&f.edge_a, f.key, &f.set};
+    f.b = (struct lease_party){&f.edge_b, f.key, &f.set};
     *state = &f;
     return 0;
 }
@@ -43,139 +45,199 @@ static int teardown(void **state)
     return 0;
 }
 
-static uint64_t left(const struct fixture *f, uint64_t now)
+static uint64_t left(const struct fixture *f)
 {
-    return limit_set_remaining(&f->set, now, LIMIT_REQUESTS);
+    return limit_set_remaining(&f->set, START, LIMIT_REQUESTS);
+}
+
+static uint64_t tokens_left(const struct fixture *f)
+{
+    return limit_set_remaining(&f->set, START, LIMIT_TOKENS);
+}
+
+/* true: there is a lease. */
+static bool grant(struct fixture *f, const struct lease_party *who, size_t edges, uint64_t tokens)
+{
+    lease_grant(&f->leases, who, START, edges, tokens, &f->terms);
+    return f->terms.granted;
+}
+
+static struct lease_count told(struct fixture *f, const struct lease_party *who,
+                               struct lease_report report)
+{
+    report.lease = report.lease ? report.lease : f->terms.lease;
+    const struct lease_count *charged = lease_told(&f->leases, who, &report, START);
+    assert_non_null(charged);
+    return *charged;
 }
 
 static void a_lease_is_a_quarter_of_an_edges_share(void **state)
 {
     struct fixture *f = *state;
-    struct lease_terms t = lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 10);
-    assert_int_equal(t.requests, 1600 / (4 * 4));
-    assert_int_equal(t.tokens, 16000 / (4 * 4));
-    assert_int_equal(left(f, START), 1500); /* charged at once */
+    assert_true(grant(f, &f->a, 4, 10));
+    assert_int_equal(f->terms.charged.requests, 1600 / (4 * 4));
+    assert_int_equal(f->terms.charged.tokens, 16000 / (4 * 4));
+    assert_int_equal(left(f), 1500); /* charged at once */
 }
 
 static void there_is_none_below_one_request(void **state)
 {
     struct fixture *f = *state;
     limit_set_charge(&f->limits, &f->set, START, 1600 - 15, 0);
-    assert_int_equal(lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 0).requests, 0);
-    assert_int_equal(lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 0, 0).requests, 0);
+    assert_false(grant(f, &f->a, 4, 0));
+    assert_false(grant(f, &f->a, 0, 0));
 }
 
 static void there_is_none_when_its_tokens_would_not_pay_for_one_request(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 1001).requests, 0);
-    assert_int_equal(left(f, START), 1600);
+    assert_false(grant(f, &f->a, 4, 1001));
+    assert_int_equal(left(f), 1600);
 }
 
 static void a_debtor_gets_none(void **state)
 {
     struct fixture *f = *state;
     limit_set_charge(&f->limits, &f->set, START, 0, 16001); /* more was used than was set aside */
-    assert_int_equal(lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 1, 0).requests, 0);
+    assert_false(grant(f, &f->a, 1, 0));
     /* … until the debt is paid, and there is a share again */
-    assert_true(lease_grant(&f->leases, &f->a, &f->set, START + SECOND, lease_ns, 1, 0).requests >
-                0);
+    lease_grant(&f->leases, &f->a, START + SECOND, 1, 0, &f->terms);
+    assert_true(f->terms.granted);
+}
+
+static void note_call(void *ctx, const void *edge, const struct key *key)
+{
+    struct fixture *f = ctx;
+    assert_true(edge == &f->edge_a && key == f->key);
+    f->called_back++;
+}
+
+static void what_a_debtor_holds_is_called_back_once(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(grant(f, &f->a, 1, 0));
+    lease_call_back(f->key, START, note_call, f);
+    limit_set_charge(&f->limits, &f->set, START, 0, tokens_left(f)); /* all, but no more */
+    lease_call_back(f->key, START, note_call, f);
+    assert_int_equal(f->called_back, 0);
+    limit_set_charge(&f->limits, &f->set, START, 0, 1000);
+    for (int i = 0; i < 3; i++)
+        lease_call_back(f->key, START, note_call, f);
+    assert_int_equal(f->called_back, 1);
 }
 
 static void without_limits_it_is_as_large_as_they_get(void **state)
 {
     struct fixture *f = *state;
     struct limit_set none = {0};
-    struct lease_terms t = lease_grant(&f->leases, &f->a, &none, START, lease_ns, 4, 10);
-    assert_int_equal(t.requests, LEASE_MAX);
-    assert_int_equal(t.tokens, 0);
+    struct lease_party who = {&f->edge_a, f->key, &none};
+    assert_true(grant(f, &who, 4, 10));
+    assert_int_equal(f->terms.lease, 0);
+    assert_int_equal(f->terms.charged.requests, UINT64_MAX);
+    assert_int_equal(f->terms.away.requests, UINT64_MAX);
     assert_int_equal(f->leases.table.count, 0);
 }
 
 static void what_an_edge_reports_as_unused_comes_back_at_once(void **state)
 {
     struct fixture *f = *state;
-    (void)lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 0);
-    lease_report(&f->leases, &f->a, START, 30, 300);
-    assert_int_equal(left(f, START), 1570);
-    for (int i = 0; i < 30; i++) /* their ends change nothing any more */
-        lease_release(&f->leases, &f->a, START, 10);
-    assert_int_equal(left(f, START), 1570);
-    assert_int_equal(limit_set_remaining(&f->set, START, LIMIT_TOKENS), 15700);
+    assert_true(grant(f, &f->a, 4, 0));
+    struct lease_count charged =
+        told(f, &f->a, (struct lease_report){0, {30, 300}, f->terms.charged, true});
+    assert_int_equal(charged.requests, 30);
+    assert_int_equal(left(f), 1570);
+    assert_int_equal(tokens_left(f), 15700);
 }
 
-static void an_unreported_lease_comes_back_after_its_expiry_less_its_releases(void **state)
+static void a_lease_that_runs_keeps_what_it_was_charged(void **state)
 {
     struct fixture *f = *state;
-    (void)lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 0);
-    for (int i = 0; i < 20; i++)
-        lease_release(&f->leases, &f->a, START, 10);
-    lease_sweep(&f->leases, START + lease_ns);
-    uint64_t later = START + lease_ns + SECOND * LEASE_SILENCE_MS / 1000;
-    assert_in_range(left(f, later), 1500, 1502); /* still out */
-    lease_sweep(&f->leases, later);
-    assert_in_range(left(f, later), 1580, 1583); /* 0.44 a second flow back */
-    for (int i = 0; i < 5; i++)                  /* running then, ended now: charged after all */
-        lease_release(&f->leases, &f->a, later, 10);
-    assert_in_range(left(f, later), 1575, 1578);
+    assert_true(grant(f, &f->a, 4, 0));
+    struct lease_count charged =
+        told(f, &f->a, (struct lease_report){0, {30, 300}, f->terms.charged, false});
+    assert_int_equal(charged.requests, 100);
+    assert_int_equal(left(f), 1500);
 }
 
-static void a_late_report_is_charged_once(void **state)
+static void reports_that_are_late_doubled_or_out_of_order_charge_once(void **state)
 {
     struct fixture *f = *state;
-    (void)lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 0);
-    uint64_t later = START + 10 * lease_ns;
-    lease_sweep(&f->leases, later);
-    lease_release(&f->leases, &f->a, later, 10);
-    uint64_t before = left(f, later);
-    lease_report(&f->leases, &f->a, later, 8, 80); /* one of the eight was charged by its RELEASE */
-    assert_int_equal(left(f, later), before - 7);
-    for (int i = 0; i < 7; i++)
-        lease_release(&f->leases, &f->a, later, 10);
-    assert_int_equal(left(f, later), before - 7);
-    lease_report(&f->leases, &f->a, later, 8, 80); /* said twice */
-    assert_int_equal(left(f, later), before - 7);
+    const struct lease_report early = {0, {10, 0}, {0, 0}, false},
+                              late = {0, {30, 0}, {0, 0}, true};
+    assert_true(grant(f, &f->a, 4, 0));
+    (void)told(f, &f->a, late);
+    (void)told(f, &f->a, early);
+    (void)told(f, &f->a, late);
+    assert_int_equal(left(f), 1570);
 }
 
-static void one_edge_has_one_lease_of_a_key_and_model_at_a_time(void **state)
+static void what_was_used_beyond_it_is_charged(void **state)
 {
     struct fixture *f = *state;
-    struct lease_party other_model = {&f->edge_a, f->key, SPAN("n")};
-    assert_true(lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 0).requests > 0);
-    assert_int_equal(lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 0).requests, 0);
-    assert_true(lease_grant(&f->leases, &f->b, &f->set, START, lease_ns, 4, 0).requests > 0);
-    assert_true(lease_grant(&f->leases, &other_model, &f->set, START, lease_ns, 4, 0).requests > 0);
-    lease_report(&f->leases, &f->a, START, 0, 0);
-    assert_true(lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 0).requests > 0);
+    assert_true(grant(f, &f->a, 4, 0));
+    (void)told(f, &f->a, (struct lease_report){0, {250, 2000}, {100, 1000}, true});
+    assert_int_equal(left(f), 1350);
+    assert_int_equal(tokens_left(f), 14000);
 }
 
-static void releases_of_unknown_leases_change_nothing(void **state)
+/* auth was away: what it had charged before, and what the edge has used meanwhile. */
+static void another_life_of_auth_charges_and_gives_back_as_this_one_would(void **state)
 {
     struct fixture *f = *state;
-    lease_release(&f->leases, &f->a, START,
-                  100); /* of an earlier life of auth: charged when it was granted */
-    assert_int_equal(left(f, START), 1600);
+    assert_true(grant(f, &f->a, 4, 0));
+    uint64_t lease = f->terms.lease;
+    leases_free(&f->leases);
+    f->key->leases = NULL;
+    leases_init(&f->leases, &f->limits);
+    (void)told(f, &f->a, (struct lease_report){lease, {60, 0}, {100, 0}, true});
+    assert_int_equal(left(f), 1540);
+    lease_forget_edge(&f->leases, &f->edge_a); /* a link is lost */
+    (void)told(f, &f->a, (struct lease_report){lease, {90, 0}, {60, 0}, true});
+    assert_int_equal(left(f), 1510);
+    assert_true(grant(f, &f->a, 4, 0));
+    assert_int_equal(f->terms.lease, lease);
+    assert_int_equal(f->terms.used.requests, 90);
+    assert_int_equal(f->terms.charged.requests, 90 + 1510 / 16);
+}
+
+static void one_edge_has_one_lease_of_a_key_and_its_limits_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+    const struct gcra_rate rate = {1000, GCRA_MINUTE, 1000};
+    struct limit_set more = f->set;
+    assert_true(limit_set_add(
+        &more, limits_get(&f->limits, SPAN("model:n"), "model", LIMIT_REQUESTS, rate)));
+    struct lease_party other_model = {&f->edge_a, f->key, &more};
+    assert_true(grant(f, &f->a, 4, 0));
+    assert_false(grant(f, &f->a, 4, 0));
+    assert_true(grant(f, &f->b, 4, 0));
+    uint64_t lease = f->terms.lease;
+    assert_true(grant(f, &other_model, 4, 0));
+    assert_true(f->terms.lease != lease);
+    (void)told(f, &f->a, (struct lease_report){lease, {0, 0}, {0, 0}, true});
+    assert_true(grant(f, &f->a, 4, 0));
 }
 
 static void a_gone_edge_gives_nothing_back(void **state)
 {
     struct fixture *f = *state;
-    (void)lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 0);
+    assert_true(grant(f, &f->a, 4, 0));
     lease_forget_edge(&f->leases, &f->edge_a);
     assert_int_equal(f->leases.table.count, 0);
-    assert_int_equal(left(f, START), 1500);
+    assert_int_equal(left(f), 1500);
 }
 
 static void a_revoked_key_loses_its_leases(void **state)
 {
     struct fixture *f = *state;
-    (void)lease_grant(&f->leases, &f->a, &f->set, START, lease_ns, 4, 0);
-    (void)lease_grant(&f->leases, &f->b, &f->set, START, lease_ns, 4, 0);
+    assert_true(grant(f, &f->a, 4, 0));
+    assert_true(grant(f, &f->b, 4, 0));
     lease_forget_key(&f->leases, f->key);
     assert_int_equal(f->leases.table.count, 0);
+    assert_null(f->key->leases);
 }
 
-/* T28 in small: four edges that lease, use up, report and ask again, for ten minutes. */
+/* T28 in small: four edges that lease, use up, report and ask again, for a minute. */
 static void four_edges_admit_the_rate_and_the_burst_and_no_more(void **state)
 {
     (void)state;
@@ -184,8 +246,9 @@ static void four_edges_admit_the_rate_and_the_burst_and_no_more(void **state)
     struct key key = {0};
     char edges[4];
     struct {
-        uint64_t lease, used, expires;
-    } at[4] = {{0}};
+        struct lease_report is;
+        uint64_t expires;
+    } at[4] = {0};
     const struct gcra_rate rate = {100, GCRA_SECOND, 500};
     limits_init(&limits);
     leases_init(&leases, &limits);
@@ -194,21 +257,25 @@ static void four_edges_admit_the_rate_and_the_burst_and_no_more(void **state)
     for (uint64_t ms = 0; ms < seconds * 1000; ms++) {
         uint64_t now = START + ms * 1000000;
         for (unsigned i = 0; i < 4; i++) {
-            struct lease_party who = {&edges[i], &key, SPAN("m")};
+            struct lease_party who = {&edges[i], &key, &set};
             struct limit_refusal refusal;
-            if (at[i].used < at[i].lease && now < at[i].expires) {
-                at[i].used++;
+            struct lease_terms terms;
+            if (at[i].is.used.requests < at[i].is.charged.requests && now < at[i].expires) {
+                at[i].is.used.requests++;
                 admitted++;
                 continue;
             }
-            lease_report(&leases, &who, now, at[i].used, 0);
-            at[i].lease = at[i].used = 0;
+            at[i].is.ended = true;
+            if (at[i].is.lease)
+                at[i].is.charged = *lease_told(&leases, &who, &at[i].is, now);
             if (!limit_set_check(&set, now, 1, 0, &refusal))
                 continue;
             limit_set_charge(&limits, &set, now, 1, 0);
             admitted++;
-            at[i].lease = lease_grant(&leases, &who, &set, now, lease_ns, 4, 0).requests;
-            at[i].expires = now + lease_ns;
+            lease_grant(&leases, &who, now, 4, 0, &terms);
+            at[i].is.lease = terms.lease;
+            at[i].is.charged = terms.charged;
+            at[i].expires = terms.granted ? now + lease_ns : 0;
         }
     }
     assert_in_range(admitted, (500 + 100 * seconds) * 99 / 100, 500 + 100 * seconds);
@@ -225,12 +292,14 @@ int main(void)
         TEST(there_is_none_below_one_request),
         TEST(there_is_none_when_its_tokens_would_not_pay_for_one_request),
         TEST(a_debtor_gets_none),
+        TEST(what_a_debtor_holds_is_called_back_once),
         TEST(without_limits_it_is_as_large_as_they_get),
         TEST(what_an_edge_reports_as_unused_comes_back_at_once),
-        TEST(an_unreported_lease_comes_back_after_its_expiry_less_its_releases),
-        TEST(a_late_report_is_charged_once),
-        TEST(one_edge_has_one_lease_of_a_key_and_model_at_a_time),
-        TEST(releases_of_unknown_leases_change_nothing),
+        TEST(a_lease_that_runs_keeps_what_it_was_charged),
+        TEST(reports_that_are_late_doubled_or_out_of_order_charge_once),
+        TEST(what_was_used_beyond_it_is_charged),
+        TEST(another_life_of_auth_charges_and_gives_back_as_this_one_would),
+        TEST(one_edge_has_one_lease_of_a_key_and_its_limits_at_a_time),
         TEST(a_gone_edge_gives_nothing_back),
         TEST(a_revoked_key_loses_its_leases),
         cmocka_unit_test(four_edges_admit_the_rate_and_the_burst_and_no_more),

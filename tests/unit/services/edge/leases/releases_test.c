@@ -17,13 +17,13 @@ struct fixture {
     char last_model[32];
 };
 
-static enum err send_one(void *ctx, const struct request_id *id, const struct release *r)
+static enum err send_one(void *ctx, struct header h, const struct release *r)
 {
     struct fixture *f = ctx;
     if (f->answer != OK)
         return f->answer;
     f->sent++;
-    f->last = *id;
+    f->last = h.id;
     (void)snprintf(f->last_model, sizeof f->last_model, "%.*s", SPAN_ARG(r->model));
     return OK;
 }
@@ -65,7 +65,7 @@ static void add_one(struct fixture *f, uint8_t n, const char *model, bool urgent
     (void)snprintf(copy, sizeof copy, "%s", model);
     struct request_id id = id_of(n);
     struct release r = {.model = span_str(copy), .key_id = SPAN("key_1")};
-    releases_add(f->releases, &id, &r, urgent, now(f));
+    releases_add(f->releases, &id, 2, &r, urgent, now(f));
     memset(copy, 'X', sizeof copy);
 }
 
@@ -102,8 +102,8 @@ static void one_is_sent_again_until_it_is_acknowledged(void **state)
     releases_tick(f->releases, now(f));
     assert_int_equal(f->sent, 2);
     assert_string_equal(f->last_model, "gpt-4");
-    releases_ack(f->releases, &id);
-    releases_ack(f->releases, &id);
+    releases_ack(f->releases, &id, 2);
+    releases_ack(f->releases, &id, 2);
     assert_int_equal(releases_pending(f->releases), 0);
     clock_fake_advance_ms(&f->clock, 60000);
     releases_tick(f->releases, now(f));
@@ -143,9 +143,9 @@ static void the_oldest_is_given_up_at_the_bound(void **state)
     assert_int_equal(releases_pending(f->releases), 4);
     assert_int_equal(releases_dropped(f->releases), 2);
     struct request_id first = id_of(1), last = id_of(6);
-    releases_ack(f->releases, &first);
+    releases_ack(f->releases, &first, 2);
     assert_int_equal(releases_pending(f->releases), 4);
-    releases_ack(f->releases, &last);
+    releases_ack(f->releases, &last, 2);
     assert_int_equal(releases_pending(f->releases), 3);
 }
 
