@@ -38,49 +38,48 @@ static inline void skip_white(struct parser *p)
         skip_blanks(p);
 }
 
-static struct json_node *add_node(struct parser *p, enum json_type type)
+static bool grow(struct json_doc *doc)
+{
+    uint32_t cap = doc->cap ? doc->cap * 2 : 64;
+    struct json_node *grown = realloc(doc->nodes, cap * sizeof *grown);
+    if (!grown)
+        return false;
+    doc->nodes = grown;
+    doc->cap = cap;
+    return true;
+}
+
+static inline struct json_node *add_node(struct parser *p, enum json_type type)
 {
     struct json_doc *doc = p->doc;
-    if (doc->count == doc->cap) {
-        uint32_t cap = doc->cap ? doc->cap * 2 : 64;
-        struct json_node *grown = realloc(doc->nodes, cap * sizeof *grown);
-        if (!grown)
-            return NULL;
-        doc->nodes = grown;
-        doc->cap = cap;
-    }
+    if (doc->count == doc->cap && !grow(doc))
+        return NULL;
     struct json_node *node = &doc->nodes[doc->count++];
     *node = (struct json_node){.start = (uint32_t)p->i, .next = doc->count, .type = (uint8_t)type};
     return node;
 }
 
-/* Advances over bytes that need no look: not a quote, a backslash, a control or a non-ASCII byte.
- */
-static void skip_plain(struct parser *p)
+/* From s[i] on: where the first byte stands that needs a look: a quote, a backslash, a control or a
+ * non-ASCII byte. */
+static inline size_t skip_plain(const unsigned char *s, size_t i, size_t n)
 {
 #ifdef __SSE2__
     const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'),
                   space = _mm_set1_epi8(0x20);
-    while (p->n - p->i >= 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p->s + p->i));
+    for (; n - i >= 16; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(s + i));
         /* signed compare: bytes >= 0x80 are negative, so they are below the space too */
         __m128i stop =
             _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
                          _mm_cmplt_epi8(v, space));
         int mask = _mm_movemask_epi8(stop);
-        if (mask) {
-            p->i += (size_t)__builtin_ctz((unsigned)mask);
-            return;
-        }
-        p->i += 16;
+        if (mask)
+            return i + (size_t)__builtin_ctz((unsigned)mask);
     }
 #endif
-    while (p->i < p->n) {
-        unsigned char c = p->s[p->i];
-        if (c == '"' || c == '\\' || c < 0x20 || c >= 0x80)
-            return;
-        p->i++;
-    }
+    while (i < n && s[i] != '"' && s[i] != '\\' && s[i] >= 0x20 && s[i] < 0x80)
+        i++;
+    return i;
 }
 
 static bool is_hex(unsigned char c)
@@ -107,50 +106,53 @@ static enum err skip_escape(struct parser *p)
     return OK;
 }
 
-static enum err parse_string(struct parser *p)
+/* An escape, or a character beyond ASCII. */
+static enum err parse_special(struct parser *p, struct json_node *string)
 {
-    if (!add_node(p, JSON_STRING))
-        return fail(p, ERR_NOMEM, "out of memory");
-    uint32_t at = p->doc->count - 1;
-    p->i++;
-    for (;;) {
-        skip_plain(p);
-        if (p->i >= p->n)
-            return fail(p, ERR_INVALID, "unterminated string");
-        unsigned char c = p->s[p->i];
-        if (c == '"')
-            break;
-        if (c == '\\') {
-            p->doc->nodes[at].escaped = 1;
-            enum err e = skip_escape(p);
-            if (e)
-                return e;
-        } else if (c < 0x20) {
-            return fail(p, ERR_INVALID, "control character in string");
-        } else {
-            size_t n = utf8_length(p->s + p->i, p->n - p->i);
-            if (n == 0)
-                return fail(p, ERR_INVALID, "invalid UTF-8");
-            p->i += n;
-        }
+    unsigned char c = p->s[p->i];
+    if (c == '\\') {
+        string->escaped = 1;
+        return skip_escape(p);
     }
-    p->i++;
-    p->doc->nodes[at].end = (uint32_t)p->i;
+    if (c < 0x20)
+        return fail(p, ERR_INVALID, "control character in string");
+    size_t n = utf8_length(p->s + p->i, p->n - p->i);
+    if (n == 0)
+        return fail(p, ERR_INVALID, "invalid UTF-8");
+    p->i += n;
     return OK;
 }
 
-static bool is_digit(const struct parser *p)
+static enum err parse_string(struct parser *p)
 {
-    return p->i < p->n && p->s[p->i] >= '0' && p->s[p->i] <= '9';
+    struct json_node *node = add_node(p, JSON_STRING);
+    if (!node)
+        return fail(p, ERR_NOMEM, "out of memory");
+    p->i++;
+    for (;;) {
+        p->i = skip_plain(p->s, p->i, p->n);
+        if (p->i >= p->n)
+            return fail(p, ERR_INVALID, "unterminated string");
+        if (p->s[p->i] == '"')
+            break;
+        enum err e = parse_special(p, node);
+        if (e)
+            return e;
+    }
+    p->i++;
+    node->end = (uint32_t)p->i;
+    return OK;
 }
 
 static bool skip_digits(struct parser *p)
 {
-    if (!is_digit(p))
-        return false;
-    while (is_digit(p))
-        p->i++;
-    return true;
+    const unsigned char *s = p->s;
+    size_t i = p->i;
+    while (i < p->n && s[i] >= '0' && s[i] <= '9')
+        i++;
+    bool any = i > p->i;
+    p->i = i;
+    return any;
 }
 
 static enum err parse_number(struct parser *p)

@@ -68,7 +68,12 @@ size_t json_offset(struct json v);
 
 /* Member of an object by unescaped name; the last one wins. JSON_NONE when absent or not an object.
  */
-struct json json_get(struct json object, const char *name);
+struct json json_member(struct json object, struct span name);
+/* The same; a literal's length is known where it stands. */
+static inline struct json json_get(struct json object, const char *name)
+{
+    return json_member(object, span_str(name));
+}
 /* How many members have this unescaped name. */
 unsigned json_count_named(struct json object, const char *name);
 /* Element of an array; JSON_NONE when out of range. */
@@ -95,7 +100,11 @@ struct span json_string(struct json v, struct arena *arena);
 /* Decodes json text ("between the quotes") and appends it to out. */
 void json_text_decode(struct span text, struct buf *out);
 /* true when v is a string whose decoded bytes are these. */
-bool json_is(struct json v, const char *string);
+bool json_equals(struct json v, struct span wanted);
+static inline bool json_is(struct json v, const char *string)
+{
+    return json_equals(v, span_str(string));
+}
 bool json_bool(struct json v, bool *out);
 /* Integers, and floats without a fraction ("1.0", "1e2"), within the range; false otherwise. */
 bool json_i64(struct json v, int64_t *out);

@@ -65,27 +65,27 @@ bool json_next(struct json_iter *i)
     return true;
 }
 
-/* json_is with the name's length known: objects are searched far more often than parsed. */
-static bool key_is(const struct json_doc *doc, uint32_t at, const char *name, size_t len)
+/* json_equals, by the key's place: objects are searched far more often than parsed. */
+static bool key_is(const struct json_doc *doc, uint32_t at, struct span name)
 {
     const struct json_node *n = &doc->nodes[at];
     if (n->escaped)
-        return json_is((struct json){doc, at}, name);
-    return n->end - n->start == len + 2 && memcmp(doc->text.data + n->start + 1, name, len) == 0;
+        return json_equals((struct json){doc, at}, name);
+    return n->end - n->start == name.len + 2 &&
+           memcmp(doc->text.data + n->start + 1, name.data, name.len) == 0;
 }
 
 /* The last value of that name, as the tape has it; 0 when there is none. Counts them all. */
-static uint32_t find_member(struct json object, const char *name, unsigned *count_out)
+static uint32_t find_member(struct json object, struct span name, unsigned *count_out)
 {
     const struct json_node *o = node_of(object);
     const struct json_doc *doc = object.doc;
-    const size_t len = strlen(name);
     uint32_t found = 0;
     *count_out = 0;
     if (!o || o->type != JSON_OBJECT)
         return 0;
     for (uint32_t key = object.at + 1; key < o->next; key = doc->nodes[key + 1].next) {
-        if (key_is(doc, key, name, len)) {
+        if (key_is(doc, key, name)) {
             found = key + 1;
             ++*count_out;
         }
@@ -93,7 +93,7 @@ static uint32_t find_member(struct json object, const char *name, unsigned *coun
     return found;
 }
 
-struct json json_get(struct json object, const char *name)
+struct json json_member(struct json object, struct span name)
 {
     unsigned count;
     uint32_t at = find_member(object, name, &count);
@@ -103,7 +103,7 @@ struct json json_get(struct json object, const char *name)
 unsigned json_count_named(struct json object, const char *name)
 {
     unsigned count;
-    (void)find_member(object, name, &count);
+    (void)find_member(object, span_str(name), &count);
     return count;
 }
 
@@ -215,27 +215,25 @@ struct span json_string(struct json v, struct arena *arena)
 }
 
 /* Decodes no further than both are alike: a name is compared with many. */
-static bool decodes_to(struct span text, const char *string)
+static bool decodes_to(struct span text, struct span wanted)
 {
     for (size_t i = 0; i < text.len;) {
         char unit[4];
         size_t n = next_unit(text, &i, unit);
-        for (size_t k = 0; k < n; k++, string++) {
-            if (!*string || unit[k] != *string)
-                return false;
-        }
+        if (n > wanted.len || memcmp(unit, wanted.data, n) != 0)
+            return false;
+        wanted = span_skip(wanted, n);
     }
-    return !*string;
+    return wanted.len == 0;
 }
 
-bool json_is(struct json v, const char *string)
+bool json_equals(struct json v, struct span wanted)
 {
-    struct span text = json_text(v);
-    if (!text.data)
+    const struct json_node *n = node_of(v);
+    if (!n || n->type != JSON_STRING)
         return false;
-    if (!node_of(v)->escaped)
-        return span_is(text, string);
-    return decodes_to(text, string);
+    struct span text = span_of(v.doc->text.data + n->start + 1, n->end - n->start - 2);
+    return n->escaped ? decodes_to(text, wanted) : span_equals(text, wanted);
 }
 
 bool json_bool(struct json v, bool *out)
