@@ -5,6 +5,7 @@
 
 #include "common/base/stored_responses.h"
 #include "services/worker/endpoints/endpoints.h"
+#include "services/worker/neutral/compat.h"
 #include "common/fetch/fetch.h"
 
 struct setup {
@@ -14,7 +15,7 @@ struct setup {
     const struct provider *provider;
     struct endpoints *endpoints;
     struct stored_responses responses; /* what a broker may have forgotten */
-    bool refuses_stream_options;       /* learned: as if compat had no_stream_options */
+    struct learned_compat learned;
 };
 
 /* The caller holds the first reference. ERR_NOT_FOUND: no such provider in the file;

@@ -4,6 +4,11 @@
 
 #include "services/worker/neutral/provider.h"
 
+/* What requests have shown of a provider, kept over requests: as if its configuration said so. */
+struct learned_compat {
+    bool no_stream_options, chat_only;
+};
+
 /* `config` may be NULL: then only the base URL speaks. The quirk "openai" makes any address count
  * as OpenAI's own. */
 struct compat compat_describe(const struct config_provider *config, struct span base_url);

@@ -52,6 +52,11 @@ void neutral_drop(struct neutral_request *r, const char *name)
         r->dropped[r->dropped_count++] = safe;
 }
 
+const char *neutral_turns_name(const struct neutral_request *r)
+{
+    return r->api == API_OPENAI_RESPONSES ? "input" : "messages";
+}
+
 struct part *part_list_add(struct part_list *list, struct arena *arena)
 {
     if (list->count == list->cap) {

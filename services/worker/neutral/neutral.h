@@ -146,6 +146,8 @@ struct neutral_request {
 
 /* Remembers that a member is not sent; once each. */
 void neutral_drop(struct neutral_request *r, const char *name);
+/* The member that the turns came from, for error params. */
+const char *neutral_turns_name(const struct neutral_request *r);
 /* A new zeroed element at the end; NULL when the arena is full. */
 struct part *part_list_add(struct part_list *list, struct arena *arena);
 

@@ -90,8 +90,23 @@ bool pipeline_learns_stream_options(struct pipeline *c, unsigned status, struct 
     if (!refused || c->compat.no_stream_options || c->state != PIPELINE_RUNNING)
         return false;
     c->compat.no_stream_options = true;
-    if (c->spec.refuses_stream_options)
-        *c->spec.refuses_stream_options = true;
+    if (c->spec.learned)
+        c->spec.learned->no_stream_options = true;
+    return true;
+}
+
+/* A 404 that speaks of a model is about that model. */
+bool pipeline_learns_chat_only(struct pipeline *c, unsigned status, struct span body)
+{
+    bool absent = (status == 404 || status == 405 || status == 501) &&
+                  span_find_span(body, SPAN("model")) == body.len;
+    if (!absent || c->spec.api != API_OPENAI_RESPONSES || !span_is(c->spec.path, "/responses") ||
+        !span_is(c->spec.method, "POST") || c->compat.is_openai || c->compat.chat_only ||
+        c->state != PIPELINE_RUNNING)
+        return false;
+    c->compat.chat_only = true;
+    if (c->spec.learned)
+        c->spec.learned->chat_only = true;
     return true;
 }
 

@@ -64,21 +64,6 @@ static void write_event(struct pipeline *c, const struct sse_event *e)
         write_joined(c, e, e->data);
 }
 
-/* Has an event of usage more to say than every chunk has? llama.cpp's `timings` stand beside it. */
-static bool says_more(struct json event)
-{
-    static const char *const common[] = {"id",      "object", "created",      "model",
-                                         "choices", "usage",  "service_tier", "system_fingerprint"};
-    for (struct json_iter i = json_iter(event); json_next(&i);) {
-        bool known = json_absent(i.value) || json_is(i.key, "obfuscation");
-        for (size_t k = 0; k < sizeof common / sizeof common[0]; k++)
-            known |= json_is(i.key, common[k]);
-        if (!known)
-            return true;
-    }
-    return false;
-}
-
 /* Usage that only we asked for is taken out again. What stands beside it would have come with the
  * last choice: it gets one that says nothing, for clients that look at the first unasked. */
 static void write_hidden(struct pipeline *c, const struct sse_event *e, struct json event,
@@ -86,7 +71,7 @@ static void write_hidden(struct pipeline *c, const struct sse_event *e, struct j
 {
     static const char *const usage[] = {"usage"};
     struct json choices = json_get(event, "choices");
-    if (r->usage_chunk && (!says_more(event) || json_type(choices) != JSON_ARRAY))
+    if (r->usage_chunk && (!passthrough_says_more(event) || json_type(choices) != JSON_ARRAY))
         return;
     struct splice s;
     splice_init(&s, e->data);
@@ -341,7 +326,7 @@ static void on_end(struct pipeline *c, const struct transfer *x)
     switch (p->answer.mode) {
     case ANSWER_ERROR: {
         struct upstream_headers headers = upstream_answer_headers(&p->answer);
-        if (passthrough_without_stream_options(c))
+        if (passthrough_without_stream_options(c) || passthrough_becomes_chat(c))
             break;
         pipeline_map_error(c, p->answer.status, &headers, buf_span(&p->answer.body), &fault);
         pipeline_fail(c, &fault);

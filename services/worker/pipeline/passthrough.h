@@ -27,10 +27,16 @@ void passthrough_send(struct pipeline *c);
  * goes again without. False when that is not why. */
 bool passthrough_without_stream_options(struct pipeline *c);
 
+/* After an error: the upstream has no /responses, so that the request goes to its chat completions,
+ * translated. False when that is not why. */
+bool passthrough_becomes_chat(struct pipeline *c);
+
 /* ---- passthrough_usage.c ---- */
 
 /* Where the client asked for usage and the upstream told none: ours, marked, as a chunk of the
  * stream. */
 void passthrough_estimated_usage(struct pipeline *c);
+/* Has an event of usage more to say than every chunk has? llama.cpp's `timings` stand beside it. */
+bool passthrough_says_more(struct json event);
 
 #endif

@@ -90,3 +90,18 @@ bool passthrough_without_stream_options(struct pipeline *c)
     pipeline_send(c, &p->again);
     return true;
 }
+
+bool passthrough_becomes_chat(struct pipeline *c)
+{
+    struct passthrough *p = c->kind_state;
+    struct api_error fault;
+    api_error_set(&fault, ERROR_INTERNAL, "the request could not be prepared", NULL);
+    if (!pipeline_learns_chat_only(c, p->answer.status, buf_span(&p->answer.body)))
+        return false;
+    c->kind->destroy(c);
+    if (json_parse(&c->doc, c->spec.body, JSON_DEPTH_CLIENT) ||
+        translation_start(c, json_root(&c->doc), &fault))
+        pipeline_fail(c, &fault);
+    json_doc_free(&c->doc);
+    return true;
+}

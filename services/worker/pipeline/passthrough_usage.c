@@ -40,3 +40,17 @@ void passthrough_estimated_usage(struct pipeline *c)
     sse_write(&c->out, SPAN_NONE, buf_span(&data));
     buf_free(&data);
 }
+
+bool passthrough_says_more(struct json event)
+{
+    static const char *const common[] = {"id",      "object", "created",      "model",
+                                         "choices", "usage",  "service_tier", "system_fingerprint"};
+    for (struct json_iter i = json_iter(event); json_next(&i);) {
+        bool known = json_absent(i.value) || json_is(i.key, "obfuscation");
+        for (size_t k = 0; k < sizeof common / sizeof common[0]; k++)
+            known |= json_is(i.key, common[k]);
+        if (!known)
+            return true;
+    }
+    return false;
+}

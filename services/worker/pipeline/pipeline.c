@@ -32,8 +32,8 @@ static bool is_native(const struct pipeline *c)
     const struct config_model *config = c->spec.model_config;
     if (!(c->spec.provider->native_apis & 1u << c->spec.api))
         return false;
-    if (c->spec.api == API_OPENAI_RESPONSES)
-        return !c->compat.chat_only;
+    if (c->spec.api == API_OPENAI_RESPONSES) /* by an id alone: where it was made */
+        return !c->compat.chat_only || c->spec.body.len == 0;
     if (c->spec.api != API_OPENAI_COMPLETIONS)
         return true;
     return (config && config->completions && strcmp(config->completions, "native") == 0) ||

@@ -9,6 +9,7 @@
 #define SERVICES_WORKER_PIPELINE_PIPELINE_H
 
 #include "common/runtime/config/config.h"
+#include "services/worker/neutral/compat.h"
 #include "services/worker/neutral/provider.h"
 
 struct pipeline;
@@ -29,13 +30,12 @@ struct pipeline_spec {
     struct schema_cache *schemas;    /* Replicate's model schemas (schema_cache.h); may be NULL */
     uint64_t output_cap;             /* inject this cap; 0 = leave alone */
     uint64_t input_tokens;           /* the edge's estimate */
-    uint64_t output_most;         /* tokens that the request allows; 0 = as many as the model can */
-    uint64_t now_s;               /* wall clock */
-    struct span request_id;       /* "req_…" */
-    uint64_t max_response;        /* bytes of a unary answer; 0 = 64 MiB */
-    bool tells_limits;            /* the provider's rate limits are among the result's headers */
-    bool *refuses_stream_options; /* what has been learned of the provider, kept over requests; may
-                                     be NULL */
+    uint64_t output_most;   /* tokens that the request allows; 0 = as many as the model can */
+    uint64_t now_s;         /* wall clock */
+    struct span request_id; /* "req_…" */
+    uint64_t max_response;  /* bytes of a unary answer; 0 = 64 MiB */
+    bool tells_limits;      /* the provider's rate limits are among the result's headers */
+    struct learned_compat *learned; /* of the provider, kept over requests; may be NULL */
 };
 
 /* ERR_INVALID: the request can't be served; *fault_out says why (strings live in static memory or

@@ -111,6 +111,8 @@ void pipeline_look_up_answer(struct pipeline *c);
 /* Has an upstream refused a request because of `stream_options`, which we put there? Then this
  * pipeline, and those after it, go without. Once. */
 bool pipeline_learns_stream_options(struct pipeline *c, unsigned status, struct span body);
+/* Does an upstream have no /responses? Then the same for its chat completions. */
+bool pipeline_learns_chat_only(struct pipeline *c, unsigned status, struct span body);
 
 /* What a kind without a neutral request of its own gives to provider->map_error. */
 void pipeline_map_error(struct pipeline *c, unsigned status, const struct upstream_headers *headers,

@@ -1,8 +1,6 @@
 /* What is known of the model that a pipeline asks: prices and capabilities. */
 #include "services/worker/pipeline/pipeline_internal.h"
 
-#include "services/worker/neutral/compat.h"
-
 static const struct model_row unknown_row = {.pattern = "",
                                              .provider = "",
                                              .mode = "chat",
@@ -22,8 +20,8 @@ void pipeline_look_up(struct pipeline *c)
 {
     const struct pipeline_spec *s = &c->spec;
     c->compat = compat_describe(s->provider_config, s->base_url);
-    if (s->refuses_stream_options && *s->refuses_stream_options)
-        c->compat.no_stream_options = true;
+    c->compat.no_stream_options |= s->learned && s->learned->no_stream_options;
+    c->compat.chat_only |= s->learned && s->learned->chat_only;
     c->row = &unknown_row;
     if (s->table) {
         c->row = model_table_find(s->table, provider_name(s), provider_protocol(s->provider),

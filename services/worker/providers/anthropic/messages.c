@@ -104,7 +104,8 @@ static enum err refuse_part(struct message_writer *m, const struct message *mess
                             unsigned error_class, const char *what)
 {
     api_error_set(m->fault, error_class, what, NULL);
-    m->fault->param = arena_printf(m->pc->arena, "messages[%u].content", message->index);
+    m->fault->param = arena_printf(m->pc->arena, "%s[%u].content",
+                                   neutral_turns_name(m->pc->request), message->index);
     return ERR_INVALID;
 }
 

@@ -159,7 +159,6 @@ static enum err add_call(struct arranger *a, const struct turn *turn, const stru
     return e;
 }
 
-/* As the model said it. */
 static enum err add_in_order(struct arranger *a, const struct turn *turn)
 {
     enum err e = OK;
@@ -362,16 +361,17 @@ static enum err begin_with_user(struct arranger *a)
 
 static enum err check_end(struct arranger *a)
 {
-    struct conversation *c = a->out;
+    const struct conversation *c = a->out;
+    const char *name = neutral_turns_name(a->pc->request);
     if (c->count == 0) {
         api_error_set(a->fault, ERROR_INVALID_VALUE,
-                      "The messages hold no user or assistant turn with content.", "messages");
+                      "The messages hold no user or assistant turn with content.", name);
         return ERR_INVALID;
     }
     if (c->messages[c->count - 1].assistant && !a->pc->row->prefill) {
         api_error_set(a->fault, ERROR_INVALID_VALUE,
                       "This model does not continue an assistant message: end with a user's.",
-                      "messages");
+                      name);
         return ERR_INVALID;
     }
     return OK;

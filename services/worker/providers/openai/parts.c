@@ -5,7 +5,8 @@ enum err openai_unsupported(struct openai_writer *m, const struct turn *turn, co
 {
     api_error_set(m->fault, ERROR_UNSUPPORTED_PARAMETER, what, NULL);
     if (turn)
-        m->fault->param = arena_printf(m->pc->arena, "messages[%u].content", turn->index);
+        m->fault->param = arena_printf(m->pc->arena, "%s[%u].content",
+                                       neutral_turns_name(m->pc->request), turn->index);
     return ERR_INVALID;
 }
 

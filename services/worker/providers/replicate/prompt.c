@@ -227,7 +227,8 @@ static enum err not_text(struct reading *r, const struct turn *turn, const char 
 {
     api_error_set(r->fault, ERROR_UNSUPPORTED_PARAMETER, what, tools ? "tools" : NULL);
     if (!tools)
-        r->fault->param = arena_printf(r->pc->arena, "messages[%u].content", turn->index);
+        r->fault->param = arena_printf(r->pc->arena, "%s[%u].content",
+                                       neutral_turns_name(r->pc->request), turn->index);
     return ERR_INVALID;
 }
 

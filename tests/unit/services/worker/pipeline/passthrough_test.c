@@ -6,6 +6,7 @@
 
 #include "services/worker/pipeline/synthesize.h"
 #include "unit/services/worker/pipeline_driver.h"
+#include "unit/services/worker/response_stream.h"
 
 /* A provider that speaks everything, and maps an error by its own `class` member or its status. */
 static void map_error(struct conversion *pc, unsigned status,
@@ -821,16 +822,76 @@ static void a_responses_own_error_passes_unchanged(void **state)
     driver_done(&d);
 }
 
+/* A server of chat completions alone is found out by its 404, once. */
+static void responses_go_to_chat_where_there_are_none(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"model\":\"m\",\"input\":\"hi\",\"stream\":true}";
+    struct learned_compat learned = {0};
+    for (size_t i = 0; i < 2; i++) {
+        struct driver d;
+        driver_init(&d, &provider_openai, API_OPENAI_RESPONSES, "/responses");
+        d.spec.learned = &learned;
+        assert_int_equal(driver_start(&d, body), OK);
+        if (i == 0) {
+            assert_true(span_is(d.sent[0]->path, "/responses"));
+            driver_answer(&d, 0, 404, "content-type: text/plain\n", "404 page not found");
+        }
+        size_t chat = d.sent_count - 1;
+        assert_true(span_is(d.sent[chat]->path, "/chat/completions"));
+        driver_stream_head(&d, chat);
+        driver_text(&d, chat, HI FINISH DONE);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+        assert_null(response_stream_complaint(buf_span(&d.output), false));
+        assert_true(driver_output_has(&d, "\"delta\":\"Hi\""));
+        driver_done(&d);
+        assert_true(learned.chat_only);
+    }
+    struct driver d; /* what was made there is read there */
+    driver_init(&d, &provider_openai, API_OPENAI_RESPONSES, "/responses/resp_1");
+    d.spec.learned = &learned;
+    d.spec.method = SPAN("GET");
+    assert_int_equal(driver_start(&d, ""), OK);
+    assert_true(span_is(d.sent[0]->path, "/responses/resp_1"));
+    driver_done(&d);
+}
+
+static void a_404_of_a_model_is_the_clients(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request, *answer;
+        unsigned status, error_class;
+    } cases[] = {
+        {"{\"model\":\"m\",\"input\":\"hi\"}",
+         "{\"error\":{\"message\":\"The model m does not exist\",\"code\":\"model_not_found\"}}",
+         404, ERROR_UPSTREAM_NOT_FOUND},
+        {"{\"model\":\"m\",\"input\":\"hi\"}", "{}", 400, ERROR_UPSTREAM_BAD_REQUEST},
+        {"{\"model\":\"m\",\"input\":\"hi\",\"background\":true}", "{}", 404,
+         ERROR_UNSUPPORTED_PARAMETER},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d;
+        driver_init(&d, &provider_openai, API_OPENAI_RESPONSES, "/responses");
+        assert_int_equal(driver_start(&d, cases[i].request), OK);
+        driver_answer(&d, 0, cases[i].status, JSON_TYPE, cases[i].answer);
+        assert_int_equal(d.sent_count, 1);
+        assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
+        assert_int_equal(pipeline_fault(d.pipeline)->error_class, cases[i].error_class);
+        driver_done(&d);
+    }
+}
+
 /* Ours alone is taken out again, and the next request goes without. */
 static void a_refused_wish_for_usage_is_withdrawn_and_remembered(void **state)
 {
     (void)state;
     static const char refusal[] = "{\"detail\":[{\"loc\":[\"body\",\"stream_options\"],\"msg\":"
                                   "\"Extra inputs are not permitted\"}]}";
-    bool refuses = false;
+    struct learned_compat learned = {0};
     struct driver d;
     init(&d, API_OPENAI_CHAT);
-    d.spec.refuses_stream_options = &refuses;
+    d.spec.learned = &learned;
     assert_int_equal(driver_start(&d, not_asked), OK);
     driver_answer(&d, 0, 422, "content-type: application/json\n", refusal);
     assert_int_equal(pipeline_state(d.pipeline), PIPELINE_RUNNING);
@@ -839,24 +900,24 @@ static void a_refused_wish_for_usage_is_withdrawn_and_remembered(void **state)
     driver_stream_head(&d, 1);
     driver_text(&d, 1, HI FINISH DONE);
     assert_true(driver_output_is(&d, HI FINISH DONE));
-    assert_true(refuses);
+    assert_true(learned.no_stream_options);
     driver_done(&d);
 
     init(&d, API_OPENAI_CHAT); /* it knows */
-    d.spec.refuses_stream_options = &refuses;
+    d.spec.learned = &learned;
     assert_int_equal(driver_start(&d, not_asked), OK);
     assert_true(span_find_span(d.sent[0]->body, SPAN("stream_options")) == d.sent[0]->body.len);
     driver_answer(&d, 0, 422, "content-type: application/json\n", refusal);
     assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED); /* once */
     driver_done(&d);
 
-    refuses = false;
+    learned.no_stream_options = false;
     init(&d, API_OPENAI_CHAT); /* the client's own wish: its error */
-    d.spec.refuses_stream_options = &refuses;
+    d.spec.learned = &learned;
     assert_int_equal(driver_start(&d, asked), OK);
     driver_answer(&d, 0, 422, "content-type: application/json\n", refusal);
     assert_int_equal(pipeline_state(d.pipeline), PIPELINE_FAILED);
-    assert_false(refuses);
+    assert_false(learned.no_stream_options);
     driver_done(&d);
 }
 
@@ -1575,6 +1636,8 @@ int main(void)
         cmocka_unit_test(usage_that_was_asked_for_is_shown_though_it_is_a_guess),
         cmocka_unit_test(events_that_are_null_are_nothing),
         cmocka_unit_test(a_responses_own_error_passes_unchanged),
+        cmocka_unit_test(responses_go_to_chat_where_there_are_none),
+        cmocka_unit_test(a_404_of_a_model_is_the_clients),
         cmocka_unit_test(a_refused_wish_for_usage_is_withdrawn_and_remembered),
         cmocka_unit_test(a_connection_lost_behind_the_finish_costs_nothing),
         cmocka_unit_test(a_broken_event_is_not_skipped),
