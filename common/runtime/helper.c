@@ -12,6 +12,11 @@ struct job_list {
     struct helper_job *first, **end;
 };
 
+/* Each owner's first job; his others are behind it. */
+struct job_lines {
+    struct helper_job *first, *last;
+};
+
 struct helper {
     struct loop *loop;
     struct loop_watch *watch;
@@ -20,7 +25,8 @@ struct helper {
     bool started;
     pthread_mutex_t lock; /* of the rest */
     pthread_cond_t changed;
-    struct job_list waiting, ended;
+    struct job_lines waiting;
+    struct job_list ended;
     unsigned running;
     bool stopping;
 };
@@ -43,11 +49,49 @@ static struct helper_job *take(struct job_list *q)
     return job;
 }
 
+static void append_line(struct job_lines *lines, struct helper_job *job)
+{
+    job->next = NULL;
+    if (lines->last)
+        lines->last->next = job;
+    else
+        lines->first = job;
+    lines->last = job;
+}
+
+/* There are as many lines as keys with large bodies at once, of which memory has few. */
+static void join_line(struct job_lines *lines, struct helper_job *job)
+{
+    struct helper_job *at = lines->first;
+    job->behind = NULL;
+    while (at && at->owner != job->owner)
+        at = at->next;
+    if (!at) {
+        append_line(lines, job);
+        return;
+    }
+    while (at->behind)
+        at = at->behind;
+    at->behind = job;
+}
+
+/* The first of the first line, whose next one is the last now. */
+static struct helper_job *take_turn(struct job_lines *lines)
+{
+    struct helper_job *job = lines->first;
+    lines->first = job->next;
+    if (!lines->first)
+        lines->last = NULL;
+    if (job->behind)
+        append_line(lines, job->behind);
+    return job;
+}
+
 /* The lock is held, before and after. */
 static void run_one(struct helper *h)
 {
     const uint64_t one = 1;
-    struct helper_job *job = take(&h->waiting);
+    struct helper_job *job = take_turn(&h->waiting);
     h->running++;
     (void)pthread_mutex_unlock(&h->lock);
     job->run(job);
@@ -82,14 +126,17 @@ static struct helper_job *take_ended(struct helper *h)
     return job;
 }
 
+/* One in a turn: what follows it (a large body that is sent on) takes time, too. */
 static void on_event(void *ctx, uint32_t events)
 {
     struct helper *h = ctx;
-    uint64_t count;
+    uint64_t count = 0;
     (void)events;
     ssize_t n = read(h->event_fd, &count, sizeof count);
-    (void)n;
-    for (struct helper_job *job; (job = take_ended(h));)
+    if (n == (ssize_t)sizeof count && --count)
+        n = write(h->event_fd, &count, sizeof count);
+    struct helper_job *job = take_ended(h);
+    if (job)
         job->done(job);
 }
 
@@ -100,7 +147,6 @@ enum err helper_create(struct helper **out, struct loop *loop)
     if (!h)
         return ERR_NOMEM;
     h->loop = loop;
-    h->waiting.end = &h->waiting.first;
     h->ended.end = &h->ended.first;
     h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (h->event_fd < 0 || loop_watch_add(loop, h->event_fd, EPOLLIN, on_event, h, &h->watch)) {
@@ -131,7 +177,7 @@ enum err helper_do(struct helper *h, struct helper_job *job)
     if (!h || (!h->started && !start(h)))
         return ERR_IO;
     (void)pthread_mutex_lock(&h->lock);
-    put(&h->waiting, job);
+    join_line(&h->waiting, job);
     (void)pthread_cond_broadcast(&h->changed);
     (void)pthread_mutex_unlock(&h->lock);
     return OK;

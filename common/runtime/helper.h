@@ -1,9 +1,11 @@
 /* A thread beside the loop, for work that would hold the loop up: reading a large body, translating
- * it, reading the configuration. Jobs run there one after the other; each ends on the loop. */
+ * it, reading the configuration. Jobs run there one after the other, those of different owners in
+ * turns; each ends on the loop. */
 #ifndef COMMON_RUNTIME_HELPER_H
 #define COMMON_RUNTIME_HELPER_H
 
 #include "common/base/err.h"
+#include "common/base/span.h"
 #include "common/runtime/loop.h"
 
 /* Work on so many bytes of JSON is worth the way there and back; less is done at once. */
@@ -15,7 +17,8 @@ struct helper;
 struct helper_job {
     void (*run)(struct helper_job *job);  /* in the thread: touches nothing that others touch */
     void (*done)(struct helper_job *job); /* on the loop; may free the job */
-    struct helper_job *next;
+    uint64_t owner; /* a hash of whose work it is: who has much of it waits behind himself */
+    struct helper_job *next, *behind; /* the next owner's first; the owner's own next */
 };
 
 /* The thread begins with the first job. */

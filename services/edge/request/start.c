@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "common/base/hash.h"
 #include "services/edge/http/forward.h"
 #include "services/edge/request/body.h"
 #include "services/edge/request/relay.h"
@@ -147,7 +148,8 @@ static bool start_reading(const struct arrival *a, struct edge_request *r, struc
         helper && http_body(x).len >= HELPER_WORTH_BYTES ? calloc(1, sizeof *g) : NULL;
     if (!g)
         return false;
-    g->job = (struct helper_job){.run = read_beside, .done = on_read};
+    g->job = (struct helper_job){
+        .run = read_beside, .done = on_read, .owner = hash_bytes(HASH_NOTHING, key)};
     g->request = r;
     g->arrival = *a;
     g->key = key;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "common/base/hash.h"
 #include "services/worker/attempt/room.h"
 
 static void make(struct helper_job *job)
@@ -36,6 +37,7 @@ static bool begin(struct attempt *attempt, uint64_t bytes, struct attempt_work *
         return false;
     (*out)->attempt = attempt;
     (*out)->job.done = on_done;
+    (*out)->job.owner = hash_bytes(HASH_NOTHING, attempt->d.key_id);
     return true;
 }
 
