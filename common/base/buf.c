@@ -102,6 +102,15 @@ void buf_consume(struct buf *b, size_t n)
     b->len -= n;
 }
 
+void buf_shrink(struct buf *b)
+{
+    char *smaller = b->len && b->len < b->cap / 2 ? realloc(b->data, b->len) : NULL;
+    if (!smaller)
+        return;
+    b->data = smaller;
+    b->cap = b->len;
+}
+
 enum err buf_check(const struct buf *b)
 {
     return b->failed ? ERR_TOO_BIG : OK;

@@ -32,6 +32,8 @@ void buf_append_i64(struct buf *b, int64_t v);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Removes the first n bytes. */
 void buf_consume(struct buf *b, size_t n);
+/* Gives memory back when more than half of it is unused. */
+void buf_shrink(struct buf *b);
 
 /* These stand here because most appends are of a few known bytes, and fit. */
 static inline void buf_append(struct buf *b, struct span s)

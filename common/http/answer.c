@@ -56,6 +56,13 @@ void http_stream_begin(struct http_exchange *x, unsigned status)
     x->way->stream_begin(x, status);
 }
 
+void http_stream_begin_whole(struct http_exchange *x, unsigned status, uint64_t bytes)
+{
+    x->is_whole = true;
+    x->whole_bytes = x->whole_left = bytes;
+    http_stream_begin(x, status);
+}
+
 /* Made once a second. */
 static struct span date_field(struct http_server *s)
 {

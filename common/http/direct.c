@@ -40,12 +40,15 @@ void direct_respond(struct http_exchange *x, unsigned status, struct span body)
 
 void direct_stream_begin(struct http_exchange *x, unsigned status)
 {
-    x->close_after |= !x->framing.http11; /* the end of the connection is the stream's */
+    bool chunked = x->framing.http11 && answer_has_body(status);
+    /* without either the end of the connection is the stream's */
+    x->close_after |= !x->framing.http11 && !x->is_whole;
     begin(x, status);
-    x->chunk_frames = x->framing.http11 && !x->drop_output;
+    x->chunk_frames = chunked && !x->drop_output && !x->is_whole;
     answer_head(x, status,
-                x->framing.http11 && answer_has_body(status) ? HTTP_BODY_CHUNKED
-                                                             : HTTP_BODY_TO_CLOSE,
+                x->is_whole ? (int64_t)x->whole_bytes
+                : chunked   ? HTTP_BODY_CHUNKED
+                            : HTTP_BODY_TO_CLOSE,
                 &x->out);
     buf_free(&x->fields);
     x->state = X_STREAM;

@@ -146,6 +146,9 @@ void http_respond(struct http_exchange *x, unsigned status, struct span body);
  * copied and sent as soon as the socket takes them; ERR_CLOSED when the client has left (stop
  * writing). */
 void http_stream_begin(struct http_exchange *x, unsigned status);
+/* The same of an answer whose length is known: it says Content-Length. One that ends before that is
+ * cut. */
+void http_stream_begin_whole(struct http_exchange *x, unsigned status, uint64_t bytes);
 enum err http_stream_write(struct http_exchange *x, struct span bytes);
 void http_stream_end(struct http_exchange *x);
 /* Cuts the connection without a proper end. */

@@ -168,6 +168,7 @@ struct http_exchange {
     bool drop_output;     /* plain: the answer has no body, whatever is written */
     bool chunk_frames;    /* what is written is framed here */
     bool raw_stream;      /* http_raw_begin: no status line, no chunks */
+    bool is_whole;        /* a stream with a length: whole_left bytes of it are not written yet */
     bool ended;           /* nothing more will be written */
     bool dirty;           /* stands in server->dirty */
     struct framing framing;
@@ -182,7 +183,8 @@ struct http_exchange {
     struct buf fields;  /* of the answer, "name: value" CR LF … */
     struct buf out;     /* bytes on their way out, framed */
     size_t out_sent;    /* of out */
-    size_t out_high;    /* most that was unsent since the last on_drain */
+    uint64_t whole_bytes, whole_left;
+    size_t out_high; /* most that was unsent since the last on_drain */
     struct library_part {
         struct MHD_Connection *mhd;
         struct MHD_Response *response; /* ours until queued */

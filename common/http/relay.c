@@ -94,6 +94,9 @@ static ssize_t read_stream(void *ctx, uint64_t at, char *to, size_t room)
     }
     if (x->state == X_STREAM_HEAD)
         x->state = X_STREAM;
+    /* with its last byte libmicrohttpd ends the exchange, which is the handler's to end */
+    if (x->is_whole && !x->ended && n && at + n >= x->whole_bytes)
+        n--;
     if (x->ended && !n) {
         x->state = X_STREAM_END;
         conn_phase(x->conn, CONN_SEND);
@@ -113,8 +116,8 @@ static ssize_t read_stream(void *ctx, uint64_t at, char *to, size_t room)
 static void stream_begin(struct http_exchange *x, unsigned status)
 {
     take(x,
-         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, READER_BLOCK_BYTES, read_stream, x,
-                                           NULL),
+         MHD_create_response_from_callback(x->is_whole ? x->whole_bytes : MHD_SIZE_UNKNOWN,
+                                           READER_BLOCK_BYTES, read_stream, x, NULL),
          status, X_STREAM_HEAD);
 }
 

@@ -42,6 +42,9 @@ enum err http_stream_write(struct http_exchange *x, struct span bytes)
         return ERR_CLOSED;
     if (x->ended)
         return ERR_INVALID;
+    if (x->is_whole && bytes.len > x->whole_left)
+        return ERR_TOO_BIG;
+    x->whole_left -= x->is_whole ? bytes.len : 0;
     if (!bytes.len || x->drop_output)
         return OK;
     if (answer_pending(x) + bytes.len > MAX_STREAM_BYTES && !x->raw_stream)
@@ -70,7 +73,7 @@ void http_stream_end(struct http_exchange *x)
     x->ended = true;
     if (x->chunk_frames)
         buf_append(&x->out, SPAN("0\r\n\r\n"));
-    if (x->out.failed) /* an end that can't be said is none */
+    if (x->out.failed || (x->is_whole && x->whole_left)) /* an end that can't be said is none */
         exchange_cut(x);
     exchange_mark(x);
 }

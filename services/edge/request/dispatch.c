@@ -37,7 +37,7 @@ static enum err send_dispatch(struct edge_request *r)
         .target_model = g->target_model,
         .key_id = r->key_id,
         .key_name = r->key_name,
-        .credit = r->stream ? stream_window(r->edge) : 0,
+        .credit = stream_window(r->edge),
         .input_tokens = r->input_tokens,
         .output_tokens = r->output_tokens,
         .timeout_ms = g->timeout_ms,

@@ -7,6 +7,14 @@
 
 static const char event_stream[] = "text/event-stream; charset=utf-8";
 
+/* What HEAD or REPLY says of a whole answer. */
+struct whole_answer {
+    struct span headers, content_type;
+    uint64_t cost_nano;
+    uint32_t upstream_ms;
+    bool unpriced;
+};
+
 static void on_overdue(struct edge_request *r);
 
 void relay_start(struct edge_request *r)
@@ -67,6 +75,38 @@ static void begin_stream(struct edge_request *r, unsigned status, struct span ty
         http_add_header(x, "x-accel-buffering", SPAN("no"));
     }
     http_stream_begin(x, status);
+}
+
+/* The fields of an answer whose length and cost are known. */
+static void add_whole_fields(struct edge_request *r, const struct whole_answer *a)
+{
+    struct field_text text;
+    uint64_t whole_ms = (loop_now_us(r->edge->d->loop) - r->started_us) / 1000;
+    uint64_t ours_ms = whole_ms > a->upstream_ms ? whole_ms - a->upstream_ms : 0;
+    request_add_fields(r);
+    add_passed_fields(r, a->headers);
+    add_attempts(r, r->attempt);
+    if (!a->unpriced)
+        http_add_header(r->to.x, "x-tollgate-cost", field_dollars(&text, a->cost_nano));
+    http_add_header(r->to.x, "x-tollgate-overhead-ms", field_u64(&text, ours_ms));
+    http_add_header(r->to.x, "content-type",
+                    a->content_type.len ? a->content_type : SPAN("application/json"));
+}
+
+static void begin_answer(struct edge_request *r, const struct head *h)
+{
+    const struct whole_answer whole = {h->headers, h->content_type, h->cost_nano, h->upstream_ms,
+                                       h->unpriced};
+    r->status = h->status ? h->status : 200;
+    if (r->early_headers)
+        return;
+    if (h->whole_bytes) {
+        add_whole_fields(r, &whole);
+        http_stream_begin_whole(r->to.x, r->status, h->whole_bytes);
+        return;
+    }
+    add_attempts(r, r->attempt);
+    begin_stream(r, r->status, h->content_type, h->headers);
 }
 
 /* A failure needs nothing more: on_gone reports a client that has left. */
@@ -143,15 +183,13 @@ void relay_on_head(struct edge *e, struct bus_peer *from, const struct bus_messa
     r->head_seen = true;
     r->provider = arena_copy(&r->arena, h->provider);
     attempt_commit(r);
-    if (!r->early_headers) {
-        add_attempts(r, r->attempt);
-        begin_stream(r, h->status ? h->status : 200, h->content_type, h->headers);
-    }
+    begin_answer(r, h);
     announce_stored(r, h->upstream_id, h->endpoint);
     r->last_write_ms = edge_now_ms(e);
     http_body_release(r->to.x);
     request_set_state(r, REQUEST_STREAMING);
-    note_first(r);
+    if (!h->whole_bytes)
+        note_first(r);
 }
 
 void relay_on_data(struct edge *e, struct bus_peer *from, const struct bus_message *m)
@@ -181,7 +219,7 @@ void relay_on_end(struct edge *e, struct bus_peer *from, const struct bus_messag
         return;
     }
     struct request_outcome o = {
-        .status = 200,
+        .status = r->status,
         .settles = true,
         .input_tokens = end->input_tokens,
         .cached_tokens = end->cached_tokens,
@@ -192,16 +230,6 @@ void relay_on_end(struct edge *e, struct bus_peer *from, const struct bus_messag
     http_set_user(r->to.x, NULL);
     http_stream_end(r->to.x);
     request_end(r, &o);
-}
-
-static void add_cost_and_time(const struct edge_request *r, const struct reply *reply)
-{
-    struct field_text text;
-    uint64_t whole_ms = (loop_now_us(r->edge->d->loop) - r->started_us) / 1000;
-    uint64_t ours_ms = whole_ms > reply->upstream_ms ? whole_ms - reply->upstream_ms : 0;
-    if (!reply->unpriced)
-        http_add_header(r->to.x, "x-tollgate-cost", field_dollars(&text, reply->cost_nano));
-    http_add_header(r->to.x, "x-tollgate-overhead-ms", field_u64(&text, ours_ms));
 }
 
 void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_message *m)
@@ -227,12 +255,9 @@ void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_mess
     r->provider = arena_copy(&r->arena, reply->provider);
     announce_stored(r, reply->upstream_id, reply->endpoint);
     struct http_exchange *x = r->to.x;
-    request_add_fields(r);
-    add_passed_fields(r, reply->headers);
-    add_attempts(r, r->attempt);
-    add_cost_and_time(r, reply);
-    http_add_header(x, "content-type",
-                    reply->content_type.len ? reply->content_type : SPAN("application/json"));
+    const struct whole_answer whole = {reply->headers, reply->content_type, reply->cost_nano,
+                                       reply->upstream_ms, reply->unpriced};
+    add_whole_fields(r, &whole);
     http_set_user(x, NULL);
     http_body_release(x);
     http_respond(x, o.status, reply->body);

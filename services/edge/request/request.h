@@ -109,7 +109,8 @@ struct edge_request {
     struct span provider_request_id; /* the provider's own, of the last attempt */
     struct span answered; /* the fallback that answers instead of `model`; empty = none does */
     bool head_seen;
-    bool is_events; /* the answer is an event stream */
+    bool is_events;  /* the answer is an event stream */
+    unsigned status; /* as HEAD says it */
     uint32_t first_ms;
 
     /* Time. */

@@ -117,14 +117,24 @@ static void obey_pipeline(struct attempt *attempt)
 
 /* ---- pipeline → bus ---- */
 
-/* Sends what a stream has, as far as the credit goes. false: not all of it is out (yet). */
-static bool emit_stream(struct attempt *attempt)
+/* A whole answer that is larger than its credit goes as a stream of known length does: the edge
+ * holds no more of it than its client takes. */
+static bool goes_in_pieces(const struct attempt *attempt)
+{
+    return pipeline_state(attempt->pipeline) == PIPELINE_DONE && attempt->peer &&
+           attempt->d.credit &&
+           (attempt->head_sent || pipeline_output(attempt->pipeline)->len > attempt->credit);
+}
+
+/* Sends what there is, as far as the credit goes. false: not all of it is out (yet). */
+static bool emit_pieces(struct attempt *attempt, bool stream)
 {
     enum err err = OK;
-    if (!pipeline_committed(attempt->pipeline))
+    if (stream && !pipeline_committed(attempt->pipeline))
         return pipeline_state(attempt->pipeline) != PIPELINE_RUNNING;
     if (!attempt->head_sent)
-        err = attempt_send_head(attempt, pipeline_result(attempt->pipeline));
+        err = attempt_send_head(attempt, pipeline_result(attempt->pipeline),
+                                stream ? 0 : pipeline_output(attempt->pipeline)->len);
     if (err == OK)
         err = attempt_send_data(attempt);
     if (err != OK) { /* the edge is gone or does not read: nobody is left to tell */
@@ -149,7 +159,8 @@ static bool emit_stream(struct attempt *attempt)
 static void emit(struct attempt *attempt)
 {
     bool stream = pipeline_is_stream(attempt->pipeline);
-    if (stream && !emit_stream(attempt))
+    bool pieces = stream || goes_in_pieces(attempt);
+    if (pieces && !emit_pieces(attempt, stream))
         return;
     switch (pipeline_state(attempt->pipeline)) {
     case PIPELINE_RUNNING:
@@ -158,7 +169,7 @@ static void emit(struct attempt *attempt)
         const struct pipeline_result *r = pipeline_result(attempt->pipeline);
         if (attempt->carries)
             attempt->env->batching->answered(attempt);
-        if (stream)
+        if (pieces)
             attempt_send_end(attempt, r);
         else
             attempt_send_reply(attempt, r, buf_span(pipeline_output(attempt->pipeline)));

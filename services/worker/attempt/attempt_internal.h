@@ -118,7 +118,9 @@ void attempt_settle_early(struct attempt *attempt, const struct api_error *fault
 void attempt_settle_seen(struct attempt *attempt, const struct pipeline_result *r);
 /* How long the whole answer took says how fast the model is. */
 void attempt_learn(const struct attempt *attempt, const struct pipeline_result *r);
-enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result *r);
+/* whole_bytes: of an answer that is all there; 0 = a stream. */
+enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result *r,
+                           uint64_t whole_bytes);
 /* As much of the pipeline's output as the credit allows. */
 enum err attempt_send_data(struct attempt *attempt);
 void attempt_send_end(struct attempt *attempt, const struct pipeline_result *r);

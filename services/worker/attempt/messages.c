@@ -63,6 +63,11 @@ static uint64_t cost(const struct attempt *attempt, const struct pipeline_result
     return is_metered(attempt) ? r->cost_nano : 0;
 }
 
+static bool is_unpriced(const struct attempt *attempt, const struct pipeline_result *r)
+{
+    return is_metered(attempt) && r->cost_source == COST_UNPRICED;
+}
+
 static uint64_t tool_calls(const struct usage *u)
 {
     uint64_t sum = 0;
@@ -219,13 +224,16 @@ void attempt_send_fail(struct attempt *attempt, const struct api_error *fault)
 void attempt_settle_early(struct attempt *attempt, const struct api_error *fault)
 {
     struct pipeline_result own;
-    const struct pipeline_result *r = used(attempt, may_work(attempt), &own);
+    /* all is known of an answer that has come, though not all of it was taken */
+    bool whole = attempt->pipeline && pipeline_state(attempt->pipeline) == PIPELINE_DONE;
+    const struct pipeline_result *r = used(attempt, may_work(attempt) && !whole, &own);
     if (fault)
         send_fault(attempt, fault, r, true);
-    attempt_settle(attempt, r, error_info(ERROR_CLIENT_GONE)->openai_status, false);
+    attempt_settle(attempt, r, error_info(ERROR_CLIENT_GONE)->openai_status, whole);
 }
 
-enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result *r)
+enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result *r,
+                           uint64_t whole_bytes)
 {
     struct head m = {.status = r->status,
                      .content_type = r->content_type,
@@ -233,7 +241,13 @@ enum err attempt_send_head(struct attempt *attempt, const struct pipeline_result
                      .provider = provider_name(attempt),
                      .upstream_model = r->upstream_model,
                      .upstream_id = attempt_makes_response(attempt) ? r->upstream_id : SPAN_NONE,
-                     .endpoint = attempt->endpoint->index};
+                     .endpoint = attempt->endpoint->index,
+                     .whole_bytes = whole_bytes};
+    if (whole_bytes) {
+        m.cost_nano = cost(attempt, r);
+        m.unpriced = is_unpriced(attempt, r);
+        m.upstream_ms = attempt->sent_us ? attempt_ms_since(attempt, attempt->sent_us) : 0;
+    }
     attempt->head_sent = true;
     attempt->first_us = loop_now_us(attempt->env->loop);
     return send_to_edge(attempt, MESSAGE_HEAD, 0, &m);
@@ -260,9 +274,10 @@ enum err attempt_send_data(struct attempt *attempt)
     /* moved only when what has gone is the larger part: a large answer goes in many pieces */
     if (at == out->len)
         buf_clear(out);
-    else if (at >= out->len - at)
+    else if (at >= out->len - at) {
         buf_consume(out, at);
-    else
+        buf_shrink(out);
+    } else
         return err;
     attempt->out_sent = 0;
     return err;
@@ -300,7 +315,7 @@ void attempt_send_reply(struct attempt *attempt, const struct pipeline_result *r
                       .body = body,
                       .upstream_id = attempt_makes_response(attempt) ? r->upstream_id : SPAN_NONE,
                       .endpoint = attempt->endpoint->index,
-                      .unpriced = is_metered(attempt) && r->cost_source == COST_UNPRICED};
+                      .unpriced = is_unpriced(attempt, r)};
     (void)send_to_edge(attempt, MESSAGE_REPLY, HEADER_LAST, &m);
 }
 

@@ -17,40 +17,59 @@ static const struct config_options *options_of(const struct attempt *attempt)
     return &attempt->setup->config->options;
 }
 
+/* Has its key its part in answers that their clients do not take? */
+static bool waits_for_its_own(const struct attempt *attempt)
+{
+    const struct answer_room *room = room_of(attempt);
+    size_t part = options_of(attempt)->worker_max_answer_memory / 2, still = 0;
+    if (room->bytes < part)
+        return false;
+    const struct attempt *other;
+    DL_FOREACH2(room->first, other, room_next)
+    {
+        if (other->paused && span_equals(other->d.key_id, attempt->d.key_id))
+            still += other->room_bytes;
+    }
+    return still >= part;
+}
+
 /* May it grow, as buffers do, by as much as it has, so that the largest answer there may be still
  * has room beside all others? */
 static bool fits(const struct attempt *attempt)
 {
     const struct config_options *o = options_of(attempt);
     return room_of(attempt)->bytes + attempt->room_bytes + o->worker_max_response <=
-           o->worker_max_answer_memory;
+               o->worker_max_answer_memory &&
+           !waits_for_its_own(attempt);
 }
 
 /* The oldest large answer that its client takes. */
 static struct attempt *oldest(const struct answer_room *room)
 {
     struct attempt *attempt = room->first;
-    while (attempt && attempt->paused)
+    while (attempt && (attempt->paused || waits_for_its_own(attempt)))
         attempt = attempt->room_next;
     return attempt;
 }
 
-static struct attempt *first_waiting(const struct answer_room *room)
+static struct attempt *first_that_fits(const struct answer_room *room)
 {
     struct attempt *attempt = room->first;
-    while (attempt && !attempt->crowded)
+    while (attempt && !(attempt->crowded && fits(attempt)))
         attempt = attempt->room_next;
     return attempt;
 }
 
+/* The newest that waits, of a key that has its part if there is one. */
 static struct attempt *last_waiting(const struct answer_room *room)
 {
-    struct attempt *attempt, *found = NULL;
+    struct attempt *attempt, *found = NULL, *own = NULL;
     DL_FOREACH2(room->first, attempt, room_next)
     {
         found = attempt->crowded ? attempt : found;
+        own = attempt->crowded && waits_for_its_own(attempt) ? attempt : own;
     }
-    return found;
+    return own ? own : found;
 }
 
 void room_apply_pause(struct attempt *attempt)
@@ -105,8 +124,9 @@ static void on_turn(void *ctx)
         set_crowded(last, false);
         last->on_progress(last); /* to say so */
     }
-    for (struct attempt *next; (next = first_waiting(room));) {
-        if (!fits(next))
+    while (room->waiting) {
+        struct attempt *next = first_that_fits(room);
+        if (!next)
             next = oldest(room);
         if (!next || !next->crowded)
             return;

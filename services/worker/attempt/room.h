@@ -1,7 +1,8 @@
 /* Memory of answers: all that the attempts of a worker hold of them stays within
  * worker.max_answer_memory. Near it only the oldest large answer is read on, so that one after the
  * other comes to its end; above it the newest of those that wait fails, and when none waits the one
- * that grows, unless it is the only one. */
+ * that grows, unless it is the only one. A key whose clients do not take what they asked for has at
+ * most half: while so much of his stands still, his others wait. */
 #ifndef SERVICES_WORKER_ATTEMPT_ROOM_H
 #define SERVICES_WORKER_ATTEMPT_ROOM_H
 

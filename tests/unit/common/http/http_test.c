@@ -122,6 +122,61 @@ static void a_stream_comes_in_chunks_and_the_connection_lives_on(void **state)
     test_server_stop(&t);
 }
 
+static void a_stream_of_known_length_says_it(void **state)
+{
+    (void)state;
+    static const char *const asks[] = {GET("/"),
+                                       "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"};
+    struct test_server t = {.mode = ANSWER_LATER};
+    struct http_config config = test_config();
+    test_server_start(&t, &config);
+    struct buf got = {0};
+    int fd = client_open(&t);
+    for (unsigned i = 0; i < 2; i++) {
+        buf_clear(&got);
+        client_send_str(&t, fd, asks[i]);
+        TURN_UNTIL(&t, t.kept_count == i + 1);
+        http_stream_begin_whole(t.kept[i], 200, 10);
+        assert_int_equal(http_stream_write(t.kept[i], SPAN("four")), OK);
+        client_expect(&t, fd, &got, "\r\n\r\nfour");
+        assert_int_equal(http_stream_write(t.kept[i], SPAN("and too much")), ERR_TOO_BIG);
+        assert_int_equal(http_stream_write(t.kept[i], SPAN("andsix")), OK);
+        test_turns(&t, 5);
+        assert_int_equal(t.done, i); /* not before its end has been said */
+        http_stream_end(t.kept[i]);
+        client_expect(&t, fd, &got, "fourandsix");
+        assert_int_equal(count_of(&got, "Content-Length: 10\r\n"), 1);
+        assert_int_equal(count_of(&got, "chunked"), 0);
+        TURN_UNTIL(&t, t.done_sent == i + 1);
+    }
+    close(fd);
+    buf_free(&got);
+    test_server_stop(&t);
+}
+
+static void a_stream_that_ends_before_its_length_is_cut(void **state)
+{
+    (void)state;
+    struct test_server t = {.mode = ANSWER_LATER};
+    struct http_config config = test_config();
+    test_server_start(&t, &config);
+    struct buf got = {0};
+    int fd = client_open(&t);
+    client_send_str(&t, fd, GET("/"));
+    TURN_UNTIL(&t, t.kept_count == 1);
+    http_stream_begin_whole(t.kept[0], 200, 10);
+    assert_int_equal(http_stream_write(t.kept[0], SPAN("four")), OK);
+    client_expect(&t, fd, &got, "four");
+    http_stream_end(t.kept[0]);
+    client_expect_close(&t, fd, &got);
+    assert_true(span_ends(buf_span(&got), "four"));
+    TURN_UNTIL(&t, t.done == 1);
+    assert_int_equal(t.done_sent, 0);
+    close(fd);
+    buf_free(&got);
+    test_server_stop(&t);
+}
+
 static void a_stream_to_a_1_0_client_ends_with_the_connection(void **state)
 {
     (void)state;
@@ -285,6 +340,8 @@ int main(void)
         cmocka_unit_test(an_answer_may_come_later),
         cmocka_unit_test(a_hundred_pipelined_requests_are_answered_in_order),
         cmocka_unit_test(a_stream_comes_in_chunks_and_the_connection_lives_on),
+        cmocka_unit_test(a_stream_of_known_length_says_it),
+        cmocka_unit_test(a_stream_that_ends_before_its_length_is_cut),
         cmocka_unit_test(a_stream_to_a_1_0_client_ends_with_the_connection),
         cmocka_unit_test(a_slow_reader_holds_a_bounded_number_of_bytes),
         cmocka_unit_test(a_departure_is_seen_while_the_exchange_is_suspended),

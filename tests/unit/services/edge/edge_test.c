@@ -89,7 +89,7 @@ static void a_request_goes_through_auth_to_a_worker_and_back(void **state)
     assert_int_equal(seen->number[2], OPERATION_MESSAGE);
     assert_string_equal(seen->text[5], "team");
     assert_int_equal(seen->number[0], API_ANTHROPIC_MESSAGES);
-    assert_int_equal(seen->number[1], 0);
+    assert_int_equal(seen->number[1], 65536);
     assert_in_range(seen->header.deadline_ms, 1, 5000);
     send_reply(worker, "{\"ok\":true}");
     SUITE_UNTIL(s, client_has(&c, "{\"ok\":true}"));
@@ -349,6 +349,58 @@ static void a_release_is_sent_until_it_is_acknowledged(void **state)
     s->auth_acks = true;
     suite_advance(s, 3000);
     assert_int_equal(releases_pending(s->edge.releases), 0);
+    client_close(&c);
+}
+
+/* ---- whole answers that are larger than their credit ---- */
+
+static struct suite_peer *start_whole(struct suite *s, struct suite_client *c)
+{
+    struct head head = {.status = 201,
+                        .content_type = SPAN("application/json"),
+                        .headers = SPAN("x-tollgate-dropped: seed\nset-cookie: a=b\n"),
+                        .provider = SPAN("openai"),
+                        .whole_bytes = 11,
+                        .cost_nano = 1500};
+    client_open(s, c);
+    edge_request(c, "POST", CHAT, KEY, ASK);
+    struct suite_peer *worker = suite_dispatched(s);
+    suite_send(worker, MESSAGE_DISPATCH, first, MESSAGE_HEAD, &head);
+    send_data(worker, 0, "{\"ok\":");
+    SUITE_UNTIL(s, client_has(c, "{\"ok\":"));
+    return worker;
+}
+
+static void a_large_answer_comes_in_pieces_and_looks_like_any(void **state)
+{
+    static const char *const fields[] = {
+        "HTTP/1.1 201 Created\r\n",        "Content-Length: 11\r\n",
+        "x-tollgate-provider: openai\r\n", "x-tollgate-cost: 0.0000015\r\n",
+        "x-tollgate-attempts: 1\r\n",      "x-tollgate-overhead-ms: ",
+        "x-tollgate-dropped: seed\r\n",    "content-type: application/json\r\n"};
+    struct suite *s = *state;
+    struct suite_client c;
+    struct suite_peer *worker = start_whole(s, &c);
+    send_data(worker, 1, "true}");
+    send_end(worker);
+    SUITE_UNTIL(s, client_has(&c, "{\"ok\":true}"));
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        assert_true(client_has(&c, fields[i]));
+    assert_false(client_has(&c, "set-cookie"));
+    assert_false(client_has(&c, "cache-control"));
+    SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
+    assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[0], 201);
+    client_close(&c);
+}
+
+static void a_large_answer_that_breaks_is_cut(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    struct suite_peer *worker = start_whole(s, &c);
+    send_fail(worker, ERROR_WORKER_LOST);
+    SUITE_UNTIL(s, c.closed || client_has(&c, "never"));
+    assert_false(client_has(&c, "it broke"));
     client_close(&c);
 }
 
@@ -1021,6 +1073,8 @@ int main(void)
         TEST(a_request_waits_for_an_auth_that_is_coming_back),
         TEST(an_auth_that_does_not_answer_means_503_and_a_release),
         TEST(a_release_is_sent_until_it_is_acknowledged),
+        TEST(a_large_answer_comes_in_pieces_and_looks_like_any),
+        TEST(a_large_answer_that_breaks_is_cut),
         TEST(a_stream_is_passed_event_by_event),
         TEST(what_breaks_a_stream_is_said_inside_it),
         TEST(an_error_does_not_stand_inside_an_unfinished_event),

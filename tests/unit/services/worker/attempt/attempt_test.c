@@ -338,9 +338,11 @@ static void make_large(struct buf *out)
     while (body.len < LARGE)
         buf_append_str(&body, "abcdefgh");
     buf_append_str(&body, "\"},\"finish_reason\":\"stop\"}]}");
-    buf_printf(out,
-               "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-               body.len);
+    buf_printf(
+        out,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nConnection: "
+        "close\r\n\r\n",
+        body.len);
     buf_append(out, buf_span(&body));
     buf_free(&body);
 }
@@ -353,8 +355,8 @@ static unsigned said_of(const struct world *w, enum message_type type)
     return n;
 }
 
-/* All upstreams send what the worker takes, until so many attempts have been answered; the most
- * memory that their answers took. */
+/* All upstreams send what the worker takes, until so many attempts, each with a key of its own,
+ * have been answered; the most memory that their answers took. */
 static uint64_t answer_all(struct world *w, struct dispatch d, unsigned until)
 {
     struct large_answer answers[LARGE_ANSWERS] = {{0}};
@@ -362,8 +364,10 @@ static uint64_t answer_all(struct world *w, struct dispatch d, unsigned until)
     uint64_t most = 0;
     unsigned done = 0;
     make_large(&all);
-    for (unsigned i = 0; i < LARGE_ANSWERS; i++)
+    for (unsigned i = 0; i < LARGE_ANSWERS; i++) {
+        d.key_id = span_of(&"abcde"[i], 1);
         answers[i].fd = dispatched(w, i + 1, d);
+    }
     for (int turn = 0; turn < 10 * TEST_PATIENCE && done < until; turn++) {
         for (unsigned i = 0; i < LARGE_ANSWERS; i++) {
             struct span rest = span_skip(buf_span(&all), answers[i].sent);
@@ -406,6 +410,89 @@ static void answers_that_nobody_takes_are_not_waited_for(void **state)
     }
     for (unsigned i = 0; i < LARGE_ANSWERS; i++)
         cancel(w, i + 1);
+}
+
+static void a_whole_answer_larger_than_its_credit_goes_in_pieces(void **state)
+{
+    struct world *w = *state;
+    struct dispatch d = chat(ASK);
+    struct buf all = {0};
+    size_t bytes = strlen(ANSWER);
+    d.credit = 100;
+    int fd = dispatched(w, 1, d);
+    answer_json(fd, "200 OK", "", ANSWER);
+    until_said(w, 2);
+    assert_int_equal(w->said[0].header.type, MESSAGE_HEAD);
+    assert_int_equal(w->said[0].body.head.whole_bytes, bytes);
+    assert_int_equal(w->said[0].body.head.cost_nano, 17000);
+    assert_int_equal(w->said[1].body.data.bytes.len, 100);
+    assert_int_equal(w->settle_count, 0);
+    grant(w, 1, 50);
+    until_said(w, 3);
+    assert_int_equal(w->said[2].body.data.bytes.len, 50);
+    grant(w, 1, 100000);
+    until_said(w, 5);
+    for (unsigned i = 1; i < 4; i++)
+        buf_append(&all, w->said[i].body.data.bytes);
+    assert_true(span_is(buf_span(&all), ANSWER));
+    assert_int_equal(w->said[4].header.type, MESSAGE_END);
+    assert_int_equal(w->said[4].body.end.output_tokens, 3);
+    assert_int_equal(w->settle_count, 1);
+    assert_false(w->settle.estimated);
+    buf_free(&all);
+    (void)close(fd);
+}
+
+static void who_leaves_while_a_whole_answer_comes_pays_what_it_cost(void **state)
+{
+    struct world *w = *state;
+    struct dispatch d = chat(ASK);
+    d.credit = 100;
+    int fd = dispatched(w, 1, d);
+    answer_json(fd, "200 OK", "", ANSWER);
+    until_said(w, 2);
+    cancel(w, 1);
+    assert_int_equal(w->settle_count, 1);
+    assert_int_equal(w->settle.output_tokens, 3);
+    assert_false(w->settle.estimated);
+    assert_int_equal(attempts_running(w->attempts), 0);
+    (void)close(fd);
+}
+
+/* Of 4 MiB a key's answers that stand still have 2. */
+static void answers_that_nobody_takes_leave_room_to_other_keys(void **state)
+{
+    struct world *w = *state;
+    struct dispatch mine = chat(ASK), other = chat(ASK);
+    struct large_answer answers[LARGE_ANSWERS + 1] = {{0}};
+    struct buf all = {0};
+    make_large(&all);
+    mine.credit = 10;
+    other.key_id = SPAN("key_2");
+    for (unsigned i = 0; i < LARGE_ANSWERS; i++)
+        answers[i].fd = dispatched(w, i + 1, mine);
+    for (unsigned at = LARGE_ANSWERS, turn = 0; turn < 10 * TEST_PATIENCE; turn++) {
+        if (at == LARGE_ANSWERS && said_of(w, MESSAGE_HEAD) == 2) {
+            answers[at].fd = dispatched(w, at + 1, other);
+            at++;
+        }
+        for (unsigned i = 0; i < at; i++) {
+            struct span rest = span_skip(buf_span(&all), answers[i].sent);
+            ssize_t n = send(answers[i].fd, rest.data, rest.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+            answers[i].sent += n > 0 ? (size_t)n : 0;
+        }
+        test_turn(&w->server);
+        if (said_of(w, MESSAGE_REPLY))
+            break;
+    }
+    assert_int_equal(said_of(w, MESSAGE_REPLY), 1); /* the other key's */
+    assert_in_range(said_of(w, MESSAGE_HEAD), 2, 3);
+    for (unsigned i = 0; i < LARGE_ANSWERS; i++) {
+        cancel(w, i + 1);
+        (void)close(answers[i].fd);
+    }
+    (void)close(answers[LARGE_ANSWERS].fd);
+    buf_free(&all);
 }
 
 /* ---- large work, beside the loop ---- */
@@ -1254,6 +1341,9 @@ int main(void)
         CASE(a_unary_answer_is_one_reply_and_one_settlement),
         CASE(a_fallback_is_settled_by_its_own_name),
         CASE(large_answers_are_read_one_after_the_other),
+        CASE(a_whole_answer_larger_than_its_credit_goes_in_pieces),
+        CASE(who_leaves_while_a_whole_answer_comes_pays_what_it_cost),
+        CASE(answers_that_nobody_takes_leave_room_to_other_keys),
         CASE(answers_that_nobody_takes_are_not_waited_for),
         CASE(a_large_request_and_its_answer_go_their_way),
         CASE(a_large_request_that_is_wrong_fails),
