@@ -1,5 +1,8 @@
 """Requests that were made to hurt, and upstreams that say what cannot be: nobody else notices, no worker is lost, the books stay sound."""
 import json
+import re
+import select
+import socket
 import threading
 
 import httpx
@@ -133,6 +136,35 @@ def test_many_large_answers_at_once_stay_within_the_option(tmp_path):
             assert good == [200] * 20
             assert all(r.status_code in (200, 503) for r in answers) and any(r.status_code == 200 for r in answers)
             assert all(len(r.content) == len(large) for r in answers if r.status_code == 200)
+
+
+def resident(daemon):
+    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{daemon.process.pid}/status").read())[1]) * 1024
+
+
+def test_answers_that_nobody_reads_fill_no_edge_and_stop_no_other_key(tmp_path):
+    large = json.dumps(chat("x" * (60 << 20))).encode()
+    with Upstream() as up:
+        up.on("/a/v1/chat/completions", body=large)
+        up.on("/b/v1/chat/completions", body=chat("hello"))
+        # as many slots as the readers take, and some: what is tested is memory
+        with Suite(tmp_path, **sick(up, options={"worker": {"slots": "80"}})) as suite:
+            lazy, other = suite.create_key("lazy"), suite.create_key("other")
+            whole = post(suite, other, {"model": "m", "messages": HI})  # and no longer is anything new to the allocator
+            assert whole.status_code == 200 and whole.headers["content-length"] == str(len(large))
+            before = resident(suite.daemons["edge-1"])
+            body = json.dumps({"model": "m", "messages": HI})
+            readers = [socket.create_connection(("127.0.0.1", suite.ports[0]), timeout=60) for _ in range(64)]
+            for s in readers:
+                s.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {lazy}\r\n"
+                          f"content-length: {len(body)}\r\n\r\n{body}".encode())
+            wait_for(lambda: sum(bool(select.select([s], [], [], 0)[0]) for s in readers) >= 2, "two of them have an answer")
+            answers = [post(suite, other, {"model": model, "messages": HI}) for model in ("m", "good", "m")]
+            assert [r.status_code for r in answers] == [200] * 3 and len(answers[2].content) == len(large)
+            grown = resident(suite.daemons["edge-1"]) - before
+            for s in readers:
+                s.close()
+        assert grown < 64 << 20, f"the edge has grown by {grown >> 20} MiB"
 
 
 @pytest.mark.parametrize("name, status, body, headers", [
