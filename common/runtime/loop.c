@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
@@ -26,6 +27,7 @@ struct loop {
     bool stopped;
     bool again;
     atomic_ulong turns; /* begun and ended: odd in one */
+    _Atomic uint64_t work[2];
     uint64_t long_us;
     loop_long_fn on_long;
     void *long_ctx;
@@ -148,6 +150,29 @@ void loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t dela
     loop_timer_start_us(loop, timer, delay_ms * 1000, fn, ctx);
 }
 
+void loop_works_on(struct loop *loop, const uint8_t id[LOOP_WORK_BYTES])
+{
+    uint64_t halves[2];
+    memcpy(halves, id, sizeof halves);
+    for (unsigned i = 0; i < 2; i++)
+        atomic_store_explicit(&loop->work[i], halves[i], memory_order_relaxed);
+}
+
+bool loop_work(const struct loop *loop, uint8_t id_out[LOOP_WORK_BYTES])
+{
+    uint64_t halves[2];
+    for (unsigned i = 0; i < 2; i++)
+        halves[i] = atomic_load_explicit(&loop->work[i], memory_order_relaxed);
+    memcpy(id_out, halves, sizeof halves);
+    return halves[0] || halves[1];
+}
+
+static void works_on_nothing(struct loop *loop)
+{
+    static const uint8_t nothing[LOOP_WORK_BYTES];
+    loop_works_on(loop, nothing);
+}
+
 static void run_timers(struct loop *loop)
 {
     /* Those due at the turn's start: one that starts itself again with 0 waits for the next turn.
@@ -159,6 +184,7 @@ static void run_timers(struct loop *loop)
         struct loop_timer *timer =
             (struct loop_timer *)(void *)((char *)due - offsetof(struct loop_timer, due));
         loop_timer_stop(loop, timer);
+        works_on_nothing(loop);
         timer->fn(timer->ctx);
     }
 }
@@ -259,6 +285,7 @@ enum err loop_turn(struct loop *loop, int wait_ms)
     mark_turn(loop);
     for (int i = 0; i < n; i++) {
         struct loop_watch *watch = events[i].data.ptr;
+        works_on_nothing(loop);
         if (watch->fn)
             watch->fn(watch->ctx, events[i].events);
     }

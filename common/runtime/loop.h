@@ -3,6 +3,7 @@
 #ifndef COMMON_RUNTIME_LOOP_H
 #define COMMON_RUNTIME_LOOP_H
 
+#include <stdbool.h>
 #include <sys/epoll.h>
 
 #include "common/base/clock.h"
@@ -46,6 +47,12 @@ enum err loop_turn(struct loop *loop, int wait_ms) NODISCARD;
 void loop_on_long_turn(struct loop *loop, uint64_t long_us, loop_long_fn fn, void *ctx);
 /* For other threads: changes with every turn, and is odd while one is under way. */
 unsigned long loop_turn_mark(const struct loop *loop);
+/* Whose work the present callback does, by a request's id: for a thread that asks why a turn takes
+ * long. Holds until the next callback. */
+enum { LOOP_WORK_BYTES = 16 };
+void loop_works_on(struct loop *loop, const uint8_t id[LOOP_WORK_BYTES]);
+/* From any thread; false when nobody has said. */
+bool loop_work(const struct loop *loop, uint8_t id_out[LOOP_WORK_BYTES]);
 
 /* Monotonic µs, read once per turn: cheap, and the same for everything that happens in it. */
 uint64_t loop_now_us(const struct loop *loop);

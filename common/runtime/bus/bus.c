@@ -194,6 +194,12 @@ uint32_t bus_peer_queued(const struct bus_peer *peer)
     return peer->queued;
 }
 
+const struct request_id *bus_peer_busy_with(const struct bus_peer *peer)
+{
+    static const struct request_id nothing;
+    return request_id_equals(&peer->busy, &nothing) ? NULL : &peer->busy;
+}
+
 void *bus_peer_user(const struct bus_peer *peer)
 {
     return peer->user;

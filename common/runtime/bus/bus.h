@@ -116,6 +116,9 @@ const char *bus_peer_address(const struct bus_peer *peer);
 const char *bus_peer_key(const struct bus_peer *peer);
 uint64_t bus_peer_epoch(const struct bus_peer *peer);
 uint32_t bus_peer_queued(const struct bus_peer *peer); /* from its last PONG */
+/* The request whose work had held its loop for long when it was last heard of; NULL = its loop
+ * turned, or nobody knows. Good in on_peer_down still. */
+const struct request_id *bus_peer_busy_with(const struct bus_peer *peer);
 /* A pointer of the daemon's own, NULL at first (and again after on_peer_down). */
 void *bus_peer_user(const struct bus_peer *peer);
 void bus_peer_set_user(struct bus_peer *peer, void *user);

@@ -113,6 +113,7 @@ struct bus_peer {
                           it still knows us; what else comes is held until then. 0 = not suspect */
     struct buf held;     /* as a bundle */
     uint32_t queued;
+    struct request_id busy; /* as its last PONG says; zero = it does not */
     void *user;
     char id[ID_BYTES]; /* routing id at our ROUTER */
     size_t id_len;

@@ -1,7 +1,7 @@
 /* A busy loop is not a dead one. While one turn takes long this thread sends peers what a PING
- * would get them, a PONG, over the loop's own sockets; their lock is held for every use of one. It
- * sends nothing for a loop that has stood in one turn for longer than its watchdog allows. A
- * process that is stopped or gone has no such thread either. */
+ * would get them, a PONG, over the loop's own sockets, and whose request it is busy with; their
+ * lock is held for every use of one. It sends nothing for a loop that has stood in one turn for
+ * longer than its watchdog allows. A process that is stopped or gone has no such thread either. */
 #include "common/runtime/bus/bus_internal.h"
 
 #include <signal.h>
@@ -45,6 +45,9 @@ static void speak(struct bus_peer *peer)
 {
     struct header h = {.version = PROTO_MAJOR, .type = MESSAGE_PONG, .epoch = peer->bus->epoch};
     struct pong pong = {.queued = peer->said_queued, .greeted = true};
+    uint8_t work[LOOP_WORK_BYTES];
+    if (loop_work(peer->bus->loop, work))
+        pong.busy = span_of((const char *)work, sizeof work);
     char frame[128];
     size_t bytes = codec_size(MESSAGE_PONG, &pong);
     void *handle = peer->wire->handle;

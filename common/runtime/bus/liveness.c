@@ -61,6 +61,9 @@ void bus_on_ping(struct bus_peer *peer, const struct ping *ping)
 bool bus_on_pong(struct bus_peer *peer, const struct pong *pong)
 {
     peer->queued = pong->queued;
+    memset(&peer->busy, 0, sizeof peer->busy);
+    if (pong->busy.len == sizeof peer->busy)
+        memcpy(&peer->busy, pong->busy.data, sizeof peer->busy);
     if (peer->connecting && peer->up && !pong->greeted) {
         bus_peer_lost(peer, "forgot us");
         return false;

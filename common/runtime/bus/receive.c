@@ -58,6 +58,7 @@ static void dispatch(struct bus_peer *peer, struct bus_message *m)
     default:
         break;
     }
+    loop_works_on(bus->loop, m->header.id.bytes);
     bus_handler handler =
         m->header.type < MESSAGE_TYPES ? bus->spec.handlers[m->header.type] : NULL;
     if (handler && peer->up && !bus->closing && bus_may_say(peer, m->header.type))

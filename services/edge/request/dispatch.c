@@ -350,18 +350,21 @@ void dispatch_on_link_up(struct edge *e, struct worker_link *link)
 }
 
 /* May it be this request that the worker was lost by? Then no other worker gets it: the first may
- * not have been the last. */
+ * not have been the last. A worker whose loop was held has said by whom. */
 static bool is_suspect(struct edge_request *r)
 {
-    bool large = r->route->body && http_body(r->to.x).len >= SUSPECT_BODY_BYTES;
+    const struct request_id *held = bus_peer_busy_with(r->link->peer);
+    bool large = !held && r->route->body && http_body(r->to.x).len >= SUSPECT_BODY_BYTES;
+    bool mine = held && request_id_equals(held, &r->id);
     bool again = r->worker_lost;
     r->worker_lost = true;
-    if (large || again)
+    if (large || mine || again)
         log_warn("request_suspected", LHEX("request", r->id.bytes, sizeof r->id.bytes),
                  LSPAN("worker", r->worker), LSPAN("key", r->key_id),
-                 LSTR("why", again ? "two workers were lost while they had it"
-                                   : "a worker was lost while it had this large body"));
-    return large || again;
+                 LSTR("why", mine    ? "a worker was lost while this request held its loop"
+                             : again ? "two workers were lost while they had it"
+                                     : "a worker was lost while it had this large body"));
+    return large || mine || again;
 }
 
 static void on_worker_lost(struct edge_request *r)

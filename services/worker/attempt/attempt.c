@@ -95,6 +95,7 @@ static void poll_pipeline(struct attempt *attempt)
         attempt->work->timer = true;
         return;
     }
+    loop_works_on(attempt->env->loop, attempt->head.id.bytes);
     pipeline_on_timer(attempt->pipeline, attempt_ms_since(attempt, attempt->started_us));
     pump(attempt);
 }

@@ -22,6 +22,7 @@ static void end(struct helper_job *job)
 static void on_done(struct helper_job *job)
 {
     struct attempt_work *w = (struct attempt_work *)(void *)job;
+    loop_works_on(w->attempt->env->loop, w->attempt->head.id.bytes);
     w->attempt->work = NULL;
     w->attempt->pipeline = w->pipeline;
     w->attempt->on_worked(w->attempt, w);

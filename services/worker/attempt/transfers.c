@@ -19,6 +19,11 @@ static struct attempt_transfer *transfer_of(struct attempt *attempt)
     return f;
 }
 
+static void works_on(const struct attempt *attempt)
+{
+    loop_works_on(attempt->env->loop, attempt->head.id.bytes);
+}
+
 static void on_head(void *ctx, unsigned status, const struct upstream_headers *headers)
 {
     struct attempt_transfer *f = ctx;
@@ -34,6 +39,7 @@ static void on_bytes(void *ctx, struct span bytes)
     if (f->attempt->state == ATTEMPT_OVER)
         return;
     struct pipeline *pipeline = f->attempt->pipeline;
+    works_on(f->attempt);
     f->attempt->received_bytes += bytes.len;
     pipeline_on_bytes(pipeline, f->x, bytes);
     if (pipeline_committed(pipeline) || !pipeline_is_stream(pipeline))
@@ -62,6 +68,7 @@ static void on_end(void *ctx)
     if (landed(f))
         return;
     attempt->sent = true;
+    works_on(attempt);
     if (attempt_end_beside(attempt, x))
         return;
     pipeline_on_end(attempt->pipeline, x);

@@ -743,6 +743,35 @@ static void a_worker_lost_under_a_large_body_is_the_last_to_get_it(void **state)
     client_close(&c);
 }
 
+/* Whose loop was held says by whom: that one gets no other worker, and no neighbour pays for it. */
+static void who_held_the_lost_workers_loop_is_the_last_to_get_one(void **state)
+{
+    struct suite *s = *state;
+    suite_part_workers(s);
+    for (unsigned mine = 0; mine < 2; mine++) {
+        struct suite_client c;
+        s->broker_does = BROKER_GRANTS_ONE;
+        s->workers_hang = false;
+        suite_advance(s, 1000);
+        unsigned before = asks_of(s);
+        post(s, &c, ASK);
+        struct suite_peer *worker = suite_dispatched(s);
+        struct suite_peer *broker = &s->broker[worker - s->worker];
+        struct request_id held = worker->seen[MESSAGE_DISPATCH].header.id;
+        held.bytes[0] ^= mine ? 0 : 1;
+        struct pong pong = {.greeted = true,
+                            .busy = span_of((const char *)held.bytes, sizeof held.bytes)};
+        suite_send(worker, MESSAGE_DISPATCH, (struct header){0}, MESSAGE_PONG, &pong);
+        suite_settle(s);
+        hang_workers(s);
+        SUITE_UNTIL(s, asks_of(s) == before + 2);
+        assert_int_equal(broker->seen[MESSAGE_ASK].number[1], ERROR_WORKER_LOST);
+        assert_int_equal(broker->seen[MESSAGE_ASK].number[6], mine);
+        client_close(&c);
+        suite_settle(s);
+    }
+}
+
 static void the_second_worker_that_is_lost_is_the_last(void **state)
 {
     struct suite *s = *state;
@@ -1050,6 +1079,7 @@ int main(void)
         TEST(nothing_is_sent_to_another_boot_of_a_worker),
         TEST(a_worker_lost_before_the_answer_is_a_failed_attempt),
         TEST(a_worker_lost_under_a_large_body_is_the_last_to_get_it),
+        TEST(who_held_the_lost_workers_loop_is_the_last_to_get_one),
         TEST(the_second_worker_that_is_lost_is_the_last),
         TEST(a_worker_lost_within_the_answer_breaks_the_stream),
         TEST(a_worker_that_stops_within_the_answer_breaks_the_stream),

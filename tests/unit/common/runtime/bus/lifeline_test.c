@@ -18,6 +18,7 @@ struct side {
     struct bus *bus;
     struct bus_peer *peer;
     unsigned ups, downs, received;
+    struct request_id held; /* by whom, when its peer was lost */
 };
 
 struct world {
@@ -26,6 +27,7 @@ struct world {
     struct side *busy, *other;
     struct loop_timer timer;
     uint64_t busy_ms;
+    struct request_id work; /* zero = nobody's */
     bool done;
 };
 
@@ -41,7 +43,8 @@ static void on_up(void *ctx, struct bus_peer *peer)
 static void on_down(void *ctx, struct bus_peer *peer)
 {
     struct side *side = ctx;
-    (void)peer;
+    if (bus_peer_busy_with(peer))
+        side->held = *bus_peer_busy_with(peer);
     side->peer = NULL;
     side->downs++;
 }
@@ -118,6 +121,8 @@ static int teardown(void **state)
 static void be_busy(void *ctx)
 {
     struct world *w = ctx;
+    if (w->work.bytes[0])
+        loop_works_on(w->busy->loop, w->work.bytes);
     uint64_t until = clock_mono_ms(&clock_real) + w->busy_ms;
     while (clock_mono_ms(&clock_real) < until)
         assert_int_equal(loop_turn(w->other->loop, 10), OK);
@@ -161,6 +166,33 @@ static void a_busy_loop_is_not_taken_for_dead(void **state)
     }
 }
 
+static void a_busy_loop_says_with_whose_request(void **state)
+{
+    struct world *w = *state;
+    const struct request_id *held;
+    assert_int_equal(bus_keep_alive(w->server.bus, (uint64_t)TIMEOUT_MS * 20), OK);
+    assert_null(bus_peer_busy_with(w->client.peer));
+    w->work = (struct request_id){{7, 1, 2, 3}};
+    make_busy(w, &w->server, (uint64_t)TIMEOUT_MS * 2);
+    held = bus_peer_busy_with(w->client.peer);
+    assert_non_null(held);
+    assert_true(request_id_equals(held, &w->work));
+    UNTIL(w, !bus_peer_busy_with(w->client.peer)); /* it turns again */
+    w->work = (struct request_id){{0}};
+    make_busy(w, &w->server, (uint64_t)TIMEOUT_MS * 2); /* with nobody's */
+    assert_null(bus_peer_busy_with(w->client.peer));
+}
+
+static void who_held_a_loop_is_known_when_it_is_lost(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(bus_keep_alive(w->server.bus, TIMEOUT_MS / 2), OK);
+    w->work = (struct request_id){{7}};
+    make_busy(w, &w->server, (uint64_t)TIMEOUT_MS * 5 / 2);
+    assert_int_equal(w->client.downs, 1);
+    assert_true(request_id_equals(&w->client.held, &w->work));
+}
+
 static void what_was_sent_to_a_busy_loop_arrives(void **state)
 {
     struct world *w = *state;
@@ -198,6 +230,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_busy_loop_is_not_taken_for_dead),
+        TEST(a_busy_loop_says_with_whose_request),
+        TEST(who_held_a_loop_is_known_when_it_is_lost),
         TEST(what_was_sent_to_a_busy_loop_arrives),
         TEST(a_loop_that_is_busy_beyond_the_limit_counts_as_dead),
         TEST(one_that_does_not_turn_at_all_counts_as_dead),
