@@ -38,15 +38,29 @@ static inline void skip_white(struct parser *p)
         skip_blanks(p);
 }
 
+static uint32_t most_values(const struct json_doc *doc)
+{
+    return doc->most ? doc->most : JSON_MAX_VALUES;
+}
+
 static bool grow(struct json_doc *doc)
 {
-    uint32_t cap = doc->cap ? doc->cap * 2 : 64;
+    uint32_t cap = doc->cap ? doc->cap * 2 : 64, most = most_values(doc);
+    cap = cap < most ? cap : most;
+    if (cap <= doc->count)
+        return false;
     struct json_node *grown = realloc(doc->nodes, cap * sizeof *grown);
     if (!grown)
         return false;
     doc->nodes = grown;
     doc->cap = cap;
     return true;
+}
+
+static enum err no_node(struct parser *p)
+{
+    return p->doc->count >= most_values(p->doc) ? fail(p, ERR_TOO_BIG, "too many values")
+                                                : fail(p, ERR_NOMEM, "out of memory");
 }
 
 static inline struct json_node *add_node(struct parser *p, enum json_type type)
@@ -127,7 +141,7 @@ static enum err parse_string(struct parser *p)
 {
     struct json_node *node = add_node(p, JSON_STRING);
     if (!node)
-        return fail(p, ERR_NOMEM, "out of memory");
+        return no_node(p);
     p->i++;
     for (;;) {
         p->i = skip_plain(p->s, p->i, p->n);
@@ -158,7 +172,7 @@ static bool skip_digits(struct parser *p)
 static enum err parse_number(struct parser *p)
 {
     if (!add_node(p, JSON_NUMBER))
-        return fail(p, ERR_NOMEM, "out of memory");
+        return no_node(p);
     if (p->s[p->i] == '-')
         p->i++;
     if (p->i < p->n && p->s[p->i] == '0')
@@ -187,7 +201,7 @@ static enum err parse_word(struct parser *p, const char *word, enum json_type ty
     if (p->n - p->i < n || memcmp(p->s + p->i, word, n) != 0)
         return fail(p, ERR_INVALID, "unexpected character");
     if (!add_node(p, type))
-        return fail(p, ERR_NOMEM, "out of memory");
+        return no_node(p);
     p->i += n;
     p->doc->nodes[p->doc->count - 1].end = (uint32_t)p->i;
     return OK;
@@ -281,7 +295,7 @@ static enum err open_container(struct parser *p, struct open_list *open, unsigne
     if (open->depth >= max_depth)
         return fail(p, ERR_TOO_BIG, "nested too deeply");
     if (!add_node(p, object ? JSON_OBJECT : JSON_ARRAY))
-        return fail(p, ERR_NOMEM, "out of memory");
+        return no_node(p);
     open->at[open->depth++] = p->doc->count - 1;
     p->i++;
     skip_white(p);

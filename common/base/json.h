@@ -25,6 +25,9 @@ enum json_type {
 };
 
 enum { JSON_DEPTH_CLIENT = 128, JSON_DEPTH_UPSTREAM = 512, JSON_DEPTH_MAX = 512 };
+/* A tape takes 16 bytes a value, also of a text that is nothing but "1,1,1": more is in no prompt
+ * and no answer, and in no event of a stream, which is read on the loop. */
+enum { JSON_MAX_VALUES = 8 << 20, JSON_MAX_EVENT_VALUES = 512 << 10 };
 
 struct json_node {
     uint32_t start; /* offset of the value's first byte; of the opening quote for a string */
@@ -40,6 +43,7 @@ struct json_doc {
     struct json_node *nodes;
     uint32_t count;
     uint32_t cap;
+    uint32_t most;     /* values; 0 = JSON_MAX_VALUES */
     const char *error; /* after a failed parse: what is wrong, a literal */
     size_t error_at;   /* and at which byte */
 };
@@ -52,8 +56,8 @@ struct json {
 
 #define JSON_NOTHING ((struct json){NULL, 0})
 
-/* Text below 4 GiB. ERR_INVALID with doc->error set; ERR_TOO_BIG when nested deeper than max_depth
- * or too long. Iterative: no stack depth depends on the input. */
+/* Text below 4 GiB. ERR_INVALID with doc->error set; ERR_TOO_BIG when nested deeper than max_depth,
+ * too long or of too many values. Iterative: no stack depth depends on the input. */
 enum err json_parse(struct json_doc *doc, struct span text, unsigned max_depth) NODISCARD;
 void json_doc_free(struct json_doc *doc);
 

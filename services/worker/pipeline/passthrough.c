@@ -140,6 +140,7 @@ static enum err parse_event(struct pipeline *c, const struct sse_event *e, struc
 {
     struct passthrough *p = state_of(c);
     *mended = *e;
+    c->doc.most = JSON_MAX_EVENT_VALUES;
     enum err err = json_parse(&c->doc, e->data, JSON_DEPTH_UPSTREAM);
     if (err == OK || utf8_valid(e->data))
         return err;

@@ -133,7 +133,9 @@ static enum err on_event(void *ctx, const struct sse_event *e)
         pipeline_fail_class(part->owner->pipeline, ERROR_INTERNAL, "out of memory");
         return OK;
     }
+    part->pc.doc->most = JSON_MAX_EVENT_VALUES;
     check_parsed(part, part->pc.provider->parse_event(&part->pc, part->current, &mended));
+    part->pc.doc->most = 0;
     return OK;
 }
 

@@ -153,6 +153,45 @@ static void nesting_is_bounded_without_recursion(void **state)
     json_doc_free(&doc);
 }
 
+/* "[1,1,…]": an array of so many. */
+static char *ones(size_t count)
+{
+    char *text = malloc(2 * count + 2);
+    assert_non_null(text);
+    text[0] = '[';
+    for (size_t i = 0; i < count; i++) {
+        text[1 + 2 * i] = '1';
+        text[2 + 2 * i] = ',';
+    }
+    memcpy(text + 2 * count, "]", 2);
+    return text;
+}
+
+static void values_are_bounded(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t most;
+        size_t count;
+        enum err expected;
+    } cases[] = {{100, 99, OK},
+                 {100, 100, ERR_TOO_BIG},
+                 {0, JSON_MAX_VALUES - 1, OK},
+                 {0, JSON_MAX_VALUES, ERR_TOO_BIG}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct json_doc doc = {.most = cases[i].most};
+        char *text = ones(cases[i].count);
+        assert_int_equal(json_parse(&doc, span_str(text), JSON_DEPTH_CLIENT), cases[i].expected);
+        if (cases[i].expected) {
+            assert_string_equal(doc.error, "too many values");
+            assert_int_equal(doc.count, 0);
+        }
+        assert_int_equal(json_parse(&doc, SPAN("{\"a\":[1]}"), JSON_DEPTH_CLIENT), OK);
+        json_doc_free(&doc);
+        free(text);
+    }
+}
+
 static void members_are_found_by_unescaped_name_and_the_last_one_wins(void **state)
 {
     (void)state;
@@ -314,6 +353,7 @@ int main(void)
 #endif
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(nesting_is_bounded_without_recursion),
+        cmocka_unit_test(values_are_bounded),
         cmocka_unit_test(members_are_found_by_unescaped_name_and_the_last_one_wins),
         cmocka_unit_test(raw_bytes_and_offsets_allow_splicing),
         cmocka_unit_test(strings_decode),
