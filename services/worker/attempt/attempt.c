@@ -52,33 +52,10 @@ static void end_well(struct attempt *attempt, const struct pipeline_result *r)
     attempt_over(attempt, ENDPOINT_WELL, 0, KEEP_MS);
 }
 
-static void log_failure(struct attempt *attempt, const struct api_error *fault)
-{
-    enum { MESSAGE_BYTES = 300 };
-    struct failure_log *log = &attempt->env->failures;
-    const struct endpoint *at = attempt->endpoint;
-    uint64_t unsaid = 0;
-    bool tell = failure_log_admit(log, fault->error_class, at->index, attempt->d.target_model,
-                                  loop_now_ms(attempt->env->loop), &unsaid);
-    if (!tell && !log_enabled(LEVEL_DEBUG))
-        return;
-    log_write(tell ? LEVEL_WARN : LEVEL_DEBUG, "attempt_failed",
-              LHEX("request", attempt->head.id.bytes, sizeof attempt->head.id.bytes),
-              LU64("attempt", attempt->head.attempt),
-              LSTR("class", error_info(fault->error_class)->name),
-              LSTR("reason", reason_word(attempt->reason)), LU64("status", fault->upstream_status),
-              LSPAN("model", attempt->d.target_model), LU64("endpoint", at->index),
-              LSPAN("url", at->base_url), LU64("key", at->key_index), LU64("sent", attempt->sent),
-              LU64("retry_after_ms", fault->retry_after_ms),
-              LSPAN("message", span_first(fault->message, MESSAGE_BYTES)),
-              LSPAN("detail", attempt->detail), LU64("more", unsaid), LOG_END_);
-}
-
 static void end_failed(struct attempt *attempt, const struct api_error *fault)
 {
     if (attempt->carries)
         attempt->env->batching->failed(attempt, fault);
-    log_failure(attempt, fault);
     attempt_send_fail(attempt, fault);
     attempt_cancel_transfers(attempt, false);
     attempt_over(attempt, endpoints_verdict(fault->error_class), fault->retry_after_ms,

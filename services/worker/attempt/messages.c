@@ -209,9 +209,35 @@ static bool is_billed(const struct attempt *attempt, const struct pipeline_resul
            (known(attempt, r->usage.input) || known(attempt, r->usage.output));
 }
 
+/* A line for each kind of failure, now and then. */
+static void log_failure(struct attempt *attempt, const struct api_error *fault)
+{
+    enum { MESSAGE_BYTES = 300 };
+    struct failure_log *log = &attempt->env->failures;
+    const struct endpoint *at = attempt->endpoint; /* NULL: it has none yet */
+    uint64_t unsaid = 0;
+    bool tell =
+        failure_log_admit(log, fault->error_class, at ? at->index : UINT32_MAX,
+                          attempt->d.target_model, loop_now_ms(attempt->env->loop), &unsaid);
+    if (!tell && !log_enabled(LEVEL_DEBUG))
+        return;
+    log_write(tell ? LEVEL_WARN : LEVEL_DEBUG, "attempt_failed",
+              LHEX("request", attempt->head.id.bytes, sizeof attempt->head.id.bytes),
+              LU64("attempt", attempt->head.attempt),
+              LSTR("class", error_info(fault->error_class)->name),
+              LSTR("reason", reason_word(attempt->reason)), LU64("status", fault->upstream_status),
+              LSPAN("model", attempt->d.target_model), LU64("endpoint", at ? at->index : 0),
+              LSPAN("url", at ? at->base_url : SPAN_NONE), LU64("key", at ? at->key_index : 0),
+              LU64("sent", attempt->sent), LU64("retry_after_ms", fault->retry_after_ms),
+              LSPAN("message", span_first(fault->message, MESSAGE_BYTES)),
+              LSPAN("detail", attempt->detail), LU64("more", unsaid), LOG_END_);
+}
+
 void attempt_send_fail(struct attempt *attempt, const struct api_error *fault)
 {
     struct pipeline_result own;
+    if (attempt->peer) /* what carries others leaves that to them */
+        log_failure(attempt, fault);
     bool cut = may_work(attempt) && fault->upstream_status == 0;
     const struct pipeline_result *r = used(attempt, cut, &own);
     bool settles = cut || attempt->head_sent || is_billed(attempt, r);

@@ -156,6 +156,7 @@ static void failed(struct attempt *carrier, const struct api_error *fault)
     }
     for (struct attempt *attempt; (attempt = take_member(b, &at));) {
         ride(attempt, carrier);
+        attempt->reason = carrier->reason;
         attempt_send_fail(attempt, fault);
         get_off(attempt, ENDPOINT_UNKNOWN);
     }
