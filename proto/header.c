@@ -83,3 +83,9 @@ void request_id_text(const struct request_id *id, char out[REQUEST_ID_TEXT])
     memcpy(out, "req_", 4);
     crypto_hex(id->bytes, sizeof id->bytes, out + 4);
 }
+
+bool request_id_read(struct span text, struct request_id *out)
+{
+    text = span_starts(text, "req_") ? span_skip(text, 4) : text;
+    return crypto_unhex(text, out->bytes, sizeof out->bytes);
+}

@@ -50,5 +50,7 @@ uint64_t request_id_hash(const struct request_id *id);
 /* "req_" + 32 hex digits and a NUL: what clients, logs and the ledger show. */
 enum { REQUEST_ID_TEXT = 37 };
 void request_id_text(const struct request_id *id, char out[REQUEST_ID_TEXT]);
+/* The same back; without "req_" too, as logs have it. false: it is none. */
+bool request_id_read(struct span text, struct request_id *out);
 
 #endif

@@ -75,3 +75,25 @@ const char *crypto_certificates_fault(const char *path)
     X509_free(first);
     return NULL;
 }
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool crypto_unhex(struct span hex, void *out, size_t n)
+{
+    unsigned char *at = out;
+    if (hex.len != 2 * n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        int high = hex_digit(hex.data[2 * i]), low = hex_digit(hex.data[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        at[i] = (unsigned char)(high << 4 | low);
+    }
+    return true;
+}

@@ -20,5 +20,7 @@ void crypto_wipe(void *at, size_t n);
 const char *crypto_certificates_fault(const char *path);
 /* Lower-case hex into out, which has room for 2n+1. */
 void crypto_hex(const void *bytes, size_t n, char *out);
+/* The other way; false unless it is 2n hex digits, of either case. */
+bool crypto_unhex(struct span hex, void *out, size_t n);
 
 #endif

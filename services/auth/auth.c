@@ -71,6 +71,7 @@ static void on_result(void *ctx, struct store_op *op, enum err result)
     case STORE_KEY_ADD:
     case STORE_KEY_REVOKE:
     case STORE_USAGE:
+    case STORE_REQUEST:
         if (a->admin)
             admin_on_result(a->admin, op, result ? result : op->read);
         break;

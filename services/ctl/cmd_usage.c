@@ -7,7 +7,7 @@
 #include "services/ctl/when.h"
 
 struct usage_options {
-    const char *by, *since, *until, *key, *limit;
+    const char *by, *since, *until, *key, *model, *status, *limit;
     bool requests, json;
 };
 
@@ -61,6 +61,29 @@ static int put_day(const struct command *self, struct json_writer *w, const char
     return -1;
 }
 
+/* Sums are kept by day; single requests by the moment. */
+static int put_since(const struct command *self, struct json_writer *w,
+                     const struct usage_options *o)
+{
+    uint64_t ms;
+    if (!o->since || !o->requests)
+        return put_day(self, w, "since_day", o->since);
+    if (!when_past(span_str(o->since), clock_wall_ms(&clock_real), &ms))
+        return usage_error(self, "'%s' is no time; write 1h, 45m, 7d, 2026-12-31 or today",
+                           o->since);
+    jw_key(w, "since_ms");
+    jw_u64(w, ms);
+    return -1;
+}
+
+static void put_text(struct json_writer *w, const char *name, const char *text)
+{
+    if (!text)
+        return;
+    jw_key(w, name);
+    jw_str(w, text);
+}
+
 static int write_query(const struct command *self, const struct usage_options *o, struct buf *line)
 {
     struct json_writer w = {.out = line};
@@ -70,17 +93,18 @@ static int write_query(const struct command *self, const struct usage_options *o
     jw_str(&w, "usage");
     int code = put_by(self, &w, o->by);
     if (code < 0)
-        code = put_day(self, &w, "since_day", o->since);
+        code = put_since(self, &w, o);
     if (code < 0)
         code = put_day(self, &w, "until_day", o->until);
     if (code < 0 && o->limit && !span_to_u64(span_str(o->limit), &limit))
         code = usage_error(self, "--limit takes a number");
+    if (code < 0 && o->status && !o->requests)
+        code = usage_error(self, "--status goes with --requests: sums know no status");
     if (code >= 0)
         return code;
-    if (o->key) {
-        jw_key(&w, "key");
-        jw_str(&w, o->key);
-    }
+    put_text(&w, "key", o->key);
+    put_text(&w, "model", o->model);
+    put_text(&w, "status", o->status);
     jw_key(&w, "rows");
     jw_bool(&w, o->requests);
     jw_key(&w, "limit");
@@ -214,7 +238,8 @@ static void requests_sheet(struct sheet *s, struct json rows)
 {
     char when[20];
     sheet_init(
-        s, "REQUEST|STARTED|KEY|MODEL|PROVIDER|>STATUS|>INPUT|>CACHED|>OUTPUT|>COST $|>MS|NOTE");
+        s,
+        "REQUEST|STARTED|KEY|MODEL|PROVIDER|>STATUS|ERROR|>INPUT|>CACHED|>OUTPUT|>COST $|>MS|NOTE");
     for (struct json_iter i = json_iter(rows); json_next(&i);) {
         text_cell(s, i.value, "request_id");
         when_text(number(i.value, "started_ms"), when);
@@ -223,6 +248,7 @@ static void requests_sheet(struct sheet *s, struct json rows)
         text_cell(s, i.value, "model");
         text_cell(s, i.value, "provider");
         sheet_u64(s, number(i.value, "status"));
+        text_cell(s, i.value, "error");
         sheet_u64(s, number(i.value, "input_tokens"));
         sheet_u64(s, number(i.value, "cached_tokens"));
         sheet_u64(s, number(i.value, "output_tokens"));
@@ -255,9 +281,13 @@ static int usage(const struct command *self, int argc, char **argv)
     const struct arg args[] = {
         {"by", "LIST", "key, model, provider, day, comma-separated (default: key,model)", &o.by,
          NULL},
-        {"since", "DAY", "2026-12-31, today, 7d (default: the beginning)", &o.since, NULL},
+        {"since", "WHEN",
+         "2026-12-31, today, 7d; with --requests also 1h, 45m (default: the beginning)", &o.since,
+         NULL},
         {"until", "DAY", "the last day that counts", &o.until, NULL},
         {"key", "ID|NAME", "of this key only", &o.key, NULL},
+        {"model", "NAME", "of this model only", &o.model, NULL},
+        {"status", "LIST", "with --requests: 5xx, 429, comma-separated", &o.status, NULL},
         {"requests", NULL, "single requests, newest first, instead of sums", NULL, &o.requests},
         {"limit", "N", "rows at most (default: 50 requests)", &o.limit, NULL},
         {"json", NULL, "print JSON; costs are whole nano-dollars", NULL, &o.json},

@@ -24,6 +24,7 @@ int main(int argc, char **argv)
         command_up,
         command_keys,
         command_usage,
+        command_request,
         command_status,
         command_restart,
         command_health,

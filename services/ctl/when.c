@@ -58,6 +58,20 @@ bool when_future(struct span text, uint64_t now_ms, uint64_t *out)
     return parse_date(text, "%Y-%m-%d", out) || parse_date(text, "%Y-%m-%dT%H:%M:%SZ", out);
 }
 
+bool when_past(struct span text, uint64_t now_ms, uint64_t *out)
+{
+    uint64_t before;
+    if (span_is(text, "today")) {
+        *out = now_ms / DAY_MS * DAY_MS;
+        return true;
+    }
+    if (parse_span(text, &before)) {
+        *out = before < now_ms ? now_ms - before : 0;
+        return true;
+    }
+    return parse_date(text, "%Y-%m-%d", out) || parse_date(text, "%Y-%m-%dT%H:%M:%SZ", out);
+}
+
 bool when_day(struct span text, uint64_t now_ms, uint64_t *out)
 {
     uint64_t ms, today = now_ms / DAY_MS;

@@ -8,8 +8,9 @@
  * only time it is seen key.list                                      {keys: [{…}]} key.show    key
  * (id or name)                  {key: {…}} key.revoke  key (id or name)                  {key: {…}}
  *   key.reset_limits  key (id or name)            {key: {…}}
- *   usage       by ["key","model","provider","day"], since_day, until_day, key, rows, limit
- *                                                 {usage: [{…}]} */
+ *   usage       by ["key","model","provider","day"], since_day, until_day, key, rows, limit, model;
+ *               with rows also since_ms, status ("5xx,429")        {usage: [{…}]}
+ *   request     id                                {request: {rows: [{…}], history: {…}}} */
 #ifndef SERVICES_AUTH_ADMIN_ADMIN_H
 #define SERVICES_AUTH_ADMIN_ADMIN_H
 

@@ -227,6 +227,30 @@ static bool read_dimensions(struct json list, unsigned *out)
     return true;
 }
 
+/* "5xx" or "429". */
+static bool read_status(struct span word, uint32_t *from_out, uint32_t *to_out)
+{
+    uint64_t number;
+    bool hundred =
+        word.len == 3 && span_ends(word, "xx") && span_to_u64(span_first(word, 1), &number);
+    if (!hundred && (word.len != 3 || !span_to_u64(word, &number)))
+        return false;
+    *from_out = (uint32_t)(hundred ? number * 100 : number);
+    *to_out = hundred ? *from_out + 99 : *from_out;
+    return *from_out >= 100;
+}
+
+static bool read_statuses(struct span list, struct usage_query *out)
+{
+    while (list.len && out->status_count < USAGE_STATUSES) {
+        uint32_t i = out->status_count++;
+        if (!read_status(span_trim(span_cut(&list, ',')), &out->statuses[i].from,
+                         &out->statuses[i].to))
+            return false;
+    }
+    return list.len == 0;
+}
+
 static bool usage(struct admin_call *c, struct json request, struct arena *arena)
 {
     struct store_op op = {.kind = STORE_USAGE, .tag = c->tag, .answer = &c->rows};
@@ -236,8 +260,12 @@ static bool usage(struct admin_call *c, struct json request, struct arena *arena
         return refuse(c, "by takes key, model, provider and day");
     if (!read_count(request, "since_day", last_day, &op.query.since_day) ||
         !read_count(request, "until_day", last_day, &op.query.until_day) ||
+        !read_count(request, "since_ms", INT64_MAX, &op.query.since_ms) ||
         !read_count(request, "limit", USAGE_ROWS_MAX, &limit))
-        return refuse(c, "since_day, until_day and limit are whole numbers");
+        return refuse(c, "since_day, until_day, since_ms and limit are whole numbers");
+    if (!read_statuses(json_string(json_get(request, "status"), arena), &op.query))
+        return refuse(c, "status takes up to 8 of 5xx or 429, comma-separated");
+    op.query.model = json_string(json_get(request, "model"), arena);
     if (op.query.until_day == 0)
         op.query.until_day = last_day;
     op.query.limit = limit ? (uint32_t)limit : USAGE_ROWS_DEFAULT;
@@ -265,6 +293,31 @@ static void usage_done(struct admin_call *c, const struct store_op *op)
     jw_object_end(&w);
 }
 
+/* ---- one request ---- */
+
+static bool request_begin(struct admin_call *c, struct json request, struct arena *arena)
+{
+    struct store_op op = {.kind = STORE_REQUEST, .tag = c->tag, .answer = &c->rows};
+    if (!request_id_read(json_string(json_get(request, "id"), arena), &op.usage.id))
+        return refuse(c, "a request's id is req_ and 32 hexadecimal digits");
+    buf_init(&c->rows, ANSWER_MAX);
+    return submit(c, &op);
+}
+
+static void request_done(struct admin_call *c, const struct store_op *op)
+{
+    (void)op;
+    if (span_is(buf_span(&c->rows), "{\"rows\":[]}")) {
+        (void)refuse(c, "no such request: it may still run, be older than auth.keep_usage, or "
+                        "have been refused before it was let in (then the edge's log has it)");
+        return;
+    }
+    struct json_writer w = begin_answer(c);
+    jw_key(&w, "request");
+    jw_raw(&w, buf_span(&c->rows));
+    jw_object_end(&w);
+}
+
 static bool ping(struct admin_call *c, struct json request, struct arena *arena)
 {
     (void)request;
@@ -284,7 +337,7 @@ static const struct {
 } commands[] = {
     {"ping", ping},         {"key.create", key_create}, {"key.list", key_list},
     {"key.show", key_show}, {"key.revoke", key_revoke}, {"key.reset_limits", key_reset_limits},
-    {"usage", usage}};
+    {"usage", usage},       {"request", request_begin}};
 
 bool admin_begin(struct admin_call *c, struct span line)
 {
@@ -310,8 +363,11 @@ void admin_finish(struct admin_call *c, struct store_op *op, enum err result)
     static void (*const finish[])(struct admin_call *,
                                   const struct store_op *) = {[STORE_KEY_ADD] = key_created,
                                                               [STORE_KEY_REVOKE] = key_revoked,
+                                                              [STORE_REQUEST] = request_done,
                                                               [STORE_USAGE] = usage_done};
-    if (result)
+    if (result == ERR_TOO_BIG)
+        (void)refuse(c, "too many rows to look through; say since when, or of which key");
+    else if (result)
         (void)refuse(c, "the store could not do it; see auth's log");
     else
         finish[op->kind](c, op);

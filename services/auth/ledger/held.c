@@ -51,6 +51,7 @@ struct held_release *held_add(struct held *h, const struct store_op *op, uint64_
     if (!r)
         return NULL;
     *r = (struct held_release){.due_ns = due_ns, .op = *op};
+    r->op.history = r->op.history_class = SPAN_NONE; /* stored already */
     own_texts(r);
     if (table_add(&h->table, &r->node, request_id_hash(&u->id))) {
         free(r);

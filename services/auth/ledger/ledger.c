@@ -2,6 +2,7 @@
 
 #include "common/base/log.h"
 #include "proto/api.h"
+#include "services/auth/ledger/history.h"
 #include "services/auth/ledger/possible.h"
 
 #define MS_NS ((uint64_t)1000000)
@@ -160,6 +161,7 @@ enum err ledger_on_release(struct ledger *l, const struct header *h, const struc
     }
     estimate(l, h, m, wall_ms, key, &op.usage);
     bound(&op.usage);
+    history_take(m->history, &op);
     enum err e = l->submit(l->ctx, &op);
     if (!e)
         let_go(l, h, m, key, now_ns);

@@ -23,6 +23,10 @@ static const char *const sql_texts[SQL_COUNT] = {
                         "(SELECT max(id) FROM (SELECT id FROM usage ORDER BY id LIMIT 1000))",
     [SQL_DAILY_ADD] =
         "INSERT INTO usage_daily VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)" SQL_DAILY_CONFLICT,
+    [SQL_HISTORY_PUT] = "INSERT OR IGNORE INTO attempts(id,day,class,history) VALUES(?,?,?,?)",
+    [SQL_HISTORY_GET] = "SELECT history FROM attempts WHERE id=?",
+    [SQL_HISTORY_PRUNE] = "DELETE FROM attempts WHERE day<? AND id<="
+                          "(SELECT max(id) FROM (SELECT id FROM attempts ORDER BY id LIMIT 1000))",
     [SQL_KEY_ADD] =
         "INSERT INTO keys(id,name,hint,stored,created_ms,expires_ms,revoked_ms,models,model_limits,"
         "requests_per_minute,requests_per_hour,tokens_per_minute,concurrent)"

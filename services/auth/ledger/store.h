@@ -5,6 +5,7 @@
  *   reported  a worker's SETTLE
  *   booked    no SETTLE came in time: counted as estimated; a later SETTLE replaces it
  * A RELEASE that waits for its SETTLE has no row (held.h).
+ * What a request has been through that failed, or needed several attempts, stands beside it.
  * A request that never reached a worker has a booked row of no tokens with the status its client
  * saw, so that every admitted request has exactly one row and "not estimated" means "reported by an
  * upstream". */
@@ -16,7 +17,7 @@
 #include "services/auth/keys/keys.h"
 #include "services/auth/limits/limits.h"
 
-enum { STORE_SCHEMA_VERSION = 2 };
+enum { STORE_SCHEMA_VERSION = 3 };
 
 struct store_usage {
     struct request_id id;
@@ -46,6 +47,7 @@ enum store_op_kind {
     STORE_SLOT_DELETE, /* slot.id */
     STORE_PRUNE,       /* before_day: single rows older than that go, some at a time */
     STORE_USAGE,       /* query; fills `answer` */
+    STORE_REQUEST,     /* usage.id; fills `answer` */
     STORE_PROBE        /* writes something, to find out whether it can */
 };
 
@@ -73,28 +75,39 @@ enum usage_dimension {
     USAGE_BY_DAY = 8
 };
 
+enum { USAGE_STATUSES = 8 };
+
 struct usage_query {
     unsigned by;                   /* enum usage_dimension, or'ed; ignored for rows */
     bool rows;                     /* single requests, newest first, instead of sums */
     uint64_t since_day, until_day; /* days since 1970, both included */
-    struct span key_id;            /* empty = all */
+    struct span key_id, model;     /* empty = all */
     uint32_t limit;                /* rows at most */
+    uint64_t since_ms;             /* of rows: begun since then, by the wall clock */
+    struct {
+        uint32_t from, to;
+    } statuses[USAGE_STATUSES]; /* of rows: any of these ranges; none = all */
+    uint32_t status_count;
 };
 
 struct store_op {
     enum store_op_kind kind;
-    bool settles;     /* RELEASE: a SETTLE may still come, so no row is made for it */
+    bool settles;        /* RELEASE: a SETTLE may still come, so no row is made for it */
+    struct span history; /* RELEASE: a JSON object about the request's attempts; empty = none … */
+    struct span history_class; /* … and the class of its failure */
     bool of_response; /* SETTLE: corrects the estimated row of usage.upstream_id, if there is one */
     enum store_outcome outcome; /* set by apply */
     uint64_t tokens_before;     /* set by apply: what a corrected row held */
-    enum err read;              /* set by apply: a STORE_USAGE that failed has failed alone */
+    enum err read; /* set by apply: a STORE_USAGE or STORE_REQUEST that failed has failed alone;
+                      ERR_TOO_BIG: it would have looked through too many rows */
     struct store_usage usage;
     struct key_attributes key;
     struct limit_saved limit;
     struct store_slot slot;
     uint64_t before_day;
     struct usage_query query;
-    struct buf *answer; /* STORE_USAGE: a JSON array of objects is appended */
+    struct buf *answer; /* STORE_USAGE: a JSON array of objects is appended; STORE_REQUEST: {"rows":
+                           [{…}], "history": {…}} */
     void *tag;          /* the submitter's own, as is … */
     uint64_t worker;    /* … who settles: a hash of its name */
 };

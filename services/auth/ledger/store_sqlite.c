@@ -74,16 +74,12 @@ static enum err probe(struct store_sqlite *s, struct store_op *op)
 /* Anything but a SETTLE. */
 static enum err apply_one(struct store_sqlite *s, struct store_op *op)
 {
-    static enum err (*const kinds[])(struct store_sqlite *,
-                                     struct store_op *) = {[STORE_RELEASE] = ledger_release,
-                                                           [STORE_KEY_ADD] = key_add,
-                                                           [STORE_KEY_REVOKE] = key_revoke,
-                                                           [STORE_LIMIT_PUT] = limit_put,
-                                                           [STORE_PRUNE] = ledger_prune,
-                                                           [STORE_USAGE] = ledger_usage,
-                                                           [STORE_SLOT_PUT] = slot_put,
-                                                           [STORE_SLOT_DELETE] = slot_delete,
-                                                           [STORE_PROBE] = probe};
+    static enum err (*const kinds[])(struct store_sqlite *, struct store_op *) = {
+        [STORE_RELEASE] = ledger_release,  [STORE_KEY_ADD] = key_add,
+        [STORE_KEY_REVOKE] = key_revoke,   [STORE_LIMIT_PUT] = limit_put,
+        [STORE_PRUNE] = ledger_prune,      [STORE_USAGE] = ledger_usage,
+        [STORE_REQUEST] = ledger_request,  [STORE_SLOT_PUT] = slot_put,
+        [STORE_SLOT_DELETE] = slot_delete, [STORE_PROBE] = probe};
     return kinds[op->kind](s, op);
 }
 

@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 
+#include "common/base/json.h"
 #include "services/auth/ledger/store.h"
 
 enum sql {
@@ -18,6 +19,9 @@ enum sql {
     SQL_USAGE_CORRECT,
     SQL_USAGE_PRUNE,
     SQL_DAILY_ADD,
+    SQL_HISTORY_PUT,
+    SQL_HISTORY_GET,
+    SQL_HISTORY_PRUNE,
     SQL_KEY_ADD,
     SQL_KEY_REVOKE,
     SQL_LIMIT_PUT,
@@ -92,10 +96,18 @@ enum err sql_result(struct store_sqlite *s, int code);
 enum err ledger_settle(struct store_sqlite *s, struct store_op *op);
 enum err ledger_release(struct store_sqlite *s, struct store_op *op);
 enum err ledger_prune(struct store_sqlite *s, struct store_op *op);
-enum err ledger_usage(struct store_sqlite *s, struct store_op *op);
 /* Before COMMIT: writes what has been gathered. */
 enum err ledger_flush(struct store_sqlite *s);
 /* After ROLLBACK: forgets what was not written after all. */
 void ledger_forget(struct store_sqlite *s);
+
+/* ---- store_sqlite_usage.c ---- */
+enum err ledger_usage(struct store_sqlite *s, struct store_op *op);
+enum err ledger_request(struct store_sqlite *s, struct store_op *op);
+
+/* ---- store_sqlite_history.c ---- */
+enum err history_put(struct store_sqlite *s, const struct store_op *op);
+/* As the member "history" of the object that is open; nothing when there is none. */
+enum err history_show(struct store_sqlite *s, const struct request_id *id, struct json_writer *w);
 
 #endif

@@ -338,7 +338,9 @@ static enum err find_row(struct store_sqlite *s, const struct store_usage *u,
 enum err ledger_release(struct store_sqlite *s, struct store_op *op)
 {
     bool added = false;
-    enum err e = find_row(s, &op->usage, &op->outcome);
+    enum err e = history_put(s, op);
+    if (!e)
+        e = find_row(s, &op->usage, &op->outcome);
     if (e || op->outcome != STORE_NEW)
         return e;
     if (op->settles) {
@@ -349,123 +351,17 @@ enum err ledger_release(struct store_sqlite *s, struct store_op *op)
     return e ? e : add_daily(s, &op->usage, true, 1);
 }
 
+/* Some of each table. */
 enum err ledger_prune(struct store_sqlite *s, struct store_op *op)
 {
-    sql_int(s->sql[SQL_USAGE_PRUNE], 1, op->before_day);
-    enum err e = sql_run(s, SQL_USAGE_PRUNE);
-    op->outcome = !e && sqlite3_changes(s->db) > 0 ? STORE_NEW : STORE_DUPLICATE;
-    return e;
-}
-
-/* ---- queries ---- */
-
-static const struct {
-    enum usage_dimension bit;
-    const char *column;
-    const char *select;
-} dimensions[] = {{USAGE_BY_DAY, "day", "date(day*86400,'unixepoch') AS day"},
-                  {USAGE_BY_KEY, "key_id", "key_id, max(key_name) AS key_name"},
-                  {USAGE_BY_MODEL, "model", "model"},
-                  {USAGE_BY_PROVIDER, "provider", "provider"}};
-
-static const char *const summed[] = {"requests",         "estimated",          "input_tokens",
-                                     "cached_tokens",    "cache_write_tokens", "output_tokens",
-                                     "reasoning_tokens", "cost_nano",          "unpriced"};
-
-/* sum() of integers fails when it does not fit, and a ledger may hold rows of any size; the cast
- * stops at the largest integer. */
-static void sum_columns(struct buf *text)
-{
-    for (size_t i = 0; i < sizeof summed / sizeof *summed; i++)
-        buf_printf(text, "%sCAST(total(%s) AS INTEGER) AS %s", i ? "," : "", summed[i], summed[i]);
-}
-
-static void sums_text(struct buf *text, unsigned by)
-{
-    buf_append_str(text, "SELECT ");
-    for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
-        if (by & dimensions[i].bit)
-            buf_printf(text, "%s,", dimensions[i].select);
+    static const enum sql tables[] = {SQL_USAGE_PRUNE, SQL_HISTORY_PRUNE};
+    enum err e = OK;
+    int pruned = 0;
+    for (size_t i = 0; !e && i < sizeof tables / sizeof tables[0]; i++) {
+        sql_int(s->sql[tables[i]], 1, op->before_day);
+        e = sql_run(s, tables[i]);
+        pruned += e ? 0 : sqlite3_changes(s->db);
     }
-    sum_columns(text);
-    buf_append_str(text, " FROM usage_daily WHERE day BETWEEN ?1 AND ?2 AND (?3='' OR key_id=?3)");
-    const char *before = " GROUP BY ";
-    for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
-        if (by & dimensions[i].bit) {
-            buf_printf(text, "%s%s", before, dimensions[i].column);
-            before = ",";
-        }
-    }
-    buf_append_str(text, " HAVING total(requests)>0 LIMIT ?4");
-}
-
-static void rows_text(struct buf *text)
-{
-    buf_append_str(
-        text, "SELECT 'req_'||lower(hex(id)) AS request_id,attempt,key_id,key_name,model,provider,"
-              "upstream_model,upstream_id,status,stream,estimated,input_tokens,cached_tokens,"
-              "cache_write_tokens,output_tokens,reasoning_tokens,cost_nano,started_ms,first_ms,"
-              "duration_ms,cache_write_1h_tokens,tool_calls,service_tier,"
-              "CASE cost_source WHEN 0 THEN 'computed' WHEN 1 THEN 'stated' ELSE 'unpriced' END"
-              " AS cost_source FROM usage WHERE day BETWEEN ?1 AND ?2 AND (?3='' OR key_id=?3)"
-              " ORDER BY id DESC, attempt DESC LIMIT ?4");
-}
-
-static void write_row(sqlite3_stmt *q, struct json_writer *w)
-{
-    jw_object(w);
-    for (int i = 0; i < sqlite3_column_count(q); i++) {
-        jw_key(w, sqlite3_column_name(q, i));
-        if (sqlite3_column_type(q, i) == SQLITE_INTEGER)
-            jw_i64(w, sqlite3_column_int64(q, i));
-        else
-            jw_string(w, sql_column(q, i));
-    }
-    jw_object_end(w);
-}
-
-static enum err read_result(struct store_sqlite *s, int code)
-{
-    if (code == SQLITE_OK || code == SQLITE_DONE)
-        return OK;
-    log_error("usage_unread", LI64("code", sqlite3_extended_errcode(s->db)),
-              LSTR("error", sqlite3_errmsg(s->db)));
-    return code == SQLITE_NOMEM ? ERR_NOMEM : ERR_IO;
-}
-
-static enum err read_usage(struct store_sqlite *s, struct store_op *op)
-{
-    struct buf text = {0};
-    if (op->query.rows)
-        rows_text(&text);
-    else
-        sums_text(&text, op->query.by);
-    sqlite3_stmt *q = NULL;
-    enum err e = read_result(s, sqlite3_prepare_v2(s->db, text.data, (int)text.len, &q, NULL));
-    buf_free(&text);
-    if (e)
-        return e;
-    sql_int(q, 1, op->query.since_day);
-    sql_int(q, 2, op->query.until_day);
-    sql_text(q, 3, op->query.key_id);
-    sql_int(q, 4, op->query.limit);
-    struct json_writer w = {.out = op->answer};
-    jw_array(&w);
-    int code;
-    while ((code = sqlite3_step(q)) == SQLITE_ROW)
-        write_row(q, &w);
-    jw_array_end(&w);
-    e = read_result(s, code);
-    (void)sqlite3_finalize(q);
-    return e;
-}
-
-/* What can't be read is the asker's trouble: the writes of the same transaction go on. */
-enum err ledger_usage(struct store_sqlite *s, struct store_op *op)
-{
-    enum err e = ledger_flush(s);
-    if (!e)
-        op->read = read_usage(s, op);
-    op->outcome = STORE_NEW;
+    op->outcome = pruned > 0 ? STORE_NEW : STORE_DUPLICATE;
     return e;
 }

@@ -52,7 +52,11 @@ static const char schema[] =
     "NOT NULL,"
     " output_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, cost_nano INTEGER NOT "
     "NULL, unpriced INTEGER NOT NULL,"
-    " PRIMARY KEY(day, key_id, model, provider)) WITHOUT ROWID;";
+    " PRIMARY KEY(day, key_id, model, provider)) WITHOUT ROWID;"
+    /* of requests that failed, or needed several attempts; pruned like single rows */
+    "CREATE TABLE IF NOT EXISTS attempts(id BLOB PRIMARY KEY, day INTEGER NOT NULL, class TEXT NOT "
+    "NULL,"
+    " history TEXT NOT NULL) WITHOUT ROWID;";
 
 /* From schema 1, whose table of rows had two indexes beside it. */
 static const char put_aside[] = "ALTER TABLE usage RENAME TO usage_1;"
@@ -166,7 +170,7 @@ static enum err check_schema(struct store_sqlite *s, struct span pepper_check)
         log_error("store_too_new", LU64("schema", version), LU64("known", STORE_SCHEMA_VERSION));
         return ERR_VERSION;
     }
-    if (version == 1)
+    if (version && version < STORE_SCHEMA_VERSION)
         log_info("store_migrates", LU64("from", version), LU64("to", STORE_SCHEMA_VERSION));
     e = create_schema(s, version, pepper_check);
     return e ? e : check_pepper(s, pepper_check);

@@ -254,7 +254,10 @@ static bool keep_all(struct arena *a, struct store_op *op)
                             &op->limit.name,
                             &op->limit.boot_id,
                             &op->slot.key_id,
-                            &op->query.key_id};
+                            &op->query.key_id,
+                            &op->query.model,
+                            &op->history,
+                            &op->history_class};
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
         if (!keep(a, views[i]))
             return false;
@@ -265,7 +268,8 @@ static bool keep_all(struct arena *a, struct store_op *op)
 /* Somebody sits before a terminal. */
 static bool is_urgent(enum store_op_kind kind)
 {
-    return kind == STORE_KEY_ADD || kind == STORE_KEY_REVOKE || kind == STORE_USAGE;
+    return kind == STORE_KEY_ADD || kind == STORE_KEY_REVOKE || kind == STORE_USAGE ||
+           kind == STORE_REQUEST;
 }
 
 enum err writer_submit(struct writer *w, const struct store_op *op)

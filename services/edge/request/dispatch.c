@@ -3,6 +3,7 @@
 #include "common/base/log.h"
 #include "services/edge/request/attempt.h"
 #include "services/edge/request/authorize.h"
+#include "services/edge/request/history.h"
 
 enum {
     ASK_AGAIN_MS = 1000,
@@ -85,6 +86,7 @@ static void dispatch(struct edge_request *r)
         dispatch_busy(r, 0);
         return;
     }
+    r->sent_ms = edge_now_ms(r->edge);
     remember_worker(r);
     note_answering(r);
     request_set_state(r, REQUEST_DISPATCHED);
@@ -194,6 +196,7 @@ void dispatch_start(struct edge_request *r)
 {
     r->on_waited = on_waited;
     r->attempt = 1;
+    r->waits_since_ms = edge_now_ms(r->edge);
     if (r->model.len)
         r->use = grants_enter(r->edge->grants, r->model);
     find_worker(r);
@@ -214,6 +217,8 @@ void dispatch_busy(struct edge_request *r, uint32_t free_slots)
 
 void dispatch_again(struct edge_request *r, const struct fail *failed)
 {
+    history_note(r, failed);
+    r->waits_since_ms = edge_now_ms(r->edge);
     r->failed.error_class = failed->error_class;
     r->failed.sent = failed->sent;
     r->failed.final = failed->final || request_ran_enough(r);
@@ -380,6 +385,7 @@ static void on_worker_lost(struct edge_request *r)
         dispatch_again(r, &lost);
         return;
     }
+    history_note(r, &lost);
     attempt_end(r, GRANT_FAILED);
     request_fail(r, &f, &r->used);
 }

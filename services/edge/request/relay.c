@@ -4,6 +4,7 @@
 #include "services/edge/http/fields.h"
 #include "services/edge/request/attempt.h"
 #include "services/edge/request/dispatch.h"
+#include "services/edge/request/history.h"
 
 static const char event_stream[] = "text/event-stream; charset=utf-8";
 
@@ -226,6 +227,7 @@ void relay_on_end(struct edge *e, struct bus_peer *from, const struct bus_messag
         .output_tokens = end->output_tokens,
         .cost_nano = end->cost_nano,
     };
+    history_note(r, NULL);
     attempt_end(r, GRANT_OK);
     http_set_user(r->to.x, NULL);
     http_stream_end(r->to.x);
@@ -242,6 +244,7 @@ void relay_on_reply(struct edge *e, struct bus_peer *from, const struct bus_mess
         fail_protocol(r, "REPLY within a stream");
         return;
     }
+    history_note(r, NULL);
     attempt_commit(r);
     attempt_end(r, GRANT_OK);
     struct request_outcome o = {
@@ -302,6 +305,7 @@ void relay_on_fail(struct edge *e, struct bus_peer *from, const struct bus_messa
         dispatch_again(r, fail);
         return;
     }
+    history_note(r, fail);
     attempt_end(r, GRANT_FAILED);
     request_fail(r, &r->failure, &r->used);
 }

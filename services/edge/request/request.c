@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "services/edge/http/fields.h"
 #include "services/edge/request/attempt.h"
+#include "services/edge/request/history.h"
 
 enum { STATUS_CLIENT_LEFT = 499, RUNS_PER_CALL = 2 };
 
@@ -248,6 +249,8 @@ static void send_release(const struct edge_request *r, const struct request_outc
         return;
     uint64_t now_us = loop_now_us(e->d->loop);
     uint64_t duration_ms = (now_us - r->started_us) / 1000;
+    struct buf history = {0};
+    history_write(r, o, &history);
     struct release release = {
         .key_id = r->key_id,
         .model = r->model,
@@ -265,9 +268,11 @@ static void send_release(const struct edge_request *r, const struct request_outc
         .key_name = r->key_name,
         .workers = r->workers,
         .answered = r->answered,
+        .history = buf_span(&history),
     };
     releases_add(e->releases, &r->id, attempt, &release, r->holds_slot || !r->authorized,
                  now_us / 1000);
+    buf_free(&history);
 }
 
 /* A client's text must not make series, unless it names a model that there is. */
@@ -326,12 +331,24 @@ static void log_request(const struct edge_request *r, const struct request_outco
                   LU64("cost_nano", o->cost_nano));
 }
 
+/* It ends while an attempt runs: what of that one is known. */
+static void note_last_attempt(struct edge_request *r, unsigned error_class)
+{
+    const struct fail unfinished = {
+        .error_class = error_class, .sent = true, .endpoint = UINT32_MAX};
+    r->waited_in_vain = r->state == REQUEST_ASKING || r->state == REQUEST_LINKING;
+    if (r->state == REQUEST_DISPATCHED || r->state == REQUEST_STREAMING)
+        history_note(r, &unfinished);
+}
+
 void request_end(struct edge_request *r, const struct request_outcome *o)
 {
     struct edge *e = r->edge;
     bool runs = r->state == REQUEST_DISPATCHED || r->state == REQUEST_STREAMING;
     uint8_t attempt = runs && o->settles ? r->attempt : r->settling;
     leave_reader(r);
+    if (o->error_class != ERROR_NONE)
+        note_last_attempt(r, o->error_class);
     attempt_stop(r);
     grants_leave(e->grants, &r->use);
     request_set_state(r, REQUEST_ENDED);
@@ -385,6 +402,7 @@ void request_fail(struct edge_request *r, const struct api_error *f,
     struct request_outcome end = o ? *o : (struct request_outcome){0};
     end.error_class = f->error_class;
     end.status = error_status(f->error_class, r->to.api);
+    history_reason(r, f->message);
     http_set_user(r->to.x, NULL);
     http_body_release(r->to.x);
     if (r->early_headers || r->state == REQUEST_STREAMING) {

@@ -99,7 +99,12 @@ struct edge_request {
     } failed;
     struct api_error failure;
     struct request_outcome used;
-    unsigned runs;    /* attempts that an upstream may have worked on */
+    struct attempt_note *history; /* attempts that have failed, and what followed: history.h */
+    struct span said;             /* why it ends, in words of our own; empty: an upstream's */
+    uint64_t waits_since_ms;      /* for its present attempt to begin … */
+    uint64_t sent_ms;             /* … which went to its worker then */
+    bool waited_in_vain;          /* it ends before an attempt has begun */
+    unsigned runs;                /* attempts that an upstream may have worked on */
     unsigned repeats; /* calls of the client's before this one, for the same, as its SDK says */
 
     /* The answer. */

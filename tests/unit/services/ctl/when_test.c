@@ -56,6 +56,24 @@ static void days_back(void **state)
     assert_false(when_day(SPAN(""), now_ms, &day));
 }
 
+static void moments_back(void **state)
+{
+    (void)state;
+    uint64_t ms = 0;
+    assert_true(when_past(SPAN("1h"), now_ms, &ms));
+    assert_int_equal(ms, now_ms - DAY_MS / 24);
+    assert_true(when_past(SPAN("45m"), now_ms, &ms));
+    assert_int_equal(ms, now_ms - 45 * 60000);
+    assert_true(when_past(SPAN("today"), now_ms + 5, &ms));
+    assert_int_equal(ms, now_ms / DAY_MS * DAY_MS);
+    assert_true(when_past(SPAN("2026-12-31T12:00:00Z"), now_ms, &ms));
+    assert_int_equal(ms, 1798718400000);
+    assert_true(when_past(SPAN("99999d"), now_ms, &ms));
+    assert_int_equal(ms, 0);
+    assert_false(when_past(SPAN("soon"), now_ms, &ms));
+    assert_false(when_past(SPAN(""), now_ms, &ms));
+}
+
 static void times_are_readable(void **state)
 {
     (void)state;
@@ -72,6 +90,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dates_in_the_future),
         cmocka_unit_test(days_back),
+        cmocka_unit_test(moments_back),
         cmocka_unit_test(times_are_readable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

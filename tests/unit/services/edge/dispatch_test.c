@@ -523,6 +523,51 @@ static void what_the_worker_said_is_told_when_the_broker_lets_it_stand(void **st
     assert_true(client_has(&c, "x-tollgate-provider: openai\r\n"));
     SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
     assert_int_equal(s->auth.seen[MESSAGE_RELEASE].number[2], true); /* billed */
+    assert_non_null(strstr(s->history, "\"class\":\"RATE_LIMITED\""));
+    assert_non_null(strstr(s->history, "\"code\":\"their_code\",\"param\":\"messages\""));
+    assert_null(strstr(s->history, "words")); /* they may quote the prompt */
+    client_close(&c);
+}
+
+static void one_that_is_answered_at_once_has_no_history(void **state)
+{
+    struct suite *s = *state;
+    struct suite_client c;
+    post(s, &c, ASK);
+    reply(suite_dispatched(s), 1, "well");
+    SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
+    assert_string_equal(s->history, "");
+    client_close(&c);
+}
+
+static void of_many_attempts_the_first_and_the_last_are_told(void **state)
+{
+    enum { MANY = 12, KEPT = 8 };
+    struct suite *s = *state;
+    struct suite_client c;
+    struct json_doc doc = {0};
+    int64_t number = 0;
+    s->broker_does = BROKER_GRANTS_ALL;
+    post(s, &c, ASK);
+    for (uint8_t i = 1; i <= MANY; i++) {
+        struct fail m = {.error_class = ERROR_UPSTREAM_OVERLOADED,
+                         .upstream_status = 503,
+                         .code = SPAN("not a \"word\""),
+                         .provider_request_id = SPAN("req-1")};
+        to_client(suite_dispatched(s), i, MESSAGE_FAIL, &m);
+        SUITE_UNTIL(s, asks_of(s) == i + 1u);
+    }
+    reply(suite_dispatched(s), MANY + 1, "at last");
+    SUITE_UNTIL(s, s->auth.seen[MESSAGE_RELEASE].count == 1);
+    assert_int_equal(json_parse(&doc, span_str(s->history), JSON_DEPTH_CLIENT), OK);
+    struct json attempts = json_get(json_root(&doc), "attempts");
+    assert_int_equal(json_count(attempts), KEPT);
+    assert_true(json_i64(json_get(json_at(attempts, KEPT - 1), "attempt"), &number));
+    assert_int_equal(number, MANY + 1);
+    assert_true(json_absent(json_get(json_at(attempts, KEPT - 1), "class")));
+    assert_true(json_is(json_get(json_at(attempts, 0), "provider_request_id"), "req-1"));
+    assert_true(json_absent(json_get(json_at(attempts, 0), "code")));
+    json_doc_free(&doc);
     client_close(&c);
 }
 
@@ -1070,6 +1115,8 @@ int main(void)
         TEST(the_end_of_an_attempt_is_reported_before_the_ask_that_follows),
         TEST(a_request_that_finds_its_grant_full_asks_for_itself_alone),
         TEST(a_brokers_no_is_said_to_the_client),
+        TEST(one_that_is_answered_at_once_has_no_history),
+        TEST(of_many_attempts_the_first_and_the_last_are_told),
         TEST(what_the_worker_said_is_told_when_the_broker_lets_it_stand),
         TEST(a_broker_that_stops_sends_its_asks_to_the_other),
         TEST(a_busy_standing_grant_rests_until_it_is_renewed),

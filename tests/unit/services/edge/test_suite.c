@@ -104,6 +104,7 @@ static void on_release(void *ctx, struct bus_peer *from, const struct bus_messag
     keep(seen, 2, r->key_id);
     keep(seen, 3, r->workers);
     keep(seen, 4, r->answered);
+    (void)snprintf(s->history, sizeof s->history, "%.*s", SPAN_ARG(r->history));
     seen->number[0] = r->status;
     seen->number[1] = m->header.attempt;
     seen->number[2] = r->settles;

@@ -29,6 +29,7 @@ enum suite_broker { BROKER_GRANTS_ONE, BROKER_GRANTS_ALL, BROKER_SILENT };
 enum suite_auth { AUTH_ALLOWS, AUTH_DENIES, AUTH_SILENT };
 
 struct suite {
+    char history[8192]; /* of the last RELEASE */
     struct loop *loop, *workers_loop;
     struct clock_fake clock;
     char dir[64];

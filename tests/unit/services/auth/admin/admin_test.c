@@ -200,6 +200,13 @@ static void bad_requests_are_refused_with_a_sentence(void **state)
         "{\"command\":\"key.revoke\"}",
         "{\"command\":\"usage\",\"by\":[\"colour\"]}",
         "{\"command\":\"usage\",\"since_day\":-3}",
+        "{\"command\":\"usage\",\"rows\":true,\"status\":\"5xxx\"}",
+        "{\"command\":\"usage\",\"rows\":true,\"status\":\"99\"}",
+        "{\"command\":\"usage\",\"rows\":true,\"status\":\"1xx,1xx,1xx,1xx,1xx,1xx,1xx,1xx,1xx\"}",
+        "{\"command\":\"usage\",\"rows\":true,\"since_ms\":\"x\"}",
+        "{\"command\":\"request\"}",
+        "{\"command\":\"request\",\"id\":\"req_00\"}",
+        "{\"command\":\"request\",\"id\":\"req_0000000000000000000000000000000g\"}",
         "{\"command\":\"usage\",\"key\":\"nobody\"}"};
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         struct json a = run(f, lines[i]);

@@ -743,6 +743,36 @@ static void a_row_of_an_unknown_key_is_kept_too(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void only_a_sound_history_of_a_bounded_size_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    static char large[40000];
+    memset(large, ' ', sizeof large - 1);
+    large[0] = '{';
+    large[sizeof large - 2] = '}';
+    const struct {
+        const char *text;
+        bool taken;
+    } cases[] = {{"", false},
+                 {"[]", false},
+                 {"{\"class\":", false},
+                 {"{}{}", false},
+                 {large, false},
+                 {"{}", true},
+                 {"{\"class\":\"DEADLINE\",\"attempts\":[]}", true}};
+    for (uint8_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct header h = header_of(i, 1);
+        struct release m = {.key_id = f->key->is.id,
+                            .model = SPAN("m"),
+                            .started_ms = STARTED,
+                            .history = span_str(cases[i].text)};
+        assert_int_equal(ledger_on_release(&f->ledger, &h, &m, f->now_ns, STARTED, NULL), OK);
+        assert_int_equal(f->queue[f->queued - 1].history.len > 0, cases[i].taken);
+    }
+    assert_true(span_is(f->queue[f->queued - 1].history_class, "DEADLINE"));
+    drain(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -773,6 +803,7 @@ int main(void)
         TEST(a_running_requests_slot_survives_a_restart),
         TEST(a_slot_that_lasts_is_stored_by_the_tick),
         TEST(a_row_of_an_unknown_key_is_kept_too),
+        TEST(only_a_sound_history_of_a_bounded_size_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -432,6 +432,92 @@ static void rows_are_pruned_oldest_first_some_at_a_time(void **state)
     assert_int_equal(count_rows(f), 0);
 }
 
+static struct store_op release_op(uint32_t n, uint64_t day, const char *history, const char *class)
+{
+    struct store_op op = settle_op(n, day);
+    op.kind = STORE_RELEASE;
+    op.settles = true;
+    op.history = span_str(history);
+    op.history_class = span_str(class);
+    return op;
+}
+
+static void ask_of(struct fixture *f, uint32_t n, struct buf *answer)
+{
+    struct store_op op = {.kind = STORE_REQUEST, .answer = answer};
+    memcpy(op.usage.id.bytes, &n, sizeof n);
+    buf_clear(answer);
+    assert_int_equal(store_apply(f->store, &op, 1), OK);
+    assert_int_equal(op.read, OK);
+}
+
+static void what_a_request_went_through_is_kept_beside_its_rows(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    struct store_op op = release_op(7, 100, "{\"class\":\"DEADLINE\"}", "DEADLINE");
+    assert_int_equal(store_apply(f->store, &op, 1), OK);
+    assert_int_equal(op.outcome, STORE_WAITING); /* its row is still to come */
+    ask_of(f, 7, &answer);
+    assert_true(span_is(buf_span(&answer), "{\"rows\":[],\"history\":{\"class\":\"DEADLINE\"}}"));
+    add(f, 7, 100);
+    op = release_op(7, 100, "{\"class\":\"INTERNAL\"}", "INTERNAL"); /* sent again */
+    assert_int_equal(store_apply(f->store, &op, 1), OK);
+    assert_int_equal(op.outcome, STORE_SETTLED);
+    ask_of(f, 7, &answer);
+    assert_int_equal(json_parse(&doc, buf_span(&answer), JSON_DEPTH_CLIENT), OK);
+    struct json root = json_root(&doc), row = json_at(json_get(root, "rows"), 0);
+    assert_true(json_is(json_get(row, "error"), "DEADLINE"));
+    assert_true(json_is(json_get(json_get(root, "history"), "class"), "DEADLINE"));
+    ask_of(f, 8, &answer);
+    assert_true(span_is(buf_span(&answer), "{\"rows\":[]}"));
+    struct store_op prune = {.kind = STORE_PRUNE, .before_day = 150};
+    assert_int_equal(store_apply(f->store, &prune, 1), OK);
+    ask_of(f, 7, &answer);
+    assert_true(span_is(buf_span(&answer), "{\"rows\":[]}"));
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+static size_t count_of(struct fixture *f, struct usage_query query)
+{
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    query.rows = true;
+    ask(f, query, &answer, &doc);
+    size_t n = json_count(json_root(&doc));
+    json_doc_free(&doc);
+    buf_free(&answer);
+    return n;
+}
+
+static void rows_are_found_by_status_model_and_time(void **state)
+{
+    static const uint32_t statuses[] = {200, 200, 429, 404, 500, 503, 599};
+    struct fixture *f = *state;
+    for (uint32_t n = 0; n < 7; n++) {
+        struct store_op op = settle_op(n, 100);
+        request_id_set_time(&op.usage.id, 100 * (uint64_t)86400000 + (uint64_t)n * 1000);
+        op.usage.status = statuses[n];
+        assert_int_equal(store_apply(f->store, &op, 1), OK);
+    }
+    assert_int_equal(count_of(f, (struct usage_query){0}), 7);
+    assert_int_equal(count_of(f, (struct usage_query){.statuses = {{500, 599}}, .status_count = 1}),
+                     3);
+    assert_int_equal(
+        count_of(f, (struct usage_query){.statuses = {{500, 599}, {429, 429}}, .status_count = 2}),
+        4);
+    assert_int_equal(count_of(f, (struct usage_query){.model = SPAN("odd")}), 3);
+    assert_int_equal(count_of(f, (struct usage_query){.since_ms = 100 * (uint64_t)86400000 + 5000}),
+                     2);
+    assert_int_equal(count_of(f, (struct usage_query){.model = SPAN("odd"),
+                                                      .key_id = SPAN("key_1"),
+                                                      .statuses = {{500, 599}},
+                                                      .status_count = 1}),
+                     1);
+}
+
 static void rows_tell_how_they_came_to_their_cost(void **state)
 {
     struct fixture *f = *state;
@@ -517,6 +603,23 @@ static enum err count_response(void *ctx, struct span id, struct span key_id, ui
     (void)made_ms;
     ((struct seen *)ctx)->responses++;
     return OK;
+}
+
+static void a_store_of_the_second_schema_gets_what_it_lacks(void **state)
+{
+    struct fixture *f = *state;
+    sqlite3 *db = NULL;
+    add(f, 3, 100);
+    store_close(&f->store);
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db, "DROP TABLE attempts; PRAGMA user_version=2;", NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_int_equal(store_sqlite_open(f->path, SPAN("check"), &f->store), OK);
+    struct store_op op = release_op(3, 100, "{}", "");
+    assert_int_equal(store_apply(f->store, &op, 1), OK);
+    assert_int_equal(count_rows(f), 1);
 }
 
 static void a_store_of_the_first_schema_is_taken_over(void **state)
@@ -647,7 +750,10 @@ int main(void)
         TEST(a_read_that_fails_fails_alone),
         TEST(rows_are_pruned_oldest_first_some_at_a_time),
         TEST(rows_tell_how_they_came_to_their_cost),
+        TEST(what_a_request_went_through_is_kept_beside_its_rows),
+        TEST(rows_are_found_by_status_model_and_time),
         TEST(a_report_takes_the_missing_price_back),
+        TEST(a_store_of_the_second_schema_gets_what_it_lacks),
         TEST(a_store_of_the_first_schema_is_taken_over),
         TEST(hostile_text_is_data),
         TEST(nothing_acknowledged_is_lost_by_kill_9),
