@@ -65,6 +65,7 @@ static void add_lease(const struct admission *a, struct verdict *v, const struct
     if ((!party->key->is.concurrent || allow->slots_key.len) && allow->lease_ms)
         lease_grant(a->leases, party, now_ns, edges, tokens, &terms);
     allow->lease = terms.lease;
+    allow->lease_is_new = terms.is_new;
     allow->lease_charged = terms.charged.requests;
     allow->lease_charged_tokens = terms.charged.tokens;
     allow->lease_used = terms.used.requests;

@@ -6,6 +6,8 @@
 #include "common/base/crypto.h"
 
 enum { SWEEP_SLOTS = 256 };
+/* After so long without a word a lease of which nothing is open is forgotten. */
+#define IDLE_NS (600 * GCRA_SECOND)
 
 struct lease {
     struct table_node node;
@@ -17,6 +19,7 @@ struct lease {
     struct lease_count used, charged;
     bool open;        /* more is charged than used, and the edge may use it */
     bool called_back; /* … but was asked not to */
+    uint64_t touched_ns;
     struct share share;
 };
 
@@ -143,6 +146,7 @@ const struct lease_count *lease_told(struct leases *l, const struct lease_party 
               used.tokens - lease->used.tokens, now_ns);
     lease->used = used;
     lease->open = lease->open && !report->ended;
+    lease->touched_ns = now_ns;
     level(l, lease, now_ns);
     return &lease->charged;
 }
@@ -183,9 +187,12 @@ void lease_grant(struct leases *l, const struct lease_party *who, uint64_t now_n
             .granted = true, .charged = {UINT64_MAX, UINT64_MAX}, .away = all, .idle = all};
         return;
     }
+    size_t before = l->table.count;
     struct lease *lease = find_or_make(l, who, name_of(who->set));
     if (!lease)
         return;
+    out->is_new = l->table.count > before;
+    lease->touched_ns = now_ns;
     tell(lease, who, now_ns, edges, tokens, out);
     out->lease = lease->name;
     out->granted = !lease->open && size_lease(who->set, now_ns, edges, tokens, &terms);
@@ -228,6 +235,10 @@ static void look_at(void *ctx, struct table_node *node)
     const struct lease_sweep *s = ctx;
     struct lease *lease = TABLE_OWNER(node, struct lease, node);
     share_expire(&lease->share, &lease->set, s->now_ns);
+    bool counted = lease->used.requests == lease->charged.requests &&
+                   lease->used.tokens == lease->charged.tokens;
+    if (!lease->open && counted && s->now_ns >= lease->touched_ns + IDLE_NS)
+        drop(s->leases, lease);
 }
 
 void lease_sweep(struct leases *l, uint64_t now_ns)

@@ -49,6 +49,7 @@ struct lease_report {
 
 struct lease_terms {
     bool granted;
+    bool is_new;                /* the counts begin with this */
     uint64_t lease;             /* its name; 0 = there are no limits */
     struct lease_count charged; /* so many may be used in all; UINT64_MAX = not limited */
     struct lease_count used;    /* as far as its edge has said */

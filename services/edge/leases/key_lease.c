@@ -11,6 +11,8 @@ bool key_lease_allowed(struct key_lease *lease, const struct allow *a, uint64_t 
     lease->tokens_limited = a->lease_charged_tokens != UINT64_MAX;
     lease->charged.requests = a->lease_charged;
     lease->charged.tokens = lease->tokens_limited ? a->lease_charged_tokens : 0;
+    if (a->lease_is_new) /* what was used before has been counted, long ago */
+        lease->used = (struct lease_counts){0};
     lease->used.requests = more(lease->used.requests, a->lease_used);
     lease->used.tokens = more(lease->used.tokens, a->lease_used_tokens);
     lease->away.fresh = (struct away_rate){a->away_requests, a->away_tokens};

@@ -218,6 +218,23 @@ static void one_edge_has_one_lease_of_a_key_and_its_limits_at_a_time(void **stat
     assert_true(grant(f, &f->a, 4, 0));
 }
 
+static void one_that_is_long_idle_is_forgotten_when_all_is_counted(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(grant(f, &f->a, 4, 0));
+    assert_true(f->terms.is_new);
+    lease_sweep(&f->leases, START + 601 * SECOND);
+    assert_int_equal(f->leases.table.count, 1); /* it may be used still */
+    (void)told(f, &f->a, (struct lease_report){0, {30, 300}, f->terms.charged, true});
+    assert_true(grant(f, &f->a, 4, 0));
+    assert_false(f->terms.is_new);
+    (void)told(f, &f->a, (struct lease_report){0, {60, 300}, f->terms.charged, true});
+    lease_sweep(&f->leases, START + 599 * SECOND);
+    assert_int_equal(f->leases.table.count, 1);
+    lease_sweep(&f->leases, START + 600 * SECOND);
+    assert_int_equal(f->leases.table.count, 0);
+}
+
 static void a_gone_edge_gives_nothing_back(void **state)
 {
     struct fixture *f = *state;
@@ -300,6 +317,7 @@ int main(void)
         TEST(what_was_used_beyond_it_is_charged),
         TEST(another_life_of_auth_charges_and_gives_back_as_this_one_would),
         TEST(one_edge_has_one_lease_of_a_key_and_its_limits_at_a_time),
+        TEST(one_that_is_long_idle_is_forgotten_when_all_is_counted),
         TEST(a_gone_edge_gives_nothing_back),
         TEST(a_revoked_key_loses_its_leases),
         cmocka_unit_test(four_edges_admit_the_rate_and_the_burst_and_no_more),

@@ -356,6 +356,18 @@ static void a_lease_that_was_forgotten_here_is_not_used_twice(void **state)
     assert_int_equal(take_all(f, "m"), 5);
 }
 
+static void a_lease_that_auth_has_forgotten_begins_anew(void **state)
+{
+    struct fixture *f = *state;
+    put(f, key_a, "m", allow(LEASE, 100, 0));
+    assert_int_equal(take_all(f, "m"), 100);
+    struct allow a = allow(LEASE, 5, 0);
+    a.lease_is_new = true;
+    put(f, key_a, "n", a);
+    assert_int_equal(take_all(f, "m"), 5);
+    assert_int_equal(report(f, "n").lease_used, 5);
+}
+
 static void auth_may_end_a_lease(void **state)
 {
     struct fixture *f = *state;
@@ -448,6 +460,7 @@ int main(void)
         TEST(over_a_new_link_auth_is_told_what_it_may_not_have_counted),
         TEST(what_was_used_is_reported_when_auth_is_asked_again),
         TEST(a_lease_that_was_forgotten_here_is_not_used_twice),
+        TEST(a_lease_that_auth_has_forgotten_begins_anew),
         TEST(auth_may_end_a_lease),
         TEST(an_answer_without_a_lease_leaves_the_running_one),
         TEST(a_revoked_key_is_forgotten_with_all_its_models),
