@@ -10,8 +10,6 @@
  * these don't. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/sha.h>
 
@@ -23,11 +21,34 @@ void crypto_sha256(struct span text, uint8_t out[SHA256_BYTES])
     (void)SHA256_Final(out, &ctx);
 }
 
+static void begin_padded(SHA256_CTX *ctx, const uint8_t key[SHA256_CBLOCK], uint8_t pad)
+{
+    uint8_t block[SHA256_CBLOCK];
+    for (unsigned i = 0; i < SHA256_CBLOCK; i++)
+        block[i] = key[i] ^ pad;
+    (void)SHA256_Init(ctx);
+    (void)SHA256_Update(ctx, block, sizeof block);
+    crypto_wipe(block, sizeof block);
+}
+
+/* By RFC 2104 itself: OpenSSL's HMAC() fetches the algorithm and allocates at every call, and what
+ * cannot be fetched once, for want of memory, is never there again. This cannot fail. */
 void crypto_hmac_sha256(struct span key, struct span text, uint8_t out[SHA256_BYTES])
 {
-    unsigned int len = SHA256_BYTES;
-    (void)HMAC(EVP_sha256(), key.data, (int)key.len, (const unsigned char *)text.data, text.len,
-               out, &len);
+    uint8_t block[SHA256_CBLOCK] = {0}, inner[SHA256_BYTES];
+    SHA256_CTX ctx;
+    if (key.len > sizeof block)
+        crypto_sha256(key, block);
+    else if (key.len)
+        memcpy(block, key.data, key.len);
+    begin_padded(&ctx, block, 0x36);
+    (void)SHA256_Update(&ctx, text.data, text.len);
+    (void)SHA256_Final(inner, &ctx);
+    begin_padded(&ctx, block, 0x5c);
+    (void)SHA256_Update(&ctx, inner, sizeof inner);
+    (void)SHA256_Final(out, &ctx);
+    crypto_wipe(block, sizeof block);
+    crypto_wipe(&ctx, sizeof ctx);
 }
 
 void crypto_random(void *out, size_t n)

@@ -14,7 +14,8 @@ enum {
     GROUP_SIZE = 32,     /* connections of one multi */
     LEAST_BUFFER = 1024, /* libcurl's receive buffer, which is not used */
     MAX_TLS_RECORD = 16384,
-    EVER = 1 << 20
+    EVER = 1 << 20,
+    LATE_MS = 250 /* so much later than libcurl's own timeout of a connect comes ours */
 };
 
 /* A multi with the connections that are being made in it, and those under TLS. */
@@ -123,6 +124,14 @@ static enum err keep_socket(struct fetch_connection *c)
     return ERR_IO;
 }
 
+/* libcurl keeps this time itself, but for when it had no memory to note it. */
+static void on_late(void *ctx)
+{
+    struct fetch_connection *c = ctx;
+    c->on_connected(c, CURLE_OPERATION_TIMEDOUT,
+                    fetch_facts_of(c->easy, c->r->spec.origin->proxy != NULL));
+}
+
 static void on_done(struct shard *shard, CURL *easy, CURLcode code)
 {
     char *private = NULL;
@@ -131,6 +140,7 @@ static void on_done(struct shard *shard, CURL *easy, CURLcode code)
     (void)shard;
     (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
     struct fetch_connection *c = (struct fetch_connection *)(void *)private;
+    loop_timer_stop(c->up->loop, &c->late);
     if (code != CURLE_OK)
         facts = fetch_facts_of(easy, c->r->spec.origin->proxy != NULL);
     if (code == CURLE_OK) {
@@ -176,6 +186,8 @@ static enum err begin_to_connect(struct fetch_connection *c, struct span authori
         curl_multi_add_handle(g->shard.multi, c->easy) != CURLM_OK)
         return ERR_NOMEM;
     enter_group(c, g);
+    loop_timer_start(c->up->loop, &c->late, c->up->options.connect_timeout_ms + LATE_MS, on_late,
+                     c);
     return OK;
 }
 
@@ -208,6 +220,7 @@ void connection_close(struct fetch_connection **connection)
         return;
     *connection = NULL;
     loop_timer_stop(c->up->loop, &c->again);
+    loop_timer_stop(c->up->loop, &c->late);
     if (c->group)
         leave_group(c); /* closes the socket */
     else if (c->fd >= 0)

@@ -26,6 +26,7 @@ struct fetch_connection {
     char *error; /* CURL_ERROR_SIZE bytes while it is made */
     void (*on_connected)(struct fetch_connection *c, CURLcode code, struct fetch_facts facts);
     struct loop_timer again; /* TLS: decrypted bytes may wait on a quiet socket */
+    struct loop_timer late;  /* while it is made */
     /* in the pool */
     struct fetch_site *site;
     struct fetch_connection *prev, *next;   /* the site's idle ones */

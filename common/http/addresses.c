@@ -41,6 +41,10 @@ struct http_peer *peer_take(struct http_server *s, const struct in6_addr *addres
             return NULL;
         peer->network = network;
         HASH_ADD(hh, s->peers, network, sizeof peer->network, peer);
+        if (!peer->hh.tbl) {
+            free(peer);
+            return NULL;
+        }
     }
     peer->connections++;
     return peer;

@@ -26,6 +26,7 @@
 #ifndef COMMON_HTTP_INTERNAL_H
 #define COMMON_HTTP_INTERNAL_H
 
+#define HASH_NONFATAL_OOM 1
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <uthash.h>

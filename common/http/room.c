@@ -82,6 +82,10 @@ void http_set_owner(struct http_exchange *x, const uint8_t name[HTTP_OWNER_BYTES
             return; /* the other bounds hold */
         memcpy(owner->name, name, HTTP_OWNER_BYTES);
         HASH_ADD(hh, s->owners, name, HTTP_OWNER_BYTES, owner);
+        if (!owner->hh.tbl) {
+            free(owner);
+            return;
+        }
     }
     owner->exchanges++;
     x->owner = owner;

@@ -79,7 +79,9 @@ static enum err load_config(struct life *life, struct config **out)
 {
     struct buf errors = {0};
     enum err e = config_load(life->args.config_path, &life->paths, out, &errors);
-    if (e)
+    if (e && errors.len == 0)
+        log_error("bad_configuration", LSTR("why", err_name(e)));
+    else if (e)
         log_lines("bad_configuration", buf_span(&errors));
     else
         log_warnings(*out);
@@ -467,7 +469,8 @@ static void stop(struct life *life, bool started)
     if (started)
         life->spec->stop(life->self);
     helper_destroy(&d->helper);
-    loop_on_long_turn(d->loop, 0, NULL, NULL);
+    if (d->loop)
+        loop_on_long_turn(d->loop, 0, NULL, NULL);
     metric_client_destroy(&d->metrics);
     bus_destroy(&d->bus);
     trust_close(&life->trust);

@@ -139,8 +139,10 @@ void loop_timer_start_us(struct loop *loop, struct loop_timer *timer, uint64_t d
     timer->fn = fn;
     timer->ctx = ctx;
     /* A wait without its deadline would be worse than ending: the supervisor starts us anew. */
-    if (!timer->due.index && heap_reserve(&loop->timers, loop->timers.count + 1))
+    if (!timer->due.index && heap_reserve(&loop->timers, loop->timers.count + 1)) {
+        log_error("ends", LSTR("why", "out of memory for a timer"));
         abort();
+    }
     heap_set(&loop->timers, &timer->due, loop->now_us + delay_us);
 }
 

@@ -266,8 +266,9 @@ static enum err find_or_add(struct series_store *s, unsigned id, struct span lab
     struct buf key;
     buf_init(&key, KEY_BYTES);
     put_key(&key, id, labels, from);
-    *out = lookup(s, buf_span(&key));
-    enum err e = *out ? OK : add(s, id, buf_span(&key), other, out);
+    bool whole = buf_check(&key) == OK;
+    *out = whole ? lookup(s, buf_span(&key)) : NULL;
+    enum err e = *out ? OK : whole ? add(s, id, buf_span(&key), other, out) : ERR_NOMEM;
     buf_free(&key);
     return e;
 }

@@ -64,8 +64,10 @@ static enum err read_config(const struct span *text, const char *name,
 {
     *out = NULL;
     struct memory *memory = calloc(1, sizeof *memory);
-    if (!memory)
+    if (!memory) {
+        buf_append_str(errors_out, "out of memory\n");
         return ERR_NOMEM;
+    }
     arena_init(&memory->arena, MEMORY_MAX);
     struct config *c = &memory->config;
     c->memory_ = memory;

@@ -178,6 +178,8 @@ enum err body_check(enum api api, struct span text, struct json_doc *doc, struct
     enum err e = json_parse(doc, text, JSON_DEPTH_CLIENT);
     if (e == ERR_TOO_BIG)
         return refuse(fault, ERROR_INVALID_JSON, "The request body is nested too deeply.", NULL);
+    if (e == ERR_NOMEM)
+        return refuse(fault, ERROR_INTERNAL, "Out of memory.", NULL);
     if (e != OK)
         return refuse(fault, ERROR_INVALID_JSON,
                       doc->error ? doc->error : "The request body is not valid JSON.", NULL);

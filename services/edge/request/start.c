@@ -92,7 +92,11 @@ static void go_on_with_body(const struct arrival *a, struct edge_request *r, str
     r->response_id = arena_copy(&r->arena, body->previous_response_id);
     r->passed_lines = head_passed_lines(&a->head, &r->arena);
     r->passed_lines = forward_lines(r->edge->d->config, r->to.x, r->passed_lines, &r->arena);
-    bool known = r->model.data && apply_model(r, body);
+    if (!r->model.data) {
+        request_fail_class(r, ERROR_INTERNAL, "Out of memory.");
+        return;
+    }
+    bool known = apply_model(r, body);
     apply_patience(r, &a->head);
     arrival_ask(r, key, known ? relay_start : relay_unknown_model);
 }

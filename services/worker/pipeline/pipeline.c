@@ -94,12 +94,14 @@ static enum err start(struct pipeline *c, struct api_error *fault_out)
     struct json body = JSON_NOTHING;
     bool optional = api_info(c->spec.api)->stored; /* GET, DELETE and cancel have none */
     if (c->spec.body.len || !optional) {
-        if (json_parse(&c->doc, c->spec.body, JSON_DEPTH_CLIENT)) {
-            api_error_set(fault_out, ERROR_INVALID_JSON, c->doc.error, NULL);
-            return ERR_INVALID;
+        enum err e = json_parse(&c->doc, c->spec.body, JSON_DEPTH_CLIENT);
+        if (e) {
+            api_error_set(fault_out, e == ERR_NOMEM ? ERROR_INTERNAL : ERROR_INVALID_JSON,
+                          c->doc.error, NULL);
+            return e == ERR_NOMEM ? e : ERR_INVALID;
         }
         body = json_root(&c->doc);
-        enum err e = request_check(body, c->spec.api, fault_out);
+        e = request_check(body, c->spec.api, fault_out);
         if (!e)
             e = check_images(c, body, fault_out);
         if (e)

@@ -139,6 +139,13 @@ static void digests_match_published_vectors(void **state)
     crypto_hmac_sha256(SPAN("Jefe"), SPAN("what do ya want for nothing?"), digest);
     crypto_hex(digest, sizeof digest, hex);
     assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    /* RFC 4231, case 6 */
+    uint8_t key[131];
+    memset(key, 0xaa, sizeof key);
+    crypto_hmac_sha256(span_of((const char *)key, sizeof key),
+                       SPAN("Test Using Larger Than Block-Size Key - Hash Key First"), digest);
+    crypto_hex(digest, sizeof digest, hex);
+    assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
     assert_true(crypto_equals("ab", "ab", 2) && !crypto_equals("ab", "ac", 2));
 }
 
