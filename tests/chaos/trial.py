@@ -18,11 +18,12 @@ import sys
 import tempfile
 import time
 
-from lib.suite import ROOT, Suite, wait_for
+from lib.suite import BIN, ROOT, Suite, wait_for
 
 MODELS = {"gpt-4o-mini": {"targets": [{"provider": "openai"}]}}
 MIB = 1 << 20
 TESTS = {}
+SHIM = BIN.parent / "tests/chaos/libchaos_shim.so"
 
 
 class Skipped(Exception):
@@ -103,7 +104,8 @@ class Trial:
         the rounds' ratios less its own error: a machine's noise is not the gateway's."""
         ratios = [percentile(w, 0.99) / percentile(wo, 0.99) for wo, w in pairs if w and wo]
         error = statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else 0
-        more = 100 * (statistics.median(ratios) - 1) if ratios else float("inf")
+        assert ratios, f"{what}: nothing was measured"
+        more = 100 * (statistics.median(ratios) - 1)
         self.facts[f"{what}, error of it"] = f"± {100 * error:.1f} %"
         self.mark(what, max(more - 100 * error, -100.0), most=most * (10 if self.quick else 1), unit="%")
 

@@ -1,65 +1,29 @@
 """docker compose: the image built from this checkout, every provider answers, worker-openai scaled 1 → 4 → 1 under load
 without an error, a killed worker comes back; what tests/facts shows, against the image's libraries."""
 import json
-import os
-import pathlib
-import subprocess
 import threading
 import time
 
 import httpx
 import pytest
-from lib.suite import free_port, wait_for
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROJECT = f"tollgate-test-{os.getpid()}"
-
-
-def run(*argv, check=True, **more):
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, **more)
-    assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done
-
-
-class Compose:
-    def __init__(self, port):
-        self.url = f"http://127.0.0.1:{port}"
-        self.env = {**os.environ, "TOLLGATE_PORT": f"127.0.0.1:{port}", "TOLLGATE_CONFIG_DIR": "./deploy/config-demo",
-                    "TOLLGATE_IMAGE": "tollgate:test"}
-
-    def __call__(self, *args, check=True):
-        return run("docker-compose", "-p", PROJECT, "--profile", "demo", *args, check=check, env=self.env, timeout=900)
-
-    def up(self, *args):
-        self("up", "-d", "--no-build", "--wait", "--wait-timeout", "120", *args)
-
-    def containers(self, service):
-        return self("ps", "-q", service).stdout.split()
-
-    def chat(self, key, model="gpt-4o-mini", text="x"):
-        return httpx.post(self.url + "/v1/chat/completions", headers={"authorization": f"Bearer {key}"}, timeout=60,
-                          json={"model": model, "messages": [{"role": "user", "content": text}]})
+from lib.compose import PROJECT, Compose, build_image, run
+from lib.suite import wait_for
 
 
 @pytest.fixture(scope="module")
 def image():
-    run("deploy/base-image")
-    run("docker", "build", "--network", "host", "-t", "tollgate:test", "-f", "deploy/Dockerfile", ".", timeout=1800)
+    build_image()
 
 
 @pytest.fixture(scope="module")
 def compose(image):
-    c = Compose(free_port())
-    try:
-        c.up()
+    with Compose() as c:
         yield c
-    finally:
-        c("down", "-v", "--timeout", "20", check=False)
 
 
 @pytest.fixture(scope="module")
 def key(compose):
-    return json.loads(compose("exec", "-T", "auth", "tollgate", "keys", "create", "--name", "compose", "--json").stdout)["secret"]
+    return compose.create_key()
 
 
 @pytest.mark.timeout(2400)
@@ -160,11 +124,11 @@ def test_scaling_a_worker_up_and_down_under_load_loses_nothing(compose, key):
 
 def test_a_killed_worker_comes_back(compose, key):
     (worker,) = compose.containers("worker-openai")
-    before = json.loads(run("docker", "inspect", worker).stdout)[0]
-    os.kill(before["State"]["Pid"], 9)
+    before = compose.state(worker)
+    compose.kill(worker)
 
     def restarted():
-        now = json.loads(run("docker", "inspect", worker).stdout)[0]
+        now = compose.state(worker)
         return now["State"]["Running"] and now["RestartCount"] > before["RestartCount"]
     wait_for(restarted, "docker restarts the worker", 60)
     wait_for(lambda: compose.chat(key).status_code == 200, "served again", 60)
@@ -174,7 +138,7 @@ def test_a_broker_that_comes_back_with_another_address_is_found_by_its_name(comp
     def address():
         (broker,) = compose.containers("broker-1")
         return {name: n["IPAddress"] for name, n in
-                json.loads(run("docker", "inspect", broker).stdout)[0]["NetworkSettings"]["Networks"].items()}
+                compose.state(broker)["NetworkSettings"]["Networks"].items()}
     before = address()
     compose("stop", "broker-1")
     compose("up", "-d", "--no-build", "--no-recreate", "--no-deps", "--scale", "worker-anthropic=2", "worker-anthropic")
