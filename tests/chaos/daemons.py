@@ -50,26 +50,19 @@ def t2(trial):
     return load
 
 
-def around(trial, load, seconds):
-    """What unary requests take that both begin and end within so many seconds from now."""
-    since = time.monotonic()
-    time.sleep(seconds)
-    return load.took(since, time.monotonic())
-
-
 @test("T3", "a worker stopped (SIGSTOP), and back (SIGCONT)", options=QUICK_LIVENESS)
 def t3(trial):
     daemon, pairs = trial.suite.daemons["worker-openai-1"], []
     with Load(trial.suite, 8, 4) as load:
         for _ in range(max(1, trial.args.kills // 20)):
-            without = around(trial, load, 1 if trial.quick else 2)
+            without = load.took(1 if trial.quick else 2)
             since = trial.ends_of(trial.brokers())
             daemon.signal(signal.SIGSTOP)
             began = time.monotonic()
             try:
                 wait_for(lambda: trial.seen(r"event=peer_down .*peer=worker-openai-1\b", trial.brokers(), since), "it is missed")
                 trial.took("a stopped worker is missed after", time.monotonic() - began, 1.5)
-                pairs.append((without, around(trial, load, 1 if trial.quick else 2)))
+                pairs.append((without, load.took(1 if trial.quick else 2)))
             finally:
                 since = trial.ends_of(trial.brokers())
                 daemon.signal(signal.SIGCONT)

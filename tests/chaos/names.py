@@ -6,7 +6,6 @@ import threading
 import time
 
 from bodies import no_long_turns
-from machines import around
 from traffic import Load
 from trial import MODELS, Sized, Skipped, own_folder, test
 
@@ -86,9 +85,9 @@ def t26(trial):
         trial.suite, key = suite, suite.create_key(name="lost")
         with Load(suite, 8, 4) as load:
             for _ in range(2 if trial.quick else 8):
-                without = around(load, seconds)
+                without = load.took(seconds)
                 with Asking(suite, key, 4) as asking:
-                    pairs.append((without, around(load, seconds)))
+                    pairs.append((without, load.took(seconds)))
                 answers += asking.answers
         trial.slower("others' p99 is higher by", pairs, 10)
         trial.no_failures(load)

@@ -1,12 +1,9 @@
 """Who would have something for nothing; and peers that are hostile on the bus."""
 import contextlib
-import json
-import os
 import random
 import re
 import socket
 import struct
-import threading
 import time
 
 import httpx
@@ -14,7 +11,7 @@ from clients import chat, send
 from lib.bus_peer import MAJOR, MESSAGES, BusPeer, keys_of
 from lib.suite import in_threads, wait_for
 from traffic import Load
-from trial import MIB, MODELS, test
+from trial import MODELS, test
 
 LIMIT = 20000  # tokens a minute
 THEFT_MODELS = {**MODELS, "gpt-3.5-turbo-instruct": {"targets": [{"provider": "openai"}], "completions": "native"}}

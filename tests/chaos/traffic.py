@@ -116,9 +116,11 @@ class Load:
         now = [h for h in list(self.hits) if h.outcome is None]
         wait_for(lambda: all(h.outcome is not None for h in now), "what runs ends")
 
-    def took(self, since=0.0, until=float("inf")):
-        """How long the unary requests took that were answered well and ran between these moments."""
-        return [h.ended - h.began for h in list(self.hits) if h.outcome == "ok" and not h.stream and h.began > since and h.ended < until]
+    def took(self, seconds):
+        """How long those unary requests take that begin and end well within so many seconds from now."""
+        since = time.monotonic()
+        time.sleep(seconds)
+        return [h.ended - h.began for h in list(self.hits) if h.outcome == "ok" and not h.stream and h.began > since]
 
     def bad(self, *allowed, stream=None):
         return collections.Counter(h.outcome for h in self.hits

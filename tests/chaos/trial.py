@@ -107,7 +107,7 @@ class Trial:
         assert ratios, f"{what}: nothing was measured"
         more = 100 * (statistics.median(ratios) - 1)
         self.facts[f"{what}, error of it"] = f"± {100 * error:.1f} %"
-        self.mark(what, max(more - 100 * error, -100.0), most=most * (10 if self.quick else 1), unit="%")
+        self.mark(what, max(more - 100 * error, -100.0), most=300 if self.quick else most, unit="%")
 
     def pytest(self, path, pattern, count=None):
         """Tests that are kept elsewhere, run here."""

@@ -2,13 +2,11 @@
 import collections
 import http.client
 import json
-import threading
 import time
 
 from lib.suite import in_threads, wait_for
-from lib.upstream import chat
 from traffic import Load
-from trial import MIB, MODELS, test
+from trial import MIB, test
 
 QUICK_BREAKERS = {"broker": {"breaker_failures": 0}, "worker": {"breaker_failures": 0}}
 HASTY = {"gpt-4o-mini": {"targets": [{"provider": "openai"}], "timeout": "1s"}}
