@@ -1,11 +1,12 @@
 /* Preloaded into a daemon by tests/chaos: makes single calls fail, or moves the wall clock.
  *
  *   CHAOS_FAIL=malloc:17   the 17th allocation fails (once); also socket, write, fsync
- *   CHAOS_LIST=FILE        appends, when the program ends, each place that calls one of them: kind, number of its first call
- *   CHAOS_CLOCK=FILE       eight bytes, mapped: nanoseconds that are added to the wall clock at every reading of it
+ *   CHAOS_LIST=FILE        appends, when the program ends, each place that calls one of them: kind,
+ * number of its first call CHAOS_CLOCK=FILE       eight bytes, mapped: nanoseconds that are added
+ * to the wall clock at every reading of it
  *
- * A place is the callers of a call: the same line reached by another way is another place. Calls are counted from the start of
- * main's libraries on, over all threads. */
+ * A place is the callers of a call: the same line reached by another way is another place. Calls
+ * are counted from the start of main's libraries on, over all threads. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -75,7 +76,8 @@ __attribute__((constructor)) static void begin(void)
     const char *fail = getenv("CHAOS_FAIL"), *clock_path = getenv("CHAOS_CLOCK");
     const char *number = fail ? strchr(fail, ':') : NULL;
     for (int k = 0; number && k < KINDS; k++)
-        if (strlen(kind_names[k]) == (size_t)(number - fail) && !strncmp(fail, kind_names[k], (size_t)(number - fail))) {
+        if (strlen(kind_names[k]) == (size_t)(number - fail) &&
+            !strncmp(fail, kind_names[k], (size_t)(number - fail))) {
             fail_kind = (enum kind)k;
             fail_at = strtoull(number + 1, NULL, 10);
         }
@@ -121,7 +123,8 @@ static bool fails(enum kind kind)
         return false;
     void *frames[16];
     inside = true;
-    backtrace_symbols_fd(frames, backtrace(frames, 16), STDERR_FILENO); /* which one it was, in the log */
+    backtrace_symbols_fd(frames, backtrace(frames, 16),
+                         STDERR_FILENO); /* which one it was, in the log */
     inside = false;
     return true;
 }
@@ -132,7 +135,8 @@ __attribute__((destructor)) static void end(void)
     FILE *f = list_path ? fopen(list_path, "ae") : NULL;
     for (size_t i = 0; f && i < PLACES; i++)
         if (places[i].first)
-            (void)fprintf(f, "%s %llu\n", kind_names[places[i].kind], (unsigned long long)places[i].first);
+            (void)fprintf(f, "%s %llu\n", kind_names[places[i].kind],
+                          (unsigned long long)places[i].first);
     if (f)
         (void)fclose(f);
 }
@@ -206,11 +210,13 @@ int accept(int fd, struct sockaddr *restrict address, socklen_t *restrict length
     return accept4(fd, address, length, 0);
 }
 
-/* What a write to this may fail with; 0: the kernel never refuses it (an eventfd, a pipe with room). */
+/* What a write to this may fail with; 0: the kernel never refuses it (an eventfd, a pipe with
+ * room). */
 static int write_error(int fd)
 {
     struct stat s;
-    if (!ready || inside || fd <= STDERR_FILENO || fstat(fd, &s)) /* a line of the log that is lost is no failure */
+    if (!ready || inside || fd <= STDERR_FILENO ||
+        fstat(fd, &s)) /* a line of the log that is lost is no failure */
         return 0;
     return S_ISREG(s.st_mode) ? ENOSPC : S_ISSOCK(s.st_mode) ? ECONNRESET : 0;
 }
@@ -249,7 +255,8 @@ ssize_t send(int fd, const void *data, size_t size, int flags)
     return write_fails(fd) ? -1 : syscall(SYS_sendto, fd, data, size, flags, NULL, 0);
 }
 
-ssize_t sendto(int fd, const void *data, size_t size, int flags, const struct sockaddr *to, socklen_t length)
+ssize_t sendto(int fd, const void *data, size_t size, int flags, const struct sockaddr *to,
+               socklen_t length)
 {
     return write_fails(fd) ? -1 : syscall(SYS_sendto, fd, data, size, flags, to, length);
 }
