@@ -198,7 +198,7 @@ class Sweep:
                 self.broken(f"{r.nonce}: booked {row}, the simulator counted {count}")
 
 
-@test("T32", "every fallible call fails once, over each daemon's start, a request and its stop", full_only=True, brokers=1, edges=1,
+@test("T32", "every fallible call fails once, over each daemon's start, a request and its stop", beside=True, full_only=True, brokers=1, edges=1,
       workers={"openai": 1}, options={"runtime": {"drain_timeout": "3s"}})
 def t32(trial):
     suite = trial.suite

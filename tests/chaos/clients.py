@@ -103,7 +103,7 @@ def t11(trial):
     trial.none("slots that did not come back", trial.unrest)
 
 
-@test("T12", "1,000 readers that do not read", alone=True)
+@test("T12", "1,000 readers that do not read", full_only=True, alone=True)
 def t12(trial):
     many_files()
     upstream, count, names, pairs = Watcher(endless=True), 200 if trial.quick else 1000, ["edge-1", "worker-slow-1"], []
@@ -204,7 +204,7 @@ def smuggling():
         yield f"{method} {PATH} {version}\r\n{fields}\r\n\r\n"
 
 
-@test("T15", "heads that two readers may understand differently, with a second request behind them", edges=1, workers={"openai": 1})
+@test("T15", "heads that two readers may understand differently, with a second request behind them", beside=True, edges=1, workers={"openai": 1})
 def t15(trial):
     suite, key = trial.suite, trial.suite.create_key(name="smuggler")
     forms = list(dict.fromkeys(smuggling()))
@@ -234,7 +234,7 @@ def t15(trial):
     trial.none("second requests that ran", seen)
 
 
-@test("T16", "100 pipelined requests", edges=1, workers={"openai": 1})
+@test("T16", "100 pipelined requests", beside=True, edges=1, workers={"openai": 1})
 def t16(trial):
     suite, key = trial.suite, trial.suite.create_key()
     bodies = [json.dumps(chat(f"<pipelined-{i}>")) for i in range(100)]
@@ -255,7 +255,7 @@ def t16(trial):
     trial.none("others failed", load.bad())
 
 
-@test("T17", "clients that close their sending half are taken for gone", edges=1, workers={"openai": 1})
+@test("T17", "clients that close their sending half are taken for gone", beside=True, edges=1, workers={"openai": 1})
 def t17(trial):
     suite, count = trial.suite, 20 if trial.quick else 100
     key, ends = suite.create_key(name="half"), collections.Counter()

@@ -41,7 +41,7 @@ def crash(compose, container):
     run("docker", "start", container)
 
 
-@test("T1-compose", "a container of a worker killed −9 under unary load", full_only=True, alone=True)
+@test("T1-compose", "a container of a worker killed −9 under unary load", beside=True, full_only=True, alone=True)
 def t1_compose(trial):
     trial.running = c = suite()
     c.scale("worker-openai", 2)
@@ -69,7 +69,7 @@ def t4_compose(trial):
     judge(trial, load)
 
 
-@test("T23-compose", "every container but the edge's restarted in turn", full_only=True, alone=True)
+@test("T23-compose", "every container but the edge's restarted in turn", beside=True, full_only=True, alone=True)
 def t23_compose(trial):
     trial.running = c = suite()
     c.scale("worker-openai", 2)
@@ -117,7 +117,7 @@ def refused(trial, c):
     return sum(v for k, v in trial.gauges("tollgate_bus_refused_total", c).items() if 'role="auth"' in k and 'reason="message"' in k)
 
 
-@test("T39-compose", "a stranger in the bus's network, and a worker in other hands", full_only=True, alone=True)
+@test("T39-compose", "a stranger in the bus's network, and a worker in other hands", beside=True, full_only=True, alone=True)
 def t39_compose(trial):
     c = suite()
     key = c.create_key()

@@ -25,7 +25,7 @@ def kill_worker(trial, load, name):
     return killed
 
 
-@test("T1", "a worker killed −9 under unary load, again and again")
+@test("T1", "a worker killed −9 under unary load, again and again", beside=True)
 def t1(trial):
     with Load(trial.suite, 8, 0) as load:
         for i in range(trial.args.kills):
@@ -38,7 +38,7 @@ def t1(trial):
 def t2(trial):
     kills = []
     with Load(trial.suite, 2, 10) as load:
-        for i in range(trial.args.kills):
+        for i in range(max(6, trial.args.kills // 2)):
             kills.append(kill_worker(trial, load, f"worker-openai-{i % 2 + 1}"))
     trial.no_failures(load, "in-band error", stream=True)
     trial.no_failures(load, stream=False)
@@ -54,7 +54,7 @@ def t2(trial):
 def t3(trial):
     daemon, pairs = trial.suite.daemons["worker-openai-1"], []
     with Load(trial.suite, 8, 4) as load:
-        for _ in range(max(1, trial.args.kills // 20)):
+        for _ in range(max(1, trial.args.kills // 30)):
             without = load.took(1 if trial.quick else 2)
             since = trial.ends_of(trial.brokers())
             daemon.signal(signal.SIGSTOP)
@@ -109,7 +109,7 @@ def t4_all(trial):
     return load
 
 
-@test("T23", "every daemon but the edge restarted in turn")
+@test("T23", "every daemon but the edge restarted in turn", beside=True)
 def t23(trial):
     names = [n for n in trial.suite.daemons if not n.startswith(("edge", "simulator"))]
     with Load(trial.suite, 6, 4) as load:
@@ -151,11 +151,11 @@ def t24(trial):
     return load
 
 
-@test("goodbye", "a worker stops while streams finish")
+@test("goodbye", "a worker stops while streams finish", beside=True)
 def goodbye(trial):
     """Streams that end while their worker stops: whole, since it waits for them."""
     with Load(trial.suite, 0, 12, stream_words="chunks=40 pace=3") as load:
-        for i in range(trial.args.kills):
+        for i in range(max(6, trial.args.kills // 2)):
             daemon = trial.suite.daemons[f"worker-openai-{i % 2 + 1}"]
             trial.rule(daemon.stop() == 0, f"{daemon.name}: SIGTERM does not end it well")
             daemon.start()
@@ -164,7 +164,7 @@ def goodbye(trial):
     return load
 
 
-@test("full", "workers without room, brokers killed", options=SMALL)
+@test("full", "workers without room, brokers killed", beside=True, options=SMALL)
 def full(trial):
     """Workers lose most of their slots and get them back, brokers are killed: whoever is told "busy" asks again, unseen by clients."""
     suite = trial.suite

@@ -24,7 +24,7 @@ def t6(trial):
         except Exception:  # noqa: BLE001 - it is 503 until all have told theirs
             return -1
     with Load(trial.suite, 8, 4) as load:
-        for _ in range(2 if trial.quick else 8):
+        for _ in range(2 if trial.quick else 6):
             without = load.took(1 if trial.quick else 3)
             metrics.kill()
             pairs.append((without, load.took(1 if trial.quick else 3)))
@@ -155,7 +155,7 @@ def crowd_of_streams(trial, suite):
     trial.rest(load)
 
 
-@test("T29", "auth killed −9 again and again", brokers=1, edges=1, workers={"openai": 1})
+@test("T29", "auth killed −9 again and again", beside=True, brokers=1, edges=1, workers={"openai": 1})
 def t29(trial):
     suite, kills = trial.suite, 20 if trial.quick else 5 * trial.args.kills
     auth = suite.daemons["auth"]
@@ -227,7 +227,7 @@ def t29_spool(trial):
     trial.mark("of these booked as estimates", sum(r["estimated"] for r in suite.usage("--requests", "--limit", "100000")), most=0)
 
 
-@test("T38", "edges restarted under load, by `up` (plain and TLS) and behind a socket of systemd's kind", full_only=True, alone=True)
+@test("T38", "edges restarted under load, by `up` (plain and TLS) and behind a socket of systemd's kind", beside=True, full_only=True, alone=True)
 def t38(trial):
     times = 2 if trial.quick else 20
     restart_by_up(own_folder(), times)
@@ -237,6 +237,6 @@ def t38(trial):
     trial.mark("restarts each, 0 refused, 0 cut", times, least=2 if trial.quick else 20)
 
 
-@test("T25", "this version's daemons and the previous one's together", full_only=True, alone=True)
+@test("T25", "this version's daemons and the previous one's together", beside=True, full_only=True, alone=True)
 def t25(trial):
     trial.pytest("tests/system/test_up.py", "previous_version")

@@ -101,7 +101,7 @@ class Reloader:
         self.done["taken" if taken else "refused"] += 1
 
 
-@test("T19", "1,000 mutated configurations under load")
+@test("T19", "1,000 mutated configurations under load", beside=True)
 def t19(trial):
     trial.suite.folder.joinpath("good.json").write_text((trial.suite.folder / "tollgate.yaml").read_text())
     with Load(trial.suite, 4, 4) as load:

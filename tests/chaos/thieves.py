@@ -57,7 +57,7 @@ THEFTS = {"leave before the first byte": (leave, 1800), "x-stainless-timeout: 1"
           "no max_tokens": (no_cap, 3100), "n": (many_choices, 1700), "prompts": (many_prompts, 2000), "no blank": (no_blank, 15100)}
 
 
-@test("T36", "thieves: seven ways to pass a limit of tokens, at two edges", models=THEFT_MODELS)
+@test("T36", "thieves: seven ways to pass a limit of tokens, at two edges", full_only=True, beside=True, models=THEFT_MODELS)
 def t36(trial):
     suite = trial.suite
     for name, (theft, one) in THEFTS.items():
@@ -155,6 +155,6 @@ def t31(trial):
     return load
 
 
-@test("T39", "a stranger on every tcp bus, and a worker in other hands", full_only=True, alone=True)
+@test("T39", "a stranger on every tcp bus, and a worker in other hands", beside=True, full_only=True, alone=True)
 def t39(trial):
     trial.pytest("tests/system/test_bus_keys.py", "stranger or unknown_key or worker", 8)

@@ -30,10 +30,11 @@ class Skipped(Exception):
     """It cannot be done here; the text says why."""
 
 
-def test(name, title, full_only=False, alone=False, **suite):
-    """Registers a test. alone: it makes its own suites; full_only: tests/run has it in another stage, or it takes long."""
+def test(name, title, full_only=False, alone=False, beside=False, **suite):
+    """Registers a test. alone: it makes its own suites; full_only: tests/run has it in another stage, or it takes long; beside: it judges no
+    clock closely, so that others may run at the same time."""
     def register(function):
-        TESTS[name] = {"function": function, "title": title, "full_only": full_only, "alone": alone, "suite": suite}
+        TESTS[name] = {"function": function, "title": title, "full_only": full_only, "alone": alone, "beside": beside, "suite": suite}
         return function
     return register
 

@@ -41,7 +41,7 @@ def outcome(status, raw, stream):
     return "error" if events and "error" in json.loads(events[-1]) else "no end"
 
 
-@test("T7", "faults of an upstream, unary and streams", edges=1, workers={"openai": 1}, models=HASTY, options=QUICK_BREAKERS)
+@test("T7", "faults of an upstream, unary and streams", beside=True, edges=1, workers={"openai": 1}, models=HASTY, options=QUICK_BREAKERS)
 def t7(trial):
     suite, key, wrong, again, forms = trial.suite, trial.suite.create_key(), {}, {}, 0
     for words, unary, streamed in FAULTS:
@@ -62,7 +62,7 @@ def t7(trial):
     trial.none("requests sent again in silence", again)
 
 
-@test("T8", "upstreams that stall or drip", edges=1, workers={"openai": 1}, models={
+@test("T8", "upstreams that stall or drip", full_only=True, edges=1, workers={"openai": 1}, models={
     "gpt-4o-mini": {"targets": [{"provider": "openai"}], "timeout": "2s"}, "patient": {"targets": [{"provider": "openai", "model": "gpt-4o-mini"}]}},
       options=QUICK_BREAKERS)
 def t8(trial):
@@ -123,6 +123,6 @@ def t10(trial):
     return load
 
 
-@test("T37", "usage that cannot be, and large answers at once", full_only=True, alone=True)
+@test("T37", "usage that cannot be, and large answers at once", beside=True, full_only=True, alone=True)
 def t37(trial):
     trial.pytest("tests/system/test_poison.py", "usage_that_cannot_be or large_answers_at_once", 7)
