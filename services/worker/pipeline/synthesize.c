@@ -1,57 +1,14 @@
 #include "services/worker/pipeline/synthesize.h"
-
-static bool is_one_of(struct json key, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (json_is(key, names[i]))
-            return true;
-    }
-    return false;
-}
-
-static void put_compact(struct json_writer *w, struct json v)
-{
-    /* jw_raw keeps white space, and an event's data has one line */
-    jw_raw(w, SPAN_NONE);
-    json_append_compact(w->out, v);
-}
-
-static void copy_members(struct json_writer *w, struct json object, const char *const *except,
-                         size_t except_count)
-{
-    for (struct json_iter i = json_iter(object); json_next(&i);) {
-        if (is_one_of(i.key, except, except_count))
-            continue;
-        jw_key_text(w, json_text(i.key));
-        put_compact(w, i.value);
-    }
-}
-
-static void begin_event(struct json_writer *w, const char *name)
-{
-    if (name) {
-        buf_append_str(w->out, "event: ");
-        buf_append_str(w->out, name);
-        buf_append_char(w->out, '\n');
-    }
-    buf_append_str(w->out, "data: ");
-    w->comma_ = false;
-}
-
-static void end_event(struct json_writer *w)
-{
-    buf_append_str(w->out, "\n\n");
-    w->comma_ = false;
-}
+#include "services/worker/pipeline/synthesize_internal.h"
 
 /* ---- OpenAI chat ---- */
 
 static void begin_chunk(struct json_writer *w, struct json body, bool with_usage)
 {
     static const char *const except[] = {"object", "choices", "usage"};
-    begin_event(w, NULL);
+    synthesize_begin_event(w, NULL);
     jw_object(w);
-    copy_members(w, body, except, 3);
+    synthesize_copy_members(w, body, except, 3);
     jw_key(w, "object");
     jw_str(w, "chat.completion.chunk");
     if (with_usage) {
@@ -66,7 +23,7 @@ static void end_chunk(struct json_writer *w)
 {
     jw_array_end(w);
     jw_object_end(w);
-    end_event(w);
+    synthesize_end_event(w);
 }
 
 static void put_tool_calls(struct json_writer *w, struct json calls)
@@ -78,7 +35,7 @@ static void put_tool_calls(struct json_writer *w, struct json calls)
         jw_object(w);
         jw_key(w, "index");
         jw_u64(w, index++);
-        copy_members(w, i.value, except, 1);
+        synthesize_copy_members(w, i.value, except, 1);
         jw_object_end(w);
     }
     jw_array_end(w);
@@ -89,7 +46,7 @@ static void put_delta(struct json_writer *w, struct json message)
     static const char *const except[] = {"tool_calls"};
     struct json calls = json_get(message, "tool_calls");
     jw_object(w);
-    copy_members(w, message, except, 1);
+    synthesize_copy_members(w, message, except, 1);
     if (json_type(calls) == JSON_ARRAY) {
         jw_key(w, "tool_calls");
         put_tool_calls(w, calls);
@@ -103,7 +60,7 @@ static void put_chat_choice(struct json_writer *w, struct json body, struct json
     static const char *const of_first[] = {"message", "finish_reason"};
     begin_chunk(w, body, with_usage);
     jw_object(w);
-    copy_members(w, choice, of_first, 2);
+    synthesize_copy_members(w, choice, of_first, 2);
     jw_key(w, "delta");
     put_delta(w, json_get(choice, "message"));
     jw_key(w, "finish_reason");
@@ -129,18 +86,18 @@ static void put_chat_choice(struct json_writer *w, struct json body, struct json
 static void put_usage_chunk(struct json_writer *w, struct json body, const char *object)
 {
     static const char *const except[] = {"object", "choices", "usage"};
-    begin_event(w, NULL);
+    synthesize_begin_event(w, NULL);
     jw_object(w);
-    copy_members(w, body, except, 3);
+    synthesize_copy_members(w, body, except, 3);
     jw_key(w, "object");
     jw_str(w, object);
     jw_key(w, "choices");
     jw_array(w);
     jw_array_end(w);
     jw_key(w, "usage");
-    put_compact(w, json_get(body, "usage"));
+    synthesize_put_compact(w, json_get(body, "usage"));
     jw_object_end(w);
-    end_event(w);
+    synthesize_end_event(w);
 }
 
 static enum err synthesize_chat(struct json_writer *w, struct json body, bool with_usage)
@@ -162,44 +119,13 @@ static enum err synthesize_completion(struct json_writer *w, struct json body, b
     static const char *const except[] = {"usage"};
     if (json_type(json_get(body, "choices")) != JSON_ARRAY)
         return ERR_INVALID;
-    begin_event(w, NULL);
+    synthesize_begin_event(w, NULL);
     jw_object(w);
-    copy_members(w, body, except, 1);
+    synthesize_copy_members(w, body, except, 1);
     jw_object_end(w);
-    end_event(w);
+    synthesize_end_event(w);
     if (with_usage && json_type(json_get(body, "usage")) == JSON_OBJECT)
         put_usage_chunk(w, body, "text_completion");
-    return OK;
-}
-
-/* ---- OpenAI responses ---- */
-
-static const char *terminal_name(struct json response)
-{
-    struct json status = json_get(response, "status");
-    if (json_is(status, "incomplete"))
-        return "response.incomplete";
-    return json_is(status, "failed") ? "response.failed" : "response.completed";
-}
-
-static enum err synthesize_response(struct json_writer *w, struct json body, bool with_usage)
-{
-    (void)with_usage;
-    if (!json_is(json_get(body, "object"), "response"))
-        return ERR_INVALID;
-    const char *const names[] = {"response.created", terminal_name(body)};
-    for (size_t i = 0; i < 2; i++) {
-        begin_event(w, names[i]);
-        jw_object(w);
-        jw_key(w, "type");
-        jw_str(w, names[i]);
-        jw_key(w, "sequence_number");
-        jw_u64(w, i);
-        jw_key(w, "response");
-        put_compact(w, body);
-        jw_object_end(w);
-        end_event(w);
-    }
     return OK;
 }
 
@@ -208,13 +134,13 @@ static enum err synthesize_response(struct json_writer *w, struct json body, boo
 static void put_message_start(struct json_writer *w, struct json body)
 {
     static const char *const except[] = {"content", "stop_reason", "stop_sequence", "stop_details"};
-    begin_event(w, "message_start");
+    synthesize_begin_event(w, "message_start");
     jw_object(w);
     jw_key(w, "type");
     jw_str(w, "message_start");
     jw_key(w, "message");
     jw_object(w);
-    copy_members(w, body, except, 4);
+    synthesize_copy_members(w, body, except, 4);
     jw_key(w, "content");
     jw_array(w);
     jw_array_end(w);
@@ -224,7 +150,7 @@ static void put_message_start(struct json_writer *w, struct json body)
     jw_null(w);
     jw_object_end(w);
     jw_object_end(w);
-    end_event(w);
+    synthesize_end_event(w);
 }
 
 /* A block's member that streams as deltas, what it starts as, and the delta's type. */
@@ -256,7 +182,7 @@ static const struct streamed *find_streamed(struct json key)
 
 static void put_block_start(struct json_writer *w, struct json block, uint64_t index)
 {
-    begin_event(w, "content_block_start");
+    synthesize_begin_event(w, "content_block_start");
     jw_object(w);
     jw_key(w, "type");
     jw_str(w, "content_block_start");
@@ -271,17 +197,17 @@ static void put_block_start(struct json_writer *w, struct json block, uint64_t i
         if (s)
             jw_raw(w, span_str(s->empty));
         else
-            put_compact(w, i.value);
+            synthesize_put_compact(w, i.value);
     }
     jw_object_end(w);
     jw_object_end(w);
-    end_event(w);
+    synthesize_end_event(w);
 }
 
 static void put_block_delta(struct json_writer *w, struct json value, const struct streamed *s,
                             uint64_t index)
 {
-    begin_event(w, "content_block_delta");
+    synthesize_begin_event(w, "content_block_delta");
     jw_object(w);
     jw_key(w, "type");
     jw_str(w, "content_block_delta");
@@ -298,7 +224,7 @@ static void put_block_delta(struct json_writer *w, struct json value, const stru
         jw_string(w, json_raw(value));
     jw_object_end(w);
     jw_object_end(w);
-    end_event(w);
+    synthesize_end_event(w);
 }
 
 static void put_block(struct json_writer *w, struct json block, uint64_t index)
@@ -310,21 +236,21 @@ static void put_block(struct json_writer *w, struct json block, uint64_t index)
         if (s && !json_absent(i.value) && !json_is(i.value, ""))
             put_block_delta(w, i.value, s, index);
     }
-    begin_event(w, "content_block_stop");
+    synthesize_begin_event(w, "content_block_stop");
     jw_object(w);
     jw_key(w, "type");
     jw_str(w, "content_block_stop");
     jw_key(w, "index");
     jw_u64(w, index);
     jw_object_end(w);
-    end_event(w);
+    synthesize_end_event(w);
 }
 
 static void put_message_end(struct json_writer *w, struct json body)
 {
     static const char *const names[] = {"stop_reason", "stop_sequence", "stop_details",
                                         "container"};
-    begin_event(w, "message_delta");
+    synthesize_begin_event(w, "message_delta");
     jw_object(w);
     jw_key(w, "type");
     jw_str(w, "message_delta");
@@ -335,16 +261,16 @@ static void put_message_end(struct json_writer *w, struct json body)
         if (json_type(v) == JSON_NONE)
             continue;
         jw_key(w, names[i]);
-        put_compact(w, v);
+        synthesize_put_compact(w, v);
     }
     jw_object_end(w);
     struct json usage = json_get(body, "usage");
     if (!json_absent(usage)) {
         jw_key(w, "usage");
-        put_compact(w, usage);
+        synthesize_put_compact(w, usage);
     }
     jw_object_end(w);
-    end_event(w);
+    synthesize_end_event(w);
     buf_append_str(w->out, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
 }
 

@@ -1197,9 +1197,12 @@ static void json_for_a_stream_becomes_a_stream(void **state)
          "{\"object\":\"response\", \"status\":\"incomplete\"}",
          "event: response.created\ndata: "
          "{\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"object\":"
-         "\"response\",\"status\":\"incomplete\"}}\n\n"
+         "\"response\",\"status\":\"in_progress\",\"output\":[],\"usage\":null}}\n\n"
+         "event: response.in_progress\ndata: "
+         "{\"type\":\"response.in_progress\",\"sequence_number\":1,\"response\":{\"object\":"
+         "\"response\",\"status\":\"in_progress\",\"output\":[],\"usage\":null}}\n\n"
          "event: response.incomplete\ndata: "
-         "{\"type\":\"response.incomplete\",\"sequence_number\":1,\"response\":{\"object\":"
+         "{\"type\":\"response.incomplete\",\"sequence_number\":2,\"response\":{\"object\":"
          "\"response\",\"status\":\"incomplete\"}}\n\n"},
         {API_ANTHROPIC_MESSAGES, "{\"stream\":true,\"model\":\"m\"}",
          "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":"
@@ -1522,6 +1525,33 @@ static void completions_are_native_where_the_model_speaks_them(void **state)
     model_table_destroy(&table);
 }
 
+static void a_synthesised_response_has_the_grammar_of_its_streams(void **state)
+{
+    (void)state;
+    struct driver d;
+    init(&d, API_OPENAI_RESPONSES);
+    assert_int_equal(driver_start(&d, "{\"model\":\"m\",\"input\":\"x\",\"stream\":true}"), OK);
+    driver_answer(
+        &d, 0, 200, JSON_TYPE,
+        "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"completed\",\n\"output\":[{\"id\":"
+        "\"rs\","
+        "\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\",\"text\":\"hm\"}]},{\"id\":"
+        "\"m\","
+        "\"type\":\"message\",\"role\":\"assistant\",\"status\":\"completed\",\"content\":[{"
+        "\"type\":"
+        "\"output_text\",\"text\":\"a\\u0062\",\"annotations\":[]},{\"type\":\"refusal\","
+        "\"refusal\":\"\"}"
+        "]},{\"id\":\"f\",\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"n\","
+        "\"arguments\":"
+        "\"{}\"},{\"id\":\"w\",\"type\":\"web_search_call\"}],\"usage\":{\"total_tokens\":3}}");
+    assert_int_equal(pipeline_state(d.pipeline), PIPELINE_DONE);
+    const char *complaint = response_stream_complaint(buf_span(&d.output), false);
+    if (complaint)
+        fail_msg("%s in %.*s", complaint, SPAN_ARG(buf_span(&d.output)));
+    assert_true(driver_output_has(&d, "\"delta\":\"a\\u0062\""));
+    driver_done(&d);
+}
+
 static void a_synthesised_stream_needs_a_protocol_with_streams(void **state)
 {
     (void)state;
@@ -1663,6 +1693,7 @@ int main(void)
         cmocka_unit_test(an_event_that_is_no_object_is_a_protocol_error),
         cmocka_unit_test(only_2xx_and_plain_bytes_are_answers),
         cmocka_unit_test(completions_are_native_where_the_model_speaks_them),
+        cmocka_unit_test(a_synthesised_response_has_the_grammar_of_its_streams),
         cmocka_unit_test(a_synthesised_stream_needs_a_protocol_with_streams),
         cmocka_unit_test(a_deleted_response_may_have_no_body),
         cmocka_unit_test(an_error_event_of_responses_is_a_failure),
