@@ -10,7 +10,7 @@ enum {
     DEADLINE_SLACK_MS = 5000 /* for the edge's RELEASE to arrive */
 };
 
-enum err admission_configure(struct admission *a, const struct config *config)
+enum err admission_configure(struct admission *a, const struct config *config, uint64_t now_ns)
 {
     struct limit **limits = calloc(config->model_count + 1, sizeof(struct limit *));
     free(a->model_limits);
@@ -26,7 +26,7 @@ enum err admission_configure(struct admission *a, const struct config *config)
         (void)snprintf(name, sizeof name, "model:%.*s", (int)sizeof name - 8, m->name);
         struct gcra_rate rate = {m->rate_count, m->rate_period_ms * MS_NS,
                                  m->rate_burst ? m->rate_burst : m->rate_count};
-        limits[i] = limits_get(a->limits, span_str(name), "model", LIMIT_REQUESTS, rate);
+        limits[i] = limits_get(a->limits, span_str(name), "model", LIMIT_REQUESTS, rate, now_ns);
         if (!limits[i])
             return ERR_NOMEM;
     }
@@ -44,16 +44,20 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* The key is known and valid; nothing is charged yet. */
-static void allow_key(const struct admission *a, struct verdict *v, const struct key *key,
+/* The key is known and valid; nothing is charged yet. One secret at a time gets leases, for they
+ * are counted by key: the present one. */
+static void allow_key(const struct admission *a, struct verdict *v, const struct key_secret *secret,
                       uint64_t wall_ms)
 {
+    const struct key *key = secret->key;
     v->allowed = true;
     v->allow =
         (struct allow){.key_id = key->is.id, .key_name = key->is.name, .models = key->is.models};
-    uint64_t valid_ms = key->is.expires_ms ? key->is.expires_ms - wall_ms : UINT64_MAX;
+    uint64_t valid_ms = key_secret_until_ms(secret) - wall_ms;
     v->allow.known_ms = least(a->config->options.auth_known, valid_ms);
-    v->allow.lease_ms = (uint32_t)least(least(a->config->options.auth_lease, valid_ms), UINT32_MAX);
+    if (!key_secret_is_old(secret))
+        v->allow.lease_ms =
+            (uint32_t)least(least(a->config->options.auth_lease, valid_ms), UINT32_MAX);
 }
 
 /* A key that may run so many requests at once needs a leased slot for it. */
@@ -120,9 +124,10 @@ static uint64_t wanted_tokens(const struct authorize *ask, uint64_t each)
 
 /* Within its limits, once more if it was asked about before: then it is charged already. */
 static void decide_limits(const struct admission *a, const struct asker *who,
-                          const struct header *h, struct key *key, const struct authorize *ask,
-                          struct moment now, struct verdict *v)
+                          const struct header *h, const struct key_secret *secret,
+                          const struct authorize *ask, struct moment now, struct verdict *v)
 {
+    struct key *key = secret->key;
     uint64_t now_ns = now.now_ns, each = expected_output(a, key, ask);
     uint64_t tokens = wanted_tokens(ask, each);
     struct limit_set set;
@@ -141,7 +146,7 @@ static void decide_limits(const struct admission *a, const struct asker *who,
     }
     if (!v->asked_again)
         limit_set_charge(a->limits, &set, now_ns, 1, tokens);
-    allow_key(a, v, key, now.wall_ms);
+    allow_key(a, v, secret, now.wall_ms);
     key_slot_give(a, who, v, key, reservation, ask, now_ns);
     v->allow.holds_slot = reservation && reservation->slot;
     FILL_VIEWS(&v->allow, &set, now_ns);
@@ -169,7 +174,7 @@ static void hear(const struct admission *a, const struct asker *who, struct verd
                                         .used = {ask->lease_used, ask->lease_used_tokens},
                                         .charged = {ask->lease_charged, ask->lease_charged_tokens},
                                         .ended = ask->lease_ended};
-    struct slot_party slots = {who->edge, who->epoch, key};
+    struct slot_party slots = {who->edge, who->epoch, key, ask->key_digest};
     if (ask->lease)
         v->lease_charged = admission_hear_lease(a, who->edge, key, ask->model, &report, now_ns);
     if (key->is.concurrent)
@@ -187,17 +192,18 @@ void admission_charge(const struct admission *a, const struct key *key, struct s
 void admission_decide(struct admission *a, const struct asker *who, const struct header *h,
                       const struct authorize *ask, struct moment now, struct verdict *out)
 {
-    struct key *key = keys_find_digest(a->keys, ask->key_digest);
+    const struct key_secret *secret = keys_find_secret(a->keys, ask->key_digest);
+    struct key *key = secret ? secret->key : NULL;
     out->deny = (struct deny){0};
     out->allowed = out->waits = out->asked_again = false;
     out->key = key;
     out->lease_charged = NULL;
-    if (refusal_of_key(out, key, now.wall_ms))
+    if (refusal_of_key(out, secret, now.wall_ms))
         return;
     if (refusal_of_response(a, out, key, ask))
         return;
     if (ask->model.len == 0) { /* /v1/models: a valid key is all it takes */
-        allow_key(a, out, key, now.wall_ms);
+        allow_key(a, out, secret, now.wall_ms);
         out->allow.lease_ms = 0;
         return;
     }
@@ -209,5 +215,5 @@ void admission_decide(struct admission *a, const struct asker *who, const struct
                      "Usage cannot be recorded at the moment. Please try again later.");
         return;
     }
-    decide_limits(a, who, h, key, ask, now, out);
+    decide_limits(a, who, h, secret, ask, now, out);
 }

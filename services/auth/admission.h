@@ -55,7 +55,8 @@ struct verdict {
 
 /* (Re)reads the models' limits; what they owe is kept. The old configuration may go after that.
  * ERR_NOMEM: models go on without limits of their own. */
-enum err admission_configure(struct admission *a, const struct config *config) NODISCARD;
+enum err admission_configure(struct admission *a, const struct config *config,
+                             uint64_t now_ns) NODISCARD;
 void admission_free(struct admission *a);
 
 /* An admitted request is answered by another model: that one's own limits are charged. */

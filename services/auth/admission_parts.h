@@ -10,8 +10,9 @@
 
 void refusal_deny(struct verdict *v, const struct key *key, enum error_class why,
                   const char *message);
-/* Each is false when there is nothing to refuse. Unknown, revoked and expired keys. */
-bool refusal_of_key(struct verdict *v, const struct key *key, uint64_t wall_ms);
+/* Each is false when there is nothing to refuse. Unknown, revoked, blocked, replaced and expired
+ * keys. */
+bool refusal_of_key(struct verdict *v, const struct key_secret *secret, uint64_t wall_ms);
 /* One that nobody here has made, or another key. */
 bool refusal_of_response(const struct admission *a, struct verdict *v, const struct key *key,
                          const struct authorize *ask);

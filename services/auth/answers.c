@@ -119,7 +119,7 @@ void answers_on_lease_used(struct auth *a, struct bus_peer *from, const struct b
 static void end_lease(void *ctx, const void *edge, const struct key *key)
 {
     const struct auth_client *c = edge;
-    struct lease_end m = {.key_digest = span_of(key->digest, SHA256_BYTES)};
+    struct lease_end m = {.key_digest = span_of(key->secrets[0].digest, SHA256_BYTES)};
     (void)ctx;
     if (c->peer && bus_send(c->peer, (struct header){0}, MESSAGE_LEASE_END, &m))
         log_debug("lease_not_ended", LSTR("edge", bus_peer_name(c->peer)));
@@ -135,8 +135,9 @@ void answers_on_slots_held(struct auth *a, struct bus_peer *from, const struct b
 {
     const struct slots_held *held = &m->body->slots_held;
     const struct auth_client *c = client_of(from);
-    struct slot_party who = {c, m->header.epoch, keys_find_digest(a->keys, held->key_digest)};
-    if (!c || !c->is_edge || !who.key || !who.key->is.concurrent)
+    struct slot_party who = {c, m->header.epoch, keys_find_digest(a->keys, held->key_digest),
+                             held->key_digest};
+    if (!c || !c->is_edge || !who.key || !(who.key->is.concurrent || who.key->slot_leases))
         return;
     slot_lease_told(&a->slots, &who, held->given, held->returned, auth_now(a).now_ns);
     waiting_serve(&a->waiting, who.key, auth_now(a));

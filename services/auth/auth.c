@@ -7,6 +7,7 @@
 
 #include "common/base/log.h"
 #include "services/auth/answers.h"
+#include "services/auth/changes.h"
 #include "services/auth/client.h"
 #include "services/auth/keys/pepper.h"
 
@@ -69,7 +70,8 @@ static void on_result(void *ctx, struct store_op *op, enum err result)
         ledger_on_result(&a->ledger, op, result, auth_now(a).now_ns);
         break;
     case STORE_KEY_ADD:
-    case STORE_KEY_REVOKE:
+    case STORE_KEY_CHANGE:
+    case STORE_KEY_DELETE:
     case STORE_USAGE:
     case STORE_REQUEST:
         if (a->admin)
@@ -154,46 +156,6 @@ static void on_prune(void *ctx)
 static void start_prune(struct auth *a, uint64_t delay_ms)
 {
     loop_timer_start(a->d->loop, &a->prune, delay_ms, on_prune, a);
-}
-
-/* ---- revocation ---- */
-
-void auth_push_revoked(struct auth *a, const struct key *key)
-{
-    struct revoked m = {.key_id = key->is.id};
-    if (key->digest_known)
-        m.key_digest = span_of(key->digest, SHA256_BYTES);
-    /* An edge may know a key that this life of auth has not seen yet: then it forgets all. */
-    for (struct bus_peer *p = bus_next_peer(a->d->bus, NULL); p; p = bus_next_peer(a->d->bus, p)) {
-        struct auth_client *c = client_of(p);
-        if (c && c->is_edge && bus_send(p, (struct header){0}, MESSAGE_REVOKED, &m))
-            log_warn("revoke_not_sent", LSTR("edge", bus_peer_name(p)));
-    }
-}
-
-void auth_tell_revoked(const struct auth *a, struct bus_peer *edge)
-{
-    uint64_t now_ms = auth_now(a).wall_ms, back_ms = a->d->config->options.auth_known + DAY_MS;
-    uint64_t since_ms = now_ms > back_ms ? now_ms - back_ms : 1;
-    if (keys_last_revoked_ms(a->keys) < since_ms)
-        return;
-    /* leases go by digests, which this life of auth may not have seen: all of them */
-    enum err e = bus_send(edge, (struct header){0}, MESSAGE_REVOKED, &(struct revoked){0});
-    for (const struct key *k = keys_first(a->keys); k && !e; k = k->next) {
-        struct revoked one = {.key_id = k->is.id};
-        if (k->is.revoked_ms >= since_ms)
-            e = bus_send(edge, (struct header){0}, MESSAGE_REVOKED, &one);
-    }
-    if (e)
-        log_warn("revoke_not_sent", LSTR("edge", bus_peer_name(edge)));
-}
-
-static void on_revoked(void *ctx, struct key *key)
-{
-    struct auth *a = ctx;
-    log_info("key_revoked", LSPAN("key_id", key->is.id), LSPAN("key_name", key->is.name));
-    lease_forget_key(&a->leases, key);
-    auth_push_revoked(a, key);
 }
 
 /* ---- start and stop ---- */
@@ -287,6 +249,7 @@ static enum err open_store(struct auth *a, struct store **out)
 static void put_together(struct auth *a, struct daemon *d)
 {
     a->d = d;
+    a->started_ns = auth_now(a).now_ns;
     read_boot_id(a->boot_id);
     limits_init(&a->limits);
     leases_init(&a->leases, &a->limits);
@@ -329,7 +292,7 @@ static enum err start_store(struct auth *a)
     connect_parts(a);
     e = store_load(store, &load);
     if (!e)
-        e = admission_configure(&a->admission, a->d->config);
+        e = admission_configure(&a->admission, a->d->config, auth_now(a).now_ns);
     if (!e)
         e = writer_create(&a->writer, a->d->loop, store, on_result, a);
     if (e)
@@ -341,7 +304,7 @@ enum err auth_start(struct auth *a, struct daemon *d)
 {
     put_together(a, d);
     enum err e = start_store(a);
-    const struct admin_host host = {a, a->keys, submit, on_revoked};
+    const struct admin_host host = {a, a->keys, submit, changes_on_changed, changes_on_deleted};
     if (!e)
         e = admin_create(&a->admin, d->loop, d->config->options.auth_admin_socket, &host);
     if (e) {
@@ -360,7 +323,7 @@ enum err auth_start(struct auth *a, struct daemon *d)
 void auth_reload(struct auth *a)
 {
     a->ledger.config = a->d->config;
-    if (admission_configure(&a->admission, a->d->config))
+    if (admission_configure(&a->admission, a->d->config, auth_now(a).now_ns))
         log_error("reload_failed", LSTR("error", "out of memory"));
 }
 

@@ -26,7 +26,8 @@ struct auth {
     struct writer *writer;
     struct admin *admin;
     struct loop_timer tick, prune, wait;
-    uint64_t next_probe_ns, give_back_ns; /* 0: limits have got back what was withheld */
+    uint64_t started_ns, next_probe_ns;
+    uint64_t give_back_ns; /* 0: limits have got back what was withheld */
     char boot_id[BOOT_ID_BYTES];
     size_t edges; /* connected */
 };
@@ -36,12 +37,6 @@ enum err auth_start(struct auth *a, struct daemon *d) NODISCARD;
 void auth_stop(struct auth *a);
 /* d->config has been replaced. */
 void auth_reload(struct auth *a);
-/* Tells every edge to forget a key. */
-void auth_push_revoked(struct auth *a, const struct key *key);
-/* Tells an edge that was away which keys have been revoked so lately that it may still trust them,
- * or serve requests of theirs. */
-void auth_tell_revoked(const struct auth *a, struct bus_peer *edge);
-
 static inline struct moment auth_now(const struct auth *a)
 {
     return (struct moment){loop_now_us(a->d->loop) * 1000, clock_wall_ms(loop_clock(a->d->loop))};

@@ -45,7 +45,7 @@ void key_slot_give(const struct admission *a, const struct asker *who, struct ve
                    struct key *key, struct reservation *reservation, const struct authorize *ask,
                    uint64_t now_ns)
 {
-    struct slot_party party = {who->edge, who->epoch, key};
+    struct slot_party party = {who->edge, who->epoch, key, ask->key_digest};
     struct allow *allow = &v->allow;
     if (!key->is.concurrent || (reservation && reservation->slot))
         return;

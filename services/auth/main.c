@@ -3,6 +3,7 @@
 #include "proto/api.h"
 #include "services/auth/answers.h"
 #include "services/auth/auth.h"
+#include "services/auth/changes.h"
 #include "services/auth/client.h"
 
 static enum err start(void *self, struct daemon *d)
@@ -32,7 +33,7 @@ static void on_peer_up(void *self, struct bus_peer *peer)
     a->edges++;
     reservations_owner_back(&a->reservations, bus_peer_epoch(peer));
     answers_on_edge_up(a, peer);
-    auth_tell_revoked(a, peer);
+    changes_tell_edge(a, peer);
 }
 
 static void on_peer_down(void *self, struct bus_peer *peer)

@@ -14,19 +14,27 @@ void refusal_deny(struct verdict *v, const struct key *key, enum error_class why
     }
 }
 
-/* Unknown, revoked and expired keys. */
-bool refusal_of_key(struct verdict *v, const struct key *key, uint64_t wall_ms)
+bool refusal_of_key(struct verdict *v, const struct key_secret *secret, uint64_t wall_ms)
 {
-    if (!key) {
+    if (!secret) {
         refusal_deny(v, NULL, ERROR_BAD_KEY, "Incorrect API key provided.");
         return true;
     }
+    const struct key *key = secret->key;
     if (key->is.revoked_ms) {
         refusal_deny(v, key, ERROR_BAD_KEY, "This API key has been revoked.");
         return true;
     }
+    if (key->is.blocked_ms) {
+        refusal_deny(v, key, ERROR_BAD_KEY, "This API key is blocked.");
+        return true;
+    }
     if (key->is.expires_ms && wall_ms >= key->is.expires_ms) {
         refusal_deny(v, key, ERROR_BAD_KEY, "This API key has expired.");
+        return true;
+    }
+    if (wall_ms >= key_secret_until_ms(secret)) {
+        refusal_deny(v, key, ERROR_BAD_KEY, "This API key has been replaced by a new one.");
         return true;
     }
     return false;

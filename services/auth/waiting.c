@@ -130,6 +130,15 @@ void waiting_serve(struct waiting *w, struct key *key, struct moment now)
         ;
 }
 
+void waiting_decide_key(struct waiting *w, struct key *key, struct moment now)
+{
+    struct waiting_authorize *one, *next;
+    DL_FOREACH_SAFE2(key->waiting, one, next, next_of_key)
+    {
+        (void)decide(w, one, now);
+    }
+}
+
 void waiting_tick(struct waiting *w, struct moment now)
 {
     struct waiting_authorize *one, *next;

@@ -30,6 +30,8 @@ void waiting_on_authorize(struct waiting *w, const struct asker *who, const stru
                           const struct authorize *ask, struct moment now);
 /* A slot of the key may be free. */
 void waiting_serve(struct waiting *w, struct key *key, struct moment now);
+/* The key has changed: all that wait for it are decided about anew. */
+void waiting_decide_key(struct waiting *w, struct key *key, struct moment now);
 /* Serves whom it can, and refuses those whose time is over. */
 void waiting_tick(struct waiting *w, struct moment now);
 /* When the next one's time is over; UINT64_MAX: nobody waits. */

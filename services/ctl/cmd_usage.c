@@ -3,20 +3,26 @@
 
 #include "common/base/clock.h"
 #include "services/ctl/ask_auth.h"
+#include "services/ctl/csv.h"
 #include "services/ctl/sheet.h"
 #include "services/ctl/when.h"
 
 struct usage_options {
     const char *by, *since, *until, *key, *model, *status, *limit;
-    bool requests, json;
+    bool requests, json, csv;
 };
 
-static const char *const dimensions[] = {"day", "key", "model", "provider"};
+/* In the order of their columns. */
+static const struct {
+    const char *word, *head, *member;
+} dimensions[] = {{"day", "DAY|", "day"},        {"key", "KEY|", "key_name"},
+                  {"user", "USER|", "end_user"}, {"tag", "TAG|", "tag"},
+                  {"model", "MODEL|", "model"},  {"provider", "PROVIDER|", "provider"}};
 
 static bool is_dimension(struct span word)
 {
     for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
-        if (span_is(word, dimensions[i]))
+        if (span_is(word, dimensions[i].word))
             return true;
     }
     return false;
@@ -40,7 +46,8 @@ static int put_by(const struct command *self, struct json_writer *w, const char 
     while (rest.len) {
         struct span word = span_trim(span_cut(&rest, ','));
         if (!is_dimension(word))
-            return usage_error(self, "--by takes key, model, provider and day, not '%.*s'",
+            return usage_error(self,
+                               "--by takes key, user, tag, model, provider and day, not '%.*s'",
                                SPAN_ARG(word));
         jw_string(w, word);
     }
@@ -150,14 +157,10 @@ static void sum_cells(struct sheet *s, const struct sums *v)
 
 static void sum_row(struct sheet *s, const char *by, struct json row, struct sums *total)
 {
-    if (has_dimension(by, "day"))
-        text_cell(s, row, "day");
-    if (has_dimension(by, "key"))
-        text_cell(s, row, "key_name");
-    if (has_dimension(by, "model"))
-        text_cell(s, row, "model");
-    if (has_dimension(by, "provider"))
-        text_cell(s, row, "provider");
+    for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
+        if (has_dimension(by, dimensions[i].word))
+            text_cell(s, row, dimensions[i].member);
+    }
     struct sums v = {number(row, "requests"),      number(row, "estimated"),
                      number(row, "input_tokens"),  number(row, "cached_tokens"),
                      number(row, "output_tokens"), number(row, "cost_nano"),
@@ -183,14 +186,13 @@ static void note_unpriced(const struct sums *total)
 
 static void sums_sheet(struct sheet *s, const char *by, struct json rows)
 {
-    static const char *const heads[] = {"DAY|", "KEY|", "MODEL|", "PROVIDER|"};
     struct buf head = {0};
     struct sums total = {0};
     size_t dims = 0;
     for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
-        if (has_dimension(by, dimensions[i]))
-            buf_append_str(&head, heads[i]);
-        dims += has_dimension(by, dimensions[i]);
+        if (has_dimension(by, dimensions[i].word))
+            buf_append_str(&head, dimensions[i].head);
+        dims += has_dimension(by, dimensions[i].word);
     }
     buf_append_str(&head, ">REQUESTS|>ESTIMATED|>INPUT|>CACHED|>OUTPUT|>COST $");
     buf_append_char(&head, '\0');
@@ -201,6 +203,8 @@ static void sums_sheet(struct sheet *s, const char *by, struct json rows)
     note_unpriced(&total);
     if (dims == 0 && json_count(rows))
         return; /* the one row is the total */
+    if (has_dimension(by, "tag"))
+        return; /* a request counts in each of its tags: the sums of tags are no total */
     for (size_t i = 0; i < dims; i++)
         sheet_str(s, i == 0 ? "total" : "");
     sum_cells(s, &total);
@@ -279,8 +283,8 @@ static int usage(const struct command *self, int argc, char **argv)
     struct usage_options o = {.by = "key,model"};
     struct positionals rest;
     const struct arg args[] = {
-        {"by", "LIST", "key, model, provider, day, comma-separated (default: key,model)", &o.by,
-         NULL},
+        {"by", "LIST", "key, user, tag, model, provider, day, comma-separated (default: key,model)",
+         &o.by, NULL},
         {"since", "WHEN",
          "2026-12-31, today, 7d; with --requests also 1h, 45m (default: the beginning)", &o.since,
          NULL},
@@ -291,6 +295,7 @@ static int usage(const struct command *self, int argc, char **argv)
         {"requests", NULL, "single requests, newest first, instead of sums", NULL, &o.requests},
         {"limit", "N", "rows at most (default: 50 requests)", &o.limit, NULL},
         {"json", NULL, "print JSON; costs are whole nano-dollars", NULL, &o.json},
+        {"csv", NULL, "print CSV, with the same members as columns", NULL, &o.csv},
         PATHS_ARGS(paths),
         {0}};
     int code = args_parse(self, args, argc, argv, &rest);
@@ -309,15 +314,18 @@ static int usage(const struct command *self, int argc, char **argv)
     struct json rows = json_get(a.root, "usage");
     if (o.json)
         printf("%.*s\n", SPAN_ARG(json_raw(rows)));
+    else if (o.csv)
+        code = csv_print(rows);
     else
         code = print(&o, rows);
     answer_free(&a);
     return code < 0 ? EXIT_DONE : code;
 }
 
-const struct command command_usage = {"usage", "Sum up what was used and what it cost.",
-                                      "[OPTION]...",
-                                      "Days are UTC. \"Estimated\" rows were not reported by an "
-                                      "upstream: the request never reached a worker, or its\n"
-                                      "worker died before it could report.",
-                                      usage};
+const struct command command_usage = {
+    "usage", "Sum up what was used and what it cost.", "[OPTION]...",
+    "Days are UTC. \"Estimated\" rows were not reported by an "
+    "upstream: the request never reached a worker, or its\n"
+    "worker died before it could report. A request counts in each of its tags; sums by user\n"
+    "and tag reach back as far as single requests are kept (auth.keep_usage).",
+    usage};

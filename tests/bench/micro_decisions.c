@@ -18,11 +18,11 @@ static void prepare_limits(void)
     static const struct gcra_rate tokens = {60000000, GCRA_MINUTE, 60000000};
     limits_init(&limits);
     MICRO_REQUIRE(limit_set_add(&set, limits_get(&limits, SPAN("key:k:requests/minute"),
-                                                 "key_requests", LIMIT_REQUESTS, requests)));
+                                                 "key_requests", LIMIT_REQUESTS, requests, 0)));
     MICRO_REQUIRE(limit_set_add(&set, limits_get(&limits, SPAN("key:k:tokens/minute"), "key_tokens",
-                                                 LIMIT_TOKENS, tokens)));
+                                                 LIMIT_TOKENS, tokens, 0)));
     MICRO_REQUIRE(limit_set_add(
-        &set, limits_get(&limits, SPAN("model:gpt-4"), "model", LIMIT_REQUESTS, requests)));
+        &set, limits_get(&limits, SPAN("model:gpt-4"), "model", LIMIT_REQUESTS, requests, 0)));
 }
 
 static void pass_limits(void)

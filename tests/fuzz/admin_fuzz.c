@@ -16,12 +16,13 @@ struct host {
 static enum err submit(void *ctx, const struct store_op *op)
 {
     struct host *h = ctx;
-    struct span *views[] = {&h->op.key.id, &h->op.key.name, &h->op.key.hint, &h->op.key.models,
-                            &h->op.key.model_limits};
+    struct span *views[] = {&h->op.key.id,     &h->op.key.name,         &h->op.key.hint,
+                            &h->op.key.models, &h->op.key.model_limits, &h->op.key.tags};
     h->op = *op;
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
         *views[i] = arena_copy(&h->arena, *views[i]);
-    REQUIRE(op->kind == STORE_KEY_ADD || op->kind == STORE_KEY_REVOKE || op->kind == STORE_USAGE);
+    REQUIRE(op->kind == STORE_KEY_ADD || op->kind == STORE_KEY_CHANGE ||
+            op->kind == STORE_KEY_DELETE || op->kind == STORE_USAGE);
     if (op->kind == STORE_KEY_ADD)
         REQUIRE(op->key.id.len && op->key.name.len && op->key.created_ms);
     if (op->kind == STORE_USAGE) {
@@ -31,10 +32,17 @@ static enum err submit(void *ctx, const struct store_op *op)
     return OK;
 }
 
-static void on_revoked(void *ctx, struct key *key)
+static enum err on_changed(void *ctx, struct key *key, const struct key_attributes *change,
+                           unsigned fields)
 {
-    (void)ctx;
-    (void)key;
+    struct host *h = ctx;
+    return keys_change(h->keys, key, change, fields, 0);
+}
+
+static void on_deleted(void *ctx, struct key *key)
+{
+    struct host *h = ctx;
+    keys_delete(h->keys, &key, 1);
 }
 
 /* Is a key's whole text in there? Its beginning may stand anywhere: a pattern may be "sk-*". */
@@ -75,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span rest = span_of(data, size);
     struct limits limits;
     struct host h = {0};
-    const struct admin_host host = {&h, NULL, submit, on_revoked};
+    const struct admin_host host = {&h, NULL, submit, on_changed, on_deleted};
     struct admin_host with_keys = host;
     arena_init(&h.arena, 0);
     limits_init(&limits);

@@ -2,15 +2,21 @@
  * or root. One JSON object a line, one line back: {"command":"key.create", …} → {"ok":true, …} or
  * {"ok":false,"error":"…"}.
  *
- *   ping                                          {version}
- *   key.create  name, models, model_limits, requests_per_minute, requests_per_hour,
- * tokens_per_minute, concurrent, expires_ms                        {key: {…}, secret: "sk-…"}: the
- * only time it is seen key.list                                      {keys: [{…}]} key.show    key
- * (id or name)                  {key: {…}} key.revoke  key (id or name)                  {key: {…}}
- *   key.reset_limits  key (id or name)            {key: {…}}
- *   usage       by ["key","model","provider","day"], since_day, until_day, key, rows, limit, model;
- *               with rows also since_ms, status ("5xx,429")        {usage: [{…}]}
- *   request     id                                {request: {rows: [{…}], history: {…}}} */
+ *   ping                                   {version}
+ *   key.create  name, LIMITS, digest, hint {key: {…}, secret: "sk-…"}: the only time it is seen;
+ *                                          with the digest (SHA-256, hex) of a secret that exists
+ *                                          elsewhere none is made
+ *   key.update  key, name, LIMITS          {key: {…}}; what is absent stays, "" and 0 take away
+ *   key.rotate  key, overlap_ms            {key: {…}, secret: "sk-…"}
+ *   key.list    state, name, tag           {keys: [{…}]}: all that the filters let through
+ *   key.show, key.block, key.unblock, key.revoke, key.reset_limits, key.delete
+ *               key (id or name)           {key: {…}}
+ *   usage       by ["key","model","provider","day","user","tag"], since_day, until_day, key, rows,
+ *               limit, model; with rows also since_ms, status ("5xx,429")
+ *                                          {usage: [{…}]}
+ *   request     id                         {request: {rows: [{…}], history: {…}}}
+ * LIMITS: models, model_limits, tags, requests_per_minute, requests_per_hour, tokens_per_minute,
+ * concurrent, expires_ms. */
 #ifndef SERVICES_AUTH_ADMIN_ADMIN_H
 #define SERVICES_AUTH_ADMIN_ADMIN_H
 
@@ -25,7 +31,11 @@ struct admin_host {
     void *ctx;
     struct keys *keys;
     enum err (*submit)(void *ctx, const struct store_op *op);
-    void (*on_revoked)(void *ctx, struct key *key); /* tell the edges */
+    /* The change is stored: it holds from now on, here and at the edges. */
+    enum err (*on_changed)(void *ctx, struct key *key, const struct key_attributes *change,
+                           unsigned fields);
+    /* The key is no longer stored: forget it, here and at the edges. */
+    void (*on_deleted)(void *ctx, struct key *key);
 };
 
 enum { ADMIN_LINE_MAX = 65536, ADMIN_CONNECTIONS_MAX = 16, ADMIN_IDLE_MS = 30000 };
@@ -34,7 +44,7 @@ enum { ADMIN_LINE_MAX = 65536, ADMIN_CONNECTIONS_MAX = 16, ADMIN_IDLE_MS = 30000
 enum err admin_create(struct admin **out, struct loop *loop, const char *path,
                       const struct admin_host *host) NODISCARD;
 void admin_destroy(struct admin **a);
-/* A KEY_ADD, KEY_REVOKE or USAGE operation that this socket submitted is done. */
+/* An operation on a key, or a USAGE, that this socket submitted, is done. */
 void admin_on_result(struct admin *a, struct store_op *op, enum err result);
 
 /* ---- the commands, without the socket ---- */

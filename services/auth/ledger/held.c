@@ -20,7 +20,7 @@ static void unlist(struct held *h, struct held_release *r)
 }
 
 /* What a RELEASE has to say in words. */
-enum { TEXTS = 4 };
+enum { TEXTS = 6 };
 
 static void texts_of(struct store_usage *u, struct span *out[TEXTS])
 {
@@ -28,6 +28,8 @@ static void texts_of(struct store_usage *u, struct span *out[TEXTS])
     out[1] = &u->key_name;
     out[2] = &u->model;
     out[3] = &u->provider;
+    out[4] = &u->end_user;
+    out[5] = &u->tags;
 }
 
 static void own_texts(struct held_release *r)
@@ -46,7 +48,8 @@ static void own_texts(struct held_release *r)
 struct held_release *held_add(struct held *h, const struct store_op *op, uint64_t due_ns)
 {
     const struct store_usage *u = &op->usage;
-    size_t bytes = u->key_id.len + u->key_name.len + u->model.len + u->provider.len;
+    size_t bytes = u->key_id.len + u->key_name.len + u->model.len + u->provider.len +
+                   u->end_user.len + u->tags.len;
     struct held_release *r = malloc(sizeof *r + bytes);
     if (!r)
         return NULL;

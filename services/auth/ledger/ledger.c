@@ -3,6 +3,7 @@
 #include "common/base/log.h"
 #include "proto/api.h"
 #include "services/auth/ledger/history.h"
+#include "proto/labels.h"
 #include "services/auth/ledger/possible.h"
 
 #define MS_NS ((uint64_t)1000000)
@@ -49,6 +50,23 @@ static void answer(const struct ledger *l, const struct store_op *op, enum err r
         l->answer(l->ctx, op, result);
 }
 
+/* Those of the key, then the request's own; `room` is where they are joined. Whatever a peer says
+ * is cut to its bounds. */
+static struct span all_tags(const struct ledger *l, struct span key_id, struct span tags,
+                            char room[TAGS_TEXT_MAX])
+{
+    struct span of_key = keys_tags(l->keys, key_id);
+    struct tag_list all = {0};
+    if (!of_key.len && !tags.len)
+        return SPAN_NONE;
+    const char *why = tag_list_add(&all, of_key, TAGS_OF_ROW_MAX);
+    if (!why)
+        why = tag_list_add(&all, tags, TAGS_OF_ROW_MAX);
+    if (why)
+        log_warn("tags_cut", LSTR("why", why), LSPAN("key_id", key_id));
+    return span_of(room, tag_list_write(&all, room));
+}
+
 static uint32_t cost_source_of(const struct settle *m)
 {
     return m->cost_source <= COST_UNPRICED ? m->cost_source : COST_COMPUTED;
@@ -61,6 +79,7 @@ enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct
     if (m->cost_source == COST_UNPRICED)
         prices_tell_missing(l->prices, m->provider,
                             m->upstream_model.len ? m->upstream_model : m->model);
+    char tags[TAGS_TEXT_MAX];
     struct store_op op = {.kind = STORE_SETTLE, .tag = tag, .worker = worker_hash(l, worker)};
     op.usage = (struct store_usage){.id = h->id,
                                     .attempt = h->attempt,
@@ -84,6 +103,8 @@ enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct
                                     .tool_calls = m->tool_calls,
                                     .service_tier = m->service_tier,
                                     .cost_source = cost_source_of(m),
+                                    .end_user = span_first(m->end_user, END_USER_MAX_BYTES),
+                                    .tags = all_tags(l, m->key_id, m->tags, tags),
                                     .started_ms = m->started_ms ? m->started_ms : wall_ms,
                                     .first_ms = m->first_ms,
                                     .duration_ms = m->duration_ms};
@@ -94,7 +115,8 @@ enum err ledger_on_settle(struct ledger *l, const struct header *h, const struct
 
 /* What the row says if no worker ever reports: the input as estimated, the output as delivered. */
 static void estimate(const struct ledger *l, const struct header *h, const struct release *m,
-                     uint64_t wall_ms, const struct key *key, struct store_usage *out)
+                     uint64_t wall_ms, const struct key *key, char tags[TAGS_TEXT_MAX],
+                     struct store_usage *out)
 {
     struct span model = m->answered.len ? m->answered : m->model;
     *out = (struct store_usage){.id = h->id,
@@ -107,6 +129,8 @@ static void estimate(const struct ledger *l, const struct header *h, const struc
                                 .status = m->status,
                                 .stream = m->stream,
                                 .estimated = true,
+                                .end_user = span_first(m->end_user, END_USER_MAX_BYTES),
+                                .tags = all_tags(l, m->key_id, m->tags, tags),
                                 .started_ms = m->started_ms ? m->started_ms : wall_ms,
                                 .duration_ms = m->duration_ms};
     if (!m->settles)
@@ -159,7 +183,8 @@ enum err ledger_on_release(struct ledger *l, const struct header *h, const struc
         held->op.tag = tag;
         return OK;
     }
-    estimate(l, h, m, wall_ms, key, &op.usage);
+    char tags[TAGS_TEXT_MAX];
+    estimate(l, h, m, wall_ms, key, tags, &op.usage);
     bound(&op.usage);
     history_take(m->history, &op);
     enum err e = l->submit(l->ctx, &op);

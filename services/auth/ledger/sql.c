@@ -8,7 +8,7 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_USAGE_ADD] = "INSERT OR IGNORE INTO usage(" USAGE_COLUMNS
-                      ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                      ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_USAGE_REPLACEABLE] =
         "SELECT " USAGE_COLUMNS " FROM usage WHERE id=? AND attempt<=? AND state=1",
     [SQL_USAGE_DELETE] = "DELETE FROM usage WHERE id=? AND attempt=?",
@@ -23,15 +23,31 @@ static const char *const sql_texts[SQL_COUNT] = {
                         "(SELECT max(id) FROM (SELECT id FROM usage ORDER BY id LIMIT 1000))",
     [SQL_DAILY_ADD] =
         "INSERT INTO usage_daily VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)" SQL_DAILY_CONFLICT,
+    [SQL_LABELLED_ADD] = "INSERT INTO usage_labelled VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+                         " ON CONFLICT(day,key_id,model,provider,end_user,tags) " SQL_SUMS_CONFLICT,
+    [SQL_LABELLED_PRUNE] =
+        "DELETE FROM usage_labelled WHERE day<? AND (day,key_id,model,provider,end_user,tags) IN"
+        " (SELECT day,key_id,model,provider,end_user,tags FROM usage_labelled ORDER BY"
+        " day,key_id,model,provider,end_user,tags LIMIT 1000)",
     [SQL_HISTORY_PUT] = "INSERT OR IGNORE INTO attempts(id,day,class,history) VALUES(?,?,?,?)",
     [SQL_HISTORY_GET] = "SELECT history FROM attempts WHERE id=?",
     [SQL_HISTORY_PRUNE] = "DELETE FROM attempts WHERE day<? AND id<="
                           "(SELECT max(id) FROM (SELECT id FROM attempts ORDER BY id LIMIT 1000))",
-    [SQL_KEY_ADD] =
-        "INSERT INTO keys(id,name,hint,stored,created_ms,expires_ms,revoked_ms,models,model_limits,"
-        "requests_per_minute,requests_per_hour,tokens_per_minute,concurrent)"
-        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
-    [SQL_KEY_REVOKE] = "UPDATE keys SET revoked_ms=? WHERE id=?",
+    [SQL_KEY_ADD] = "INSERT INTO keys(" KEY_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    /* each column by its bit of enum key_field; what stands on the right is what was there */
+    [SQL_KEY_CHANGE] =
+        "UPDATE keys SET name=iif(?14&1,?2,name),models=iif(?14&2,?8,models),"
+        "model_limits=iif(?14&4,?9,model_limits),"
+        "requests_per_minute=iif(?14&8,?10,requests_per_minute),"
+        "requests_per_hour=iif(?14&16,?11,requests_per_hour),"
+        "tokens_per_minute=iif(?14&32,?12,tokens_per_minute),"
+        "concurrent=iif(?14&64,?13,concurrent),expires_ms=iif(?14&128,?6,expires_ms),"
+        "tags=iif(?14&256,?15,tags),blocked_ms=iif(?14&512,?16,blocked_ms),"
+        "revoked_ms=iif(?14&1024,?7,revoked_ms),before=iif(?14&2048,stored,before),"
+        "before_until_ms=iif(?14&2048,?17,before_until_ms),stored=iif(?14&2048,?4,stored),"
+        "hint=iif(?14&2048,?3,hint),changed_ms=?18 WHERE id=?1",
+    [SQL_KEY_DELETE] = "DELETE FROM keys WHERE id=?",
+    [SQL_KEY_LIMITS_DELETE] = "DELETE FROM limits WHERE name>=?1||':' AND name<?1||';'",
     [SQL_LIMIT_PUT] =
         "INSERT OR REPLACE INTO limits(name,owed_ns,mono_ns,wall_ms,boot_id) VALUES(?,?,?,?,?)",
     [SQL_SLOT_PUT] = "INSERT OR REPLACE INTO slots(id,key_id,owner,due_wall_ms,charged_tokens) "

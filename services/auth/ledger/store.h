@@ -17,7 +17,7 @@
 #include "services/auth/keys/keys.h"
 #include "services/auth/limits/limits.h"
 
-enum { STORE_SCHEMA_VERSION = 3 };
+enum { STORE_SCHEMA_VERSION = 4 };
 
 struct store_usage {
     struct request_id id;
@@ -33,6 +33,8 @@ struct store_usage {
     uint64_t tool_calls;            /* billed ones, of tools that run at the provider */
     struct span service_tier;       /* empty = standard */
     uint32_t cost_source;           /* enum cost_source */
+    struct span end_user;           /* as the request names it; empty = it does not */
+    struct span tags;               /* of the request and of its key, comma-separated */
     uint64_t started_ms;            /* wall clock */
     uint32_t first_ms, duration_ms;
 };
@@ -41,7 +43,8 @@ enum store_op_kind {
     STORE_SETTLE,      /* usage */
     STORE_RELEASE,     /* usage; `settles` */
     STORE_KEY_ADD,     /* key */
-    STORE_KEY_REVOKE,  /* key.id, key.revoked_ms */
+    STORE_KEY_CHANGE,  /* key.id, and key_fields of key */
+    STORE_KEY_DELETE,  /* key.id; with its limits */
     STORE_LIMIT_PUT,   /* limit */
     STORE_SLOT_PUT,    /* slot */
     STORE_SLOT_DELETE, /* slot.id */
@@ -72,7 +75,9 @@ enum usage_dimension {
     USAGE_BY_KEY = 1,
     USAGE_BY_MODEL = 2,
     USAGE_BY_PROVIDER = 4,
-    USAGE_BY_DAY = 8
+    USAGE_BY_DAY = 8,
+    USAGE_BY_USER = 16,
+    USAGE_BY_TAG = 32
 };
 
 enum { USAGE_STATUSES = 8 };
@@ -102,6 +107,7 @@ struct store_op {
                       ERR_TOO_BIG: it would have looked through too many rows */
     struct store_usage usage;
     struct key_attributes key;
+    unsigned key_fields; /* KEY_CHANGE: enum key_field, or'ed */
     struct limit_saved limit;
     struct store_slot slot;
     uint64_t before_day;

@@ -2,6 +2,7 @@
  * file beside it keeps a second auth out, which SQLite itself would let in. */
 #include "services/auth/ledger/store_sqlite.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -10,10 +11,9 @@
 
 /* ---- keys and limits ---- */
 
-static enum err key_add(struct store_sqlite *s, struct store_op *op)
+/* Parameters 1 to 18, as KEY_COLUMNS has them but for the 14th. */
+static void bind_key(sqlite3_stmt *q, const struct key_attributes *a)
 {
-    sqlite3_stmt *q = s->sql[SQL_KEY_ADD];
-    const struct key_attributes *a = &op->key;
     sql_text(q, 1, a->id);
     sql_text(q, 2, a->name);
     sql_text(q, 3, a->hint);
@@ -27,14 +27,36 @@ static enum err key_add(struct store_sqlite *s, struct store_op *op)
     sql_int(q, 11, a->requests_per_hour);
     sql_int(q, 12, a->tokens_per_minute);
     sql_int(q, 13, a->concurrent);
+    sql_text(q, 15, a->tags);
+    sql_int(q, 16, a->blocked_ms);
+    sql_int(q, 17, a->before_until_ms);
+    sql_int(q, 18, a->changed_ms);
+}
+
+static enum err key_add(struct store_sqlite *s, struct store_op *op)
+{
+    bind_key(s->sql[SQL_KEY_ADD], &op->key);
+    sql_blob(s->sql[SQL_KEY_ADD], 14, op->key.before, SHA256_BYTES);
     return sql_run(s, SQL_KEY_ADD);
 }
 
-static enum err key_revoke(struct store_sqlite *s, struct store_op *op)
+static enum err key_change(struct store_sqlite *s, struct store_op *op)
 {
-    sql_int(s->sql[SQL_KEY_REVOKE], 1, op->key.revoked_ms);
-    sql_text(s->sql[SQL_KEY_REVOKE], 2, op->key.id);
-    return sql_run(s, SQL_KEY_REVOKE);
+    bind_key(s->sql[SQL_KEY_CHANGE], &op->key);
+    sql_int(s->sql[SQL_KEY_CHANGE], 14, op->key_fields);
+    return sql_run(s, SQL_KEY_CHANGE);
+}
+
+static enum err key_delete(struct store_sqlite *s, struct store_op *op)
+{
+    char limits[4 + KEY_ID_BYTES];
+    int n = snprintf(limits, sizeof limits, "key:%.*s", SPAN_ARG(op->key.id));
+    sql_text(s->sql[SQL_KEY_DELETE], 1, op->key.id);
+    enum err e = sql_run(s, SQL_KEY_DELETE);
+    if (e || n < 0 || (size_t)n >= sizeof limits)
+        return e;
+    sql_text(s->sql[SQL_KEY_LIMITS_DELETE], 1, span_str(limits));
+    return sql_run(s, SQL_KEY_LIMITS_DELETE);
 }
 
 static enum err limit_put(struct store_sqlite *s, struct store_op *op)
@@ -74,12 +96,18 @@ static enum err probe(struct store_sqlite *s, struct store_op *op)
 /* Anything but a SETTLE. */
 static enum err apply_one(struct store_sqlite *s, struct store_op *op)
 {
-    static enum err (*const kinds[])(struct store_sqlite *, struct store_op *) = {
-        [STORE_RELEASE] = ledger_release,  [STORE_KEY_ADD] = key_add,
-        [STORE_KEY_REVOKE] = key_revoke,   [STORE_LIMIT_PUT] = limit_put,
-        [STORE_PRUNE] = ledger_prune,      [STORE_USAGE] = ledger_usage,
-        [STORE_REQUEST] = ledger_request,  [STORE_SLOT_PUT] = slot_put,
-        [STORE_SLOT_DELETE] = slot_delete, [STORE_PROBE] = probe};
+    static enum err (*const kinds[])(struct store_sqlite *,
+                                     struct store_op *) = {[STORE_RELEASE] = ledger_release,
+                                                           [STORE_KEY_ADD] = key_add,
+                                                           [STORE_KEY_CHANGE] = key_change,
+                                                           [STORE_KEY_DELETE] = key_delete,
+                                                           [STORE_LIMIT_PUT] = limit_put,
+                                                           [STORE_PRUNE] = ledger_prune,
+                                                           [STORE_USAGE] = ledger_usage,
+                                                           [STORE_SLOT_PUT] = slot_put,
+                                                           [STORE_REQUEST] = ledger_request,
+                                                           [STORE_SLOT_DELETE] = slot_delete,
+                                                           [STORE_PROBE] = probe};
     return kinds[op->kind](s, op);
 }
 
@@ -123,11 +151,17 @@ static enum err on_key_row(sqlite3_stmt *q, const struct store_visitor *v)
                                .requests_per_minute = sql_column_u64(q, 9),
                                .requests_per_hour = sql_column_u64(q, 10),
                                .tokens_per_minute = sql_column_u64(q, 11),
-                               .concurrent = (uint32_t)sql_column_u64(q, 12)};
-    struct span stored = sql_column(q, 3);
-    if (stored.len != SHA256_BYTES)
+                               .concurrent = (uint32_t)sql_column_u64(q, 12),
+                               .tags = sql_column(q, 14),
+                               .blocked_ms = sql_column_u64(q, 15),
+                               .before_until_ms = sql_column_u64(q, 16),
+                               .changed_ms = sql_column_u64(q, 17)};
+    struct span stored = sql_column(q, 3), before = sql_column(q, 13);
+    if (stored.len != SHA256_BYTES || (a.before_until_ms && before.len != SHA256_BYTES))
         return ERR_INVALID;
     memcpy(a.stored, stored.data, SHA256_BYTES);
+    if (before.len == SHA256_BYTES)
+        memcpy(a.before, before.data, SHA256_BYTES);
     return v->on_key(v->ctx, &a);
 }
 
@@ -176,12 +210,7 @@ static enum err each_row(struct store_sqlite *s, const char *text, const struct 
 static enum err load(struct store *store, const struct store_visitor *v)
 {
     struct store_sqlite *s = (struct store_sqlite *)store;
-    enum err e =
-        each_row(s,
-                 "SELECT id,name,hint,stored,created_ms,expires_ms,revoked_ms,models,model_limits,"
-                 "requests_per_minute,requests_per_hour,tokens_per_minute,concurrent"
-                 " FROM keys ORDER BY rowid",
-                 v, on_key_row);
+    enum err e = each_row(s, "SELECT " KEY_COLUMNS " FROM keys ORDER BY rowid", v, on_key_row);
     if (!e)
         e = each_row(s, "SELECT name,owed_ns,mono_ns,wall_ms,boot_id FROM limits", v, on_limit_row);
     if (!e)

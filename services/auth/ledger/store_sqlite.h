@@ -19,11 +19,15 @@ enum sql {
     SQL_USAGE_CORRECT,
     SQL_USAGE_PRUNE,
     SQL_DAILY_ADD,
+    SQL_LABELLED_ADD,
+    SQL_LABELLED_PRUNE,
     SQL_HISTORY_PUT,
     SQL_HISTORY_GET,
     SQL_HISTORY_PRUNE,
     SQL_KEY_ADD,
-    SQL_KEY_REVOKE,
+    SQL_KEY_CHANGE,
+    SQL_KEY_DELETE,
+    SQL_KEY_LIMITS_DELETE,
     SQL_LIMIT_PUT,
     SQL_SLOT_PUT,
     SQL_SLOT_DELETE,
@@ -65,11 +69,16 @@ struct store_sqlite {
     "id,attempt,state,day,key_id,key_name,model,provider,upstream_model,upstream_id,api,status,"   \
     "stream,estimated,input_tokens,cached_tokens,cache_write_tokens,output_tokens,"                \
     "reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms,cache_write_1h_tokens,"            \
-    "tool_calls,service_tier,cost_source"
+    "tool_calls,service_tier,cost_source,end_user,tags"
+
+#define KEY_COLUMNS                                                                                \
+    "id,name,hint,stored,created_ms,expires_ms,revoked_ms,models,model_limits,"                    \
+    "requests_per_minute,requests_per_hour,tokens_per_minute,concurrent,before,tags,blocked_ms,"   \
+    "before_until_ms,changed_ms"
 
 /* A day's sum that is there already takes the new one in. */
-#define SQL_DAILY_CONFLICT                                                                         \
-    " ON CONFLICT(day,key_id,model,provider) "                                                     \
+#define SQL_DAILY_CONFLICT " ON CONFLICT(day,key_id,model,provider) " SQL_SUMS_CONFLICT
+#define SQL_SUMS_CONFLICT                                                                          \
     "DO UPDATE SET key_name=excluded.key_name, requests=requests+excluded.requests,"               \
     "estimated=estimated+excluded.estimated, input_tokens=input_tokens+excluded.input_tokens,"     \
     "cached_tokens=cached_tokens+excluded.cached_tokens,"                                          \

@@ -36,7 +36,9 @@ enum usage_column {
     COL_CACHE_WRITE_1H,
     COL_TOOL_CALLS,
     COL_SERVICE_TIER,
-    COL_COST_SOURCE
+    COL_COST_SOURCE,
+    COL_END_USER,
+    COL_TAGS
 };
 
 static void usage_read(sqlite3_stmt *q, struct store_usage *out)
@@ -64,7 +66,9 @@ static void usage_read(sqlite3_stmt *q, struct store_usage *out)
                                 .cache_write_1h_tokens = sql_column_u64(q, COL_CACHE_WRITE_1H),
                                 .tool_calls = sql_column_u64(q, COL_TOOL_CALLS),
                                 .service_tier = sql_column(q, COL_SERVICE_TIER),
-                                .cost_source = (uint32_t)sql_column_u64(q, COL_COST_SOURCE)};
+                                .cost_source = (uint32_t)sql_column_u64(q, COL_COST_SOURCE),
+                                .end_user = sql_column(q, COL_END_USER),
+                                .tags = sql_column(q, COL_TAGS)};
     struct span id = sql_column(q, COL_ID);
     memcpy(out->id.bytes, id.data ? id.data : "",
            id.len < sizeof out->id.bytes ? id.len : sizeof out->id.bytes);
@@ -106,6 +110,8 @@ static enum err add_row(struct store_sqlite *s, const struct store_usage *u, enu
     sql_int(q, COL_TOOL_CALLS + 1, u->tool_calls);
     sql_text(q, COL_SERVICE_TIER + 1, span_first(u->service_tier, SERVICE_TIER_BYTES));
     sql_int(q, COL_COST_SOURCE + 1, u->cost_source);
+    sql_text(q, COL_END_USER + 1, u->end_user);
+    sql_text(q, COL_TAGS + 1, u->tags);
     enum err e = sql_run(s, SQL_USAGE_ADD);
     *added_out = !e && sqlite3_changes(s->db) > 0;
     return e;
@@ -187,15 +193,8 @@ static int64_t bounded(uint64_t v)
     return v > INT64_MAX ? INT64_MAX : (int64_t)v;
 }
 
-/* Adds a row to its day's sum, or takes it out again (sign −1). Beyond what an integer holds the
- * sum stays at its bound. */
-static enum err add_daily(struct store_sqlite *s, const struct store_usage *u, bool estimated,
-                          int sign)
+static void sum_values(const struct store_usage *u, bool estimated, int64_t out[SUM_COUNT])
 {
-    struct daily *d = NULL;
-    enum err e = find_daily(s, u, &d);
-    if (e)
-        return e;
     const int64_t values[SUM_COUNT] = {1,
                                        estimated,
                                        bounded(u->input_tokens),
@@ -205,11 +204,43 @@ static enum err add_daily(struct store_sqlite *s, const struct store_usage *u, b
                                        bounded(u->reasoning_tokens),
                                        bounded(u->cost_nano),
                                        u->cost_source == COST_UNPRICED};
+    memcpy(out, values, sizeof values);
+}
+
+/* The sum by end user and tags. Written row by row: most rows have none, and those that have one
+ * differ. */
+static enum err add_labelled(struct store_sqlite *s, const struct store_usage *u,
+                             const int64_t values[SUM_COUNT], int sign)
+{
+    sqlite3_stmt *q = s->sql[SQL_LABELLED_ADD];
+    sql_int(q, 1, u->started_ms / DAY_MS);
+    sql_text(q, 2, u->key_id);
+    sql_text(q, 3, u->model);
+    sql_text(q, 4, u->provider);
+    sql_text(q, 5, u->key_name);
+    sql_text(q, 6, u->end_user);
+    sql_text(q, 7, u->tags);
+    for (int i = 0; i < SUM_COUNT; i++)
+        (void)sqlite3_bind_int64(q, 8 + i, sign * values[i]);
+    return sql_run(s, SQL_LABELLED_ADD);
+}
+
+/* Adds a row to its day's sums, or takes it out again (sign −1). Beyond what an integer holds a sum
+ * stays at its bound. */
+static enum err add_daily(struct store_sqlite *s, const struct store_usage *u, bool estimated,
+                          int sign)
+{
+    struct daily *d = NULL;
+    int64_t values[SUM_COUNT];
+    enum err e = find_daily(s, u, &d);
+    if (e)
+        return e;
+    sum_values(u, estimated, values);
     for (size_t i = 0; i < SUM_COUNT; i++) {
         if (__builtin_add_overflow(d->sums[i], sign * values[i], &d->sums[i]))
             d->sums[i] = sign < 0 ? INT64_MIN : INT64_MAX;
     }
-    return OK;
+    return u->end_user.len || u->tags.len ? add_labelled(s, u, values, sign) : OK;
 }
 
 /* ---- rows ---- */
@@ -354,7 +385,7 @@ enum err ledger_release(struct store_sqlite *s, struct store_op *op)
 /* Some of each table. */
 enum err ledger_prune(struct store_sqlite *s, struct store_op *op)
 {
-    static const enum sql tables[] = {SQL_USAGE_PRUNE, SQL_HISTORY_PRUNE};
+    static const enum sql tables[] = {SQL_USAGE_PRUNE, SQL_LABELLED_PRUNE, SQL_HISTORY_PRUNE};
     enum err e = OK;
     int pruned = 0;
     for (size_t i = 0; !e && i < sizeof tables / sizeof tables[0]; i++) {

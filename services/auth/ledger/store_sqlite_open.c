@@ -22,7 +22,8 @@ static const char schema[] =
     " created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL,"
     " models TEXT NOT NULL, model_limits TEXT NOT NULL, requests_per_minute INTEGER NOT NULL,"
     " requests_per_hour INTEGER NOT NULL, tokens_per_minute INTEGER NOT NULL, concurrent INTEGER "
-    "NOT NULL);"
+    "NOT NULL, before BLOB NOT NULL, tags TEXT NOT NULL, blocked_ms INTEGER NOT NULL,"
+    " before_until_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS limits(name TEXT PRIMARY KEY, owed_ns INTEGER NOT NULL, mono_ns "
     "INTEGER NOT NULL,"
     " wall_ms INTEGER NOT NULL, boot_id TEXT NOT NULL) WITHOUT ROWID;"
@@ -39,6 +40,7 @@ static const char schema[] =
     " first_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL, cache_write_1h_tokens INTEGER NOT "
     "NULL,"
     " tool_calls INTEGER NOT NULL, service_tier TEXT NOT NULL, cost_source INTEGER NOT NULL,"
+    " end_user TEXT NOT NULL, tags TEXT NOT NULL,"
     " PRIMARY KEY(id, attempt))"
     " WITHOUT ROWID;" /* ids begin with the time: it grows at one end, and goes at the other */
     "CREATE INDEX IF NOT EXISTS usage_responses ON usage(started_ms) WHERE api = 4;"
@@ -56,7 +58,29 @@ static const char schema[] =
     /* of requests that failed, or needed several attempts; pruned like single rows */
     "CREATE TABLE IF NOT EXISTS attempts(id BLOB PRIMARY KEY, day INTEGER NOT NULL, class TEXT NOT "
     "NULL,"
-    " history TEXT NOT NULL) WITHOUT ROWID;";
+    " history TEXT NOT NULL) WITHOUT ROWID;"
+    /* the part of usage_daily whose requests have an end user or tags; pruned like single rows */
+    "CREATE TABLE IF NOT EXISTS usage_labelled(day INTEGER NOT NULL, key_id TEXT NOT NULL, model "
+    "TEXT NOT NULL,"
+    " provider TEXT NOT NULL, key_name TEXT NOT NULL, end_user TEXT NOT NULL, tags TEXT NOT NULL,"
+    " requests INTEGER NOT NULL, estimated INTEGER NOT NULL, input_tokens INTEGER NOT NULL,"
+    " cached_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,"
+    " output_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,"
+    " cost_nano INTEGER NOT NULL, unpriced INTEGER NOT NULL,"
+    " PRIMARY KEY(day, key_id, model, provider, end_user, tags)) WITHOUT ROWID;";
+
+/* From schemas 1 to 3, whose keys could not be changed. */
+static const char widen_keys[] =
+    "ALTER TABLE keys ADD COLUMN before BLOB NOT NULL DEFAULT x'';"
+    "ALTER TABLE keys ADD COLUMN tags TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE keys ADD COLUMN blocked_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE keys ADD COLUMN before_until_ms INTEGER NOT NULL "
+    "DEFAULT 0;"
+    "ALTER TABLE keys ADD COLUMN changed_ms INTEGER NOT NULL DEFAULT 0;";
+
+/* From schemas 2 and 3, whose rows had no labels. */
+static const char widen_usage[] = "ALTER TABLE usage ADD COLUMN end_user TEXT NOT NULL DEFAULT '';"
+                                  "ALTER TABLE usage ADD COLUMN tags TEXT NOT NULL DEFAULT '';";
 
 /* From schema 1, whose table of rows had two indexes beside it. */
 static const char put_aside[] = "ALTER TABLE usage RENAME TO usage_1;"
@@ -73,7 +97,7 @@ static const char take_over[] =
     "INSERT INTO usage(" USAGE_COLUMNS ") SELECT id,attempt,min(state,1),day,key_id,key_name,model,"
     "provider,upstream_model,upstream_id,api,status,stream,estimated,input_tokens,cached_tokens,"
     "cache_write_tokens,output_tokens,reasoning_tokens,cost_nano,started_ms,first_ms,duration_ms,"
-    "0,0,'',0 FROM usage_1 ORDER BY id,attempt;"
+    "0,0,'',0,'','' FROM usage_1 ORDER BY id,attempt;"
     "INSERT INTO usage_daily SELECT day,key_id,model,provider,max(key_name),count(*),"
     "sum(estimated),sum(input_tokens),sum(cached_tokens),sum(cache_write_tokens),"
     "sum(output_tokens),sum(reasoning_tokens),sum(cost_nano),0 FROM usage_1 WHERE state=2"
@@ -121,16 +145,19 @@ static enum err single_value(struct store_sqlite *s, const char *text, uint64_t 
 /* `from`: the schema that is there; 0 = none. All or nothing. */
 static enum err create_schema(struct store_sqlite *s, uint64_t from, struct span pepper_check)
 {
-    bool migrates = from == 1;
     sqlite3_stmt *q = NULL;
     char version[40];
     (void)snprintf(version, sizeof version, "PRAGMA user_version=%d", STORE_SCHEMA_VERSION);
     enum err e = execute(s, "BEGIN IMMEDIATE");
-    if (!e && migrates)
+    if (!e && from == 1)
         e = execute(s, put_aside);
+    if (!e && from && from < 4)
+        e = execute(s, widen_keys);
+    if (!e && (from == 2 || from == 3))
+        e = execute(s, widen_usage);
     if (!e)
         e = execute(s, schema);
-    if (!e && migrates)
+    if (!e && from == 1)
         e = execute(s, take_over);
     if (!e)
         e = sql_prepare(s, "INSERT OR IGNORE INTO meta(name,value) VALUES('pepper_check',?)", &q);

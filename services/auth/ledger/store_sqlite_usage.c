@@ -5,23 +5,60 @@
 
 static const struct {
     enum usage_dimension bit;
-    const char *column;
-    const char *select;
-} dimensions[] = {{USAGE_BY_DAY, "day", "date(day*86400,'unixepoch') AS day"},
-                  {USAGE_BY_KEY, "key_id", "key_id, max(key_name) AS key_name"},
+    const char *select, *group;
+} dimensions[] = {{USAGE_BY_DAY, "date(day*86400,'unixepoch') AS day", "day"},
+                  {USAGE_BY_KEY, "key_id,max(key_name) AS key_name", "key_id"},
                   {USAGE_BY_MODEL, "model", "model"},
-                  {USAGE_BY_PROVIDER, "provider", "provider"}};
+                  {USAGE_BY_PROVIDER, "provider", "provider"},
+                  {USAGE_BY_USER, "end_user", "end_user"},
+                  {USAGE_BY_TAG, "tag", "tag"}};
 
 static const char *const summed[] = {"requests",         "estimated",          "input_tokens",
                                      "cached_tokens",    "cache_write_tokens", "output_tokens",
                                      "reasoning_tokens", "cost_nano",          "unpriced"};
+enum { SUMMED = sizeof summed / sizeof *summed };
 
 /* sum() of integers fails when it does not fit, and a ledger may hold rows of any size; the cast
  * stops at the largest integer. */
 static void sum_columns(struct buf *text)
 {
-    for (size_t i = 0; i < sizeof summed / sizeof *summed; i++)
+    for (size_t i = 0; i < SUMMED; i++)
         buf_printf(text, "%sCAST(total(%s) AS INTEGER) AS %s", i ? "," : "", summed[i], summed[i]);
+}
+
+static void negated_columns(struct buf *text)
+{
+    for (size_t i = 0; i < SUMMED; i++)
+        buf_printf(text, ",-%s AS %s", summed[i], summed[i]);
+}
+
+#define DAILY_KEYS "SELECT day,key_id,key_name,model,provider"
+
+/* The sums by labels; and what has none, which is all but those. */
+static void labelled_text(struct buf *text)
+{
+    buf_append_str(text, "(" DAILY_KEYS ",end_user,tags");
+    for (size_t i = 0; i < SUMMED; i++)
+        buf_printf(text, ",%s", summed[i]);
+    buf_append_str(text, " FROM usage_labelled UNION ALL " DAILY_KEYS ",'' AS end_user,'' AS tags");
+    for (size_t i = 0; i < SUMMED; i++)
+        buf_printf(text, ",%s", summed[i]);
+    buf_append_str(text, " FROM usage_daily UNION ALL " DAILY_KEYS ",'' AS end_user,'' AS tags");
+    negated_columns(text);
+    buf_append_str(text, " FROM usage_labelled)");
+}
+
+/* A request of several tags counts in each. The list becomes a JSON array: commas separate, and
+ * json_quote escapes all else. */
+static void split_tags(struct buf *text)
+{
+    struct buf inner = {0};
+    labelled_text(&inner);
+    buf_append_str(text, "(SELECT s.*,t.value AS tag FROM ");
+    buf_append(text, buf_span(&inner));
+    buf_append_str(text,
+                   " AS s,json_each('['||replace(json_quote(s.tags),',','\",\"')||']') AS t)");
+    buf_free(&inner);
 }
 
 static void sums_text(struct buf *text, unsigned by)
@@ -32,12 +69,19 @@ static void sums_text(struct buf *text, unsigned by)
             buf_printf(text, "%s,", dimensions[i].select);
     }
     sum_columns(text);
-    buf_append_str(text, " FROM usage_daily WHERE day BETWEEN ?1 AND ?2 AND (?3='' OR key_id=?3)"
+    buf_append_str(text, " FROM ");
+    if (by & USAGE_BY_TAG)
+        split_tags(text);
+    else if (by & USAGE_BY_USER)
+        labelled_text(text);
+    else
+        buf_append_str(text, "usage_daily");
+    buf_append_str(text, " WHERE day BETWEEN ?1 AND ?2 AND (?3='' OR key_id=?3)"
                          " AND (?5='' OR model=?5)");
     const char *before = " GROUP BY ";
     for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
         if (by & dimensions[i].bit) {
-            buf_printf(text, "%s%s", before, dimensions[i].column);
+            buf_printf(text, "%s%s", before, dimensions[i].group);
             before = ",";
         }
     }
@@ -52,7 +96,7 @@ static void rows_text(struct buf *text)
         "upstream_model,upstream_id,status,stream,estimated,input_tokens,cached_tokens,"
         "cache_write_tokens,output_tokens,reasoning_tokens,cost_nano,started_ms,first_ms,"
         "duration_ms,cache_write_1h_tokens,tool_calls,service_tier,"
-        "CASE cost_source WHEN 0 THEN 'computed' WHEN 1 THEN 'stated' ELSE "
+        "end_user,tags,CASE cost_source WHEN 0 THEN 'computed' WHEN 1 THEN 'stated' ELSE "
         "'unpriced' END"
         " AS cost_source,coalesce(class,'') AS error"
         " FROM usage AS u LEFT JOIN attempts AS a ON a.id=u.id WHERE ");

@@ -246,10 +246,13 @@ static bool keep_all(struct arena *a, struct store_op *op)
                             &op->usage.provider,
                             &op->usage.upstream_model,
                             &op->usage.upstream_id,
+                            &op->usage.end_user,
+                            &op->usage.tags,
                             &op->key.id,
                             &op->key.name,
                             &op->key.hint,
                             &op->key.models,
+                            &op->key.tags,
                             &op->key.model_limits,
                             &op->limit.name,
                             &op->limit.boot_id,
@@ -268,8 +271,8 @@ static bool keep_all(struct arena *a, struct store_op *op)
 /* Somebody sits before a terminal. */
 static bool is_urgent(enum store_op_kind kind)
 {
-    return kind == STORE_KEY_ADD || kind == STORE_KEY_REVOKE || kind == STORE_USAGE ||
-           kind == STORE_REQUEST;
+    return kind == STORE_KEY_ADD || kind == STORE_KEY_CHANGE || kind == STORE_KEY_DELETE ||
+           kind == STORE_USAGE || kind == STORE_REQUEST;
 }
 
 enum err writer_submit(struct writer *w, const struct store_op *op)

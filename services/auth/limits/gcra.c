@@ -52,6 +52,18 @@ void gcra_refund(struct gcra *g, uint64_t units)
     g->full_ns = g->full_ns > back ? g->full_ns - back : 0;
 }
 
+void gcra_set_rate(struct gcra *g, uint64_t now_ns, struct gcra_rate rate)
+{
+    const struct gcra_rate old = g->rate;
+    g->rate = rate;
+    if (old.count == 0 || rate.count == 0 ||
+        (old.count == rate.count && old.period_ns == rate.period_ns))
+        return;
+    wide units_by_period = (wide)owed_ns(g, now_ns) * old.count / old.period_ns * rate.period_ns;
+    wide owed = units_by_period / rate.count;
+    g->full_ns = now_ns + (owed > LONGEST_NS ? LONGEST_NS : (uint64_t)owed);
+}
+
 uint64_t gcra_remaining(const struct gcra *g, uint64_t now_ns)
 {
     if (g->rate.count == 0)

@@ -29,6 +29,8 @@ struct gcra {
 
 /* Nanoseconds until `units` fit: 0 = now, GCRA_NEVER = more than the burst. Changes nothing. */
 uint64_t gcra_wait_ns(const struct gcra *g, uint64_t now_ns, uint64_t units);
+/* What is owed stays the same number of units. */
+void gcra_set_rate(struct gcra *g, uint64_t now_ns, struct gcra_rate rate);
 /* Takes them whether they fit or not; what is over is owed. */
 void gcra_charge(struct gcra *g, uint64_t now_ns, uint64_t units);
 /* Gives them back. Rounds so that charge and refund of the same units never gain anything. */

@@ -132,7 +132,9 @@ const struct lease_count *lease_told(struct leases *l, const struct lease_party 
                                      const struct lease_report *report, uint64_t now_ns)
 {
     struct lease *lease = find(l, who, report->lease);
-    if (!lease) { /* of an earlier life, or link: it runs on, as the edge has it */
+    if (!lease && now_ns < who->key->leases_from_ns)
+        return NULL; /* said before the edge was told to forget it */
+    if (!lease) {    /* of an earlier life, or link: it runs on, as the edge has it */
         lease = find_or_make(l, who, report->lease);
         if (!lease)
             return NULL;

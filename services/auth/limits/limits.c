@@ -45,7 +45,7 @@ static struct limit *find_or_make(struct limits *l, struct span name)
 }
 
 struct limit *limits_get(struct limits *l, struct span name, const char *label,
-                         enum limit_unit unit, struct gcra_rate rate)
+                         enum limit_unit unit, struct gcra_rate rate, uint64_t now_ns)
 {
     struct limit *limit = find_or_make(l, name);
     if (!limit)
@@ -53,7 +53,7 @@ struct limit *limits_get(struct limits *l, struct span name, const char *label,
     limit->label = label;
     limit->shared = strcmp(label, "model") == 0;
     limit->unit = unit;
-    limit->gcra.rate = rate;
+    gcra_set_rate(&limit->gcra, now_ns, rate);
     return limit;
 }
 

@@ -46,9 +46,10 @@ struct limit_saved {
 
 void limits_init(struct limits *l);
 void limits_free(struct limits *l);
-/* Finds or makes it, and sets its rate; NULL without memory. Lives as long as `l`. */
+/* Finds or makes it, and sets its rate, of which what it owes is kept in units; NULL without
+ * memory. Lives as long as `l`. */
 struct limit *limits_get(struct limits *l, struct span name, const char *label,
-                         enum limit_unit unit, struct gcra_rate rate);
+                         enum limit_unit unit, struct gcra_rate rate, uint64_t now_ns);
 /* A limit's state from an earlier life of auth. The wall clock may have jumped: time between two
  * boots never counts as negative, and a jump forward gains one burst at most. */
 enum err limits_restore(struct limits *l, const struct limit_saved *saved, uint64_t now_ns,

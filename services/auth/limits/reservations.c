@@ -241,6 +241,20 @@ void reservation_finish(struct reservations *h, struct reservation *reservation,
     reservation_drop(h, reservation);
 }
 
+static void leave_key(void *ctx, struct table_node *node)
+{
+    const struct key *key = ctx;
+    struct reservation *reservation = TABLE_OWNER(node, struct reservation, node);
+    if (reservation->key == key)
+        reservation->key = NULL;
+}
+
+void reservations_forget_key(struct reservations *h, const struct key *key)
+{
+    size_t cursor = 0;
+    table_sweep(&h->table, &cursor, h->table.size, leave_key, (void *)(uintptr_t)key);
+}
+
 struct reservation_sweep {
     struct reservations *reservations;
     uint64_t now_ns;

@@ -93,6 +93,8 @@ void reservation_name_worker(struct reservation *reservation, uint64_t worker);
 void reservation_finish(struct reservations *h, struct reservation *reservation, uint64_t now_ns);
 /* Forgets it, leaving the tokens as charged. */
 void reservation_drop(struct reservations *h, struct reservation *reservation);
+/* The key goes: what they hold of it is nobody's. */
+void reservations_forget_key(struct reservations *h, const struct key *key);
 /* Some of the table: those past their deadline let go. Call a few times a second. */
 void reservations_sweep(struct reservations *h, uint64_t now_ns);
 

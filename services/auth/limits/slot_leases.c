@@ -15,6 +15,7 @@ struct slot_lease {
     const void *edge;               /* NULL while its link is lost */
     uint64_t epoch;
     struct key *key;
+    uint8_t digest[SHA256_BYTES];
     uint64_t given, returned;
     uint64_t until; /* what `returned` was asked to come to */
     uint64_t expires_ns;
@@ -70,11 +71,21 @@ static uint64_t hash_of(const struct slot_leases *l, const struct slot_party *wh
     return table_hash(l->seed, span_of(is, sizeof is));
 }
 
+static void copy_digest(const struct slot_party *who, uint8_t out[SHA256_BYTES])
+{
+    memset(out, 0, SHA256_BYTES);
+    if (who->digest.len == SHA256_BYTES)
+        memcpy(out, who->digest.data, SHA256_BYTES);
+}
+
 static struct slot_lease *find(const struct slot_leases *l, const struct slot_party *who)
 {
+    uint8_t digest[SHA256_BYTES];
+    copy_digest(who, digest);
     for (struct table_node *n = table_first(&l->table, hash_of(l, who)); n; n = table_next(n)) {
         struct slot_lease *lease = TABLE_OWNER(n, struct slot_lease, node);
-        if (lease->epoch == who->epoch && lease->key == who->key)
+        if (lease->epoch == who->epoch && lease->key == who->key &&
+            memcmp(lease->digest, digest, SHA256_BYTES) == 0)
             return lease;
     }
     return NULL;
@@ -91,6 +102,7 @@ static struct slot_lease *find_or_make(struct slot_leases *l, const struct slot_
         return NULL;
     *lease = (struct slot_lease){
         .edge = who->edge, .epoch = who->epoch, .key = who->key, .expires_ns = now_ns};
+    copy_digest(who, lease->digest);
     if (table_add(&l->table, &lease->node, hash_of(l, who))) {
         free(lease);
         return NULL;
@@ -140,9 +152,8 @@ bool slot_leases_elsewhere(const struct key *key, uint64_t epoch)
 static void ask_back(const struct slot_leases *l, struct slot_lease *lease, uint64_t until)
 {
     lease->until = until;
-    struct slots_back m = {.key_digest = span_of(lease->key->digest, SHA256_BYTES),
-                           .given = lease->given,
-                           .until = until};
+    struct slots_back m = {
+        .key_digest = span_of(lease->digest, SHA256_BYTES), .given = lease->given, .until = until};
     l->ask(l->ctx, lease->edge, &m);
 }
 
@@ -165,6 +176,12 @@ void slot_lease_call_back(struct slot_leases *l, const struct key *key, uint64_t
     }
     if (most)
         ask_back(l, most, asked_until(most) + 1);
+}
+
+void slot_leases_forget_key(struct slot_leases *l, struct key *key)
+{
+    while (key->slot_leases)
+        drop(l, key->slot_leases);
 }
 
 struct slot_sweep {

@@ -30,11 +30,12 @@ struct slot_leases {
     void *ctx; /* of ask */
 };
 
-/* Whose lease: one life of an edge, one key. */
+/* Whose lease: one life of an edge, one key, by one of its secrets: edges know keys by these. */
 struct slot_party {
     const void *edge; /* to be asked there */
     uint64_t epoch;
     struct key *key;
+    struct span digest; /* SHA-256 of the secret */
 };
 
 void slot_leases_init(struct slot_leases *l, slot_ask ask, void *ctx);
@@ -53,6 +54,8 @@ bool slot_leases_elsewhere(const struct key *key, uint64_t epoch);
  * one, unless `also` (its counts may be ahead of its knowledge). */
 void slot_lease_call_back(struct slot_leases *l, const struct key *key, uint64_t epoch, bool also);
 
+/* The key goes: its leases are forgotten. */
+void slot_leases_forget_key(struct slot_leases *l, struct key *key);
 /* An edge's link is lost: what ran there may still run. It is back: the same life. */
 void slot_leases_edge_gone(struct slot_leases *l, uint64_t epoch, uint64_t now_ns);
 void slot_leases_edge_back(struct slot_leases *l, const void *edge, uint64_t epoch);

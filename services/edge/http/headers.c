@@ -69,6 +69,9 @@ static void note_x_field(struct request_head *h, struct span name, struct span v
         note_passed(h, name, value);
     else if (span_is_nocase(name, "x-stainless-retry-count"))
         h->repeats = value;
+    else if ((span_is_nocase(name, "x-tollgate-tags") || span_is_nocase(name, "x-litellm-tags")) &&
+             h->tags_count < TAG_FIELDS_MAX)
+        h->tags[h->tags_count++] = value;
 }
 
 static void note_a_field(struct request_head *h, struct span name, struct span value)

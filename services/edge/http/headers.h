@@ -6,7 +6,7 @@
 #include "common/base/arena.h"
 #include "common/base/span.h"
 
-enum { KEY_MAX_BYTES = 512, CLIENT_ID_MAX_BYTES = 128, PASSED_MAX = 16 };
+enum { KEY_MAX_BYTES = 512, CLIENT_ID_MAX_BYTES = 128, PASSED_MAX = 16, TAG_FIELDS_MAX = 4 };
 
 /* A field that may travel to an upstream: which one (headers.c knows their names), and its value.
  */
@@ -27,6 +27,8 @@ struct request_head {
     struct span access_headers; /* Access-Control-Request-Headers */
     struct span patience;       /* x-stainless-read-timeout, else x-stainless-timeout: seconds */
     struct span repeats;        /* x-stainless-retry-count */
+    struct span tags[TAG_FIELDS_MAX]; /* x-tollgate-tags, x-litellm-tags: for the ledger */
+    size_t tags_count;
     struct passed_field passed[PASSED_MAX]; /* in the client's order */
     size_t passed_count;
     bool has_anthropic_version;

@@ -1,8 +1,12 @@
 #include "services/edge/request/body.h"
 
+#include "proto/labels.h"
 #include "services/edge/request/input_estimate.h"
 
 #define EVERY_API (~0u)
+#define API_OF_OPENAI                                                                              \
+    (API_BIT(API_OPENAI_CHAT) | API_BIT(API_OPENAI_COMPLETIONS) | API_BIT(API_OPENAI_EMBEDDINGS) | \
+     API_BIT(API_OPENAI_RESPONSES))
 
 /* The members that the gateway acts on: gateway and provider must not disagree on them, so a
  * doubled one is refused. */
@@ -16,33 +20,51 @@ enum body_member {
     BEST_OF,
     PROMPT,
     PREVIOUS_RESPONSE_ID,
+    USER,
+    SAFETY_IDENTIFIER,
+    METADATA,
     MEMBERS
 };
 
 static const struct member_info {
-    const char *name;
+    struct span name;
     unsigned apis; /* where its type is checked; doubling is refused everywhere */
     const char *doubled;
     const char *wrong;
 } infos[MEMBERS] = {
-    [MODEL] = {"model", EVERY_API, "model is given twice", "model must be a string"},
-    [STREAM] = {"stream", API_GENERATING, "stream is given twice", "stream must be a boolean"},
-    [MAX_TOKENS] = {"max_tokens", API_GENERATING, "max_tokens is given twice",
+    [MODEL] = {{"model", 5}, EVERY_API, "model is given twice", "model must be a string"},
+    [STREAM] = {{"stream", 6}, API_GENERATING, "stream is given twice", "stream must be a boolean"},
+    [MAX_TOKENS] = {{"max_tokens", 10},
+                    API_GENERATING,
+                    "max_tokens is given twice",
                     "max_tokens must be an integer that is not negative"},
-    [MAX_COMPLETION_TOKENS] = {"max_completion_tokens", API_GENERATING,
+    [MAX_COMPLETION_TOKENS] = {{"max_completion_tokens", 21},
+                               API_GENERATING,
                                "max_completion_tokens is given twice",
                                "max_completion_tokens must be an integer that is not negative"},
-    [MAX_OUTPUT_TOKENS] = {"max_output_tokens", API_BIT(API_OPENAI_RESPONSES),
+    [MAX_OUTPUT_TOKENS] = {{"max_output_tokens", 17},
+                           API_BIT(API_OPENAI_RESPONSES),
                            "max_output_tokens is given twice",
                            "max_output_tokens must be an integer that is not negative"},
-    [N] = {"n", API_BIT(API_OPENAI_CHAT) | API_BIT(API_OPENAI_COMPLETIONS), "n is given twice",
+    [N] = {{"n", 1},
+           API_BIT(API_OPENAI_CHAT) | API_BIT(API_OPENAI_COMPLETIONS),
+           "n is given twice",
            "n must be an integer from 1 to 128"},
-    [BEST_OF] = {"best_of", API_BIT(API_OPENAI_COMPLETIONS), "best_of is given twice",
+    [BEST_OF] = {{"best_of", 7},
+                 API_BIT(API_OPENAI_COMPLETIONS),
+                 "best_of is given twice",
                  "best_of must be an integer from 1 to 128"},
-    [PROMPT] = {"prompt", API_BIT(API_OPENAI_COMPLETIONS), "prompt is given twice", ""},
-    [PREVIOUS_RESPONSE_ID] = {"previous_response_id", API_BIT(API_OPENAI_RESPONSES),
+    [PROMPT] = {{"prompt", 6}, API_BIT(API_OPENAI_COMPLETIONS), "prompt is given twice", ""},
+    [PREVIOUS_RESPONSE_ID] = {{"previous_response_id", 20},
+                              API_BIT(API_OPENAI_RESPONSES),
                               "previous_response_id is given twice",
                               "previous_response_id must be a string"},
+    [USER] = {{"user", 4}, API_OF_OPENAI, "user is given twice", "user must be a string"},
+    [SAFETY_IDENTIFIER] = {{"safety_identifier", 17},
+                           API_OF_OPENAI,
+                           "safety_identifier is given twice",
+                           "safety_identifier must be a string"},
+    [METADATA] = {{"metadata", 8}, EVERY_API, "metadata is given twice", ""},
 };
 
 static enum err refuse(struct api_error *fault, unsigned error_class, const char *message,
@@ -64,6 +86,62 @@ static enum err read_model(struct json value, struct arena *arena, struct body *
         if ((unsigned char)out->model.data[i] < 0x20 || out->model.data[i] == 0x7f)
             return refuse(fault, ERROR_INVALID_VALUE, "model holds a control character", "model");
     return OK;
+}
+
+static enum err read_end_user(struct json value, const char *param, struct arena *arena,
+                              struct body *out, struct api_error *fault)
+{
+    struct span user = json_string(value, arena);
+    if (user.len > END_USER_MAX_BYTES)
+        return refuse(fault, ERROR_INVALID_VALUE, "the end user's name is longer than 512 bytes",
+                      param);
+    if (!label_is_printable(user))
+        return refuse(fault, ERROR_INVALID_VALUE, "the end user's name holds a control character",
+                      param);
+    out->end_user = user;
+    return OK;
+}
+
+/* As LiteLLM's clients send them. */
+static enum err read_tags(struct json list, struct arena *arena, struct body *out,
+                          struct api_error *fault)
+{
+    struct tag_list tags = {0};
+    for (struct json_iter i = json_iter(list); json_next(&i);) {
+        const char *why = json_type(i.value) == JSON_STRING
+                              ? tag_list_add(&tags, json_string(i.value, arena), TAGS_MAX)
+                              : "a tag must be a string";
+        if (why)
+            return refuse(fault, ERROR_INVALID_VALUE, why, "metadata.tags");
+    }
+    out->tags = tag_list_text(&tags, arena);
+    return OK;
+}
+
+/* What else metadata holds is the provider's to judge. */
+static enum err read_metadata(enum api api, struct json value, struct arena *arena,
+                              struct body *out, struct api_error *fault)
+{
+    struct json user = json_get(value, "user_id"), tags = json_get(value, "tags");
+    enum err e = OK;
+    if (api_is_anthropic(api) && json_type(user) == JSON_STRING)
+        e = read_end_user(user, "metadata.user_id", arena, out, fault);
+    if (!e && json_type(tags) == JSON_ARRAY)
+        e = read_tags(tags, arena, out, fault);
+    return e;
+}
+
+static enum err read_label(enum api api, enum body_member which, struct json value,
+                           struct arena *arena, struct body *out, struct api_error *fault)
+{
+    const struct member_info *info = &infos[which];
+    if (which == METADATA)
+        return json_type(value) == JSON_OBJECT ? read_metadata(api, value, arena, out, fault) : OK;
+    if (json_type(value) != JSON_STRING)
+        return refuse(fault, ERROR_INVALID_VALUE, info->wrong, info->name.data);
+    if (which == SAFETY_IDENTIFIER && out->end_user.len)
+        return OK; /* `user` says it more plainly, wherever it stands */
+    return read_end_user(value, info->name.data, arena, out, fault);
 }
 
 /* One too long for an id is the provider's to refuse. */
@@ -122,6 +200,9 @@ static bool read_member(enum body_member which, struct json value, struct arena 
     case PREVIOUS_RESPONSE_ID:
         return read_previous(value, arena, out);
     case MODEL:
+    case USER:
+    case SAFETY_IDENTIFIER:
+    case METADATA:
     case MEMBERS:
         break;
     }
@@ -133,7 +214,7 @@ static enum body_member member_of(struct json key)
     struct span name = json_text(key);
     bool escaped = memchr(name.data, '\\', name.len) != NULL;
     for (unsigned m = 0; m < MEMBERS; m++)
-        if (escaped ? json_is(key, infos[m].name) : span_is(name, infos[m].name))
+        if (escaped ? json_is(key, infos[m].name.data) : span_equals(name, infos[m].name))
             return (enum body_member)m;
     return MEMBERS;
 }
@@ -148,16 +229,17 @@ static enum err read_members(enum api api, struct json root, struct arena *arena
             continue;
         const struct member_info *info = &infos[which];
         if (seen[which])
-            return refuse(fault, ERROR_INVALID_VALUE, info->doubled, info->name);
+            return refuse(fault, ERROR_INVALID_VALUE, info->doubled, info->name.data);
         seen[which] = true;
         if (json_absent(i.value) || !(info->apis & API_BIT(api)))
             continue;
-        if (which == MODEL) {
-            enum err e = read_model(i.value, arena, out, fault);
+        if (which == MODEL || which >= USER) {
+            enum err e = which == MODEL ? read_model(i.value, arena, out, fault)
+                                        : read_label(api, which, i.value, arena, out, fault);
             if (e != OK)
                 return e;
         } else if (!read_member(which, i.value, arena, out)) {
-            return refuse(fault, ERROR_INVALID_VALUE, info->wrong, info->name);
+            return refuse(fault, ERROR_INVALID_VALUE, info->wrong, info->name.data);
         }
     }
     return OK;

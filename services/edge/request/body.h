@@ -12,6 +12,8 @@ enum { MODEL_MAX_BYTES = 256, RESPONSE_ID_MAX_BYTES = 512, CHOICES_MAX = 128 };
 struct body {
     struct span model;                /* decoded; empty when the client named none */
     struct span previous_response_id; /* decoded; of a stored response that this one continues */
+    struct span end_user;             /* for the ledger, as are … */
+    struct span tags;                 /* … these, comma-separated; views or in the arena */
     bool stream;
     bool has_cap;
     uint64_t output_cap;   /* tokens one choice may take; of max_tokens, max_completion_tokens,

@@ -51,6 +51,8 @@ static enum err send_dispatch(struct edge_request *r)
         .response_id = r->response_id,
         .stored_endpoint = g->stored_endpoint,
         .grant = g->token,
+        .end_user = r->end_user,
+        .tags = r->tags,
     };
     r->flow = (struct flow){.window_bytes = message.credit};
     return bus_send(r->link->peer, request_header(r), MESSAGE_DISPATCH, &message);

@@ -269,6 +269,8 @@ static void send_release(const struct edge_request *r, const struct request_outc
         .workers = r->workers,
         .answered = r->answered,
         .history = buf_span(&history),
+        .end_user = r->end_user,
+        .tags = r->tags,
     };
     releases_add(e->releases, &r->id, attempt, &release, r->holds_slot || !r->authorized,
                  now_us / 1000);

@@ -54,7 +54,8 @@ struct edge_request {
 
     /* What was asked. Strings live in the arena, but `path` and `query` in the exchange. */
     struct span model, rest, path, query, passed_lines;
-    struct span response_id; /* the stored response it is about */
+    struct span response_id;    /* the stored response it is about */
+    struct span end_user, tags; /* for the ledger */
     bool stream, anthropic_version;
     uint64_t input_tokens, output_tokens; /* estimates; the output's is the cap, 0 = unknown */
     uint32_t answers;                     /* that it makes without a cap */

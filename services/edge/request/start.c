@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/base/hash.h"
+#include "proto/labels.h"
 #include "services/edge/http/forward.h"
 #include "services/edge/request/body.h"
 #include "services/edge/request/relay.h"
@@ -75,6 +76,24 @@ static void apply_patience(struct edge_request *r, const struct request_head *h)
 
 /* ---- a body ---- */
 
+/* What the ledger says of it: the end user; the tags of its head, then of its body. */
+static const char *label(const struct arrival *a, struct edge_request *r, const struct body *body)
+{
+    struct tag_list tags = {0};
+    const char *why = NULL;
+    r->end_user = arena_copy(&r->arena, body->end_user);
+    if (!a->head.tags_count) {
+        r->tags = arena_copy(&r->arena, body->tags);
+        return NULL;
+    }
+    for (size_t i = 0; !why && i < a->head.tags_count; i++)
+        why = tag_list_add(&tags, a->head.tags[i], TAGS_MAX);
+    if (!why)
+        why = tag_list_add(&tags, body->tags, TAGS_MAX);
+    r->tags = tag_list_text(&tags, &r->arena);
+    return why;
+}
+
 /* `key` and a's spans are views of the exchange. */
 static void go_on_with_body(const struct arrival *a, struct edge_request *r, struct span key,
                             struct body *body)
@@ -84,6 +103,12 @@ static void go_on_with_body(const struct arrival *a, struct edge_request *r, str
         body->model = span_str(r->edge->d->config->default_model);
     if (!body->model.len) {
         api_error_set(&fault, ERROR_INVALID_VALUE, "You must provide a model.", "model");
+        request_fail(r, &fault, NULL);
+        return;
+    }
+    const char *why = label(a, r, body);
+    if (why) {
+        api_error_set(&fault, ERROR_INVALID_VALUE, why, "tags");
         request_fail(r, &fault, NULL);
         return;
     }

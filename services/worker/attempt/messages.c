@@ -118,7 +118,9 @@ void attempt_settle(struct attempt *attempt, const struct pipeline_result *r, un
         .first_ms =
             attempt->first_us ? (uint32_t)((attempt->first_us - attempt->started_us) / 1000) : 0,
         .duration_ms = attempt_ms_since(attempt, attempt->started_us),
-        .upstream_id = r->upstream_id};
+        .upstream_id = r->upstream_id,
+        .end_user = attempt->d.end_user,
+        .tags = attempt->d.tags};
     if (attempt->sent)
         put_usage(&m, r);
     /* Counts of an answer that was cut short are not the last word, whoever reported them. */

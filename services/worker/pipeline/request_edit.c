@@ -234,6 +234,15 @@ static void take_out(const struct request_edit *e, struct splice *s, struct json
         splice_remove(s, body, names, count);
 }
 
+/* Tags are for the ledger, which has them: providers refuse a list where they take strings. */
+static void take_tags(struct splice *s, struct json body)
+{
+    static const char *const tags[] = {"tags"};
+    struct json metadata = json_get(body, "metadata");
+    if (json_type(json_get(metadata, "tags")) == JSON_ARRAY)
+        splice_remove(s, metadata, tags, 1);
+}
+
 enum err request_edit_native(const struct request_edit *e, struct json body, struct buf *out,
                              struct request_facts *facts_out)
 {
@@ -252,6 +261,7 @@ enum err request_edit_native(const struct request_edit *e, struct json body, str
 
     if (api_streams_chunks(e->api))
         take_out(e, &s, body, facts_out);
+    take_tags(&s, body);
     put_model(e, &s, body, buf_span(&model));
     if (e->api == API_OPENAI_CHAT && e->compat->max_tokens_only &&
         json_absent(json_get(body, "max_tokens")))

@@ -57,7 +57,7 @@ static int setup(void **state)
                                      .leases = &f.leases,
                                      .slots = &f.slots,
                                      .reservations = &f.reservations};
-    assert_int_equal(admission_configure(&f.admission, f.config), OK);
+    assert_int_equal(admission_configure(&f.admission, f.config, 0), OK);
     *state = &f;
     return 0;
 }
@@ -146,9 +146,39 @@ static void revoked_and_expired_keys_are_refused(void **state)
     f->now.wall_ms += 5000;
     assert_false(ask_new(f, "gpt-4", 1));
     assert_denied(f, ERROR_BAD_KEY, "expired");
-    keys_revoke(f->keys, f->key, 1);
+    const struct key_attributes revoked = {.revoked_ms = 1};
+    assert_int_equal(keys_change(f->keys, f->key, &revoked, KEY_REVOKED, 0), OK);
     assert_false(ask_new(f, "gpt-4", 1));
     assert_denied(f, ERROR_BAD_KEY, "revoked");
+}
+
+static void a_blocked_key_is_refused_until_it_is_unblocked(void **state)
+{
+    struct fixture *f = *state;
+    const struct key_attributes blocked = {.blocked_ms = 1}, free_again = {0};
+    give_key(f, (struct key_attributes){0});
+    assert_int_equal(keys_change(f->keys, f->key, &blocked, KEY_BLOCKED, 0), OK);
+    assert_false(ask_new(f, "gpt-4", 1));
+    assert_denied(f, ERROR_BAD_KEY, "blocked");
+    assert_int_equal(keys_change(f->keys, f->key, &free_again, KEY_BLOCKED, 0), OK);
+    assert_true(ask_new(f, "gpt-4", 1));
+}
+
+static void a_replaced_secret_opens_for_its_time_and_gets_no_lease(void **state)
+{
+    struct fixture *f = *state;
+    char text[KEY_TEXT_BYTES], hint[KEY_HINT_BYTES];
+    give_key(f, (struct key_attributes){.requests_per_minute = 60});
+    struct key_attributes change = {.before_until_ms = f->now.wall_ms + 3000};
+    keys_new_secret(f->keys, &change, text, hint);
+    assert_int_equal(keys_change(f->keys, f->key, &change, KEY_SECRET, 0), OK);
+    assert_true(ask_new(f, "gpt-4", 1));
+    assert_int_equal(f->verdict.allow.known_ms, 3000);
+    assert_int_equal(f->verdict.allow.lease, 0);
+    assert_int_equal(f->verdict.allow.lease_ms, 0);
+    f->now.wall_ms += 3000;
+    assert_false(ask_new(f, "gpt-4", 1));
+    assert_denied(f, ERROR_BAD_KEY, "replaced");
 }
 
 static void a_model_off_the_list_is_refused(void **state)
@@ -478,7 +508,7 @@ static void a_new_configuration_keeps_what_is_owed(void **state)
     assert_true(ask_new(f, "slow", 1));
     assert_true(ask_new(f, "slow", 1));
     struct config *again = test_config(yaml);
-    assert_int_equal(admission_configure(&f->admission, again), OK);
+    assert_int_equal(admission_configure(&f->admission, again, 0), OK);
     config_destroy(&f->config);
     f->config = again;
     assert_false(ask_new(f, "slow", 1));
@@ -547,6 +577,8 @@ int main(void)
         TEST(an_unknown_key_is_refused),
         TEST(a_known_key_is_allowed_and_named),
         TEST(revoked_and_expired_keys_are_refused),
+        TEST(a_blocked_key_is_refused_until_it_is_unblocked),
+        TEST(a_replaced_secret_opens_for_its_time_and_gets_no_lease),
         TEST(a_model_off_the_list_is_refused),
         TEST(asking_without_a_model_only_checks_the_key),
         TEST(a_key_limit_refuses_with_the_exact_wait),

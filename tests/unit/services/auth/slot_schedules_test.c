@@ -174,7 +174,7 @@ static void auth_begin(struct sim *s)
                                       .slots = &s->slots,
                                       .reservations = &s->reservations,
                                       .slots_from_ns = (s->now_ms + START_MS) * 1000000};
-    assert_int_equal(admission_configure(&s->admission, s->config), OK);
+    assert_int_equal(admission_configure(&s->admission, s->config, 0), OK);
     s->waiting = (struct waiting){.admission = &s->admission, .answer = auth_answers, .ctx = s};
 }
 
@@ -198,7 +198,7 @@ static void auth_gets(struct sim *s, const struct packet *p)
 {
     struct sim_edge *e = &s->edges[p->edge];
     struct header h = header_of(p->id);
-    struct slot_party party = {e, e->epoch, s->key};
+    struct slot_party party = {e, e->epoch, s->key, span_of(s->digest, SHA256_BYTES)};
     if (p->type == MESSAGE_AUTHORIZE) {
         struct asker who = {.edge = e, .edges = EDGES, .epoch = e->epoch};
         struct authorize ask = {.key_digest = span_of(s->digest, SHA256_BYTES),

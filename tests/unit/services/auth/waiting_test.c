@@ -65,7 +65,7 @@ static int setup(void **state)
                                      .leases = &f.leases,
                                      .slots = &f.slots,
                                      .reservations = &f.reservations};
-    assert_int_equal(admission_configure(&f.admission, f.config), OK);
+    assert_int_equal(admission_configure(&f.admission, f.config, 0), OK);
     f.waiting = (struct waiting){.admission = &f.admission, .answer = note_answer, .ctx = &f};
     *state = &f;
     return 0;
@@ -103,7 +103,7 @@ static void ask(struct fixture *f, unsigned edge, uint64_t id)
 /* The edge returns all but `kept` of what it was given. */
 static void give_back(struct fixture *f, unsigned edge, uint64_t kept)
 {
-    struct slot_party who = {&edges[edge], edge + 1, f->key};
+    struct slot_party who = {&edges[edge], edge + 1, f->key, span_of(f->digest, SHA256_BYTES)};
     slot_lease_told(&f->slots, &who, f->given[edge], f->given[edge] - kept, f->now.now_ns);
     waiting_serve(&f->waiting, f->key, f->now);
 }

@@ -36,6 +36,7 @@ static enum err submit(void *ctx, const struct store_op *op)
     f->op.key.name = arena_copy(&f->arena, op->key.name);
     f->op.key.hint = arena_copy(&f->arena, op->key.hint);
     f->op.key.models = arena_copy(&f->arena, op->key.models);
+    f->op.key.tags = arena_copy(&f->arena, op->key.tags);
     f->op.key.model_limits = arena_copy(&f->arena, op->key.model_limits);
     f->submitted = true;
     if (!f->result)
@@ -43,11 +44,18 @@ static enum err submit(void *ctx, const struct store_op *op)
     return OK;
 }
 
-static void on_revoked(void *ctx, struct key *key)
+static enum err on_changed(void *ctx, struct key *key, const struct key_attributes *change,
+                           unsigned fields)
 {
     struct fixture *f = ctx;
-    (void)key;
-    f->revoked++;
+    f->revoked += (fields & KEY_REVOKED) != 0;
+    return keys_change(f->keys, key, change, fields, 0);
+}
+
+static void on_deleted(void *ctx, struct key *key)
+{
+    struct fixture *f = ctx;
+    keys_delete(f->keys, &key, 1);
 }
 
 static int setup(void **state)
@@ -59,7 +67,7 @@ static int setup(void **state)
     assert_int_equal(store_sqlite_open(f.path, SPAN("check"), &f.store), OK);
     limits_init(&f.limits);
     assert_int_equal(keys_create(&f.keys, pepper, &f.limits), OK);
-    f.host = (struct admin_host){&f, f.keys, submit, on_revoked};
+    f.host = (struct admin_host){&f, f.keys, submit, on_changed, on_deleted};
     *state = &f;
     return 0;
 }
@@ -142,6 +150,80 @@ static void revoking_is_told_to_the_edges_once(void **state)
     assert_true(
         is_ok(run(f, "{\"command\":\"key.create\",\"name\":\"alice\"}"))); /* the name is free */
     assert_int_equal(json_count(json_get(run(f, "{\"command\":\"key.list\"}"), "keys")), 2);
+}
+
+static struct span text_of(struct json answer, const char *name)
+{
+    return json_text(json_get(json_get(answer, "key"), name));
+}
+
+static void a_key_is_changed_blocked_and_deleted(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(is_ok(run(f, "{\"command\":\"key.create\",\"name\":\"alice\",\"concurrent\":3}")));
+    assert_true(is_ok(run(f, "{\"command\":\"key.create\",\"name\":\"bob\"}")));
+    struct json a = run(f, "{\"command\":\"key.update\",\"key\":\"alice\",\"name\":\"eve\","
+                           "\"requests_per_minute\":9,\"tags\":\"x, y\",\"expires_ms\":0}");
+    assert_true(is_ok(a));
+    assert_true(span_is(text_of(a, "tags"), "x, y"));
+    const struct key *key = keys_find_name(f->keys, SPAN("eve"));
+    assert_int_equal(key->is.requests_per_minute, 9);
+    assert_int_equal(key->is.concurrent, 3);
+    static const char *const bad[] = {
+        "{\"command\":\"key.update\",\"key\":\"eve\",\"name\":\"bob\"}",
+        "{\"command\":\"key.update\",\"key\":\"eve\",\"name\":\"\"}",
+        "{\"command\":\"key.update\",\"key\":\"eve\",\"models\":7}",
+        "{\"command\":\"key.update\",\"key\":\"eve\",\"tags\":\"a\\u0007\"}",
+        "{\"command\":\"key.update\",\"key\":\"eve\",\"expires_ms\":1}",
+        "{\"command\":\"key.update\",\"key\":\"eve\"}",
+        "{\"command\":\"key.update\",\"key\":\"nobody\",\"concurrent\":1}"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(is_ok(run(f, bad[i])));
+    a = run(f, "{\"command\":\"key.block\",\"key\":\"eve\"}");
+    assert_true(span_is(text_of(a, "state"), "blocked"));
+    a = run(f, "{\"command\":\"key.list\",\"state\":\"blocked\"}");
+    assert_int_equal(json_count(json_get(a, "keys")), 1);
+    a = run(f, "{\"command\":\"key.list\",\"tag\":\"y\",\"name\":\"e*\"}");
+    assert_int_equal(json_count(json_get(a, "keys")), 1);
+    a = run(f, "{\"command\":\"key.unblock\",\"key\":\"eve\"}");
+    assert_true(span_is(text_of(a, "state"), "valid"));
+    assert_true(is_ok(run(f, "{\"command\":\"key.delete\",\"key\":\"eve\"}")));
+    assert_false(is_ok(run(f, "{\"command\":\"key.show\",\"key\":\"eve\"}")));
+    assert_int_equal(keys_count(f->keys), 1);
+}
+
+static void a_rotation_shows_the_new_secret_once(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(is_ok(run(f, "{\"command\":\"key.create\",\"name\":\"alice\"}")));
+    struct json a = run(f, "{\"command\":\"key.rotate\",\"key\":\"alice\",\"overlap_ms\":5000}");
+    assert_int_equal(json_text(json_get(a, "secret")).len, 67);
+    const struct key *key = keys_find_name(f->keys, SPAN("alice"));
+    assert_int_equal(key->is.before_until_ms, (uint64_t)WALL_S * 1000 + 5000);
+    assert_true(key->secrets[1].used);
+    a = run(f, "{\"command\":\"key.show\",\"key\":\"alice\"}");
+    assert_int_equal(json_type(json_get(a, "secret")), JSON_NONE);
+    assert_false(is_ok(
+        run(f, "{\"command\":\"key.rotate\",\"key\":\"alice\",\"overlap_ms\":99999999999999}")));
+}
+
+static void a_key_that_exists_elsewhere_is_taken_by_its_digest(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t digest[SHA256_BYTES];
+    char hex[2 * SHA256_BYTES + 1], line[256];
+    crypto_sha256(SPAN("sk-mine"), digest);
+    crypto_hex(digest, sizeof digest, hex);
+    (void)snprintf(
+        line, sizeof line,
+        "{\"command\":\"key.create\",\"name\":\"m\",\"digest\":\"%s\",\"hint\":\"mine\"}", hex);
+    struct json a = run(f, line);
+    assert_true(is_ok(a));
+    assert_int_equal(json_type(json_get(a, "secret")), JSON_NONE);
+    assert_non_null(keys_find_digest(f->keys, span_of(digest, sizeof digest)));
+    line[34] = 'n'; /* another name, the same secret */
+    assert_false(is_ok(run(f, line)));
+    assert_false(is_ok(run(f, "{\"command\":\"key.create\",\"name\":\"o\",\"digest\":\"12\"}")));
 }
 
 static void a_keys_debt_is_forgotten_when_told_to(void **state)
@@ -342,6 +424,9 @@ int main(void)
         TEST(a_created_key_opens_and_is_shown_once),
         TEST(a_key_the_store_refused_does_not_exist),
         TEST(revoking_is_told_to_the_edges_once),
+        TEST(a_key_is_changed_blocked_and_deleted),
+        TEST(a_rotation_shows_the_new_secret_once),
+        TEST(a_key_that_exists_elsewhere_is_taken_by_its_digest),
         TEST(a_keys_debt_is_forgotten_when_told_to),
         TEST(usage_is_answered),
         TEST(bad_requests_are_refused_with_a_sentence),

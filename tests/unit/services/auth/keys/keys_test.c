@@ -54,8 +54,9 @@ static void key_texts_have_the_documented_form_and_differ(void **state)
     struct fixture *f = *state;
     char first[KEY_TEXT_BYTES], second[KEY_TEXT_BYTES], id[KEY_ID_BYTES], hint[KEY_HINT_BYTES];
     struct key_attributes a = {.name = SPAN("a")};
-    keys_generate(f->keys, &a, first, id, hint);
-    keys_generate(f->keys, &a, second, id, hint);
+    keys_new_id(&a, id);
+    keys_new_secret(f->keys, &a, first, hint);
+    keys_new_secret(f->keys, &a, second, hint);
     assert_int_equal(strlen(first), 67);
     assert_memory_equal(first, "sk-", 3);
     assert_string_not_equal(first, second);
@@ -141,6 +142,8 @@ static void attributes_are_checked(void **state)
         {.name = {long_name, KEY_NAME_MAX + 1}},
         {.name = SPAN("a\nb")},
         {.name = SPAN("a"), .models = SPAN("gpt\x01")},
+        {.name = SPAN("a"), .tags = SPAN("a,b\x1b")},
+        {.name = SPAN("a"), .tags = SPAN("1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17")},
         {.name = SPAN("a"), .model_limits = SPAN("gpt-4")},
         {.name = SPAN("a"), .model_limits = SPAN("gpt-4=5/year")},
         {.name = SPAN("a"), .model_limits = SPAN("=5/s")},
@@ -161,10 +164,87 @@ static void a_revoked_key_frees_its_name(void **state)
     uint8_t digest[SHA256_BYTES];
     struct key *key = test_key(f->keys, (struct key_attributes){.name = SPAN("a")}, digest);
     assert_ptr_equal(keys_find_name(f->keys, SPAN("a")), key);
-    keys_revoke(f->keys, key, 77);
+    const struct key_attributes revoked = {.revoked_ms = 77, .changed_ms = 77};
+    assert_int_equal(keys_change(f->keys, key, &revoked, KEY_REVOKED, 0), OK);
     assert_null(keys_find_name(f->keys, SPAN("a")));
-    assert_int_equal(keys_last_revoked_ms(f->keys), 77);
+    assert_int_equal(keys_last_changed_ms(f->keys), 77);
     assert_int_equal(keys_find_digest(f->keys, span_of(digest, SHA256_BYTES))->is.revoked_ms, 77);
+}
+
+static const struct key_secret *secret_of(struct fixture *f, const uint8_t digest[SHA256_BYTES])
+{
+    return keys_find_secret(f->keys, span_of(digest, SHA256_BYTES));
+}
+
+static void a_change_leaves_what_it_does_not_name(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t digest[SHA256_BYTES];
+    const uint64_t now_ns = 50 * GCRA_SECOND;
+    struct key *key = test_key(f->keys,
+                               (struct key_attributes){.name = SPAN("a"),
+                                                       .models = SPAN("gpt-*"),
+                                                       .requests_per_minute = 5,
+                                                       .tokens_per_minute = 9},
+                               digest);
+    limit_set_charge(&f->limits, &key->limits, now_ns, 5, 0);
+    const struct key_attributes change = {
+        .requests_per_minute = 50, .tags = SPAN("x,y"), .changed_ms = 3};
+    assert_int_equal(keys_change(f->keys, key, &change, KEY_PER_MINUTE | KEY_TAGS, now_ns), OK);
+    assert_true(span_is(key->is.name, "a"));
+    assert_true(span_is(key->is.models, "gpt-*"));
+    assert_int_equal(key->is.tokens_per_minute, 9);
+    assert_non_null(key->tokens);
+    assert_true(span_is(keys_tags(f->keys, key->is.id), "x,y"));
+    assert_int_equal(limit_set_remaining(&key->limits, now_ns, LIMIT_REQUESTS), 45);
+    assert_ptr_equal(keys_find_id(f->keys, key->is.id), key);
+    const struct key_attributes none = {.changed_ms = 4};
+    assert_int_equal(keys_change(f->keys, key, &none, KEY_TOKENS | KEY_TAGS | KEY_MODELS, now_ns),
+                     OK);
+    assert_null(key->tokens);
+    assert_int_equal(keys_tags(f->keys, key->is.id).len, 0);
+    assert_true(key_may_use(key, SPAN("claude")));
+}
+
+static void a_rotated_key_is_opened_by_its_last_two_secrets(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t digests[3][SHA256_BYTES];
+    char text[KEY_TEXT_BYTES], hint[KEY_HINT_BYTES];
+    struct key *key = test_key(f->keys, (struct key_attributes){.name = SPAN("a")}, digests[0]);
+    assert_non_null(secret_of(f, digests[0]));
+    for (int i = 1; i < 3; i++) {
+        struct key_attributes change = {.before_until_ms = 100, .changed_ms = 5};
+        keys_new_secret(f->keys, &change, text, hint);
+        crypto_sha256(span_str(text), digests[i]);
+        assert_int_equal(keys_change(f->keys, key, &change, KEY_SECRET, 0), OK);
+        assert_false(key_secret_is_old(secret_of(f, digests[i])));
+        assert_true(key_secret_is_old(secret_of(f, digests[i - 1])));
+        assert_ptr_equal(secret_of(f, digests[i - 1])->key, key);
+        assert_true(span_is(key->is.hint, hint));
+    }
+    assert_null(secret_of(f, digests[0]));
+    struct key_attributes change = {.changed_ms = 6};
+    keys_new_secret(f->keys, &change, text, hint);
+    assert_int_equal(keys_change(f->keys, key, &change, KEY_SECRET, 0), OK);
+    assert_null(secret_of(f, digests[1])); /* without an overlap */
+    assert_null(secret_of(f, digests[2]));
+}
+
+static void a_deleted_key_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t digest[SHA256_BYTES], other[SHA256_BYTES];
+    struct key *key =
+        test_key(f->keys, (struct key_attributes){.name = SPAN("a"), .tags = SPAN("t")}, digest);
+    (void)test_key(f->keys, (struct key_attributes){.name = SPAN("b")}, other);
+    keys_delete(f->keys, &key, 99);
+    assert_null(key);
+    assert_null(secret_of(f, digest));
+    assert_non_null(secret_of(f, other));
+    assert_null(keys_find_name(f->keys, SPAN("a")));
+    assert_int_equal(keys_count(f->keys), 1);
+    assert_int_equal(keys_last_changed_ms(f->keys), 99);
 }
 
 static void many_keys_are_all_found(void **state)
@@ -201,6 +281,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(rules_add_limits_for_the_models_they_match, setup,
                                         teardown),
         cmocka_unit_test(attributes_are_checked),
+        cmocka_unit_test_setup_teardown(a_change_leaves_what_it_does_not_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_rotated_key_is_opened_by_its_last_two_secrets, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_deleted_key_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_revoked_key_frees_its_name, setup, teardown),
         cmocka_unit_test_setup_teardown(many_keys_are_all_found, setup, teardown),
     };

@@ -230,7 +230,7 @@ static void keys_and_limits_come_back_at_the_next_start(void **state)
     struct fixture *f = *state;
     struct seen seen = {0};
     struct store_op ops[4] = {{.kind = STORE_KEY_ADD},
-                              {.kind = STORE_KEY_REVOKE},
+                              {.kind = STORE_KEY_CHANGE},
                               {.kind = STORE_LIMIT_PUT},
                               {.kind = STORE_LIMIT_PUT}};
     ops[0].key = (struct key_attributes){.id = SPAN("key_1"),
@@ -240,6 +240,7 @@ static void keys_and_limits_come_back_at_the_next_start(void **state)
     for (uint8_t i = 0; i < SHA256_BYTES; i++)
         ops[0].key.stored[i] = i;
     ops[1].key = (struct key_attributes){.id = SPAN("key_1"), .revoked_ms = 99};
+    ops[1].key_fields = KEY_REVOKED;
     ops[2].limit = (struct limit_saved){SPAN("model:gpt-4"), 4, 1, 1, SPAN("boot")};
     ops[3].limit = (struct limit_saved){SPAN("model:gpt-4"), 5, 2, 2, SPAN("boot")};
     assert_int_equal(store_apply(f->store, ops, 4), OK);
@@ -568,8 +569,16 @@ static void a_report_takes_the_missing_price_back(void **state)
     buf_free(&answer);
 }
 
+/* What schemas 3 and 4 added. */
+#define SCHEMA_3                                                                                   \
+    "ALTER TABLE keys DROP COLUMN before; ALTER TABLE keys DROP COLUMN tags;"                      \
+    "ALTER TABLE keys DROP COLUMN blocked_ms; ALTER TABLE keys DROP COLUMN before_until_ms;"       \
+    "ALTER TABLE keys DROP COLUMN changed_ms; ALTER TABLE usage DROP COLUMN end_user;"             \
+    "ALTER TABLE usage DROP COLUMN tags; DROP TABLE usage_labelled; PRAGMA user_version=3;"
+#define SCHEMA_2 SCHEMA_3 "DROP TABLE attempts; PRAGMA user_version=2;"
+
 /* As the versions 0.1 made it: rows with a rowid and two indexes, some of them waiting. */
-static const char schema_1[] =
+static const char schema_1[] = SCHEMA_2
     "DROP TABLE usage;"
     "ALTER TABLE usage_daily DROP COLUMN unpriced;"
     "CREATE TABLE usage(id BLOB NOT NULL, attempt INTEGER NOT NULL, state INTEGER NOT NULL,"
@@ -605,21 +614,161 @@ static enum err count_response(void *ctx, struct span id, struct span key_id, ui
     return OK;
 }
 
-static void a_store_of_the_second_schema_gets_what_it_lacks(void **state)
+static enum err see_none(void *ctx, const struct limit_saved *limit)
+{
+    (void)ctx;
+    (void)limit;
+    return OK;
+}
+
+static enum err count_key(void *ctx, const struct key_attributes *key)
+{
+    (void)key;
+    ((struct seen *)ctx)->keys++;
+    return OK;
+}
+
+static enum err count_limit(void *ctx, const struct limit_saved *limit)
+{
+    (void)limit;
+    ((struct seen *)ctx)->limits++;
+    return OK;
+}
+
+static void labels_sum_to_what_they_are_part_of(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    static const char *const labels[][2] = {
+        {"u1", "a,b"}, {"u1", "b"}, {"", ""}, {"u\"2", "c\\n"}, {"", "b"}};
+    for (unsigned i = 0; i < 5; i++) {
+        struct store_op op = settle_op(i + 1, 10);
+        op.usage.end_user = span_str(labels[i][0]);
+        op.usage.tags = span_str(labels[i][1]);
+        assert_int_equal(store_apply(f->store, &op, 1), OK);
+        assert_int_equal(store_apply(f->store, &op, 1), OK); /* sent again */
+    }
+    static const struct {
+        unsigned by;
+        const char *member;
+        struct {
+            const char *label;
+            int requests;
+        } want[4];
+    } cases[] = {{USAGE_BY_USER, "end_user", {{"", 2}, {"u\"2", 1}, {"u1", 2}}},
+                 {USAGE_BY_TAG, "tag", {{"", 1}, {"a", 1}, {"b", 3}, {"c\\n", 1}}}};
+    for (size_t c = 0; c < 2; c++) {
+        ask(f, (struct usage_query){.by = cases[c].by}, &answer, &doc);
+        for (size_t i = 0; i < 4 && cases[c].want[i].requests; i++) {
+            struct json row = json_at(json_root(&doc), i);
+            assert_true(json_is(json_get(row, cases[c].member), cases[c].want[i].label));
+            assert_int_equal(number(row, "requests"), cases[c].want[i].requests);
+        }
+    }
+    ask(f, (struct usage_query){.by = USAGE_BY_USER | USAGE_BY_TAG}, &answer, &doc);
+    assert_int_equal(json_count(json_root(&doc)), 5);
+    ask(f, (struct usage_query){.rows = true, .limit = 2}, &answer, &doc);
+    assert_true(json_is(json_get(json_at(json_root(&doc), 1), "end_user"), "u\"2"));
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+static void a_report_takes_the_place_of_its_labelled_estimate(void **state)
+{
+    struct fixture *f = *state;
+    struct buf answer = {0};
+    struct json_doc doc = {0};
+    struct store_op booked = settle_op(1, 5), reported = settle_op(1, 7);
+    booked.kind = STORE_RELEASE;
+    booked.usage.end_user = reported.usage.end_user = SPAN("u");
+    assert_int_equal(store_apply(f->store, &booked, 1), OK);
+    assert_int_equal(store_apply(f->store, &reported, 1), OK);
+    ask(f, (struct usage_query){.by = USAGE_BY_USER}, &answer, &doc);
+    assert_int_equal(json_count(json_root(&doc)), 1);
+    assert_int_equal(number(json_at(json_root(&doc), 0), "requests"), 1);
+    json_doc_free(&doc);
+    buf_free(&answer);
+}
+
+static enum err see_changed(void *ctx, const struct key_attributes *a)
+{
+    *(struct key_attributes *)ctx = *a;
+    assert_true(span_is(a->name, "alice"));
+    assert_true(span_is(a->tags, "t1,t2"));
+    assert_int_equal(a->stored[0], 9);
+    assert_int_equal(a->before[0], 7);
+    return OK;
+}
+
+static void a_key_is_changed_field_by_field_and_deleted_with_its_limits(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen = {0};
+    struct key_attributes got = {0};
+    struct store_op ops[5] = {{.kind = STORE_KEY_ADD},
+                              {.kind = STORE_KEY_CHANGE, .key_fields = KEY_SECRET | KEY_TAGS},
+                              {.kind = STORE_KEY_CHANGE, .key_fields = KEY_PER_MINUTE},
+                              {.kind = STORE_LIMIT_PUT},
+                              {.kind = STORE_LIMIT_PUT}};
+    ops[0].key = (struct key_attributes){
+        .id = SPAN("key_1"), .name = SPAN("alice"), .stored = {7}, .tokens_per_minute = 3};
+    ops[1].key = (struct key_attributes){.id = SPAN("key_1"),
+                                         .name = SPAN("not this"),
+                                         .tags = SPAN("t1,t2"),
+                                         .stored = {9},
+                                         .before_until_ms = 70,
+                                         .changed_ms = 60};
+    ops[2].key =
+        (struct key_attributes){.id = SPAN("key_1"), .requests_per_minute = 8, .changed_ms = 61};
+    ops[3].limit.name = SPAN("key:key_1:requests/minute");
+    ops[4].limit.name = SPAN("key:key_10:requests/minute");
+    ops[3].limit.boot_id = ops[4].limit.boot_id = SPAN("b");
+    assert_int_equal(store_apply(f->store, ops, 5), OK);
+    reopen(f);
+    struct store_visitor visitor = {&got, see_changed, see_none, see_slot, see_response};
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(got.before_until_ms, 70);
+    assert_int_equal(got.changed_ms, 61);
+    assert_int_equal(got.requests_per_minute, 8);
+    assert_int_equal(got.tokens_per_minute, 3);
+    struct store_op delete = {.kind = STORE_KEY_DELETE, .key.id = SPAN("key_1")};
+    assert_int_equal(store_apply(f->store, &delete, 1), OK);
+    visitor = (struct store_visitor){&seen, count_key, count_limit, see_slot, see_response};
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(seen.keys, 0);
+    assert_int_equal(seen.limits, 1);
+}
+
+static void store_is_widened_from(void **state, const char *schema)
 {
     struct fixture *f = *state;
     sqlite3 *db = NULL;
+    struct seen seen = {0};
     add(f, 3, 100);
+    struct store_op op = {.kind = STORE_KEY_ADD, .key = {.id = SPAN("key_1"), .name = SPAN("a")}};
+    assert_int_equal(store_apply(f->store, &op, 1), OK);
     store_close(&f->store);
     assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_exec(db, "DROP TABLE attempts; PRAGMA user_version=2;", NULL, NULL, NULL),
-        SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, schema, NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_int_equal(store_sqlite_open(f->path, SPAN("check"), &f->store), OK);
-    struct store_op op = release_op(3, 100, "{}", "");
-    assert_int_equal(store_apply(f->store, &op, 1), OK);
+    const struct store_visitor visitor = {&seen, count_key, count_limit, see_slot, see_response};
+    assert_int_equal(store_load(f->store, &visitor), OK);
+    assert_int_equal(seen.keys, 1);
     assert_int_equal(count_rows(f), 1);
+    add(f, 4, 100);
+    assert_int_equal(count_rows(f), 2);
+}
+
+static void a_store_of_the_second_schema_is_widened(void **state)
+{
+    store_is_widened_from(state, SCHEMA_2);
+}
+
+static void a_store_of_the_third_schema_is_widened(void **state)
+{
+    store_is_widened_from(state, SCHEMA_3);
 }
 
 static void a_store_of_the_first_schema_is_taken_over(void **state)
@@ -753,7 +902,11 @@ int main(void)
         TEST(what_a_request_went_through_is_kept_beside_its_rows),
         TEST(rows_are_found_by_status_model_and_time),
         TEST(a_report_takes_the_missing_price_back),
-        TEST(a_store_of_the_second_schema_gets_what_it_lacks),
+        TEST(labels_sum_to_what_they_are_part_of),
+        TEST(a_report_takes_the_place_of_its_labelled_estimate),
+        TEST(a_key_is_changed_field_by_field_and_deleted_with_its_limits),
+        TEST(a_store_of_the_second_schema_is_widened),
+        TEST(a_store_of_the_third_schema_is_widened),
         TEST(a_store_of_the_first_schema_is_taken_over),
         TEST(hostile_text_is_data),
         TEST(nothing_acknowledged_is_lost_by_kill_9),

@@ -96,6 +96,22 @@ static void what_is_over_is_owed(void **state)
     assert_in_range(wait, 60 * SECOND, 61 * SECOND);
 }
 
+static void another_rate_keeps_what_is_owed_in_units(void **state)
+{
+    (void)state;
+    struct gcra g = {.rate = {5, GCRA_MINUTE, 5}};
+    gcra_charge(&g, START, 5);
+    gcra_set_rate(&g, START, (struct gcra_rate){50, GCRA_MINUTE, 50});
+    assert_int_equal(gcra_remaining(&g, START), 45);
+    gcra_set_rate(&g, START, (struct gcra_rate){50, GCRA_HOUR, 50});
+    assert_int_equal(gcra_remaining(&g, START), 45);
+    gcra_set_rate(&g, START, (struct gcra_rate){3, GCRA_MINUTE, 3});
+    assert_int_equal(gcra_remaining(&g, START), 0);
+    assert_true(take(&g, START + 3 * GCRA_MINUTE, 1)); /* the debt is not more than it was */
+    gcra_set_rate(&g, START, (struct gcra_rate){0, 0, 0});
+    assert_int_equal(gcra_remaining(&g, START), UINT64_MAX);
+}
+
 static void unlimited_is_never_full(void **state)
 {
     (void)state;
@@ -166,6 +182,7 @@ int main(void)
         cmocka_unit_test(asking_changes_nothing),
         cmocka_unit_test(a_refund_gives_back_what_was_charged_and_no_more),
         cmocka_unit_test(what_is_over_is_owed),
+        cmocka_unit_test(another_rate_keeps_what_is_owed_in_units),
         cmocka_unit_test(unlimited_is_never_full),
         cmocka_unit_test(huge_numbers_do_not_wrap),
         cmocka_unit_test(remaining_units_fit),

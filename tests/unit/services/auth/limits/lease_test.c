@@ -206,7 +206,7 @@ static void one_edge_has_one_lease_of_a_key_and_its_limits_at_a_time(void **stat
     const struct gcra_rate rate = {1000, GCRA_MINUTE, 1000};
     struct limit_set more = f->set;
     assert_true(limit_set_add(
-        &more, limits_get(&f->limits, SPAN("model:n"), "model", LIMIT_REQUESTS, rate)));
+        &more, limits_get(&f->limits, SPAN("model:n"), "model", LIMIT_REQUESTS, rate, 0)));
     struct lease_party other_model = {&f->edge_a, f->key, &more};
     assert_true(grant(f, &f->a, 4, 0));
     assert_false(grant(f, &f->a, 4, 0));
@@ -269,7 +269,7 @@ static void four_edges_admit_the_rate_and_the_burst_and_no_more(void **state)
     const struct gcra_rate rate = {100, GCRA_SECOND, 500};
     limits_init(&limits);
     leases_init(&leases, &limits);
-    struct limit_set set = {{limits_get(&limits, SPAN("l"), "x", LIMIT_REQUESTS, rate)}, 1};
+    struct limit_set set = {{limits_get(&limits, SPAN("l"), "x", LIMIT_REQUESTS, rate, 0)}, 1};
     uint64_t admitted = 0, seconds = 60;
     for (uint64_t ms = 0; ms < seconds * 1000; ms++) {
         uint64_t now = START + ms * 1000000;

@@ -16,8 +16,8 @@ static int setup(void **state)
     static struct fixture f;
     f = (struct fixture){0};
     limits_init(&f.limits);
-    f.requests = limits_get(&f.limits, SPAN("r"), "key_requests", LIMIT_REQUESTS, ten_a_minute);
-    f.tokens = limits_get(&f.limits, SPAN("t"), "key_tokens", LIMIT_TOKENS, hundred_tokens);
+    f.requests = limits_get(&f.limits, SPAN("r"), "key_requests", LIMIT_REQUESTS, ten_a_minute, 0);
+    f.tokens = limits_get(&f.limits, SPAN("t"), "key_tokens", LIMIT_TOKENS, hundred_tokens, 0);
     assert_true(limit_set_add(&f.set, f.requests));
     assert_true(limit_set_add(&f.set, f.tokens));
     *state = &f;
@@ -59,7 +59,8 @@ static void a_limit_is_found_again_by_its_name(void **state)
     struct fixture *f = *state;
     limit_set_charge(&f->limits, &f->set, START, 4, 0);
     struct gcra_rate faster = {20, GCRA_MINUTE, 20};
-    assert_ptr_equal(limits_get(&f->limits, SPAN("r"), "x", LIMIT_REQUESTS, faster), f->requests);
+    assert_ptr_equal(limits_get(&f->limits, SPAN("r"), "x", LIMIT_REQUESTS, faster, START),
+                     f->requests);
     assert_true(f->requests->gcra.full_ns > START); /* what is owed stays owed */
 }
 
@@ -68,7 +69,7 @@ static void views_show_the_tightest_limit(void **state)
     struct fixture *f = *state;
     struct gcra_rate hourly = {1000, GCRA_HOUR, 1000};
     assert_true(
-        limit_set_add(&f->set, limits_get(&f->limits, SPAN("h"), "x", LIMIT_REQUESTS, hourly)));
+        limit_set_add(&f->set, limits_get(&f->limits, SPAN("h"), "x", LIMIT_REQUESTS, hourly, 0)));
     limit_set_charge(&f->limits, &f->set, START, 3, 40);
     struct limit_view view;
     limit_set_view(&f->set, START, LIMIT_REQUESTS, &view);
@@ -108,8 +109,8 @@ static void state_survives_a_restart_whatever_the_clock_does(void **state)
         struct limit_saved saved;
         limits_init(&before);
         limits_init(&after);
-        struct limit_set set = {{limits_get(&before, SPAN("r"), "x", LIMIT_REQUESTS, ten_a_minute)},
-                                1};
+        struct limit_set set = {
+            {limits_get(&before, SPAN("r"), "x", LIMIT_REQUESTS, ten_a_minute, 0)}, 1};
         limit_set_charge(&before, &set, START, 10, 0);
         assert_non_null(limits_next_dirty(&before, START, &saved));
         saved.wall_ms = wall_ms;
@@ -118,7 +119,7 @@ static void state_survives_a_restart_whatever_the_clock_does(void **state)
             cases[i].boot[0] == 'a' ? START + cases[i].mono_passed_s * SECOND : 3 * SECOND;
         uint64_t wall = (uint64_t)((int64_t)wall_ms + cases[i].wall_passed_s * 1000);
         assert_int_equal(limits_restore(&after, &saved, now, wall, span_str(cases[i].boot)), OK);
-        set.limits[0] = limits_get(&after, SPAN("r"), "x", LIMIT_REQUESTS, ten_a_minute);
+        set.limits[0] = limits_get(&after, SPAN("r"), "x", LIMIT_REQUESTS, ten_a_minute, 0);
         /* edges may have used it meanwhile, and have yet to say so */
         assert_int_equal(limit_set_remaining(&set, now, LIMIT_REQUESTS), 0);
         limits_give_back(&after);

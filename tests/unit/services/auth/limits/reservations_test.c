@@ -15,7 +15,7 @@ static int setup(void **state)
     limits_init(&f.limits);
     reservations_init(&f.reservations, &f.limits);
     f.key.tokens = limits_get(&f.limits, SPAN("t"), "key_tokens", LIMIT_TOKENS,
-                              (struct gcra_rate){1000, GCRA_MINUTE, 1000});
+                              (struct gcra_rate){1000, GCRA_MINUTE, 1000}, 0);
     *state = &f;
     return 0;
 }

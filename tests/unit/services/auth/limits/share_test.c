@@ -17,7 +17,7 @@ static int setup(void **state)
     f = (struct fixture){0};
     limits_init(&f.limits);
     f.set = (struct limit_set){
-        {limits_get(&f.limits, SPAN("l"), "key_requests", LIMIT_REQUESTS, rate)}, 1};
+        {limits_get(&f.limits, SPAN("l"), "key_requests", LIMIT_REQUESTS, rate, 0)}, 1};
     *state = &f;
     return 0;
 }

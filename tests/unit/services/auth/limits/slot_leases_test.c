@@ -41,7 +41,7 @@ static int teardown(void **state)
 
 static struct slot_party party(struct fixture *f, const char *edge)
 {
-    return (struct slot_party){edge, edge == &one ? 1 : 2, &f->key};
+    return (struct slot_party){edge, edge == &one ? 1 : 2, &f->key, SPAN_NONE};
 }
 
 static uint64_t give(struct fixture *f, const char *edge, uint32_t slots)

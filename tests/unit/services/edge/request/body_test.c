@@ -1,5 +1,6 @@
 #include "services/edge/request/body.h"
 #include "proto/error_class.h"
+#include "proto/labels.h"
 
 #include <stdio.h>
 #include <setjmp.h>
@@ -97,6 +98,19 @@ static void malformed_requests_are_refused_with_class_and_parameter(void **state
         {API_OPENAI_COMPLETIONS, "{\"best_of\":1,\"best_of\":2}", ERROR_INVALID_VALUE, "best_of"},
         {API_OPENAI_COMPLETIONS, "{\"prompt\":\"a\",\"prompt\":[]}", ERROR_INVALID_VALUE, "prompt"},
         {API_OPENAI_EMBEDDINGS, "{\"stream\":1,\"stream\":2}", ERROR_INVALID_VALUE, "stream"},
+        {API_OPENAI_CHAT, "{\"user\":5}", ERROR_INVALID_VALUE, "user"},
+        {API_OPENAI_RESPONSES, "{\"user\":\"a\\nb\"}", ERROR_INVALID_VALUE, "user"},
+        {API_OPENAI_CHAT, "{\"user\":\"a\",\"user\":\"b\"}", ERROR_INVALID_VALUE, "user"},
+        {API_OPENAI_CHAT, "{\"safety_identifier\":\"\\u0000\"}", ERROR_INVALID_VALUE,
+         "safety_identifier"},
+        {API_ANTHROPIC_MESSAGES, "{\"metadata\":{\"user_id\":\"\\u001b\"}}", ERROR_INVALID_VALUE,
+         "metadata.user_id"},
+        {API_OPENAI_CHAT, "{\"metadata\":{\"tags\":[1]}}", ERROR_INVALID_VALUE, "metadata.tags"},
+        {API_OPENAI_CHAT, "{\"metadata\":{\"tags\":[\"a\\u007f\"]}}", ERROR_INVALID_VALUE,
+         "metadata.tags"},
+        {API_OPENAI_CHAT,
+         "{\"metadata\":{\"tags\":[\"1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16\",\"17\"]}}",
+         ERROR_INVALID_VALUE, "metadata.tags"},
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -141,6 +155,38 @@ static void deep_nesting_is_refused_at_its_bound(void **state)
                          levels == 127 ? OK : ERR_INVALID);
     }
     assert_string_equal(f->fault.message.data, "The request body is nested too deeply.");
+}
+
+static void end_user_and_tags_are_read_where_each_api_has_them(void **state)
+{
+    static const struct {
+        enum api api;
+        const char *text, *user, *tags;
+    } cases[] = {
+        {API_OPENAI_CHAT, "{\"user\":\"u\",\"safety_identifier\":\"s\"}", "u", ""},
+        {API_OPENAI_CHAT, "{\"safety_identifier\":\"s\",\"user\":\"u\"}", "u", ""},
+        {API_OPENAI_RESPONSES, "{\"safety_identifier\":\"s\",\"user\":null}", "s", ""},
+        {API_OPENAI_EMBEDDINGS, "{\"user\":\"\\u00e9\"}", "\xc3\xa9", ""},
+        {API_OPENAI_CHAT, "{\"metadata\":{\"user_id\":\"u\",\"tags\":\"a\"}}", "", ""},
+        {API_OPENAI_CHAT, "{\"metadata\":{\"tags\":[\"b\",\" a \",\"b\",\"c,d\",\"\"]}}", "",
+         "b,a,c,d"},
+        {API_ANTHROPIC_MESSAGES, "{\"metadata\":{\"user_id\":\"u\",\"tags\":[\"a\"]},\"user\":5}",
+         "u", "a"},
+        {API_ANTHROPIC_MESSAGES, "{\"metadata\":{\"user_id\":5}}", "", ""},
+        {API_ANTHROPIC_MESSAGES, "{\"metadata\":null}", "", ""},
+        {API_OPENAI_CHAT, "{\"metadata\":7}", "", ""},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(check_str(f, cases[i].api, cases[i].text), OK);
+        assert_true(span_is(f->body.end_user, cases[i].user));
+        assert_true(span_is(f->body.tags, cases[i].tags));
+    }
+    char text[END_USER_MAX_BYTES + 40];
+    for (int over = 0; over < 2; over++) {
+        (void)snprintf(text, sizeof text, "{\"user\":\"%0*d\"}", END_USER_MAX_BYTES + over, 7);
+        assert_int_equal(check_str(f, API_OPENAI_CHAT, text), over ? ERR_INVALID : OK);
+    }
 }
 
 static void the_few_facts_are_read(void **state)
@@ -223,6 +269,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(every_cut_of_a_request_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(deep_nesting_is_refused_at_its_bound, setup, teardown),
+        cmocka_unit_test_setup_teardown(end_user_and_tags_are_read_where_each_api_has_them, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(the_few_facts_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(null_means_absent, setup, teardown),
         cmocka_unit_test_setup_teardown(members_of_another_protocol_are_not_judged, setup,
