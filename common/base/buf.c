@@ -76,20 +76,25 @@ void buf_append_i64(struct buf *b, int64_t v)
     buf_append_u64(b, v < 0 ? (uint64_t)0 - (uint64_t)v : (uint64_t)v);
 }
 
-void buf_printf(struct buf *b, const char *format, ...)
+void buf_vprintf(struct buf *b, const char *format, va_list args)
 {
-    va_list args;
-    va_start(args, format);
     va_list again;
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
-    va_end(args);
     char *at = n >= 0 ? buf_reserve(b, (size_t)n + 1) : NULL;
     if (at) {
         (void)vsnprintf(at, (size_t)n + 1, format, again);
         b->len += (size_t)n;
     }
     va_end(again);
+}
+
+void buf_printf(struct buf *b, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(b, format, args);
+    va_end(args);
 }
 
 void buf_consume(struct buf *b, size_t n)

@@ -3,6 +3,7 @@
 #ifndef COMMON_BASE_BUF_H
 #define COMMON_BASE_BUF_H
 
+#include <stdarg.h>
 #include "common/base/err.h"
 #include "common/base/span.h"
 
@@ -30,6 +31,8 @@ void buf_append_more(struct buf *b, struct span s);
 void buf_append_u64(struct buf *b, uint64_t v);
 void buf_append_i64(struct buf *b, int64_t v);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_vprintf(struct buf *b, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 /* Removes the first n bytes. */
 void buf_consume(struct buf *b, size_t n);
 /* Gives memory back when more than half of it is unused. */

@@ -46,6 +46,6 @@ int dispatch(const char *name, const struct command *table, const char *more, in
              char **argv);
 
 extern const struct command command_up, command_keys, command_usage, command_status, command_check,
-    command_models, command_health, command_restart, command_certs, command_request;
+    command_models, command_health, command_restart, command_certs, command_request, command_import;
 
 #endif

@@ -30,6 +30,7 @@ int main(int argc, char **argv)
         command_health,
         command_check,
         command_models,
+        command_import,
         command_certs,
         {"version", "Say which version this is.", "", NULL, version},
         {0},

@@ -86,8 +86,7 @@ enum err config_read(struct span text, const char *name, const struct config_pat
     return read_config(&text, name, paths, out, errors_out);
 }
 
-/* At most one byte more than is taken, so that yaml_read can tell. */
-static bool read_file(const char *path, struct buf *out)
+bool config_read_file(const char *path, struct buf *out)
 {
     size_t n = 1;
     FILE *file = fopen(path, "re");
@@ -114,7 +113,7 @@ enum err config_load(const char *path, const struct config_paths *paths, struct 
     *out = NULL;
     errno = 0;
     enum err e = ERR_INVALID;
-    if (read_file(path, &text))
+    if (config_read_file(path, &text))
         e = config_read(buf_span(&text), path, paths, out, errors_out);
     else
         buf_printf(errors_out, "%s: %s\n", path, strerror(errno ? errno : ENOMEM));

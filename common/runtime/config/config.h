@@ -131,6 +131,9 @@ enum err config_load(const char *path, const struct config_paths *paths, struct 
  * messages. Reads no other file and no environment. */
 enum err config_read(struct span text, const char *name, const struct config_paths *paths,
                      struct config **out, struct buf *errors_out) NODISCARD;
+/* A file's text: at most one byte more than yaml_read takes, so that it can tell. On false errno
+ * says why. */
+bool config_read_file(const char *path, struct buf *out);
 /* At a reload: gives `fresh` the values that `old` has of options which only a start takes, and
  * tells of each that was changed ("edge.port"). ERR_NOMEM: `fresh` is of no use. */
 enum err config_keep_start_only(struct config *fresh, const struct config *old,
