@@ -37,7 +37,7 @@ static uint32_t at_least_one(size_t n)
 static enum err make_target(const struct config_provider *p, struct workers *workers,
                             uint64_t now_us, struct target *out)
 {
-    size_t keys = p->api_keys.count + p->api_key_files.count;
+    size_t keys = p->api_keys.count + p->api_key_files.count + (p->api_key_exec.count > 0);
     *out = (struct target){
         .pool = workers_pool(workers, span_str(p->name), now_us),
         .weight = 1,

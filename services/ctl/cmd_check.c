@@ -23,7 +23,8 @@ static void note_keys(const struct config *config)
         const struct config_provider *p = &config->providers[i];
         for (size_t k = 0; k < p->api_keys.count; k++)
             note_unset(p, p->api_keys.items[k]);
-        if (p->api_keys.count == 0 && p->api_key_files.count == 0 && p->endpoints.count == 0)
+        if (p->api_keys.count == 0 && p->api_key_files.count == 0 && p->api_key_exec.count == 0 &&
+            p->endpoints.count == 0)
             (void)fprintf(stderr, "note: provider %s has no api_keys\n", p->name);
     }
 }

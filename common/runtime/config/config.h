@@ -57,7 +57,8 @@ struct config_provider {
     enum protocol protocol;
     const struct provider_info *info; /* the defaults of its name; never NULL once read */
     struct config_list api_keys; /* as written, "${OPENAI_API_KEY}"; only its worker expands them */
-    struct config_list api_key_files; /* alternative: 0400 files */
+    struct config_list api_key_files; /* alternative: 0400 files … */
+    struct config_list api_key_exec;  /* … or the output of a command, by its argument list */
     struct config_list endpoints;     /* base URLs with /v1; empty = the provider's own */
     struct config_header *headers;
     size_t header_count;

@@ -81,7 +81,7 @@ static void find_protocol(struct config_reader *r, const struct yaml *node, cons
 static void add_known_key(struct config_reader *r, struct config_provider *p)
 {
     if (p->info != provider_info_find(p->name) || p->api_keys.count || p->api_key_files.count ||
-        p->endpoints.count)
+        p->api_key_exec.count || p->endpoints.count)
         return;
     struct span text = arena_printf(r->yaml.arena, "${%s}%c", p->info->key_variable, 0);
     p->api_keys.items = ARENA_ARRAY(r->yaml.arena, const char *, 1);
@@ -107,6 +107,15 @@ static void check_endpoints(struct config_reader *r, const struct yaml *node, co
     }
 }
 
+static void check_command(struct config_reader *r, const struct yaml *node, const char *where,
+                          const struct config_provider *p)
+{
+    const struct yaml *list = yaml_member(node, "api_key_exec");
+    if (list && p->api_key_exec.count && p->api_key_exec.items[0][0] != '/')
+        yaml_complain(&r->yaml, list->line, where,
+                      "api_key_exec begins with a program's whole path: [/usr/bin/pass, show, x]");
+}
+
 static void read_provider(struct config_reader *r, const struct yaml *node,
                           struct config_provider *p)
 {
@@ -118,6 +127,7 @@ static void read_provider(struct config_reader *r, const struct yaml *node,
     find_protocol(r, node, where, p);
     add_known_key(r, p);
     check_endpoints(r, node, where, p);
+    check_command(r, node, where, p);
     read_headers(r, yaml_member(node, "headers"), reader_place(r, where, "headers"), p);
     if (yaml_member(node, "compat") && yaml_member(node, "quirks"))
         yaml_complain(&r->yaml, node->line, where, "quirks is the old name of compat: give one");

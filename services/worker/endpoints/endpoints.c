@@ -5,6 +5,7 @@
 
 #include "common/base/crypto.h"
 #include "common/base/log.h"
+#include "services/worker/endpoints/key_command.h"
 
 enum { MAX_KEYS = 64, WHY_BYTES = 160 };
 
@@ -82,6 +83,21 @@ static void key_from_file(struct endpoints *e, const char *path, const struct pr
         remember_why(e, err == ERR_NOT_FOUND ? "is not there" : "can't be read", span_str(path));
 }
 
+static void key_from_command(struct endpoints *e, const struct config_list *command,
+                             const struct provider *provider)
+{
+    struct secret *plain = NULL, *key = NULL;
+    const char *why = NULL;
+    enum err err = key_command_run(command, &plain, &why);
+    if (err == OK)
+        err = secret_create(key_prefix(provider), secret_reveal(plain), &key);
+    secret_destroy(&plain);
+    if (err == OK)
+        add_key(e, key);
+    else
+        remember_why(e, why ? why : "wrote no usable key", span_str(command->items[0]));
+}
+
 static void gather_keys(struct endpoints *e, const struct config_provider *config,
                         const struct provider *provider)
 {
@@ -89,6 +105,8 @@ static void gather_keys(struct endpoints *e, const struct config_provider *confi
         key_from_text(e, config->api_keys.items[i], provider);
     for (size_t i = 0; i < config->api_key_files.count; i++)
         key_from_file(e, config->api_key_files.items[i], provider);
+    if (config->api_key_exec.count)
+        key_from_command(e, &config->api_key_exec, provider);
     if (e->key_count == 0 && !e->why[0])
         (void)snprintf(e->why, sizeof e->why, "no api key");
 }
@@ -99,7 +117,8 @@ static enum err make_endpoints(struct endpoints *e, const struct config_provider
                                const struct provider *provider)
 {
     bool keyless =
-        config->api_keys.count + config->api_key_files.count == 0 && config->endpoints.count > 0;
+        config->api_keys.count + config->api_key_files.count + config->api_key_exec.count == 0 &&
+        config->endpoints.count > 0;
     size_t urls = config->endpoints.count ? config->endpoints.count : 1;
     size_t keys = keyless ? 1 : e->key_count;
     if (keys == 0)

@@ -35,9 +35,10 @@ struct endpoint {
     uint64_t rest_until_ms;
 };
 
-/* Keys come from api_keys (${ENV} expanded) and api_key_files (0400). A provider that names its own
- * endpoints and no key is keyless; any other one without a usable key gets no endpoints, and
- * endpoints_why says which was missing. Fails only for lack of memory or past ENDPOINTS_MAX.
+/* Keys come from api_keys (${ENV} expanded) and api_key_files (0400) and api_key_exec. A provider
+ * that names its own endpoints and no key is keyless; any other one without a usable key gets no
+ * endpoints, and endpoints_why says which was missing. Fails only for lack of memory or past
+ * ENDPOINTS_MAX.
  */
 enum err endpoints_create(struct endpoints **out, const struct config_provider *config,
                           const struct provider *provider,
