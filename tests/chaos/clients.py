@@ -154,7 +154,7 @@ def read_of(port, s, data, seconds=30):
                 sent += s.send(data[sent:sent + 16384])
             time.sleep(0.002)
             queues = list(unread(port, client))
-            if len(queues) == 2:  # both ends are there still
+            if len(queues) == 2 and queues == list(unread(port, client)):  # both ends are there still, and nothing is on its way between them
                 read = max(read, sent - sum(queues))
     return read, said
 

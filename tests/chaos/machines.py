@@ -1,4 +1,5 @@
 """A sick machine: a full disk, no descriptors, metrics away, auth killed in the middle of a write; and edges that restart."""
+import collections
 import contextlib
 import http.client
 import json
