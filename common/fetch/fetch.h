@@ -33,8 +33,10 @@ void fetch_destroy(struct fetch **u);
 uint32_t fetch_running(const struct fetch *u);
 
 struct fetch_origin_spec {
-    struct span base_url;            /* "https://api.openai.com/v1" */
-    const struct secret *key_header; /* "Authorization: Bearer …"; borrowed; NULL = none */
+    struct span base_url; /* "https://api.openai.com/v1" */
+    struct span query;    /* behind every path, without its '?': "api-version=2024-10-21" */
+    const struct secret *key_header; /* "Authorization: Bearer …"; borrowed; NULL = none. A
+                                        default of the same name stands instead */
     const struct span
         *default_headers; /* "name: value", unless the request carries that name itself */
     size_t default_header_count;

@@ -38,7 +38,7 @@ static enum err set_url(struct multi_part *p, const struct fetch_spec *spec)
     struct buf *url = &p->url;
     struct span base = spec->url.len ? spec->url : spec->origin->base_url;
     struct span path = spec->url.len ? SPAN_NONE : spec->path;
-    bool same = url->len == base.len + path.len + 1 &&
+    bool same = url->len == base.len + path.len + 1 && !spec->origin->query.len &&
                 memcmp(url->data, base.data, base.len) == 0 &&
                 (path.len == 0 || memcmp(url->data + base.len, path.data, path.len) == 0);
     if (same)
@@ -46,6 +46,8 @@ static enum err set_url(struct multi_part *p, const struct fetch_spec *spec)
     buf_clear(url);
     buf_append(url, base);
     buf_append(url, path);
+    if (!spec->url.len)
+        origin_put_query(spec->origin, path, url);
     buf_append_char(url, '\0');
     if (buf_check(url) != OK)
         return ERR_TOO_BIG;

@@ -3,33 +3,11 @@
 #include <stdlib.h>
 
 #include "common/base/crypto.h"
-
-enum { MAX_URL = 4096 };
-
-size_t origin_authority_length(struct span url)
-{
-    size_t scheme = span_starts(url, "https://") ? 8 : span_starts(url, "http://") ? 7 : 0;
-    if (!scheme || url.len > MAX_URL)
-        return 0;
-    for (size_t i = 0; i < url.len; i++) {
-        unsigned char c = (unsigned char)url.data[i];
-        if (c <= 0x20 || c >= 0x7f || c == '#' || c == '\\')
-            return 0;
-    }
-    struct span rest = span_skip(url, scheme);
-    size_t host = 0;
-    while (host < rest.len && rest.data[host] != '/' && rest.data[host] != '?')
-        host++;
-    struct span authority = span_first(rest, host);
-    if (host == 0 || span_find(authority, '@') < host)
-        return 0;
-    return scheme + host;
-}
+#include "common/base/url.h"
 
 bool origin_allows_url(const struct fetch_origin *o, struct span url)
 {
-    return origin_authority_length(url) != 0 &&
-           (span_starts(url, "https://") || o->private_network);
+    return url_authority_length(url) != 0 && (span_starts(url, "https://") || o->private_network);
 }
 
 /* "https://api.replicate.com" → ".replicate.com"; empty when the host has fewer than three labels.
@@ -45,7 +23,7 @@ static struct span parent_domain(struct span authority)
 
 bool origin_trusts_url(const struct fetch_origin *o, struct span url)
 {
-    size_t n = origin_authority_length(url);
+    size_t n = url_authority_length(url);
     struct span own = span_first(o->base_url, o->authority_len), its = span_first(url, n);
     if (n == 0)
         return false;
@@ -85,11 +63,12 @@ static bool push_text(struct fetch_origin *o, const char *line)
     return push(o, &o->common, arena_strdup(&o->arena, span_str(line)));
 }
 
-static bool carries_agent(const struct fetch_origin *o)
+/* Does a default have the name of this line? */
+static bool carries(const struct fetch_origin *o, struct span line)
 {
-    static const char name[] = "user-agent:";
+    size_t n = span_find(line, ':') + 1;
     for (size_t i = 0; i < o->default_count; i++)
-        if (strncasecmp(o->defaults[i], name, sizeof name - 1) == 0)
+        if (strlen(o->defaults[i]) >= n && strncasecmp(o->defaults[i], line.data, n) == 0)
             return true;
     return false;
 }
@@ -106,14 +85,15 @@ static enum err add_headers(struct fetch_origin *o, const struct fetch_origin_sp
             return ERR_NOMEM;
         o->defaults[o->default_count++] = line;
     }
-    o->own_agent = !carries_agent(o);
+    o->own_agent = !carries(o, SPAN("User-Agent:"));
     /* "Expect:" without a value keeps curl from asking for 100-continue. */
     if (!push_text(o, "Expect:") || !push_text(o, "Accept-Encoding: identity") ||
         (o->own_agent && !push_text(o, "User-Agent: tollgate/" TOLLGATE_VERSION)))
         return ERR_NOMEM;
     o->with_key = o->common;
-    if (!spec->key_header)
+    if (!spec->key_header || carries(o, secret_reveal(spec->key_header)))
         return OK;
+    o->key = spec->key_header;
     /* curl's list is not const, but only read: the secret stays where it is, not copied */
     union {
         const char *from;
@@ -133,14 +113,32 @@ static struct span describe_way(struct fetch_origin *o)
                         o->ca_file ? o->ca_file : "", o->private_network);
 }
 
+static bool is_query(struct span query)
+{
+    for (size_t i = 0; i < query.len; i++) {
+        unsigned char c = (unsigned char)query.data[i];
+        if (c <= 0x20 || c >= 0x7f || c == '#')
+            return false;
+    }
+    return query.len <= URL_MAX_BYTES;
+}
+
+void origin_put_query(const struct fetch_origin *o, struct span path, struct buf *out)
+{
+    if (!o->query.len)
+        return;
+    buf_append_char(out, span_find(path, '?') < path.len ? '&' : '?');
+    buf_append(out, o->query);
+}
+
 enum err fetch_origin_create(const struct fetch_origin_spec *spec, struct fetch_origin **out)
 {
     *out = NULL;
     struct span url = spec->base_url;
     while (span_ends(url, "/"))
         url.len--;
-    size_t authority = origin_authority_length(url);
-    if (!authority || span_find(url, '?') < url.len)
+    size_t authority = url_authority_length(url);
+    if (!authority || span_find(url, '?') < url.len || !is_query(spec->query))
         return ERR_INVALID;
     if (!span_starts(url, "https://") && !spec->private_network)
         return ERR_DENIED;
@@ -149,15 +147,17 @@ enum err fetch_origin_create(const struct fetch_origin_spec *spec, struct fetch_
         return ERR_NOMEM;
     arena_init(&o->arena, 1 << 20);
     o->base_url = arena_copy(&o->arena, url);
+    o->query = arena_copy(&o->arena, spec->query);
     o->authority_len = authority;
     o->https = span_starts(url, "https://");
     o->private_network = spec->private_network;
     o->ca_file = keep(o, spec->ca_file);
     o->proxy = keep(o, spec->proxy);
-    o->key = spec->key_header;
     o->http2 = spec->http2;
     o->way = describe_way(o);
-    enum err err = o->base_url.data && o->way.data ? add_headers(o, spec) : ERR_NOMEM;
+    enum err err = o->base_url.data && o->way.data && (o->query.data || !spec->query.len)
+                       ? add_headers(o, spec)
+                       : ERR_NOMEM;
     if (err == OK)
         *out = o;
     else

@@ -13,6 +13,7 @@ enum { ORIGIN_MAX_DEFAULTS = 32 };
 struct fetch_origin {
     struct arena arena;
     struct span base_url; /* NUL-terminated, no slash at its end */
+    struct span query;    /* of every request but those of a whole URL */
     size_t authority_len; /* of base_url: scheme://host:port */
     const char *ca_file, *proxy;
     const struct secret *key; /* borrowed; NULL = none */
@@ -27,9 +28,8 @@ struct fetch_origin {
     size_t default_count;
 };
 
-/* Scheme, host and port: up to the first '/' or '?' behind "://". 0 when it is no such URL, or has
- * user info, a fragment, a blank or a control byte. */
-size_t origin_authority_length(struct span url);
+/* Puts its query behind the path, which may have one already. */
+void origin_put_query(const struct fetch_origin *o, struct span path, struct buf *out);
 /* May this URL be asked at all, and may it carry the key? */
 bool origin_allows_url(const struct fetch_origin *o, struct span url);
 bool origin_trusts_url(const struct fetch_origin *o, struct span url);

@@ -1,5 +1,7 @@
 #include "common/fetch/request_head.h"
 
+#include "common/base/url.h"
+
 /* Nothing that libcurl would change or refuse. */
 static bool is_plain(struct span s)
 {
@@ -13,7 +15,7 @@ bool request_target_of(const struct fetch_spec *spec, struct request_target *tar
 {
     const struct fetch_origin *o = spec->origin;
     struct span whole = spec->url.len ? spec->url : o->base_url;
-    size_t n = spec->url.len ? origin_authority_length(whole) : o->authority_len;
+    size_t n = spec->url.len ? url_authority_length(whole) : o->authority_len;
     *target = (struct request_target){.authority = span_first(whole, n),
                                       .base = span_skip(whole, n),
                                       .path = spec->url.len ? SPAN_NONE : spec->path,
@@ -123,6 +125,8 @@ void request_head_write(struct buf *out, const struct fetch_spec *spec,
         buf_append_char(out, '/');
     buf_append(out, target->base);
     buf_append(out, target->path);
+    if (!spec->url.len)
+        origin_put_query(spec->origin, target->path, out);
     buf_append(out, SPAN(" HTTP/1.1\r\n"));
     add_host(out, spec, target);
     add_line(out, spec->accept_stream ? SPAN("Accept: text/event-stream")

@@ -1,32 +1,69 @@
 /* tollgate check: is this configuration right, and what are the defaults? */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/base/crypto.h"
 #include "services/ctl/offers.h"
 #include "services/ctl/paths.h"
 
-/* A key that is not in the environment here may well be in the worker's: a note, not an error. */
-static void note_unset(const struct config_provider *p, const char *text)
+/* What lies outside the file may be otherwise where the worker runs: a note, not an error. Without
+ * it that worker offers nothing, and the others serve. */
+static bool note_unset(const struct config_provider *p, const char *text)
 {
     struct buf value = {0};
     struct span missing = SPAN_NONE;
-    if (config_expand(text, &value, &missing) == ERR_NOT_FOUND)
+    bool unset = text && config_expand(text, &value, &missing) == ERR_NOT_FOUND;
+    if (unset)
         (void)fprintf(stderr, "note: ${%.*s} is not set here; the worker of provider %s needs it\n",
                       SPAN_ARG(missing), p->name);
     buf_free(&value);
+    return unset;
 }
 
-static void note_keys(const struct config *config)
+static void note_unreadable(const struct config_provider *p, const char *key, const char *path)
 {
-    for (size_t i = 0; i < config->provider_count; i++) {
-        const struct config_provider *p = &config->providers[i];
-        for (size_t k = 0; k < p->api_keys.count; k++)
-            note_unset(p, p->api_keys.items[k]);
-        if (p->api_keys.count == 0 && p->api_key_files.count == 0 && p->api_key_exec.count == 0 &&
-            p->endpoints.count == 0)
-            (void)fprintf(stderr, "note: provider %s has no api_keys\n", p->name);
-    }
+    if (path && *path && access(path, R_OK) != 0)
+        (void)fprintf(stderr, "note: %s %s: %s; the worker of provider %s needs it\n", key, path,
+                      strerror(errno), p->name);
+}
+
+/* Where requests go when that is not what is written. */
+static void note_endpoint(const struct config_provider *p, const char *text)
+{
+    struct buf written = {0}, asked = {0};
+    struct span missing;
+    if (note_unset(p, text))
+        return;
+    const char *fault = config_expand(text, &written, &missing) == OK
+                            ? config_endpoint_fault(p, span_trim(buf_span(&written)))
+                            : NULL;
+    enum err e = config_endpoint(p->protocol, span_trim(buf_span(&written)), &asked);
+    if (fault)
+        (void)fprintf(stderr, "note: provider %s: endpoint %s: %s\n", p->name, text, fault);
+    else if (e == OK && !span_equals(buf_span(&written), buf_span(&asked)))
+        (void)fprintf(stderr, "note: provider %s: endpoint %s is asked as %.*s\n", p->name, text,
+                      SPAN_ARG(buf_span(&asked)));
+    buf_free(&written);
+    buf_free(&asked);
+}
+
+static void note_provider(const struct config_provider *p)
+{
+    for (size_t k = 0; k < p->api_keys.count; k++)
+        (void)note_unset(p, p->api_keys.items[k]);
+    for (size_t k = 0; k < p->api_key_files.count; k++)
+        note_unreadable(p, "api_key_files:", p->api_key_files.items[k]);
+    for (size_t k = 0; k < p->endpoints.count; k++)
+        note_endpoint(p, p->endpoints.items[k]);
+    for (size_t k = 0; k < p->header_count; k++)
+        (void)note_unset(p, p->headers[k].value);
+    (void)note_unset(p, p->organization);
+    (void)note_unset(p, p->proxy);
+    note_unreadable(p, "ca_file:", p->ca_file);
+    if (config_key_count(p) + p->endpoints.count == 0 && !config_takes_client_auth(p))
+        (void)fprintf(stderr, "note: provider %s has no api_keys\n", p->name);
 }
 
 /* A file that a provider needs and that can't be what it should be: none of its requests would ever
@@ -110,7 +147,8 @@ static int check(const struct command *self, int argc, char **argv)
     warn_unpriced(config);
     bool good = check_files(config);
     if (!quiet && good) {
-        note_keys(config);
+        for (size_t i = 0; i < config->provider_count; i++)
+            note_provider(&config->providers[i]);
         printf("%s: ok (%zu providers, %zu models)\n", rest.items[0], config->provider_count,
                config->model_count);
     }

@@ -3,48 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- secrets ---- */
-
-/* Calls fn for every NAME of ${NAME}. */
-static enum err each_name(const char *text, enum err (*fn)(void *ctx, struct span name), void *ctx)
-{
-    struct span rest = span_str(text);
-    for (;;) {
-        size_t at = span_find_span(rest, SPAN("${"));
-        if (at == rest.len)
-            return OK;
-        rest = span_skip(rest, at + 2);
-        struct span name = span_cut(&rest, '}');
-        enum err e = name.len ? fn(ctx, name) : OK;
-        if (e)
-            return e;
-    }
-}
-
-static enum err each_list(const struct config_list *list, enum err (*fn)(void *, struct span),
-                          void *ctx)
-{
-    enum err e = OK;
-    for (size_t i = 0; !e && i < list->count; i++)
-        e = each_name(list->items[i], fn, ctx);
-    return e;
-}
-
-static enum err each_secret(const struct config_provider *p, enum err (*fn)(void *, struct span),
-                            void *ctx)
-{
-    enum err e = each_list(&p->api_keys, fn, ctx);
-    if (!e)
-        e = each_list(&p->api_key_files, fn, ctx);
-    for (size_t i = 0; !e && i < p->header_count; i++)
-        e = each_name(p->headers[i].value, fn, ctx);
-    if (!e && p->proxy)
-        e = each_name(p->proxy, fn, ctx);
-    return e;
-}
-
-/* ---- children ---- */
-
 static enum err add_option(struct child *c, const char *name, const char *value)
 {
     enum err e = value ? child_add_arg(c, name) : OK;
@@ -107,7 +65,7 @@ enum err suite_add_worker(const struct suite *s, const struct config_provider *p
         return e;
     c->overlaps = true;
     e = add_option(c, "--provider", p->name);
-    return e ? e : each_secret(p, keep_secret, c);
+    return e ? e : config_each_variable(p, keep_secret, c);
 }
 
 struct sought {
@@ -128,9 +86,9 @@ static enum err seek(void *ctx, struct span name)
 enum err suite_update_worker(struct child *c, const struct config_provider *p, bool *changed_out)
 {
     struct sought s = {.child = c, .all = true};
-    enum err e = each_secret(p, seek, &s);
+    enum err e = config_each_variable(p, seek, &s);
     *changed_out = !s.all;
-    return e || s.all ? e : each_secret(p, keep_secret, c);
+    return e || s.all ? e : config_each_variable(p, keep_secret, c);
 }
 
 static enum err add_edge(const struct suite *s)

@@ -1,6 +1,9 @@
 #include "services/worker/setup.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/base/crypto.h"
 #include "common/base/log.h"
@@ -17,7 +20,7 @@ static enum err find_provider(struct setup *s, const char *name)
     return OK;
 }
 
-enum { MAX_HEADERS = 32 };
+enum { MAX_HEADERS = 32, WHY_BYTES = 160 };
 
 /* All of them in one arena, which is wiped after use: configured ones may carry a secret. */
 struct header_list {
@@ -40,42 +43,48 @@ static enum err add_line(struct header_list *list, struct span name, struct span
     return OK;
 }
 
-static enum err add_configured(struct header_list *list, const struct config_header *h)
+/* NULL, or what is wrong with it, in `why`. */
+static const char *add_configured(struct header_list *list, const char *name, const char *text,
+                                  char why[WHY_BYTES])
 {
     struct buf value = {0};
     struct span missing = SPAN_NONE;
-    enum err err = config_expand(h->value, &value, &missing);
+    buf_init(&value, SECRET_MAX_BYTES);
+    (void)buf_reserve(&value, SECRET_MAX_BYTES); /* once grown, never moved: see endpoints.c */
+    enum err err = config_expand(text, &value, &missing);
     if (err == OK)
-        err = add_line(list, span_str(h->name), buf_span(&value));
-    if (err != OK)
-        log_error("bad_header", LSTR("header", h->name), LSTR("why", err_name(err)),
-                  LSPAN("missing", missing));
+        err = add_line(list, span_str(name), span_trim(buf_span(&value)));
+    if (missing.len)
+        (void)snprintf(why, WHY_BYTES, "header %.40s: %.*s is not set", name,
+                       SPAN_ARG(span_first(missing, 80)));
+    else
+        (void)snprintf(why, WHY_BYTES, "header %.40s: its value is not usable (%s)", name,
+                       err_name(err));
     if (value.data)
         crypto_wipe(value.data, value.cap);
     buf_free(&value);
-    return err;
+    return err == OK ? NULL : why;
 }
 
-/* What every request of this provider carries unless it says otherwise itself. */
-static enum err gather_headers(const struct setup *s, struct header_list *list)
+/* What every request of this provider carries unless it says otherwise itself. NULL, or why it
+ * cannot be had. */
+static const char *gather_headers(const struct setup *s, struct header_list *list,
+                                  char why[WHY_BYTES])
 {
+    const struct config_provider *p = s->provider_config;
     struct span fixed = span_str(s->provider->fixed_headers);
-    enum err err = OK;
-    for (size_t i = 0; err == OK && i < s->provider_config->header_count; i++)
-        err = add_configured(list, &s->provider_config->headers[i]);
-    while (err == OK && fixed.len) {
+    const char *fault = NULL;
+    for (size_t i = 0; !fault && i < p->header_count; i++)
+        fault = add_configured(list, p->headers[i].name, p->headers[i].value, why);
+    while (!fault && fixed.len) {
         struct span line = span_trim(span_cut(&fixed, '\n'));
         struct span name = span_trim(span_cut(&line, ':'));
-        if (name.len)
-            err = add_line(list, name, span_trim(line));
+        if (name.len && add_line(list, name, span_trim(line)) != OK)
+            fault = "out of memory";
     }
-    if (err == OK && s->provider_config->organization && *s->provider_config->organization)
-        err =
-            add_line(list, SPAN("OpenAI-Organization"), span_str(s->provider_config->organization));
-    if (err == ERR_TOO_BIG)
-        log_error("too_many_headers", LSTR("provider", s->provider_config->name),
-                  LU64("most", MAX_HEADERS));
-    return err;
+    if (!fault && p->organization && *p->organization)
+        fault = add_configured(list, "OpenAI-Organization", p->organization, why);
+    return fault;
 }
 
 static void wipe_headers(struct header_list *list)
@@ -96,29 +105,73 @@ static bool offers_http2(const struct setup *s)
     return own && *own ? strcmp(own, "true") == 0 : s->config->options.worker_http2;
 }
 
-static enum err make_origins(struct setup *s)
+static void drop_origins(struct setup *s)
+{
+    for (size_t i = 0; i < endpoints_count(s->endpoints); i++)
+        fetch_origin_destroy(&endpoints_at(s->endpoints, i)->origin);
+}
+
+/* NULL, or why the proxy cannot be used; it may carry a password. */
+static const char *expand_proxy(const struct setup *s, struct buf *out, char why[WHY_BYTES])
+{
+    struct span missing = SPAN_NONE;
+    const char *text = s->provider_config->proxy;
+    if (text && config_expand(text, out, &missing) != OK) {
+        (void)snprintf(why, WHY_BYTES, "proxy: %.*s is not set", SPAN_ARG(span_first(missing, 80)));
+        return why;
+    }
+    buf_append_char(out, '\0');
+    return buf_check(out) == OK ? NULL : "out of memory";
+}
+
+static const char *check_ca_file(const struct setup *s, char why[WHY_BYTES])
+{
+    const char *path = s->provider_config->ca_file;
+    if (!path || !*path || access(path, R_OK) == 0)
+        return NULL;
+    (void)snprintf(why, WHY_BYTES, "ca_file %.100s: %s", path, strerror(errno));
+    return why;
+}
+
+/* NULL, or why there is none. */
+static const char *make_origin(const struct setup *s, struct endpoint *endpoint,
+                               const struct header_list *headers, const char *proxy)
+{
+    struct fetch_origin_spec spec = {.base_url = endpoint->base_url,
+                                     .query = endpoint->query,
+                                     .key_header = endpoint->key_header,
+                                     .default_headers = headers->lines,
+                                     .default_header_count = headers->count,
+                                     .ca_file = s->provider_config->ca_file,
+                                     .proxy = proxy,
+                                     .private_network = s->provider_config->private_network,
+                                     .http2 = offers_http2(s)};
+    enum err err = fetch_origin_create(&spec, &endpoint->origin);
+    return err == OK ? NULL : err == ERR_NOMEM ? "out of memory" : "its base URL is not usable";
+}
+
+/* What lies outside the file (a variable, a file) is no reason not to start: the worker says what
+ * is missing, and offers nothing. */
+static void make_origins(struct setup *s)
 {
     struct header_list headers = {0};
-    enum err err = gather_headers(s, &headers);
-    for (size_t i = 0; err == OK && i < endpoints_count(s->endpoints); i++) {
-        struct endpoint *endpoint = endpoints_at(s->endpoints, i);
-        struct fetch_origin_spec spec = {.base_url = endpoint->base_url,
-                                         .key_header = endpoint->key_header,
-                                         .default_headers = headers.lines,
-                                         .default_header_count = headers.count,
-                                         .ca_file = s->provider_config->ca_file,
-                                         .proxy = s->provider_config->proxy,
-                                         .private_network = s->provider_config->private_network,
-                                         .http2 = offers_http2(s)};
-        err = fetch_origin_create(&spec, &endpoint->origin);
-        if (err != OK)
-            log_error(
-                "bad_endpoint", LSTR("provider", s->provider_config->name),
-                LSPAN("url", endpoint->base_url),
-                LSTR("why", err == ERR_DENIED ? "http needs `private: true`" : "not a usable URL"));
+    struct buf proxy = {0};
+    char why[WHY_BYTES];
+    const char *fault = check_ca_file(s, why);
+    if (!fault)
+        fault = expand_proxy(s, &proxy, why);
+    if (!fault)
+        fault = gather_headers(s, &headers, why);
+    for (size_t i = 0; !fault && i < endpoints_count(s->endpoints); i++)
+        fault = make_origin(s, endpoints_at(s->endpoints, i), &headers, proxy.data);
+    if (fault) {
+        drop_origins(s);
+        endpoints_withhold(s->endpoints, fault);
     }
     wipe_headers(&headers);
-    return err == OK ? OK : ERR_INVALID;
+    if (proxy.data)
+        crypto_wipe(proxy.data, proxy.cap);
+    buf_free(&proxy);
 }
 
 static enum err fill(struct setup *s, const char *path, const struct config_paths *paths,
@@ -137,7 +190,9 @@ static enum err fill(struct setup *s, const char *path, const struct config_path
     struct breaker_rules breaker = {o->worker_breaker_failures, o->worker_breaker_open * 1000,
                                     o->worker_breaker_max * 1000};
     err = endpoints_create(&s->endpoints, s->provider_config, s->provider, &breaker);
-    return err == OK ? make_origins(s) : err;
+    if (err == OK && !endpoints_why(s->endpoints))
+        make_origins(s);
+    return err;
 }
 
 enum err setup_create(struct setup **out, const char *path, const struct config_paths *paths,
@@ -168,8 +223,8 @@ void setup_unref(struct setup **setup)
     *setup = NULL;
     if (!s || --s->refs > 0)
         return;
-    for (size_t i = 0; s->endpoints && i < endpoints_count(s->endpoints); i++)
-        fetch_origin_destroy(&endpoints_at(s->endpoints, i)->origin);
+    if (s->endpoints)
+        drop_origins(s);
     endpoints_destroy(&s->endpoints);
     stored_responses_free(&s->responses);
     config_destroy(&s->config);

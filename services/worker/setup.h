@@ -19,8 +19,8 @@ struct setup {
 };
 
 /* The caller holds the first reference. ERR_NOT_FOUND: no such provider in the file;
- * ERR_INVALID: the file or an endpoint's URL is bad. Each has
- * been logged. */
+ * ERR_INVALID: the file is bad. Each has been logged. Where a variable or a file that it names is
+ * missing there are no endpoints, and endpoints_why says which. */
 enum err setup_create(struct setup **out, const char *path, const struct config_paths *paths,
                       const char *provider_name) NODISCARD;
 struct setup *setup_ref(struct setup *s);

@@ -104,6 +104,16 @@ bool config_read_file(const char *path, struct buf *out)
     return ok;
 }
 
+/* Docker makes a folder where a file to be mounted is not there. */
+static void say_unreadable(struct buf *out, const char *path, int why)
+{
+    buf_printf(out, "%s: %s", path, strerror(why ? why : ENOMEM));
+    if (why == EISDIR)
+        buf_append_str(out, ": name the file in it (Docker makes a directory of a mounted file "
+                            "that does not exist)");
+    buf_append_char(out, '\n');
+}
+
 enum err config_load(const char *path, const struct config_paths *paths, struct config **out,
                      struct buf *errors_out)
 {
@@ -116,7 +126,7 @@ enum err config_load(const char *path, const struct config_paths *paths, struct 
     if (config_read_file(path, &text))
         e = config_read(buf_span(&text), path, paths, out, errors_out);
     else
-        buf_printf(errors_out, "%s: %s\n", path, strerror(errno ? errno : ENOMEM));
+        say_unreadable(errors_out, path, errno);
     buf_free(&text);
     return e;
 }

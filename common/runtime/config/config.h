@@ -59,7 +59,8 @@ struct config_provider {
     struct config_list api_keys; /* as written, "${OPENAI_API_KEY}"; only its worker expands them */
     struct config_list api_key_files; /* alternative: 0400 files … */
     struct config_list api_key_exec;  /* … or the output of a command, by its argument list */
-    struct config_list endpoints;     /* base URLs with /v1; empty = the provider's own */
+    const char *auth; /* "key"; "client": requests carry their client's own credential */
+    struct config_list endpoints; /* as written: see config_endpoint; empty = its own */
     struct config_header *headers;
     size_t header_count;
     const char *organization;
@@ -158,14 +159,34 @@ const struct config_model *config_find_model(const struct config *c, struct span
 struct span config_upstream_model(const char *entry, const char *model, struct span asked,
                                   char *out, size_t size);
 
+/* How many keys it names, wherever they come from. */
+size_t config_key_count(const struct config_provider *p);
+/* Do its requests carry their client's own credential? */
+bool config_takes_client_auth(const struct config_provider *p);
 /* May a client's field of this name travel to a provider with these `forward_headers`? Credentials,
  * cookies and what belongs to a connection never do. */
 bool config_forwards(const struct config_list *patterns, struct span name);
 
-/* Replaces ${NAME} by the environment's value, appending to out. ERR_NOT_FOUND when one is unset or
- * empty: *missing_out then names it (a view of text). Only a worker does this, for its own
- * provider. */
+/* Replaces ${NAME}, or a whole os.environ/NAME, by the environment's value, appending to out.
+ * ERR_NOT_FOUND when one is unset or empty: *missing_out then names it (a view of text). Only a
+ * worker does this, for its own provider. */
 enum err config_expand(const char *text, struct buf *out, struct span *missing_out) NODISCARD;
+/* Is there anything that config_expand would look up? */
+bool config_has_variable(const char *text);
+/* Calls fn with the name of every variable that this provider's worker looks up, until it fails. */
+enum err config_each_variable(const struct config_provider *p,
+                              enum err (*fn)(void *ctx, struct span name), void *ctx) NODISCARD;
+
+enum { CONFIG_MAX_ENDPOINTS = 256 }; /* of one provider: base URLs times keys */
+/* The base URL that is asked for an endpoint, variables replaced: without the slash at its end, and
+ * with the /v1 that its server has before the routes of this protocol, where it is not written.
+ * Taken as they are: a path with a version in it (/v1beta/openai, /api/paas/v4), Azure's
+ * deployments, a path with a query, the base URL of a known provider; and what stands before the
+ * route when somebody has written all of it (https://host/api/chat/completions). ERR_INVALID: no
+ * URL. */
+enum err config_endpoint(enum protocol protocol, struct span text, struct buf *out) NODISCARD;
+/* What is wrong with an endpoint of this provider, as a literal; NULL when nothing is. */
+const char *config_endpoint_fault(const struct config_provider *p, struct span url);
 
 /* Every key with its default, bounds and meaning, as YAML with comments: a valid file. */
 void config_print_defaults(struct buf *out);

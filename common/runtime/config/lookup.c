@@ -13,6 +13,16 @@ const struct config_provider *config_find_provider(const struct config *c, const
     return NULL;
 }
 
+size_t config_key_count(const struct config_provider *p)
+{
+    return p->api_keys.count + p->api_key_files.count + (p->api_key_exec.count > 0);
+}
+
+bool config_takes_client_auth(const struct config_provider *p)
+{
+    return p->auth && strcmp(p->auth, "client") == 0;
+}
+
 static bool wildcard_fits(const char *pattern, struct span name)
 {
     const char *star = strchr(pattern, '*');
@@ -58,9 +68,32 @@ struct span config_upstream_model(const char *entry, const char *model, struct s
     return span_of(out, (size_t)n < size ? (size_t)n : size - 1);
 }
 
+static enum err put_variable(struct span name, struct buf *out, struct span *missing_out)
+{
+    char text[128];
+    const char *value = NULL;
+    if (name.len > 0 && name.len < sizeof text) {
+        memcpy(text, name.data, name.len);
+        text[name.len] = '\0';
+        value = getenv(text);
+    }
+    if (!value || !*value) {
+        *missing_out = name;
+        return ERR_NOT_FOUND;
+    }
+    buf_append_str(out, value);
+    return OK;
+}
+
+/* As another gateway's files have it; always the whole value. */
+static const char other_form[] = "os.environ/";
+
 enum err config_expand(const char *text, struct buf *out, struct span *missing_out)
 {
-    while (*text) {
+    enum err err = OK;
+    if (span_starts(span_str(text), other_form))
+        return put_variable(span_str(text + strlen(other_form)), out, missing_out);
+    while (*text && err == OK) {
         const char *open = strstr(text, "${");
         const char *close = open ? strchr(open, '}') : NULL;
         if (!close) {
@@ -68,18 +101,51 @@ enum err config_expand(const char *text, struct buf *out, struct span *missing_o
             break;
         }
         buf_append(out, span_of(text, (size_t)(open - text)));
-        char name[128];
-        size_t len = (size_t)(close - open) - 2;
-        *missing_out = span_of(open + 2, len);
-        if (len == 0 || len >= sizeof name)
-            return ERR_NOT_FOUND;
-        memcpy(name, open + 2, len);
-        name[len] = '\0';
-        const char *value = getenv(name);
-        if (!value || !*value)
-            return ERR_NOT_FOUND;
-        buf_append_str(out, value);
+        err = put_variable(span_of(open + 2, (size_t)(close - open) - 2), out, missing_out);
         text = close + 1;
     }
-    return buf_check(out);
+    return err == OK ? buf_check(out) : err;
+}
+
+/* Calls fn with every name that config_expand would look up, until it fails. */
+static enum err each_name(const char *text, enum err (*fn)(void *ctx, struct span name), void *ctx)
+{
+    enum err e = OK;
+    struct span rest = span_str(text ? text : "");
+    if (span_starts(rest, other_form))
+        return fn(ctx, span_skip(rest, strlen(other_form)));
+    for (size_t at; !e && (at = span_find_span(rest, SPAN("${"))) < rest.len;) {
+        rest = span_skip(rest, at + 2);
+        size_t end = span_find(rest, '}');
+        if (end == rest.len)
+            return OK;
+        e = fn(ctx, span_cut(&rest, '}'));
+    }
+    return e;
+}
+
+static enum err found(void *ctx, struct span name)
+{
+    (void)ctx, (void)name;
+    return ERR_EXISTS;
+}
+
+bool config_has_variable(const char *text)
+{
+    return each_name(text, found, NULL) != OK;
+}
+
+enum err config_each_variable(const struct config_provider *p,
+                              enum err (*fn)(void *ctx, struct span name), void *ctx)
+{
+    enum err e = OK;
+    for (size_t i = 0; !e && i < p->api_keys.count; i++)
+        e = each_name(p->api_keys.items[i], fn, ctx);
+    for (size_t i = 0; !e && i < p->endpoints.count; i++)
+        e = each_name(p->endpoints.items[i], fn, ctx);
+    for (size_t i = 0; !e && i < p->header_count; i++)
+        e = each_name(p->headers[i].value, fn, ctx);
+    if (!e)
+        e = each_name(p->organization, fn, ctx);
+    return e ? e : each_name(p->proxy, fn, ctx);
 }

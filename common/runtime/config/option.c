@@ -38,6 +38,14 @@
     {                                                                                              \
         .least = (low), .most = (high), .check = &option_check_##name                              \
     }
+#define VARIABLES                                                                                  \
+    {                                                                                              \
+        .variables = true                                                                          \
+    }
+#define VARIABLES_FROM(low, high)                                                                  \
+    {                                                                                              \
+        .least = (low), .most = (high), .variables = true                                          \
+    }
 #define RELOAD OPTION_RELOAD
 #define START OPTION_START
 

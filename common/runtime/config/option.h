@@ -37,6 +37,7 @@ struct option_limits {
     bool off;                 /* 0 is allowed too, and switches something off */
     const char *const *words; /* NULL-ended; NULL = any */
     const struct option_check *check;
+    bool variables; /* ${NAME} in it is taken from the worker's environment */
 };
 
 struct option_row {

@@ -107,11 +107,26 @@ static const char intro[] =
     "  a warning in the log says so. A file with an error is refused as a whole; the configuration "
     "in force stays.\n"
     "* `{run}` and `{state}` in the daemons' sections are the run and the state directory. "
-    "`${NAME}` in a provider's keys and\n"
-    "  headers is a variable of its worker's environment.\n"
-    "* The file has 4 MiB, 16 levels, 10,000 keys in one place and 100,000 values at most. Anchors "
-    "and aliases are fine;\n"
-    "  what stands behind an alias counts each time it is used.\n";
+    "`${NAME}` (or a whole\n"
+    "  value `os.environ/NAME`) in a provider's `api_keys`, `endpoints`, `headers`, `organization` "
+    "and `proxy` is a variable of its\n"
+    "  worker's environment. Where it is not set, or a file that the section names can't be read, "
+    "that worker offers nothing and\n"
+    "  says why in `tollgate status`; the others serve.\n"
+    "* An endpoint may be written with and without its `/v1`. A path that holds a version "
+    "(`/v1beta/openai`), Azure's deployments, and\n"
+    "  a path with a query are taken as they are; so is what stands before the route when the "
+    "whole "
+    "URL is given\n"
+    "  (`https://host/api/chat/completions`). `tollgate check` notes what is asked when it is not "
+    "what is written.\n"
+    "* The file has 4 MiB, 16 levels, 10,000 keys in one place and 100,000 values at most. "
+    "Anchors, "
+    "aliases and merge keys\n"
+    "  (`<<: *name`) are fine; what stands behind an alias counts each time it is used. A key at "
+    "the "
+    "top that begins with `x-` is\n"
+    "  a place for anchors.\n";
 
 /* A cell must not end at a bar of its text. */
 static void put_cell(struct buf *out, struct span text)

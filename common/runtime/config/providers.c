@@ -80,8 +80,8 @@ static void find_protocol(struct config_reader *r, const struct yaml *node, cons
 /* A known provider's key is in the variable that everybody knows; but never for other endpoints. */
 static void add_known_key(struct config_reader *r, struct config_provider *p)
 {
-    if (p->info != provider_info_find(p->name) || p->api_keys.count || p->api_key_files.count ||
-        p->api_key_exec.count || p->endpoints.count)
+    if (config_takes_client_auth(p) || p->info != provider_info_find(p->name) ||
+        config_key_count(p) || p->endpoints.count)
         return;
     struct span text = arena_printf(r->yaml.arena, "${%s}%c", p->info->key_variable, 0);
     p->api_keys.items = ARENA_ARRAY(r->yaml.arena, const char *, 1);
@@ -94,17 +94,19 @@ static void add_known_key(struct config_reader *r, struct config_provider *p)
 static void check_endpoints(struct config_reader *r, const struct yaml *node, const char *where,
                             const struct config_provider *p)
 {
+    size_t keys = config_key_count(p);
     for (size_t i = 0; i < p->endpoints.count; i++) {
-        const char *url = p->endpoints.items[i];
-        if (strncmp(url, "https://", 8) == 0 && url[8])
-            continue;
-        if (strncmp(url, "http://", 7) != 0 || !url[7])
-            yaml_complain(&r->yaml, node->line, where, "an endpoint is a URL: https://host/v1");
-        else if (!p->private_network)
-            yaml_complain(
-                &r->yaml, node->line, where,
-                "plain http is only for hosts of your own: add `private: true`, or use https");
+        const char *text = p->endpoints.items[i];
+        const char *fault =
+            config_has_variable(text) ? NULL : config_endpoint_fault(p, span_str(text));
+        if (fault)
+            yaml_complain(&r->yaml, node->line, reader_place(r, where, "endpoints"), "%s: %s", text,
+                          fault);
     }
+    if (p->endpoints.count * (keys ? keys : 1) > CONFIG_MAX_ENDPOINTS)
+        yaml_complain(&r->yaml, node->line, where,
+                      "%zu endpoints with %zu keys each: more than %d in all", p->endpoints.count,
+                      keys, CONFIG_MAX_ENDPOINTS);
 }
 
 static void check_command(struct config_reader *r, const struct yaml *node, const char *where,
@@ -126,8 +128,12 @@ static void read_provider(struct config_reader *r, const struct yaml *node,
     reader_read_group(r, node, "provider", where, p);
     find_protocol(r, node, where, p);
     add_known_key(r, p);
-    check_endpoints(r, node, where, p);
+    check_endpoints(r, yaml_member(node, "endpoints") ? yaml_member(node, "endpoints") : node,
+                    where, p);
     check_command(r, node, where, p);
+    if (config_takes_client_auth(p) && config_key_count(p))
+        yaml_complain(&r->yaml, node->line, where,
+                      "auth: client takes each client's own credential: leave api_keys out");
     read_headers(r, yaml_member(node, "headers"), reader_place(r, where, "headers"), p);
     if (yaml_member(node, "compat") && yaml_member(node, "quirks"))
         yaml_complain(&r->yaml, node->line, where, "quirks is the old name of compat: give one");

@@ -63,6 +63,19 @@ static const char *text_of(struct config_reader *r, const struct option_row *row
     return may_hold_paths ? with_paths(r, text) : text;
 }
 
+/* A daemon would take the variable's name for the value. */
+static bool complain_of_variable(struct config_reader *r, const struct option_row *row,
+                                 const struct yaml *node, const char *where, const char *text)
+{
+    if (row->limits.variables || !config_has_variable(text))
+        return false;
+    yaml_complain(&r->yaml, node->line, where,
+                  "%s: variables are read in a provider's api_keys, endpoints, headers, "
+                  "organization and proxy alone; write the value itself",
+                  text);
+    return true;
+}
+
 static void complain_if(struct config_reader *r, const struct yaml *node, const char *where,
                         struct buf *why)
 {
@@ -78,6 +91,8 @@ static void set_scalar(struct config_reader *r, const struct option_row *row,
     const char *text = reader_text(r, node, where);
     if (!text)
         return;
+    if (complain_of_variable(r, row, node, where, text))
+        return;
     text = text_of(r, row, text);
     if (!option_parse(row, text, at))
         buf_printf(&why, "expected %s", option_type_text(row->type));
@@ -92,6 +107,8 @@ static void add_item(struct config_reader *r, const struct option_row *row, cons
     struct buf why = {0};
     const char *text = reader_text(r, node, where);
     if (!text)
+        return;
+    if (complain_of_variable(r, row, node, where, text))
         return;
     text = text_of(r, row, text);
     list->items[list->count++] = text;
@@ -156,13 +173,20 @@ static bool has_row(const char *name, const char *const *names)
     return false;
 }
 
+/* As in compose files: a place at the top for what anchors name. */
+static bool is_for_anchors(const char *group, const char *key)
+{
+    return strcmp(group, "root") == 0 && strncmp(key, "x-", 2) == 0;
+}
+
 static void check_keys(struct config_reader *r, const struct yaml *map, const char *group,
                        const char *where, bool strict)
 {
     const char *names[OPTION_GROUP_MAX + 1];
     option_names(group, names);
     for (const struct yaml *m = map->first; m; m = m->next) {
-        if (has_row(m->key, names) || r->yaml.error_count > YAML_MAX_COMPLAINTS)
+        if (has_row(m->key, names) || is_for_anchors(group, m->key) ||
+            r->yaml.error_count > YAML_MAX_COMPLAINTS)
             continue;
         const char *near = value_nearest(m->key, names);
         const char *place = reader_place(r, where, m->key);

@@ -209,6 +209,8 @@ static bool read_child(struct parse *p, const struct yaml *parent, yaml_event_t 
     return true;
 }
 
+#define TOO_MANY_KEYS "more than %d keys in one place"
+
 static bool read_children(struct parse *p, struct yaml *parent, unsigned depth)
 {
     struct yaml **tail = &parent->first;
@@ -227,11 +229,64 @@ static bool read_children(struct parse *p, struct yaml *parent, unsigned depth)
         if (ok)
             adopt(parent, &tail, child);
         if (ok && parent->kind == YAML_MAP && ++count > YAML_MAX_KEYS) {
-            yaml_complain(p->r, parent->line, "", "more than %d keys in one place", YAML_MAX_KEYS);
+            yaml_complain(p->r, parent->line, "", TOO_MANY_KEYS, YAML_MAX_KEYS);
             ok = false;
         }
     }
     return false;
+}
+
+/* ---- merge keys: `<<: *other`, `<<: [*one, *two]` ---- */
+
+static const char merge_key[] = "<<";
+
+/* What the map gives itself, or an earlier one has given, stands. */
+static bool merge_from(struct parse *p, struct yaml *map, const struct yaml *from)
+{
+    struct yaml **tail = &map->first;
+    unsigned count = 0;
+    if (from->kind != YAML_MAP) {
+        yaml_complain(p->r, from->line, merge_key,
+                      "expected keys and values of another place, or a list of such: *NAME");
+        return false;
+    }
+    for (; *tail; count++)
+        tail = &(*tail)->next;
+    for (const struct yaml *m = from->first; m; m = m->next) {
+        if (++count > YAML_MAX_KEYS) {
+            yaml_complain(p->r, map->line, "", TOO_MANY_KEYS, YAML_MAX_KEYS);
+            return false;
+        }
+        struct yaml *copy = yaml_member(map, m->key) ? NULL : ARENA_NEW(p->r->arena, struct yaml);
+        if (!copy && p->r->arena->failed)
+            return false;
+        if (!copy)
+            continue;
+        *copy = *m;
+        copy->next = NULL;
+        *tail = copy;
+        tail = &copy->next;
+    }
+    return true;
+}
+
+/* Its members were counted where they stand behind the key. */
+static bool merge(struct parse *p, struct yaml *map)
+{
+    struct yaml **at = &map->first;
+    while (*at && strcmp((*at)->key, merge_key) != 0)
+        at = &(*at)->next;
+    const struct yaml *from = *at;
+    if (!from)
+        return true;
+    *at = from->next;
+    if (from->kind != YAML_LIST)
+        return merge_from(p, map, from);
+    for (const struct yaml *i = from->first; i; i = i->next) {
+        if (!merge_from(p, map, i))
+            return false;
+    }
+    return true;
 }
 
 /* Recursion is bounded by YAML_MAX_DEPTH. */
@@ -250,7 +305,7 @@ static bool read_value(struct parse *p, const yaml_event_t *event, unsigned dept
     if (event->type == YAML_SEQUENCE_START_EVENT)
         return open_node(p, event, YAML_LIST, out) && read_children(p, *out, depth) &&
                note_anchor(p, event->data.sequence_start.anchor, *out);
-    return open_node(p, event, YAML_MAP, out) && read_children(p, *out, depth) &&
+    return open_node(p, event, YAML_MAP, out) && read_children(p, *out, depth) && merge(p, *out) &&
            note_anchor(p, event->data.mapping_start.anchor, *out);
 }
 

@@ -7,7 +7,7 @@
 #include "common/base/log.h"
 #include "services/worker/endpoints/key_command.h"
 
-enum { MAX_KEYS = 64, WHY_BYTES = 160 };
+enum { MAX_KEYS = CONFIG_MAX_ENDPOINTS, WHY_BYTES = 160 };
 
 struct endpoints {
     struct endpoint *endpoints;
@@ -22,11 +22,12 @@ struct endpoints {
 
 /* ---- keys ---- */
 
-static void remember_why(struct endpoints *e, const char *what, struct span name)
+/* The first thing that is missing is the one that is told. */
+static void remember_why(struct endpoints *e, const char *lacks, struct span name, const char *what)
 {
     if (!e->why[0])
-        (void)snprintf(e->why, sizeof e->why, "no api key: %.*s %s", SPAN_ARG(span_first(name, 80)),
-                       what);
+        (void)snprintf(e->why, sizeof e->why, "no %s: %.*s %s", lacks,
+                       SPAN_ARG(span_first(name, 80)), what);
 }
 
 static void add_key(struct endpoints *e, struct secret *key)
@@ -60,9 +61,9 @@ static void key_from_text(struct endpoints *e, const char *text, const struct pr
     if (err == OK)
         add_key(e, key);
     else if (missing.len)
-        remember_why(e, "is not set", missing);
+        remember_why(e, "api key", missing, "is not set");
     else
-        remember_why(e, "is not usable", SPAN("an entry of api_keys"));
+        remember_why(e, "api key", SPAN("an entry of api_keys"), "is not usable");
     if (expanded.data)
         crypto_wipe(expanded.data, expanded.cap);
     buf_free(&expanded);
@@ -78,9 +79,10 @@ static void key_from_file(struct endpoints *e, const char *path, const struct pr
     if (err == OK)
         add_key(e, key);
     else if (err == ERR_DENIED)
-        remember_why(e, "may be read by others (chmod 0400)", span_str(path));
+        remember_why(e, "api key", span_str(path), "may be read by others (chmod 0400)");
     else
-        remember_why(e, err == ERR_NOT_FOUND ? "is not there" : "can't be read", span_str(path));
+        remember_why(e, "api key", span_str(path),
+                     err == ERR_NOT_FOUND ? "is not there" : "can't be read");
 }
 
 static void key_from_command(struct endpoints *e, const struct config_list *command,
@@ -113,39 +115,91 @@ static void gather_keys(struct endpoints *e, const struct config_provider *confi
 
 /* ---- endpoints ---- */
 
+/* Where the text of a base URL lies in e->urls. */
+struct url_place {
+    size_t at, len;
+};
+
+/* NULL, or what is wrong with an endpoint's text. */
+static const char *put_url(struct endpoints *e, const struct config_provider *config,
+                           const struct provider *provider, const char *text,
+                           struct url_place *place)
+{
+    struct buf expanded = {0};
+    struct span missing = SPAN_NONE;
+    const char *fault = NULL;
+    *place = (struct url_place){.at = e->urls.len};
+    if (config_expand(text, &expanded, &missing) != OK)
+        fault = "names a variable that is not set";
+    struct span url = span_trim(buf_span(&expanded));
+    if (!fault)
+        fault = config_endpoint_fault(config, url);
+    if (!fault && config_endpoint(provider->protocol, url, &e->urls) != OK)
+        fault = "is not usable";
+    buf_free(&expanded);
+    place->len = e->urls.len - place->at;
+    if (fault)
+        remember_why(e, "endpoint", span_str(text), fault);
+    return fault;
+}
+
+/* How many can be asked. */
+static size_t gather_urls(struct endpoints *e, const struct config_provider *config,
+                          const struct provider *provider,
+                          struct url_place places[CONFIG_MAX_ENDPOINTS])
+{
+    const char *own = provider_info(config->name, provider->protocol)->base_url;
+    size_t n = 0;
+    if (!config->endpoints.count) {
+        places[0] = (struct url_place){0, strlen(own)};
+        buf_append_str(&e->urls, own);
+        return 1;
+    }
+    for (size_t i = 0; i < config->endpoints.count && i < CONFIG_MAX_ENDPOINTS; i++) {
+        const char *fault = put_url(e, config, provider, config->endpoints.items[i], &places[n]);
+        if (fault)
+            log_warn("endpoint_ignored", LSTR("provider", config->name),
+                     LSTR("endpoint", config->endpoints.items[i]), LSTR("why", fault));
+        else
+            n++;
+    }
+    return n;
+}
+
+static bool is_keyless(const struct config_provider *config)
+{
+    return config_takes_client_auth(config) ||
+           (config_key_count(config) == 0 && config->endpoints.count > 0);
+}
+
+static void set_url(struct endpoint *endpoint, struct span url)
+{
+    endpoint->base_url = span_cut(&url, '?');
+    endpoint->query = url;
+}
+
 static enum err make_endpoints(struct endpoints *e, const struct config_provider *config,
                                const struct provider *provider)
 {
-    bool keyless =
-        config->api_keys.count + config->api_key_files.count + config->api_key_exec.count == 0 &&
-        config->endpoints.count > 0;
-    size_t urls = config->endpoints.count ? config->endpoints.count : 1;
+    struct url_place places[CONFIG_MAX_ENDPOINTS];
+    bool keyless = is_keyless(config);
     size_t keys = keyless ? 1 : e->key_count;
     if (keys == 0)
         return OK;
-    if (urls > ENDPOINTS_MAX / keys)
+    size_t urls = gather_urls(e, config, provider, places);
+    if (config->endpoints.count > CONFIG_MAX_ENDPOINTS || urls > CONFIG_MAX_ENDPOINTS / keys)
         return ERR_TOO_BIG;
-    e->why[0] = '\0';
-    e->endpoints = calloc(urls * keys, sizeof *e->endpoints);
-    if (!e->endpoints)
+    e->endpoints = calloc(urls * keys + 1, sizeof *e->endpoints);
+    if (!e->endpoints || buf_check(&e->urls) != OK)
         return ERR_NOMEM;
-    const char *own = provider_info(config->name, provider->protocol)->base_url;
     for (size_t i = 0; i < urls * keys; i++) {
         struct endpoint *endpoint = &e->endpoints[i];
-        const char *url = config->endpoints.count ? config->endpoints.items[i / keys] : own;
+        const struct url_place *place = &places[i / keys];
         endpoint->index = (unsigned)i;
         endpoint->url_index = (unsigned)(i / keys);
         endpoint->key_index = (unsigned)(i % keys);
-        endpoint->base_url = span_str(url);
         endpoint->key_header = keyless ? NULL : e->keys[i % keys];
-        buf_append(&e->urls, endpoint->base_url);
-    }
-    if (buf_check(&e->urls) != OK)
-        return ERR_NOMEM;
-    size_t at = 0;
-    for (size_t i = 0; i < urls * keys; i++) {
-        e->endpoints[i].base_url = span_of(e->urls.data + at, e->endpoints[i].base_url.len);
-        at += e->endpoints[i].base_url.len;
+        set_url(endpoint, span_of(e->urls.data + place->at, place->len));
     }
     e->count = urls * keys;
     return OK;
@@ -159,15 +213,24 @@ enum err endpoints_create(struct endpoints **out, const struct config_provider *
     if (!e)
         return ERR_NOMEM;
     e->breaker = *breaker;
-    gather_keys(e, config, provider);
+    if (!is_keyless(config))
+        gather_keys(e, config, provider);
     if (e->key_count && e->why[0])
         log_warn("api_key_ignored", LSTR("provider", config->name), LSTR("why", e->why));
+    if (e->key_count)
+        e->why[0] = '\0';
     enum err err = make_endpoints(e, config, provider);
     if (err == OK)
         *out = e;
     else
         endpoints_destroy(&e);
     return err;
+}
+
+void endpoints_withhold(struct endpoints *e, const char *why)
+{
+    e->count = 0;
+    (void)snprintf(e->why, sizeof e->why, "%s", why);
 }
 
 void endpoints_destroy(struct endpoints **e)

@@ -9,7 +9,7 @@
 #include "common/runtime/config/config.h"
 #include "services/worker/neutral/provider.h"
 
-enum { ENDPOINTS_MAX = 256, ENDPOINTS_MAX_REST_MS = 24 * 3600 * 1000 };
+enum { ENDPOINTS_MAX_REST_MS = 24 * 3600 * 1000 };
 
 struct endpoints;
 struct fetch_origin;
@@ -24,10 +24,11 @@ enum endpoint_verdict {
 
 /* Read by the worker; changed by the functions below only, but for origin. */
 struct endpoint {
-    unsigned index;     /* url_index × keys + key_index: what FAIL and DISPATCH name it by */
-    unsigned url_index; /* among the configured base URLs */
-    unsigned key_index; /* among the usable keys */
-    struct span base_url;
+    unsigned index;       /* url_index × keys + key_index: what FAIL and DISPATCH name it by */
+    unsigned url_index;   /* among the configured base URLs */
+    unsigned key_index;   /* among the usable keys */
+    struct span base_url; /* without the query … */
+    struct span query;    /* … that stands behind every path */
     const struct secret *key_header; /* "Authorization: Bearer …"; NULL = keyless */
     struct fetch_origin *origin;     /* set and destroyed by the worker */
     uint32_t running;
@@ -36,13 +37,15 @@ struct endpoint {
 };
 
 /* Keys come from api_keys (${ENV} expanded) and api_key_files (0400) and api_key_exec. A provider
- * that names its own endpoints and no key is keyless; any other one without a usable key gets no
- * endpoints, and endpoints_why says which was missing. Fails only for lack of memory or past
- * ENDPOINTS_MAX.
- */
+ * that names its own endpoints and no key is keyless, as is one that takes its clients'
+ * credentials; any other one without a usable key gets no endpoints, and endpoints_why says which
+ * was missing. An endpoint that cannot be asked (its variable is not set) is left out. Fails only
+ * for lack of memory or past CONFIG_MAX_ENDPOINTS. */
 enum err endpoints_create(struct endpoints **out, const struct config_provider *config,
                           const struct provider *provider,
                           const struct breaker_rules *breaker) NODISCARD;
+/* There are none, for this reason. */
+void endpoints_withhold(struct endpoints *e, const char *why);
 /* Wipes the keys; takes NULL, nulls. */
 void endpoints_destroy(struct endpoints **e);
 

@@ -55,6 +55,57 @@ static void a_target_and_its_host_are_written_or_left_to_libcurl(void **state)
     }
 }
 
+static void a_query_of_the_origin_stands_behind_every_path_and_no_whole_url(void **state)
+{
+    static const struct {
+        const char *path, *url, *line;
+    } cases[] = {{"/x", "", "GET /d/x?v=1&w=%20 HTTP/1.1\r\n"},
+                 {"/x?y=z", "", "GET /d/x?y=z&v=1&w=%20 HTTP/1.1\r\n"},
+                 {"", "http://h/other", "GET /other HTTP/1.1\r\n"}};
+    struct fetch_origin_spec o = {
+        .base_url = SPAN("http://h/d"), .query = SPAN("v=1&w=%20"), .private_network = true};
+    struct fetch_spec spec = {.method = "GET"};
+    (void)state;
+    assert_int_equal(fetch_origin_create(&o, &spec.origin), OK);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct request_target target;
+        struct buf out = {0};
+        spec.path = span_str(cases[i].path);
+        spec.url = span_str(cases[i].url);
+        assert_true(request_target_of(&spec, &target));
+        request_head_write(&out, &spec, &target);
+        assert_true(span_starts(buf_span(&out), cases[i].line));
+        buf_free(&out);
+    }
+    fetch_origin_destroy(&spec.origin);
+    o.query = SPAN("a b");
+    assert_int_equal(fetch_origin_create(&o, &spec.origin), ERR_INVALID);
+}
+
+static void a_configured_field_stands_instead_of_the_key(void **state)
+{
+    struct span defaults[] = {SPAN("authorization: Basic abc")};
+    struct secret *key;
+    struct request_target target;
+    struct buf out = {0};
+    struct fetch_spec spec = {.method = "GET", .path = SPAN("/x")};
+    (void)state;
+    assert_int_equal(secret_create(SPAN("Authorization: Bearer "), SPAN("k"), &key), OK);
+    struct fetch_origin_spec o = {.base_url = SPAN("http://h"),
+                                  .key_header = key,
+                                  .default_headers = defaults,
+                                  .default_header_count = 1,
+                                  .private_network = true};
+    assert_int_equal(fetch_origin_create(&o, &spec.origin), OK);
+    assert_true(request_target_of(&spec, &target));
+    request_head_write(&out, &spec, &target);
+    assert_true(span_find_span(buf_span(&out), SPAN("authorization: Basic abc\r\n")) < out.len);
+    assert_int_equal(span_find_span(buf_span(&out), SPAN("Bearer")), out.len);
+    buf_free(&out);
+    fetch_origin_destroy(&spec.origin);
+    secret_destroy(&key);
+}
+
 /* The framing is ours, whatever is configured. */
 static void fields_of_the_framing_are_left_out_and_a_host_replaces_ours(void **state)
 {
@@ -88,6 +139,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_target_and_its_host_are_written_or_left_to_libcurl),
+        cmocka_unit_test(a_query_of_the_origin_stands_behind_every_path_and_no_whole_url),
+        cmocka_unit_test(a_configured_field_stands_instead_of_the_key),
         cmocka_unit_test(fields_of_the_framing_are_left_out_and_a_host_replaces_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

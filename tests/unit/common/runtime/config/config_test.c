@@ -104,6 +104,86 @@ static void the_longest_wildcard_wins_and_an_exact_name_beats_it(void **state)
     buf_free(&errors);
 }
 
+static void an_endpoint_is_taken_with_and_without_its_version(void **state)
+{
+    (void)state;
+    static const struct {
+        enum protocol protocol;
+        const char *text, *url; /* NULL: it is none */
+    } cases[] = {
+        {PROTOCOL_OPENAI, "http://h:8000", "http://h:8000/v1"},
+        {PROTOCOL_OPENAI, "http://h:8000/", "http://h:8000/v1"},
+        {PROTOCOL_OPENAI, "http://h:8000/v1", "http://h:8000/v1"},
+        {PROTOCOL_OPENAI, "http://h:8000/v1/", "http://h:8000/v1"},
+        {PROTOCOL_OPENAI, "http://h/o", "http://h/o/v1"},
+        {PROTOCOL_OPENAI, "http://h/o/v1", "http://h/o/v1"},
+        {PROTOCOL_OPENAI, "https://h/v1beta/openai/", "https://h/v1beta/openai"},
+        {PROTOCOL_OPENAI, "https://h/api/paas/v4", "https://h/api/paas/v4"},
+        {PROTOCOL_OPENAI, "https://h/v1/chat/completions", "https://h/v1"},
+        {PROTOCOL_OPENAI, "https://h/api/chat/completions", "https://h/api"},
+        {PROTOCOL_OPENAI, "https://h/v1/completions", "https://h/v1"},
+        {PROTOCOL_OPENAI, "https://h/openai/deployments/d?api-version=2024-10-21",
+         "https://h/openai/deployments/d?api-version=2024-10-21"},
+        {PROTOCOL_OPENAI, "https://h/openai/deployments/d", "https://h/openai/deployments/d"},
+        {PROTOCOL_OPENAI, "https://h/openai/deployments/d/chat/completions?api-version=1",
+         "https://h/openai/deployments/d?api-version=1"},
+        {PROTOCOL_OPENAI, "https://h?a=b", "https://h/v1?a=b"},
+        {PROTOCOL_OPENAI, "https://h/x/v1/?a=b", "https://h/x/v1?a=b"},
+        {PROTOCOL_OPENAI, "https://api.deepseek.com", "https://api.deepseek.com"},
+        {PROTOCOL_OPENAI, "https://api.groq.com", "https://api.groq.com/openai/v1"},
+        {PROTOCOL_OPENAI, "https://api.groq.com/openai", "https://api.groq.com/openai/v1"},
+        {PROTOCOL_OPENAI, "https://api.groq.com.evil", "https://api.groq.com.evil/v1"},
+        {PROTOCOL_ANTHROPIC, "https://api.anthropic.com", "https://api.anthropic.com/v1"},
+        {PROTOCOL_ANTHROPIC, "https://api.deepseek.com/anthropic",
+         "https://api.deepseek.com/anthropic/v1"},
+        {PROTOCOL_ANTHROPIC, "https://h/v1/messages", "https://h/v1"},
+        {PROTOCOL_REPLICATE, "https://h", "https://h/v1"},
+        {PROTOCOL_OPENAI, "h/v1", NULL},
+        {PROTOCOL_OPENAI, "https://", NULL},
+        {PROTOCOL_OPENAI, "https:///v1", NULL},
+        {PROTOCOL_OPENAI, "https://u:p@h/v1", NULL},
+        {PROTOCOL_OPENAI, "https://h/v1#x", NULL},
+        {PROTOCOL_OPENAI, "https://h/a b", NULL},
+        {PROTOCOL_OPENAI, "https://h/v1?a b", NULL},
+    };
+    const struct config_provider p = {.private_network = true};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf out = {0};
+        enum err e = config_endpoint(cases[i].protocol, span_str(cases[i].text), &out);
+        const char *fault = config_endpoint_fault(&p, span_str(cases[i].text));
+        if ((e == OK) != (cases[i].url != NULL) || (fault == NULL) != (e == OK) ||
+            (cases[i].url && !span_is(buf_span(&out), cases[i].url)))
+            fail_msg("%s: %.*s (%s)", cases[i].text, SPAN_ARG(buf_span(&out)), fault);
+        buf_free(&out);
+    }
+}
+
+static void keys_of_another_place_are_merged_and_own_ones_stand(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct buf errors = {0};
+    if (load("x-quick: &quick {timeout: 9s, burst: 3}\n"
+             "x-few: &few {rate_limit: 5/s, timeout: 8s}\n"
+             "providers: {openai: {api_keys: [a]}}\n"
+             "models:\n"
+             "  a: {<<: *quick, targets: [{provider: openai}], rate_limit: 7/s}\n"
+             "  b: {timeout: 1s, targets: [{provider: openai}], <<: [*few, *quick]}\n"
+             "  c: {<<: {timeout: 4s}, targets: [{provider: openai}]}\n",
+             &c, &errors) != OK)
+        fail_msg("%.*s", SPAN_ARG(buf_span(&errors)));
+    const struct config_model *m = config_find_model(c, SPAN("a"));
+    assert_int_equal(m->timeout_ms, 9000);
+    assert_int_equal(m->rate_count, 7);
+    assert_int_equal(m->rate_burst, 3);
+    m = config_find_model(c, SPAN("b"));
+    assert_int_equal(m->timeout_ms, 1000);
+    assert_int_equal(m->rate_count, 5);
+    assert_int_equal(config_find_model(c, SPAN("c"))->timeout_ms, 4000);
+    config_destroy(&c);
+    buf_free(&errors);
+}
+
 static void a_wildcard_may_hand_on_what_it_matched(void **state)
 {
     (void)state;
@@ -235,6 +315,13 @@ static void every_mistake_is_told_with_line_place_and_suggestion(void **state)
         {"edge: {}\n---\nedge: {}\n", "a second document"},
         {"a: [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]\n", "nested too deeply"},
         {"? [a]\n: 1\n", "a key must be a plain word"},
+        {"edge: {<<: 5}\n", ":1: <<: expected keys and values of another place"},
+        {"edge: {<<: [5]}\n", ":1: <<: expected keys and values of another place"},
+        {"x: {}\n", ":1: x: unknown key"},
+        {"edge: {port: \"${PORT}\"}\n", ":1: edge.port: ${PORT}: variables are read in"},
+        {"edge: {address: os.environ/HOST}\n", "edge.address: os.environ/HOST: variables are read"},
+        {"providers: {openai: {api_keys: [a], endpoints: [\"https://u:p@h/v1\"]}}\n",
+         "an endpoint is a URL"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct config *c;
@@ -401,6 +488,13 @@ static void the_environment_is_expanded_and_what_is_missing_is_named(void **stat
     assert_int_equal(config_expand("no $ here {", &out, &missing), OK);
     assert_true(span_is(buf_span(&out), "no $ here {"));
     assert_int_equal(config_expand("${}", &out, &missing), ERR_NOT_FOUND);
+    buf_clear(&out);
+    assert_int_equal(config_expand("os.environ/TOLLGATE_TEST_A", &out, &missing), OK);
+    assert_true(span_is(buf_span(&out), "alpha"));
+    assert_int_equal(config_expand("os.environ/TOLLGATE_TEST_B", &out, &missing), ERR_NOT_FOUND);
+    assert_true(span_is(missing, "TOLLGATE_TEST_B"));
+    assert_true(config_has_variable("a${B}") && config_has_variable("os.environ/B"));
+    assert_false(config_has_variable("no $ here {") || config_has_variable("${open"));
     buf_free(&out);
 }
 
@@ -603,6 +697,8 @@ int main(void)
         cmocka_unit_test(the_example_of_the_design_is_read_whole),
         cmocka_unit_test(the_longest_wildcard_wins_and_an_exact_name_beats_it),
         cmocka_unit_test(a_wildcard_may_hand_on_what_it_matched),
+        cmocka_unit_test(an_endpoint_is_taken_with_and_without_its_version),
+        cmocka_unit_test(keys_of_another_place_are_merged_and_own_ones_stand),
         cmocka_unit_test(without_a_file_the_defaults_stand),
         cmocka_unit_test(every_mistake_is_told_with_line_place_and_suggestion),
         cmocka_unit_test(a_text_that_explodes_is_an_error),

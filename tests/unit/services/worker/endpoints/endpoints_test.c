@@ -21,8 +21,10 @@ static struct config_list list_of(const char **items, size_t n)
 static struct endpoints *make(const char **urls, size_t url_count, const char **keys,
                               size_t key_count)
 {
-    struct config_provider p = {
-        .name = "p", .endpoints = list_of(urls, url_count), .api_keys = list_of(keys, key_count)};
+    struct config_provider p = {.name = "p",
+                                .private_network = true,
+                                .endpoints = list_of(urls, url_count),
+                                .api_keys = list_of(keys, key_count)};
     struct endpoints *e = NULL;
     assert_int_equal(endpoints_create(&e, &p, &bearer, &breaker), OK);
     return e;
@@ -93,6 +95,47 @@ static void a_missing_key_beside_a_good_one_is_left_out(void **state)
     endpoints_destroy(&e);
 }
 
+static void an_endpoint_whose_variable_is_missing_is_left_out(void **state)
+{
+    (void)state;
+    const char *urls[] = {"${TEST_URL_UNSET}", "os.environ/TEST_URL", "http://c:1/d?v=2"};
+    struct endpoints *e;
+    (void)unsetenv("TEST_URL_UNSET");
+    assert_int_equal(setenv("TEST_URL", "http://b:8000/", 1), 0);
+    e = make(urls, 3, two_keys, 2);
+    assert_int_equal(endpoints_count(e), 4);
+    assert_null(endpoints_why(e));
+    assert_true(span_is(endpoints_at(e, 0)->base_url, "http://b:8000/v1"));
+    assert_true(span_is(endpoints_at(e, 0)->query, ""));
+    assert_true(span_is(endpoints_at(e, 2)->base_url, "http://c:1/d"));
+    assert_true(span_is(endpoints_at(e, 2)->query, "v=2"));
+    endpoints_destroy(&e);
+    e = make(urls, 1, two_keys, 2);
+    assert_int_equal(endpoints_count(e), 0);
+    assert_string_equal(endpoints_why(e),
+                        "no endpoint: ${TEST_URL_UNSET} names a variable that is not set");
+    endpoints_destroy(&e);
+    (void)unsetenv("TEST_URL");
+}
+
+static void clients_credentials_go_to_https_alone_and_need_no_key(void **state)
+{
+    (void)state;
+    const char *urls[] = {"http://a/v1", "https://a/v1"};
+    struct config_provider p = {
+        .name = "p", .auth = "client", .private_network = true, .endpoints = list_of(urls, 2)};
+    struct endpoints *e = NULL;
+    assert_int_equal(endpoints_create(&e, &p, &bearer, &breaker), OK);
+    assert_int_equal(endpoints_count(e), 1);
+    assert_true(span_is(endpoints_at(e, 0)->base_url, "https://a/v1"));
+    assert_null(endpoints_at(e, 0)->key_header);
+    endpoints_destroy(&e);
+    p = (struct config_provider){.name = "anthropic", .auth = "client"};
+    assert_int_equal(endpoints_create(&e, &p, &x_api_key, &breaker), OK);
+    assert_int_equal(endpoints_count(e), 1);
+    endpoints_destroy(&e);
+}
+
 static void own_endpoints_may_be_keyless(void **state)
 {
     (void)state;
@@ -105,11 +148,12 @@ static void own_endpoints_may_be_keyless(void **state)
 static void too_many_lanes_are_refused(void **state)
 {
     (void)state;
-    const char *urls[ENDPOINTS_MAX + 1];
+    const char *urls[CONFIG_MAX_ENDPOINTS + 1];
     struct endpoints *e = NULL;
-    for (size_t i = 0; i <= ENDPOINTS_MAX; i++)
+    for (size_t i = 0; i <= CONFIG_MAX_ENDPOINTS; i++)
         urls[i] = "http://a/v1";
-    struct config_provider p = {.name = "p", .endpoints = list_of(urls, ENDPOINTS_MAX + 1)};
+    struct config_provider p = {
+        .name = "p", .private_network = true, .endpoints = list_of(urls, CONFIG_MAX_ENDPOINTS + 1)};
     assert_int_equal(endpoints_create(&e, &p, &bearer, &breaker), ERR_TOO_BIG);
     assert_null(e);
 }
@@ -217,6 +261,8 @@ int main(void)
         cmocka_unit_test(without_a_key_there_are_no_lanes_and_a_reason),
         cmocka_unit_test(a_missing_key_beside_a_good_one_is_left_out),
         cmocka_unit_test(own_endpoints_may_be_keyless),
+        cmocka_unit_test(an_endpoint_whose_variable_is_missing_is_left_out),
+        cmocka_unit_test(clients_credentials_go_to_https_alone_and_need_no_key),
         cmocka_unit_test(too_many_lanes_are_refused),
         cmocka_unit_test(equals_take_turns_and_the_least_busy_goes_first),
         cmocka_unit_test(avoided_lanes_are_used_only_when_there_is_no_other),
