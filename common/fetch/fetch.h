@@ -77,8 +77,9 @@ struct fetch_spec {
     struct span path;   /* behind the origin's base URL */
     struct span url; /* or a whole URL: the key goes there only within the same site over https, or
                         to the origin's own scheme, host and port */
-    struct span headers; /* "name: value\n" lines, copied */
-    struct span body;    /* must outlive the request */
+    const struct secret *key; /* instead of the origin's; must outlive the request; NULL = that */
+    struct span headers;      /* "name: value\n" lines, copied */
+    struct span body;         /* must outlive the request */
     bool accept_stream;
     /* 0 = no limit. After the first byte of the answer's body, or of a stream after
      * fetch_content_began, idle_ms holds: between two pieces, while not paused. What has no line

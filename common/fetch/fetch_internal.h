@@ -5,6 +5,7 @@
 
 #include <curl/curl.h>
 
+#include "common/base/inflate.h"
 #include "common/fetch/origin.h"
 #include "common/fetch/response.h"
 #include "common/fetch/socket_table.h"
@@ -50,7 +51,9 @@ struct fetch_transfer {
     uint64_t started_ms, last_ms;
     uint64_t line_ms, line_bytes; /* of a line without its end: its first byte's time */
     struct loop_timer timer;
+    struct inflate *inflate; /* the answer has a coding; NULL */
     bool headed, paused, mute;
+    bool well;           /* its status is 2xx */
     bool began;          /* idle_ms holds */
     bool sent, repeated; /* of our own client: bytes have left; a GET is on its second connection */
     unsigned verdict;    /* an error class of our own making; another failure only carries it out */

@@ -104,7 +104,13 @@ static enum err set_headers(struct multi_part *p, const struct fetch_spec *spec)
         if (!carries(spec->headers, o->defaults[i]))
             fits = add_node(p, &n, o->defaults[i]) && fits;
     bool keyed = !spec->url.len || origin_trusts_url(o, spec->url);
-    p->nodes[n - 1].next = keyed ? o->with_key : o->common;
+    union {
+        const char *from;
+        char *to;
+    } key = {.from = secret_reveal(spec->key).data}; /* read only, as in origin.c */
+    if (keyed && spec->key)
+        fits = add_node(p, &n, key.to) && fits;
+    p->nodes[n - 1].next = keyed && !spec->key ? o->with_key : o->common;
     (void)curl_easy_setopt(p->easy, CURLOPT_HTTPHEADER, &p->nodes[0]);
     return fits ? OK : ERR_TOO_BIG;
 }

@@ -134,8 +134,9 @@ void request_head_write(struct buf *out, const struct fetch_spec *spec,
     if (spec->body.len && !own_line(spec->headers, SPAN("content-type")).len)
         add_line(out, SPAN("Content-Type: application/json"));
     add_given_lines(out, spec);
-    if (target->keyed && spec->origin->key)
-        add_line(out, secret_reveal(spec->origin->key));
+    const struct secret *key = spec->key ? spec->key : spec->origin->key;
+    if (target->keyed && key)
+        add_line(out, secret_reveal(key));
     if (spec->origin->own_agent)
         add_line(out, SPAN("User-Agent: tollgate/" TOLLGATE_VERSION));
     add_line(out, SPAN("Accept-Encoding: identity"));

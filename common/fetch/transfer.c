@@ -3,7 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_IDLE = 1024 /* transfers kept for reuse */, DETAIL_BYTES = 400 };
+enum {
+    MAX_IDLE = 1024, /* transfers kept for reuse */
+    DETAIL_BYTES = 400,
+    INFLATED_BYTES = 16 << 10 /* told at once */
+};
 
 /* ---- memory and lists ---- */
 
@@ -160,6 +164,7 @@ void transfer_take_out(struct fetch_transfer *r)
     if (r->deferred)
         forget_deferred(r);
     r->engine->leave(r);
+    inflate_destroy(&r->inflate);
     loop_timer_stop(up->loop, &r->timer);
     up->running--;
     r->state = FETCH_DEAD;
@@ -248,14 +253,21 @@ static bool says_it_is_too_large(const struct fetch_transfer *r, unsigned status
            length > r->limit_bytes;
 }
 
+/* Nobody asked for one, but some send it. false: it can't be taken off. */
+static bool take_coding(struct fetch_transfer *r, struct span field)
+{
+    enum coding coding = coding_of(field);
+    return coding == CODING_NONE || inflate_create(&r->inflate, coding) == OK;
+}
+
 bool transfer_take_head(struct fetch_transfer *r, unsigned status,
                         const struct upstream_headers *headers)
 {
-    struct span encoding = headers->get(headers->ctx, "content-encoding");
-    if (encoding.len && !span_is_nocase(encoding, "identity")) {
-        if (status >= 200 && status < 300) {
+    r->well = status >= 200 && status < 300;
+    if (!take_coding(r, headers->get(headers->ctx, "content-encoding"))) {
+        if (r->well) {
             transfer_give_up(r, ERROR_UPSTREAM_PROTOCOL,
-                             SPAN("The upstream's answer is compressed."));
+                             SPAN("The upstream's answer has an unknown Content-Encoding."));
             return false;
         }
         r->mute = true; /* its status is still of use */
@@ -273,9 +285,8 @@ bool transfer_take_head(struct fetch_transfer *r, unsigned status,
     return r->state == FETCH_RUNNING;
 }
 
-bool transfer_take_bytes(struct fetch_transfer *r, struct span bytes)
+static bool deliver(struct fetch_transfer *r, struct span bytes)
 {
-    r->last_ms = loop_now_ms(r->up->loop);
     r->received_bytes += bytes.len;
     note_line(r, bytes);
     if (r->limit_bytes && r->received_bytes > r->limit_bytes)
@@ -284,6 +295,36 @@ bool transfer_take_bytes(struct fetch_transfer *r, struct span bytes)
     if (!r->mute)
         r->spec.handler->on_bytes(r->spec.ctx, bytes);
     return r->state == FETCH_RUNNING;
+}
+
+/* Piece by piece: what one read brings may stand for much more. */
+static bool deliver_inflated(struct fetch_transfer *r, struct span bytes)
+{
+    char piece[INFLATED_BYTES];
+    size_t got = sizeof piece;
+    while (got == sizeof piece) {
+        enum err e = inflate_next(r->inflate, &bytes, piece, sizeof piece, &got);
+        if (e && !r->well) {
+            r->mute = true; /* its status is still of use */
+            return true;
+        }
+        if (e == ERR_TOO_BIG)
+            return give_up_large(r);
+        if (e) {
+            transfer_give_up(r, ERROR_UPSTREAM_PROTOCOL,
+                             SPAN("The upstream's answer is not what its Content-Encoding says."));
+            return false;
+        }
+        if (got && !deliver(r, span_of(piece, got)))
+            return false;
+    }
+    return true;
+}
+
+bool transfer_take_bytes(struct fetch_transfer *r, struct span bytes)
+{
+    r->last_ms = loop_now_ms(r->up->loop);
+    return r->inflate ? deliver_inflated(r, bytes) : deliver(r, bytes);
 }
 
 /* ---- what must wait ---- */

@@ -196,6 +196,11 @@ void http_body_release(struct http_exchange *x)
     exchange_drop_body(x);
 }
 
+bool http_is_encoded(const struct http_exchange *x)
+{
+    return x->framing.encoded;
+}
+
 char *http_lend_body(struct http_exchange *x, size_t *bytes_out)
 {
     char *body = x->body;

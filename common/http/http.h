@@ -37,6 +37,7 @@ struct http_config {
      * time for the whole body. */
     uint64_t body_timeout_ms, body_min_rate;
     uint32_t send_buffer_bytes; /* SO_SNDBUF of a client; 0 = 128 KiB */
+    bool takes_codings;         /* the handler knows what to do with a Content-Encoding; else 415 */
     bool library_only; /* plain requests through libmicrohttpd too: to compare the two ways */
 };
 
@@ -121,6 +122,11 @@ bool http_is_requested(const struct http_exchange *x);
 void http_read_body(struct http_exchange *x);
 /* Whose large bodies' memory this one counts against, from on_head or while it is held. */
 void http_set_owner(struct http_exchange *x, const uint8_t owner[HTTP_OWNER_BYTES]);
+/* Its body has a Content-Encoding. */
+bool http_is_encoded(const struct http_exchange *x);
+/* Memory for so many bytes of a body in all, which was sent as fewer; else says why there is none,
+ * as a literal. */
+const char *http_take_room(struct http_exchange *x, uint64_t bytes) NODISCARD;
 /* Gives the body's memory back early (it has been passed on). */
 void http_body_release(struct http_exchange *x);
 /* Takes the body out of the exchange, for a thread that reads it: it stays when the exchange ends,

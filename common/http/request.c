@@ -17,7 +17,7 @@ static bool refuse_head(struct http_exchange *x, bool too_big)
     } else if (too_big || f->fields > FRAMING_MAX_FIELDS) {
         x->close_after = true;
         refuse(x, 431, "The request headers are too large.");
-    } else if (f->encoded) {
+    } else if (f->encoded && !x->server->config.takes_codings) {
         refuse(x, 415, "Encoded request bodies are not supported.");
     } else {
         return false;

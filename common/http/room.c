@@ -11,7 +11,7 @@ static const char too_many[] =
 static bool is_small(const struct http_exchange *x, uint64_t bytes)
 {
     const struct framing *f = &x->framing;
-    return (f->has_length ? f->length : bytes) <= HTTP_SMALL_BODY_BYTES;
+    return (f->has_length && f->length > bytes ? f->length : bytes) <= HTTP_SMALL_BODY_BYTES;
 }
 
 /* More than its due of what is bounded at all? */
@@ -46,6 +46,11 @@ const char *room_take(struct http_exchange *x, uint64_t bytes)
         x->owner->body_bytes += more;
     x->body_room = bytes;
     return NULL;
+}
+
+const char *http_take_room(struct http_exchange *x, uint64_t bytes)
+{
+    return room_take(x, bytes);
 }
 
 void room_leave(struct http_exchange *x)

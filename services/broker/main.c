@@ -14,7 +14,8 @@ struct broker {
     struct router *router;
     struct core *core;
     struct core_driver driver;
-    uint64_t close_us; /* draining: until then */
+    struct catalog catalog; /* what providers list, for edges that come */
+    uint64_t close_us;      /* draining: until then */
 };
 
 static uint64_t now_us(const struct broker *b)
@@ -74,6 +75,7 @@ static void stop(void *self)
     core_destroy(&b->core);
     router_unref(&b->router);
     workers_destroy(&b->workers);
+    catalog_free(&b->catalog);
 }
 
 /* ---- peers ---- */
@@ -82,6 +84,8 @@ static void on_peer_up(void *self, struct bus_peer *peer)
 {
     struct broker *b = self;
     peer_up(peer, b->core, b->workers, now_us(b));
+    if (peer_edge(peer))
+        peer_tell_models(peer, &b->catalog);
 }
 
 static void on_peer_down(void *self, struct bus_peer *peer)
@@ -129,6 +133,19 @@ static void on_slots(void *self, struct bus_peer *from, const struct bus_message
     step(self, EVENT_SLOTS, from, m);
 }
 
+/* Of the worker's own provider, whatever it says. */
+static void on_models(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    struct broker *b = self;
+    struct models models = {.provider = span_str(bus_peer_provider(from)),
+                            .names = m->body->models.names};
+    enum err e = catalog_put(&b->catalog, models.provider, models.names);
+    if (e)
+        log_warn("models_not_kept", LSPAN("provider", models.provider), LSTR("why", err_name(e)));
+    else
+        peers_tell_edges(b->d->bus, &models);
+}
+
 /* A worker shares its slots by it: what waits for its provider. An edge chooses a broker by it. */
 static uint32_t queued(void *self, const struct bus_peer *peer)
 {
@@ -155,12 +172,14 @@ static const struct daemon_spec spec = {
                  [MESSAGE_CANCEL] = on_cancel,
                  [MESSAGE_REPORT] = on_report,
                  [MESSAGE_STORED] = on_stored,
-                 [MESSAGE_SLOTS] = on_slots},
+                 [MESSAGE_SLOTS] = on_slots,
+                 [MESSAGE_MODELS] = on_models},
     .senders = {[MESSAGE_ASK] = "edge",
                 [MESSAGE_CANCEL] = "edge",
                 [MESSAGE_REPORT] = "edge",
                 [MESSAGE_STORED] = "edge",
-                [MESSAGE_SLOTS] = "worker"},
+                [MESSAGE_SLOTS] = "worker",
+                [MESSAGE_MODELS] = "worker"},
     .callers = "edge worker ctl",
     .on_peer_up = on_peer_up,
     .on_peer_down = on_peer_down,

@@ -50,3 +50,25 @@ void peers_announce_drain(struct bus *bus)
         if (bus_send(p, (struct header){0}, MESSAGE_DRAIN, &(struct drain){0}))
             log_debug("drain_undelivered", LSTR("peer", bus_peer_name(p)));
 }
+
+static void tell(struct bus_peer *edge, const struct models *models)
+{
+    if (bus_send(edge, (struct header){0}, MESSAGE_MODELS, models))
+        log_debug("models_undelivered", LSTR("peer", bus_peer_name(edge)));
+}
+
+void peer_tell_models(struct bus_peer *edge, const struct catalog *catalog)
+{
+    for (const struct catalog_entry *e = catalog->first; e; e = e->next) {
+        struct models models = {.provider = span_str(e->provider),
+                                .names = span_str(e->names ? e->names : "")};
+        tell(edge, &models);
+    }
+}
+
+void peers_tell_edges(struct bus *bus, const struct models *models)
+{
+    for (struct bus_peer *p = bus_next_peer(bus, NULL); p; p = bus_next_peer(bus, p))
+        if (peer_edge(p))
+            tell(p, models);
+}

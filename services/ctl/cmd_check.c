@@ -61,7 +61,6 @@ static void note_provider(const struct config_provider *p)
         (void)note_unset(p, p->headers[k].value);
     (void)note_unset(p, p->organization);
     (void)note_unset(p, p->proxy);
-    note_unreadable(p, "ca_file:", p->ca_file);
     if (config_key_count(p) + p->endpoints.count == 0 && !config_takes_client_auth(p))
         (void)fprintf(stderr, "note: provider %s has no api_keys\n", p->name);
 }

@@ -5,6 +5,7 @@
 
 #include "common/base/json.h"
 #include "common/http/http.h"
+#include "common/runtime/catalog.h"
 #include "common/runtime/daemon.h"
 #include "services/edge/grants/grants.h"
 #include "services/edge/grants/links.h"
@@ -29,6 +30,7 @@ enum {
 };
 
 struct edge {
+    struct catalog catalog; /* what providers list */
     struct daemon *d;
     struct http_server *http;
     struct key_leases *leases;

@@ -82,6 +82,7 @@ static enum err open_http(struct edge *e)
             o->edge_max_connections_per_address ? o->edge_max_connections_per_address : UINT32_MAX,
         .max_header_bytes = o->edge_max_header,
         .max_body_bytes = o->edge_max_body,
+        .takes_codings = true,
         .max_body_memory_bytes = o->edge_max_body_memory,
         .max_address_body_bytes = o->edge_max_body_memory_per_address,
         .max_owner_body_bytes = o->edge_max_body_memory_per_key,
@@ -259,6 +260,7 @@ void edge_stop(struct edge *e)
     slot_book_destroy(&e->slots);
     leases_destroy(&e->leases);
     cidr_list_free(&e->metrics_allow);
+    catalog_free(&e->catalog);
     json_doc_free(&e->doc);
     buf_free(&e->scratch);
 }
@@ -308,6 +310,13 @@ void edge_on_peer_down(struct edge *e, struct bus_peer *peer)
         if (link)
             dispatch_on_link_down(e, link, bus_peer_stopped(peer));
     }
+}
+
+void edge_on_models(struct edge *e, const struct models *m)
+{
+    enum err error = catalog_put(&e->catalog, m->provider, m->names);
+    if (error)
+        log_warn("models_not_kept", LSPAN("provider", m->provider), LSTR("why", err_name(error)));
 }
 
 /* The bus clears a peer's user pointer when it goes down. */

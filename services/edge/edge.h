@@ -16,6 +16,8 @@ void edge_stop(struct edge *e);
 
 void edge_on_peer_up(struct edge *e, struct bus_peer *peer);
 void edge_on_peer_down(struct edge *e, struct bus_peer *peer);
+/* A provider has told which models it has. */
+void edge_on_models(struct edge *e, const struct models *m);
 /* DRAIN: this broker finishes what it has and takes no more. */
 void edge_on_drain(struct edge *e, struct bus_peer *peer);
 

@@ -44,6 +44,18 @@ static void refuse_method(const struct arrival *a)
     refuse_url(a, ERROR_METHOD_NOT_ALLOWED, words);
 }
 
+static void refuse_coding(const struct arrival *a)
+{
+    char text[URL_MESSAGE_BYTES];
+    (void)snprintf(
+        text, sizeof text,
+        "Request bodies with Content-Encoding '%.*s' are not supported. Send them as they "
+        "are, or with one of: %s.",
+        SPAN_ARG(span_first(a->head.content_encoding, METHOD_SHOWN_BYTES)), coding_names);
+    http_add_header(a->x, "accept-encoding", span_str(coding_names));
+    arrival_refuse(a, ERROR_UNSUPPORTED_ENCODING, text);
+}
+
 static bool query_is_sane(struct span query)
 {
     for (size_t i = 0; i < query.len; i++)
@@ -66,8 +78,8 @@ static bool refused_by_head(const struct arrival *a)
         return false;
     } else if ((why = arrival_key(a, &key, &error_class))) {
         arrival_refuse(a, error_class, why);
-    } else if (a->match.route->body && !head_is_identity(&a->head)) {
-        arrival_refuse(a, ERROR_UNSUPPORTED_ENCODING, "Encoded request bodies are not supported.");
+    } else if (a->match.route->body && head_coding(&a->head) == CODING_UNKNOWN) {
+        refuse_coding(a);
     } else if (!query_is_sane(http_query(a->x))) {
         arrival_refuse(a, ERROR_BAD_REQUEST, "The query string is malformed or too long.");
     } else {
@@ -82,11 +94,11 @@ static void on_head(void *ctx, struct http_exchange *x)
     struct span length = http_header(x, "content-length");
     bool small = length.len ? span_to_u64(length, &bytes) && bytes <= HTTP_SMALL_BODY_BYTES
                             : !http_header(x, "transfer-encoding").len;
-    if (small)
+    if (small && !http_is_encoded(x)) /* a few coded bytes may stand for many */
         return;
     struct arrival a = arrive(ctx, x);
     struct span key;
-    if (refused_by_head(&a))
+    if (refused_by_head(&a) || (small && (!a.match.route || !a.match.route->body)))
         return;
     if (!a.match.route || !a.match.route->body || head_key(&a.head, &key) != KEY_FOUND)
         arrival_refuse(&a, ERROR_REQUEST_TOO_LARGE, "This URL takes no request body.");

@@ -150,6 +150,12 @@ static void on_fail(void *self, struct bus_peer *from, const struct bus_message 
     relay_on_fail(self, from, m);
 }
 
+static void on_models(void *self, struct bus_peer *from, const struct bus_message *m)
+{
+    (void)from;
+    edge_on_models(self, &m->body->models);
+}
+
 static void on_answer(void *self, struct bus_peer *from, const struct bus_message *m)
 {
     (void)from;
@@ -188,27 +194,20 @@ static const struct daemon_spec spec = {
             [MESSAGE_REPLY] = on_reply,
             [MESSAGE_FAIL] = on_fail,
             [MESSAGE_ANSWER] = on_answer,
+            [MESSAGE_MODELS] = on_models,
         },
     .senders =
         {
-            [MESSAGE_DRAIN] = "broker",
-            [MESSAGE_ALLOW] = "auth",
-            [MESSAGE_DENY] = "auth",
-            [MESSAGE_REVOKED] = "auth",
-            [MESSAGE_SLOTS_BACK] = "auth",
-            [MESSAGE_LEASE_COUNTED] = "auth",
-            [MESSAGE_LEASE_END] = "auth",
-            [MESSAGE_RELEASED] = "auth",
-            [MESSAGE_GRANT] = "broker",
-            [MESSAGE_DECLINE] = "broker",
-            [MESSAGE_REVOKE] = "broker",
-            [MESSAGE_REPORTED] = "broker",
-            [MESSAGE_HEAD] = "worker",
-            [MESSAGE_DATA] = "worker",
-            [MESSAGE_END] = "worker",
-            [MESSAGE_REPLY] = "worker",
-            [MESSAGE_FAIL] = "worker",
-            [MESSAGE_ANSWER] = "metrics",
+            [MESSAGE_DRAIN] = "broker",    [MESSAGE_ALLOW] = "auth",
+            [MESSAGE_DENY] = "auth",       [MESSAGE_REVOKED] = "auth",
+            [MESSAGE_SLOTS_BACK] = "auth", [MESSAGE_LEASE_COUNTED] = "auth",
+            [MESSAGE_LEASE_END] = "auth",  [MESSAGE_RELEASED] = "auth",
+            [MESSAGE_GRANT] = "broker",    [MESSAGE_DECLINE] = "broker",
+            [MESSAGE_REVOKE] = "broker",   [MESSAGE_REPORTED] = "broker",
+            [MESSAGE_HEAD] = "worker",     [MESSAGE_DATA] = "worker",
+            [MESSAGE_END] = "worker",      [MESSAGE_REPLY] = "worker",
+            [MESSAGE_FAIL] = "worker",     [MESSAGE_ANSWER] = "metrics",
+            [MESSAGE_MODELS] = "broker",
         },
     .on_peer_up = on_peer_up,
     .on_peer_down = on_peer_down,

@@ -103,6 +103,19 @@ static enum err send_to_edge(void *ctx, struct bus_peer *to, struct header h,
     return bus_send(to, h, type, message);
 }
 
+/* ---- the provider's models ---- */
+
+static void tell_models(void *ctx, struct span names)
+{
+    const struct worker *w = ctx;
+    struct models m = {.provider = span_str(w->provider), .names = names};
+    for (size_t i = 0; i < w->d->broker_count; i++) {
+        if (bus_peer_up(w->d->brokers[i]) &&
+            bus_send(w->d->brokers[i], (struct header){0}, MESSAGE_MODELS, &m) != OK)
+            log_debug("models_undelivered", LSTR("peer", bus_peer_name(w->d->brokers[i])));
+    }
+}
+
 /* ---- attempts ---- */
 
 /* Whoever may wait for this slot hears of it now, not with the next upkeep. */
@@ -207,6 +220,7 @@ void worker_close(struct worker *w)
         attempts_stop(w->attempts);
     attempts_destroy(&w->attempts);
     gate_destroy(&w->gate);
+    listing_stop(&w->listing);
     crypto_wipe(w->links, sizeof w->links);
     fetch_destroy(&w->fetch);
     setup_unref(&w->setup);
@@ -266,9 +280,12 @@ enum err worker_open(struct worker *w, struct daemon *d)
         log_warn("slots_capped", LU64("slots", slots_of(w)),
                  LU64("wanted", d->config->options.worker_slots),
                  LSTR("why", "the limit of open files (RLIMIT_NOFILE)"));
-    if (err == OK)
+    if (err == OK) {
+        w->listing =
+            (struct listing){.loop = d->loop, .fetch = w->fetch, .tell = tell_models, .ctx = w};
+        listing_renew(&w->listing, w->setup);
         loop_timer_start(d->loop, &w->upkeep, 0, on_upkeep, w);
-    else
+    } else
         worker_close(w);
     return err;
 }
@@ -290,6 +307,7 @@ void worker_reload(struct worker *w)
     setup_unref(&w->setup); /* running attempts hold the old one as long as they need it */
     w->setup = w->prepared;
     w->prepared = NULL;
+    listing_renew(&w->listing, w->setup);
     w->offers = (struct offers){0};
     worker_offer_slots(w);
 }
@@ -315,6 +333,8 @@ void worker_broker_up(struct worker *w, const struct bus_peer *broker)
         link->epoch = bus_peer_epoch(broker);
     w->offers.last[i].reported = false;
     worker_offer_slots(w);
+    if (listing_names(&w->listing).len)
+        tell_models(w, listing_names(&w->listing));
 }
 
 void worker_broker_down(struct worker *w, const struct bus_peer *broker)

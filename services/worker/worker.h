@@ -5,6 +5,7 @@
 #include "common/runtime/daemon.h"
 #include "services/worker/attempt/attempts.h"
 #include "services/worker/gate.h"
+#include "services/worker/listing.h"
 #include "services/worker/slots.h"
 
 /* To one of the daemon's brokers, by its number. */
@@ -20,6 +21,7 @@ struct worker {
     struct model_table *table;
     struct schema_cache *schemas;
     struct fetch *fetch;
+    struct listing listing; /* the provider's models, where they are shown */
     struct settles *settles;
     struct attempts *attempts; /* NULL until worker_open has succeeded */
     struct speeds speeds;      /* of the provider's models */

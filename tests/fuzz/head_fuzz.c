@@ -35,7 +35,7 @@ static void check_head(const struct request_head *h, struct arena *arena)
     }
     (void)head_patience_ms(h);
     (void)head_forwarded_address(h);
-    (void)head_is_identity(h);
+    (void)head_coding(h);
     (void)cors_headers_are_sane(h->access_headers);
 }
 

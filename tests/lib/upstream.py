@@ -26,7 +26,8 @@ class Request:
 
 
 class Upstream:
-    def __init__(self):
+    def __init__(self, tls=None):
+        """tls: an ssl.SSLContext of a server; the address is https then."""
         self.answers, self.requests, self.lock = {}, [], threading.Lock()
         upstream = self
 
@@ -53,7 +54,9 @@ class Upstream:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server.server_address[1]}"
 
     def on(self, path, status=200, body=None, headers=None, answer=None):
         """The answer to every request for this very path; answer(request) → status, body, headers."""

@@ -6,7 +6,7 @@ import subprocess
 import httpx
 import pytest
 
-from lib.suite import BIN, Suite
+from lib.suite import BIN, Suite, wait_for
 from lib.upstream import Upstream, chat
 
 MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "c", "stop_reason": "end_turn",
@@ -97,19 +97,18 @@ def test_what_lies_outside_the_file_stops_one_provider_alone(suite, name):
     assert ask(suite, name).status_code in (502, 503)
     assert "hi" in ask(suite, name + "-or").text
     if name in LACKING:
-        assert f"event=no_slots_offered" in suite.daemons[f"worker-{name}-1"].log
+        assert "event=no_slots_offered" in suite.daemons[f"worker-{name}-1"].log
         assert LACKING[name] in suite.ctl("status").stdout
 
 
 def test_check_says_what_a_daemon_would(tmp_path, upstream):
     path = tmp_path / "tollgate.yaml"
-    providers = providers_of(upstream)
+    providers = {n: p for n, p in providers_of(upstream).items() if n != "lacks-ca"}
     path.write_text(json.dumps({"providers": providers, "models": {"m": {"targets": [{"provider": "bare"}]}}}))
     r = subprocess.run([BIN / "tollgate", "check", path], capture_output=True, text=True, env={"SIM_KEY": "k", "UP_URL": upstream.url})
     assert r.returncode == 0, r.stderr
     for name in ("lacks-key", "lacks-header", "lacks-url"):
         assert f"note: ${{NO_SUCH}} is not set here; the worker of provider {name} needs it" in r.stderr
-    assert "note: ca_file: /nonexistent/ca.pem: No such file or directory; the worker of provider lacks-ca needs it" in r.stderr
     assert f"note: provider bare: endpoint {upstream.url} is asked as {upstream.url}/v1" in r.stderr
     assert "versioned: endpoint" not in r.stderr.replace("versioned: endpoint " + upstream.url + "/v1/ is asked as", "")
 
@@ -126,3 +125,30 @@ def test_a_file_with_one_fault_is_refused_whole_by_every_daemon_as_by_check(tmp_
         r = subprocess.run([BIN / program[0], *program[1:]], capture_output=True, text=True, timeout=30,
                            env={"TOLLGATE_RUN_DIR": str(tmp_path), "TOLLGATE_STATE_DIR": str(tmp_path)})
         assert r.returncode == 78 and "an endpoint is a URL" in r.stderr, r.stderr
+
+
+def test_a_wildcard_lists_what_its_provider_has(tmp_path):
+    """… to whom may use it; names that lead to another entry are that one's."""
+    with Upstream() as up:
+        names = ["qwen3-32b", "llama-3.3-70b", "a b", "special"]
+        up.on("/o/v1/models", 200, {"object": "list", "data": [{"id": n, "object": "model"} for n in names]})
+        up.on("/a/v1/models?limit=1000", 200, {"data": [{"type": "model", "id": "claude-x"}], "has_more": False})
+        providers = {"o": up.provider("/o"), "a": up.provider("/a", type="anthropic"), "quiet": up.provider("/quiet")}
+        models = {"o/*": {"targets": [{"provider": "o", "model": "*"}], "list": True}, "o/special": {"targets": [{"provider": "a"}]},
+                  "claude-*": {"targets": [{"provider": "a"}], "list": True}, "quiet/*": {"targets": [{"provider": "quiet"}]},
+                  "plain": {"targets": [{"provider": "o"}]}}
+        with Suite(tmp_path, models=models, providers=providers, workers={n: 1 for n in providers}) as suite:
+            all_of, some = suite.create_key(), suite.create_key(name="some", models="o/*")
+
+            def listed(key, **headers):
+                r = httpx.get(suite.url + "/v1/models", headers={"x-api-key": key, **headers}, timeout=60).json()
+                return [m["id"] for m in r["data"]]
+            wait_for(lambda: len(listed(all_of)) == 5, "both lists have come")
+            assert listed(all_of) == ["o/qwen3-32b", "o/llama-3.3-70b", "o/special", "claude-x", "plain"]
+            assert listed(some) == ["o/qwen3-32b", "o/llama-3.3-70b", "o/special"]
+            assert listed(some, **{"anthropic-version": "2023-06-01"}) == ["o/qwen3-32b", "o/llama-3.3-70b", "o/special"]
+            assert up.asked("/quiet") == 0
+            suite.daemons["edge-1"].kill()
+            suite.daemons["edge-1"].start()
+            suite.wait_ready()
+            wait_for(lambda: len(listed(all_of)) == 5, "a new edge is told")

@@ -100,6 +100,7 @@ struct config_model {
     struct config_default *defaults;
     size_t default_count;
     struct config_price price;
+    bool list;                /* of a wildcard: /v1/models has what its provider's list says */
     const char *completions;  /* "native" or NULL */
     const char *capabilities; /* JSON text that overrides the table's row, or NULL */
     unsigned line;

@@ -170,6 +170,13 @@ static void read_model(struct config_reader *r, const struct yaml *node, struct 
     if (node->kind != YAML_MAP && node->kind != YAML_TEXT)
         return;
     read_targets(r, node, where, m);
+    if (m->list && !star)
+        yaml_complain(&r->yaml, node->key_line, reader_place(r, where, "list"),
+                      "only a name with a * stands for models that a provider may list");
+    if (m->list && m->target_count && m->targets[0].provider &&
+        m->targets[0].provider->protocol == PROTOCOL_REPLICATE)
+        yaml_complain(&r->yaml, node->key_line, reader_place(r, where, "list"),
+                      "Replicate has no list of models to show");
     read_rate(r, node, where, m);
     read_price(r, yaml_member(node, "price"), reader_place(r, where, "price"), &m->price);
     read_parameters(r, yaml_member(node, "defaults"), reader_place(r, where, "defaults"), m);

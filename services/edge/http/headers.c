@@ -108,8 +108,10 @@ void head_field(void *ctx, struct span name, struct span value)
             note_passed(h, name, value);
         break;
     case 'c':
-        if (span_is_nocase(name, "content-encoding"))
-            h->content_encoding = value;
+        if (span_is_nocase(name, "content-encoding")) {
+            h->content_encoding = span_trim(value);
+            h->content_encodings++;
+        }
         break;
     case 'i':
     case 't':
@@ -162,6 +164,18 @@ enum key_found head_key(const struct request_head *h, struct span *key_out)
         return KEY_MALFORMED;
     *key_out = key;
     return KEY_FOUND;
+}
+
+struct secret *head_credential(const struct request_head *h)
+{
+    bool bearer = span_trim(h->authorization).len > 0;
+    struct span value = span_trim(bearer ? h->authorization : h->x_api_key);
+    struct secret *credential = NULL;
+    if (!span_trim(h->own_key).len || h->keys_differ ||
+        secret_create(bearer ? SPAN("Authorization: ") : SPAN("x-api-key: "), value, &credential) !=
+            OK)
+        return NULL;
+    return credential;
 }
 
 struct span head_client_id(const struct request_head *h)
@@ -250,8 +264,7 @@ struct span head_forwarded_address(const struct request_head *h)
     return last.len ? last : SPAN_NONE;
 }
 
-bool head_is_identity(const struct request_head *h)
+enum coding head_coding(const struct request_head *h)
 {
-    struct span coding = span_trim(h->content_encoding);
-    return coding.len == 0 || span_is_nocase(coding, "identity");
+    return h->content_encodings > 1 ? CODING_UNKNOWN : coding_of(h->content_encoding);
 }

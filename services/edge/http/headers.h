@@ -4,6 +4,8 @@
 #define SERVICES_EDGE_HTTP_HEADERS_H
 
 #include "common/base/arena.h"
+#include "common/base/inflate.h"
+#include "common/base/secret.h"
 #include "common/base/span.h"
 
 enum { KEY_MAX_BYTES = 512, CLIENT_ID_MAX_BYTES = 128, PASSED_MAX = 16, TAG_FIELDS_MAX = 4 };
@@ -23,6 +25,7 @@ struct request_head {
     struct span request_id;
     struct span origin;
     struct span content_encoding;
+    unsigned content_encodings; /* fields of that name */
     struct span forwarded_for;  /* the last field: what our own proxy added */
     struct span access_headers; /* Access-Control-Request-Headers */
     struct span patience;       /* x-stainless-read-timeout, else x-stainless-timeout: seconds */
@@ -45,6 +48,9 @@ enum key_found { KEY_FOUND, KEY_MISSING, KEY_AMBIGUOUS, KEY_MALFORMED };
  * `x-goog-api-key: K`; several and different: ambiguous. */
 enum key_found head_key(const struct request_head *h, struct span *key_out);
 
+/* What the client shows a provider beside our key, which is in a field of ours then: its
+ * Authorization, else its x-api-key, as a line of a head. NULL: none, or one that is not usable. */
+struct secret *head_credential(const struct request_head *h);
 /* The client's own x-request-id when it is fit to be echoed and logged: 1 to 128 of letters, digits
  * and -_.:/+=@; else SPAN_NONE. */
 struct span head_client_id(const struct request_head *h);
@@ -57,7 +63,7 @@ unsigned head_repeats(const struct request_head *h);
 struct span head_passed_lines(const struct request_head *h, struct arena *arena);
 /* The right-most element of X-Forwarded-For; SPAN_NONE when absent. */
 struct span head_forwarded_address(const struct request_head *h);
-/* true when the body is sent as it is: no Content-Encoding, or identity. */
-bool head_is_identity(const struct request_head *h);
+/* Of the body. Two fields are two codings, one over the other: unknown. */
+enum coding head_coding(const struct request_head *h);
 
 #endif

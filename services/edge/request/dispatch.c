@@ -28,6 +28,22 @@ static uint32_t stream_window(const struct edge *e)
     return bytes < LEAST ? LEAST : bytes > MOST ? MOST : (uint32_t)bytes;
 }
 
+/* The client's own, where the granted provider takes it. It goes to one provider and no other,
+ * however often that one is tried. */
+static struct span credential_of(struct edge_request *r)
+{
+    const struct config *config = r->edge->d->config;
+    struct span name = r->grant->m.provider;
+    bool takes = false;
+    for (size_t i = 0; r->credential && i < config->provider_count; i++)
+        takes |= span_is(name, config->providers[i].name) &&
+                 config_takes_client_auth(&config->providers[i]);
+    if (!takes || (r->credential_for.len && !span_equals(r->credential_for, name)))
+        return SPAN_NONE;
+    r->credential_for = arena_copy(&r->arena, name);
+    return r->credential_for.len ? secret_reveal(r->credential) : SPAN_NONE;
+}
+
 /* The body stays until something of an answer is there: there may be another attempt. */
 static enum err send_dispatch(struct edge_request *r)
 {
@@ -53,6 +69,7 @@ static enum err send_dispatch(struct edge_request *r)
         .grant = g->token,
         .end_user = r->end_user,
         .tags = r->tags,
+        .credential = credential_of(r),
     };
     r->flow = (struct flow){.window_bytes = message.credit};
     return bus_send(r->link->peer, request_header(r), MESSAGE_DISPATCH, &message);

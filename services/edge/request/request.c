@@ -163,6 +163,7 @@ static struct edge_request *take_spare(struct edge *e)
 
 static void give_back(struct edge *e, struct edge_request *r)
 {
+    secret_destroy(&r->credential);
     if (e->spare_count >= EDGE_MAX_SPARE) {
         arena_free(&r->arena);
         free(r);
@@ -459,6 +460,7 @@ void requests_free(struct edge *e)
         slot_book_leave(e->slots, &r->slots, edge_now_ms(e));
         http_set_user(r->to.x, NULL);
         HASH_DEL(e->requests, r);
+        secret_destroy(&r->credential);
         arena_free(&r->arena);
         free(r);
     }

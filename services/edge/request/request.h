@@ -56,6 +56,9 @@ struct edge_request {
     struct span model, rest, path, query, passed_lines;
     struct span response_id;    /* the stored response it is about */
     struct span end_user, tags; /* for the ledger */
+    struct secret
+        *credential; /* the client's own, for a provider with auth: client; NULL = none … */
+    struct span credential_for; /* … and the one that has got it: no other does */
     bool stream, anthropic_version;
     uint64_t input_tokens, output_tokens; /* estimates; the output's is the cap, 0 = unknown */
     uint32_t answers;                     /* that it makes without a cap */

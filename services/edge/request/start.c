@@ -1,11 +1,8 @@
 #include "services/edge/request/start.h"
 
-#include <stdlib.h>
-
-#include "common/base/hash.h"
 #include "proto/labels.h"
 #include "services/edge/http/forward.h"
-#include "services/edge/request/body.h"
+#include "services/edge/request/reading.h"
 #include "services/edge/request/relay.h"
 
 /* What a model's `defaults` would put into the body; 0 = nothing. */
@@ -74,6 +71,17 @@ static void apply_patience(struct edge_request *r, const struct request_head *h)
         r->deadline_ms = until;
 }
 
+/* Kept only where somebody may get it. */
+static void take_credential(struct edge_request *r, const struct request_head *h)
+{
+    const struct config *config = r->edge->d->config;
+    bool any = false;
+    for (size_t i = 0; !any && i < config->provider_count; i++)
+        any = config_takes_client_auth(&config->providers[i]);
+    if (any && !r->credential)
+        r->credential = head_credential(h);
+}
+
 /* ---- a body ---- */
 
 /* What the ledger says of it: the end user; the tags of its head, then of its body. */
@@ -96,12 +104,11 @@ static const char *label(const struct arrival *a, struct edge_request *r, const 
 
 /* `key` and a's spans are views of the exchange. */
 static void go_on_with_body(const struct arrival *a, struct edge_request *r, struct span key,
-                            struct body *body)
+                            const struct body *body)
 {
     struct api_error fault;
-    if (!body->model.len)
-        body->model = span_str(r->edge->d->config->default_model);
-    if (!body->model.len) {
+    struct span model = body->model.len ? body->model : span_str(r->edge->d->config->default_model);
+    if (!model.len) {
         api_error_set(&fault, ERROR_INVALID_VALUE, "You must provide a model.", "model");
         request_fail(r, &fault, NULL);
         return;
@@ -113,7 +120,7 @@ static void go_on_with_body(const struct arrival *a, struct edge_request *r, str
         return;
     }
     r->stream = body->stream;
-    r->model = arena_copy(&r->arena, body->model); /* the body goes before the answer comes */
+    r->model = arena_copy(&r->arena, model); /* the body goes before the answer comes */
     r->response_id = arena_copy(&r->arena, body->previous_response_id);
     r->passed_lines = head_passed_lines(&a->head, &r->arena);
     r->passed_lines = forward_lines(r->edge->d->config, r->to.x, r->passed_lines, &r->arena);
@@ -121,89 +128,10 @@ static void go_on_with_body(const struct arrival *a, struct edge_request *r, str
         request_fail_class(r, ERROR_INTERNAL, "Out of memory.");
         return;
     }
+    take_credential(r, &a->head);
     bool known = apply_model(r, body);
     apply_patience(r, &a->head);
     arrival_ask(r, key, known ? relay_start : relay_unknown_model);
-}
-
-/* A large body that is read beside the loop. The request may end meanwhile. */
-struct body_reading {
-    struct helper_job job;
-    struct edge_request *request; /* NULL: it has ended */
-    struct arrival arrival;
-    struct span key;
-    enum api api;
-    char *text;
-    size_t bytes;
-    struct json_doc doc;
-    struct arena arena;
-    struct body body;
-    struct api_error fault;
-    enum err err;
-};
-
-static void read_beside(struct helper_job *job)
-{
-    struct body_reading *g = (struct body_reading *)(void *)job;
-    g->err =
-        body_check(g->api, span_of(g->text, g->bytes), &g->doc, &g->arena, &g->body, &g->fault);
-    json_doc_free(&g->doc);
-}
-
-static void on_read(struct helper_job *job)
-{
-    struct body_reading *g = (struct body_reading *)(void *)job;
-    struct edge_request *r = g->request;
-    if (r) {
-        r->reader = NULL;
-        http_return_body(r->to.x, g->text, g->bytes);
-        if (g->err)
-            request_fail(r, &g->fault, NULL);
-        else
-            go_on_with_body(&g->arrival, r, g->key, &g->body);
-    } else {
-        free(g->text);
-    }
-    arena_free(&g->arena);
-    free(g);
-}
-
-/* false: it is to be read at once. */
-static bool start_reading(const struct arrival *a, struct edge_request *r, struct span key)
-{
-    struct http_exchange *x = r->to.x;
-    struct helper *helper = r->edge->d->helper;
-    struct body_reading *g =
-        helper && http_body(x).len >= HELPER_WORTH_BYTES ? calloc(1, sizeof *g) : NULL;
-    if (!g)
-        return false;
-    g->job = (struct helper_job){
-        .run = read_beside, .done = on_read, .owner = hash_bytes(HASH_NOTHING, key)};
-    g->request = r;
-    g->arrival = *a;
-    g->key = key;
-    g->api = r->to.api;
-    g->text = http_lend_body(x, &g->bytes);
-    if (helper_do(helper, &g->job)) {
-        http_return_body(x, g->text, g->bytes);
-        free(g);
-        return false;
-    }
-    r->reader = &g->request;
-    request_set_state(r, REQUEST_READING);
-    return true;
-}
-
-static void start_with_body(const struct arrival *a, struct edge_request *r, struct span key)
-{
-    struct body body;
-    struct api_error fault;
-    if (start_reading(a, r, key))
-        return;
-    if (body_check(r->to.api, http_body(r->to.x), &r->edge->doc, &r->arena, &body, &fault))
-        request_fail(r, &fault, NULL);
-    else
-        go_on_with_body(a, r, key, &body);
 }
 
 static bool asks_for_stream(struct span query)
@@ -224,12 +152,13 @@ void request_start(const struct arrival *a)
     if (!r)
         return;
     if (a->match.route->body) {
-        start_with_body(a, r, key);
+        reading_begin(a, r, key, go_on_with_body);
     } else if (!api_response_id_is_sane(r->rest)) {
         request_fail_class(r, ERROR_NOT_FOUND, "There is no response with this id.");
     } else {
         r->response_id = r->rest;
         r->stream = asks_for_stream(r->query);
+        take_credential(r, &a->head);
         apply_patience(r, &a->head);
         arrival_ask(r, key, relay_start);
     }

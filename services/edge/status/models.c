@@ -1,5 +1,8 @@
 #include "services/edge/status/models.h"
 
+#include <stdlib.h>
+
+#include "common/base/arena.h"
 #include "common/base/json.h"
 #include "services/edge/http/fields.h"
 #include "services/edge/http/pattern.h"
@@ -47,17 +50,84 @@ static void write_model(struct json_writer *w, const struct models_query *q, str
         write_openai(w, q, id, m);
 }
 
-static bool is_listed(const struct models_query *q, const struct config_model *m)
+/* ---- what is listed ---- */
+
+struct listed_model {
+    struct span id;
+    const struct config_model *model;
+};
+
+/* In the order of the configuration; what a wildcard stands for where that stands. */
+struct listed {
+    struct listed_model *all;
+    size_t count, room;
+    struct arena arena;
+    bool failed;
+};
+
+static void add_offer(struct listed *o, struct span id, const struct config_model *m)
 {
-    return !strchr(m->name, '*') && pattern_list_matches(q->allowed, span_str(m->name));
+    if (o->count == o->room) {
+        size_t room = o->room ? o->room * 2 : 64;
+        struct listed_model *grown = realloc(o->all, room * sizeof *grown);
+        if (!grown) {
+            o->failed = true;
+            return;
+        }
+        o->all = grown;
+        o->room = room;
+    }
+    o->all[o->count++] = (struct listed_model){id, m};
 }
 
-/* The listed model at or behind `at`; model_count when there is none. */
-static size_t next_listed(const struct models_query *q, size_t at)
+/* How a client asks for the upstream's model by this entry; empty when it cannot. */
+static struct span name_of(const struct config_model *m, const struct config_target *t,
+                           struct span upstream, struct arena *arena)
 {
-    while (at < q->config->model_count && !is_listed(q, &q->config->models[at]))
-        at++;
-    return at;
+    const char *pattern = t->model ? t->model : m->name;
+    const char *star = strchr(pattern, '*');
+    if (!star || !pattern_matches(span_str(pattern), upstream))
+        return SPAN_NONE;
+    if (!t->model)
+        return upstream;
+    size_t before = (size_t)(star - pattern), after = strlen(star + 1);
+    struct span matched = span_of(upstream.data + before, upstream.len - before - after);
+    star = strchr(m->name, '*');
+    return arena_printf(arena, "%.*s%.*s%s", (int)(star - m->name), m->name, SPAN_ARG(matched),
+                        star + 1);
+}
+
+/* A name that leads elsewhere (an entry of its own, a longer wildcard) is that one's. */
+static void add_wildcard(struct listed *o, const struct models_query *q,
+                         const struct config_model *m)
+{
+    const struct config_target *t = &m->targets[0];
+    struct span names = q->catalog ? catalog_names(q->catalog, t->provider->name) : SPAN_NONE;
+    while (names.len) {
+        struct span id = name_of(m, t, span_cut(&names, '\n'), &o->arena);
+        if (id.len && pattern_list_matches(q->allowed, id) && config_find_model(q->config, id) == m)
+            add_offer(o, id, m);
+    }
+}
+
+static enum err gather(const struct models_query *q, struct listed *o)
+{
+    *o = (struct listed){0};
+    arena_init(&o->arena, 16 << 20);
+    for (size_t i = 0; i < q->config->model_count; i++) {
+        const struct config_model *m = &q->config->models[i];
+        if (!strchr(m->name, '*') && pattern_list_matches(q->allowed, span_str(m->name)))
+            add_offer(o, span_str(m->name), m);
+        else if (m->list && m->target_count)
+            add_wildcard(o, q, m);
+    }
+    return o->failed || o->arena.failed ? ERR_NOMEM : OK;
+}
+
+static void drop(struct listed *o)
+{
+    free(o->all);
+    arena_free(&o->arena);
 }
 
 static struct span parameter(struct span query, const char *name)
@@ -70,68 +140,67 @@ static struct span parameter(struct span query, const char *name)
     return SPAN_NONE;
 }
 
-static size_t find_listed(const struct models_query *q, struct span id)
+static size_t find_offer(const struct listed *o, struct span id)
 {
-    for (size_t i = next_listed(q, 0); i < q->config->model_count; i = next_listed(q, i + 1))
-        if (span_is(id, q->config->models[i].name))
-            return i;
-    return q->config->model_count;
+    size_t i = 0;
+    while (i < o->count && !span_equals(id, o->all[i].id))
+        i++;
+    return i;
 }
 
-/* A page of Anthropic's list: [from, to) by index of the configuration, at most `limit` listed
- * models of it. */
+/* A page of Anthropic's list: [from, to), at most `limit` of them. */
 struct page {
     size_t from, to;
     uint64_t limit;
 };
 
-static enum err read_page(const struct models_query *q, struct page *p)
+static enum err read_page(const struct models_query *q, const struct listed *o, struct page *p)
 {
     struct span limit = parameter(q->query, "limit");
     struct span after = parameter(q->query, "after_id");
     struct span before = parameter(q->query, "before_id");
-    size_t count = q->config->model_count;
-    *p = (struct page){0, count, LIMIT_DEFAULT};
+    *p = (struct page){0, o->count, LIMIT_DEFAULT};
     if (limit.data && (!span_to_u64(limit, &p->limit) || p->limit < 1 || p->limit > LIMIT_MOST))
         return ERR_INVALID;
     if (after.len) {
-        p->from = find_listed(q, after);
-        if (p->from == count)
+        p->from = find_offer(o, after) + 1;
+        if (p->from > o->count)
             return ERR_INVALID;
-        p->from++;
     }
     if (before.len) {
-        p->to = find_listed(q, before);
-        if (p->to == count)
+        p->to = find_offer(o, before);
+        if (p->to == o->count)
             return ERR_INVALID;
     }
     return OK;
 }
 
-static void write_id_or_null(struct json_writer *w, const char *key, const struct config_model *m)
+static void write_id_or_null(struct json_writer *w, const char *key,
+                             const struct listed_model *offer)
 {
     jw_key(w, key);
-    if (m)
-        jw_str(w, m->name);
+    if (offer)
+        jw_string(w, offer->id);
     else
         jw_null(w);
 }
 
-static enum err write_page(const struct models_query *q, struct json_writer *w)
+static enum err write_page(const struct models_query *q, const struct listed *o,
+                           struct json_writer *w)
 {
     struct page page;
-    enum err e = read_page(q, &page);
+    enum err e = read_page(q, o, &page);
     if (e != OK)
         return e;
-    const struct config_model *first = NULL, *last = NULL;
-    size_t i = next_listed(q, page.from);
+    const struct listed_model *first = NULL, *last = NULL;
+    size_t i = page.from;
     jw_object(w);
     jw_key(w, "data");
     jw_array(w);
-    for (; i < page.to && page.limit > 0; i = next_listed(q, i + 1), page.limit--) {
-        last = &q->config->models[i];
+    for (; i < page.to && page.limit > 0; i++, page.limit--) {
+        last = &o->all[i];
         first = first ? first : last;
-        write_anthropic(w, q, span_str(last->name));
+        write_anthropic(w, q, last->id);
     }
     jw_array_end(w);
     jw_key(w, "has_more");
@@ -142,21 +211,30 @@ static enum err write_page(const struct models_query *q, struct json_writer *w)
     return OK;
 }
 
+static void write_all(const struct models_query *q, const struct listed *o, struct json_writer *w)
+{
+    jw_object(w);
+    jw_key(w, "object");
+    jw_str(w, "list");
+    jw_key(w, "data");
+    jw_array(w);
+    for (size_t i = 0; i < o->count; i++)
+        write_openai(w, q, o->all[i].id, o->all[i].model);
+    jw_array_end(w);
+    jw_object_end(w);
+}
+
 enum err models_write_list(const struct models_query *q, struct buf *out)
 {
     struct json_writer w = {.out = out};
-    if (q->anthropic)
-        return write_page(q, &w);
-    jw_object(&w);
-    jw_key(&w, "object");
-    jw_str(&w, "list");
-    jw_key(&w, "data");
-    jw_array(&w);
-    for (size_t i = next_listed(q, 0); i < q->config->model_count; i = next_listed(q, i + 1))
-        write_openai(&w, q, span_str(q->config->models[i].name), &q->config->models[i]);
-    jw_array_end(&w);
-    jw_object_end(&w);
-    return buf_check(out);
+    struct listed offers;
+    enum err e = gather(q, &offers);
+    if (e == OK && q->anthropic)
+        e = write_page(q, &offers, &w);
+    else if (e == OK)
+        write_all(q, &offers, &w);
+    drop(&offers);
+    return e ? e : buf_check(out);
 }
 
 enum err models_write_one(const struct models_query *q, struct span id, struct buf *out)

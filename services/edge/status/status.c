@@ -145,6 +145,7 @@ static struct models_query models_of(const struct edge_request *r)
 {
     return (struct models_query){
         .config = r->edge->d->config,
+        .catalog = &r->edge->catalog,
         .allowed = r->models,
         .anthropic = r->anthropic_version,
         .created_ms = r->edge->config_read_ms,
@@ -157,7 +158,12 @@ void status_models(struct edge_request *r)
     struct models_query q = models_of(r);
     struct buf *out = &r->edge->scratch;
     buf_clear(out);
-    if (models_write_list(&q, out) != OK) {
+    enum err e = models_write_list(&q, out);
+    if (e == ERR_NOMEM) {
+        request_fail_class(r, ERROR_OVERLOADED, "The service is at capacity. Try again shortly.");
+        return;
+    }
+    if (e != OK) {
         request_fail_class(r, ERROR_INVALID_VALUE,
                            "limit must be from 1 to 1000, after_id and before_id listed models.");
         return;

@@ -4,6 +4,7 @@
 
 #include "common/base/log.h"
 #include "services/worker/attempt/room.h"
+#include "services/worker/providers/mask.h"
 
 /* ---- the end ---- */
 
@@ -52,8 +53,35 @@ static void end_well(struct attempt *attempt, const struct pipeline_result *r)
     attempt_over(attempt, ENDPOINT_WELL, 0, KEEP_MS);
 }
 
-static void end_failed(struct attempt *attempt, const struct api_error *fault)
+/* A provider has something against the credential that is the client's: he is told so, as he would
+ * be by the provider, and neither endpoint nor target is to blame. */
+static void blame_credential(struct attempt *attempt, struct api_error *fault)
 {
+    const struct secret *secret = attempt->credential;
+    fault->message = mask_secret(fault->message, secret, &attempt->arena);
+    fault->details_json = mask_secret(fault->details_json, secret, &attempt->arena);
+    switch (fault->error_class) {
+    case ERROR_UPSTREAM_AUTH:
+        fault->error_class = fault->upstream_status == 403 ? ERROR_FORBIDDEN : ERROR_BAD_KEY;
+        fault->message = SPAN("The provider refused your own credential.");
+        break;
+    case ERROR_UPSTREAM_QUOTA:
+        fault->error_class = ERROR_OUT_OF_BUDGET;
+        fault->message = SPAN("Your own account at the provider is out of quota.");
+        break;
+    case ERROR_UPSTREAM_RATE_LIMITED:
+        fault->error_class = ERROR_RATE_LIMITED;
+        break;
+    default:
+        break;
+    }
+}
+
+static void end_failed(struct attempt *attempt, const struct api_error *cause)
+{
+    struct api_error own = *cause, *fault = &own;
+    if (attempt->credential)
+        blame_credential(attempt, fault);
     if (attempt->carries)
         attempt->env->batching->failed(attempt, fault);
     attempt_send_fail(attempt, fault);
@@ -306,7 +334,7 @@ void attempt_begin(struct attempt *attempt)
                          on_deadline, attempt);
     }
     const struct attempt_batching *batching = attempt->env->batching;
-    if (!batching || !batching->join(attempt))
+    if (!batching || attempt->credential || !batching->join(attempt))
         attempt_go(attempt);
 }
 

@@ -46,6 +46,8 @@ struct attempt {
     struct header head; /* the DISPATCH's */
     struct dispatch d;  /* its strings in `texts` */
     char *texts, *id_text;
+    struct secret
+        *credential;    /* the client's own, which its requests carry; NULL: the endpoint's */
     struct arena arena; /* for what few attempts need */
     struct setup *setup;
     struct endpoint *endpoint;

@@ -19,6 +19,7 @@ void attempt_release(struct attempt *attempt)
     pipeline_destroy(&attempt->pipeline);
     free(attempt->texts);
     attempt->texts = NULL;
+    secret_destroy(&attempt->credential);
     setup_unref(&attempt->setup);
     if (attempt->prev_all)
         attempt->prev_all->next_all = attempt->next_all;
@@ -62,6 +63,10 @@ static struct attempt *take_attempt(struct attempt_env *env)
 static bool copy_dispatch(struct attempt *attempt, const struct dispatch *d)
 {
     attempt->d = *d;
+    attempt->d.credential = SPAN_NONE; /* kept apart, and wiped */
+    if (d->credential.len && secret_create(SPAN_NONE, d->credential, &attempt->credential) != OK)
+        return false;
+    d = &attempt->d;
     /* not from the arena: its chunks are larger than most requests, and there may be thousands of
      * these */
     attempt->texts = malloc(message_text_bytes(MESSAGE_DISPATCH, d) + REQUEST_ID_TEXT);
@@ -151,12 +156,21 @@ static bool is_ready(struct attempt *attempt, struct attempt_env *env, struct se
     return true;
 }
 
+#define NO_CREDENTIAL                                                                              \
+    "This model is answered with your own credential of its provider: send that as "               \
+    "`Authorization` or `x-api-key`, and the key of this service as `x-tollgate-key`."
+
 struct attempt *attempt_create(struct attempt_env *env, struct setup *setup, struct bus_peer *from,
                                const struct bus_message *m)
 {
     if (!may_have(setup, &m->body->dispatch)) {
         struct api_error none = {.error_class = ERROR_NOT_FOUND,
                                  .message = SPAN("There is no response with this id.")};
+        attempt_refuse(env, from, m, &none, 0);
+        return NULL;
+    }
+    if (config_takes_client_auth(setup->provider_config) && !m->body->dispatch.credential.len) {
+        struct api_error none = {.error_class = ERROR_NO_KEY, .message = SPAN(NO_CREDENTIAL)};
         attempt_refuse(env, from, m, &none, 0);
         return NULL;
     }

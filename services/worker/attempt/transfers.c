@@ -164,6 +164,7 @@ void attempt_launch(struct attempt *attempt, const struct transfer *x,
                     void (*on_progress)(struct attempt *attempt))
 {
     struct fetch_spec spec = {.origin = attempt->endpoint->origin,
+                              .key = attempt->credential,
                               .method = x->method,
                               .path = x->path,
                               .url = x->url,

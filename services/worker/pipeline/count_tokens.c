@@ -293,7 +293,6 @@ static void on_end(struct pipeline *c, const struct transfer *x)
         break;
     case ANSWER_NONE:
     case ANSWER_EVENTS:
-    case ANSWER_ENCODED:
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
                             "the upstream's token count is not what its protocol says");
         break;

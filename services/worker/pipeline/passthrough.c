@@ -295,9 +295,7 @@ static void on_head(struct pipeline *c, const struct transfer *x, unsigned statu
     struct passthrough *p = state_of(c);
     upstream_answer_begin(&p->answer, status, headers, c->spec.max_response, &c->arena);
     pipeline_note_head(c, headers);
-    if (p->answer.mode == ANSWER_ENCODED)
-        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
-    else if (p->answer.mode == ANSWER_EVENTS && !c->stream)
+    if (p->answer.mode == ANSWER_EVENTS && !c->stream)
         pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL,
                             "the upstream streams although it was not asked to");
     else if (p->answer.mode == ANSWER_EVENTS)
@@ -342,7 +340,6 @@ static void on_end(struct pipeline *c, const struct transfer *x)
         end_whole(c);
         break;
     case ANSWER_NONE:
-    case ANSWER_ENCODED:
         pipeline_fail(c, &fault);
         break;
     }

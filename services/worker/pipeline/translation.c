@@ -110,9 +110,7 @@ static void on_head(struct pipeline *c, const struct transfer *x, unsigned statu
     part->answered = x;
     upstream_answer_begin(&part->answer, status, headers, c->spec.max_response, &c->arena);
     pipeline_note_head(c, headers);
-    if (part->answer.mode == ANSWER_ENCODED)
-        pipeline_fail_class(c, ERROR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed");
-    else if (part->answer.mode == ANSWER_EVENTS)
+    if (part->answer.mode == ANSWER_EVENTS)
         pipeline_expect_content(c);
 }
 
@@ -255,7 +253,6 @@ static void on_end(struct pipeline *c, const struct transfer *x)
         end_events(part);
         break;
     case ANSWER_NONE:
-    case ANSWER_ENCODED:
         break;
     }
     check_settled(part, x);

@@ -22,9 +22,6 @@ _Static_assert(sizeof kept_headers / sizeof *kept_headers <= ANSWER_MAX_HEADERS,
 
 static enum answer_mode mode_of(unsigned status, const struct upstream_headers *headers)
 {
-    struct span encoding = headers->get(headers->ctx, "content-encoding");
-    if (encoding.len && !span_is_nocase(encoding, "identity"))
-        return ANSWER_ENCODED;
     if (status < 200 || status > 299)
         return ANSWER_ERROR;
     struct span type = headers->get(headers->ctx, "content-type");

@@ -7,11 +7,10 @@
 enum { ANSWER_MAX_ERROR_BODY = 64 << 10, ANSWER_MAX_HEADERS = 16 };
 
 enum answer_mode {
-    ANSWER_NONE,   /* no head yet */
-    ANSWER_ERROR,  /* not 2xx: gathered, what is over 64 KiB dropped */
-    ANSWER_WHOLE,  /* gathered up to the bound */
-    ANSWER_EVENTS, /* text/event-stream */
-    ANSWER_ENCODED /* compressed although we asked for identity: unreadable */
+    ANSWER_NONE,  /* no head yet */
+    ANSWER_ERROR, /* not 2xx: gathered, what is over 64 KiB dropped */
+    ANSWER_WHOLE, /* gathered up to the bound */
+    ANSWER_EVENTS /* text/event-stream */
 };
 
 struct upstream_answer {

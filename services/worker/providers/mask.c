@@ -83,3 +83,21 @@ struct span mask_message(struct span message, struct arena *arena)
     buf_free(&masked);
     return out;
 }
+
+struct span mask_secret(struct span message, const struct secret *secret, struct arena *arena)
+{
+    struct span token = secret_reveal(secret);
+    struct buf out = {0};
+    for (size_t at; (at = span_find(token, ' ')) < token.len;)
+        token = span_skip(token, at + 1);
+    while (token.len && message.len) {
+        size_t at = span_find_span(message, token);
+        buf_append(&out, span_first(message, at));
+        if (at < message.len)
+            buf_append_str(&out, "***");
+        message = span_skip(message, at + token.len);
+    }
+    struct span masked = arena_copy(arena, buf_span(&out));
+    buf_free(&out);
+    return masked;
+}

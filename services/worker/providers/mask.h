@@ -3,6 +3,7 @@
 #define SERVICES_WORKER_PROVIDERS_MASK_H
 
 #include "common/base/arena.h"
+#include "common/base/secret.h"
 
 enum { MASK_MAX_BYTES = 1024 };
 
@@ -10,5 +11,9 @@ enum { MASK_MAX_BYTES = 1024 };
  * and organisation and project ids keep their first letters, the rest is "***". SPAN_NONE when the
  * arena is full. */
 struct span mask_message(struct span message, struct arena *arena);
+
+/* Without that secret (a whole "Name: value" line of a head, or its value's last word), which an
+ * upstream may repeat. */
+struct span mask_secret(struct span message, const struct secret *secret, struct arena *arena);
 
 #endif

@@ -365,6 +365,60 @@ static void a_compressed_error_keeps_its_status(void **state)
     (void)close(fd);
 }
 
+/* "{}" by gzip, in chunks of one byte or at once; what it stands for is heard. */
+static const char zipped[] = "\x1f\x8b\x08\0\0\0\0\0\x02\x03\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0";
+
+static void a_compressed_answer_is_heard_as_it_was(void **state)
+{
+    static const char *const heads[] = {
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n",
+        "HTTP/1.1 400 No\r\nContent-Encoding: x-gzip\r\nTransfer-Encoding: chunked\r\n\r\n"};
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        struct buf seen = {0}, answer = {0};
+        struct heard h = {0};
+        world_start(w, &h, world_post(w, &h, "{}"));
+        int fd = test_accept(&w->server);
+        test_read_until(&w->server, fd, &seen, "{}");
+        buf_append_str(&answer, heads[i]);
+        for (size_t at = 0; at < sizeof zipped; at++)
+            buf_printf(&answer, "1\r\n"), buf_append(&answer, span_of(zipped + at, 1)),
+                buf_append_str(&answer, "\r\n");
+        buf_append_str(&answer, "0\r\n\r\n");
+        assert_int_equal(send(fd, answer.data, answer.len, MSG_NOSIGNAL), answer.len);
+        world_until_over(w, &h);
+        assert_int_equal(h.ends, 1);
+        assert_true(span_is(buf_span(&h.body), "{}"));
+        (void)close(fd);
+        buf_free(&seen);
+        buf_free(&answer);
+        buf_free(&h.body);
+    }
+}
+
+/* Not what it says; of a coding that nobody knows. */
+static void what_cannot_be_taken_off_is_the_upstreams_fault(void **state)
+{
+    static const char *const heads[] = {
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\nabcd"};
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        struct buf seen = {0};
+        struct heard h = {0};
+        world_start(w, &h, world_post(w, &h, "{}"));
+        int fd = test_accept(&w->server);
+        test_read_until(&w->server, fd, &seen, "{}");
+        test_answer(fd, heads[i]);
+        world_until_over(w, &h);
+        world_assert_failed(&h, ERROR_UPSTREAM_PROTOCOL, true);
+        (void)close(fd);
+        buf_free(&seen);
+        buf_free(&h.body);
+    }
+}
+
 static void answer_many(int fd, struct world *w, const char *head, size_t bytes)
 {
     char block[512];
@@ -699,6 +753,8 @@ int main(void)
         WORLD_CASE(without_limits_only_its_owner_ends_it),
         WORLD_CASE(broken_answers_are_told_apart),
         WORLD_CASE(a_compressed_error_keeps_its_status),
+        WORLD_CASE(a_compressed_answer_is_heard_as_it_was),
+        WORLD_CASE(what_cannot_be_taken_off_is_the_upstreams_fault),
         WORLD_CASE(an_answer_past_the_bound_is_cut_but_a_stream_is_not),
         WORLD_CASE(a_cancelled_request_closes_its_connection_and_is_silent),
         WORLD_CASE(handlers_may_cancel_their_own_request),

@@ -314,6 +314,11 @@ static void every_mistake_is_told_with_line_place_and_suggestion(void **state)
         {"a: &a [*a]\n", "*a: no &a before it"},
         {"edge: {}\n---\nedge: {}\n", "a second document"},
         {"a: [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]\n", "nested too deeply"},
+        {PROVIDER "models:\n  gpt-4: {targets: [{provider: openai}], list: true}\n",
+         "models.gpt-4.list: only a name with a *"},
+        {"providers: {replicate: {}}\nmodels: {\"*\": {targets: [{provider: replicate}], list: "
+         "true}}\n",
+         "list: Replicate has no list"},
         {"? [a]\n: 1\n", "a key must be a plain word"},
         {"edge: {<<: 5}\n", ":1: <<: expected keys and values of another place"},
         {"edge: {<<: [5]}\n", ":1: <<: expected keys and values of another place"},
@@ -322,6 +327,10 @@ static void every_mistake_is_told_with_line_place_and_suggestion(void **state)
         {"edge: {address: os.environ/HOST}\n", "edge.address: os.environ/HOST: variables are read"},
         {"providers: {openai: {api_keys: [a], endpoints: [\"https://u:p@h/v1\"]}}\n",
          "an endpoint is a URL"},
+        {"providers: {openai: {auth: client, api_keys: [a]}}\n", "leave api_keys out"},
+        {"providers: {openai: {auth: client, private: true, endpoints: [http://h/v1]}}\n",
+         "auth: client needs https"},
+        {"providers: {openai: {auth: both}}\n", "\"both\" is none of key, client"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct config *c;

@@ -198,15 +198,25 @@ static void the_last_forwarded_address_is_our_own_proxys_word(void **state)
     assert_int_equal(head_forwarded_address(&h).len, 0);
 }
 
-static void only_identity_coding_is_plain(void **state)
+static void one_coding_is_known_by_its_name(void **state)
 {
     (void)state;
-    struct request_head h = read_head("");
-    assert_true(head_is_identity(&h));
-    h = read_head("Content-Encoding: Identity\n");
-    assert_true(head_is_identity(&h));
-    h = read_head("Content-Encoding: gzip\n");
-    assert_false(head_is_identity(&h));
+    static const struct {
+        const char *fields;
+        enum coding coding;
+    } cases[] = {{"", CODING_NONE},
+                 {"Content-Encoding: \n", CODING_NONE},
+                 {"Content-Encoding: Identity\n", CODING_NONE},
+                 {"content-encoding:  GZip \n", CODING_GZIP},
+                 {"Content-Encoding: x-gzip\n", CODING_GZIP},
+                 {"Content-Encoding: deflate\n", CODING_DEFLATE},
+                 {"Content-Encoding: br\n", CODING_UNKNOWN},
+                 {"Content-Encoding: gzip, gzip\n", CODING_UNKNOWN},
+                 {"Content-Encoding: gzip\nContent-Encoding: identity\n", CODING_UNKNOWN}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct request_head h = read_head(cases[i].fields);
+        assert_int_equal(head_coding(&h), cases[i].coding);
+    }
 }
 
 int main(void)
@@ -220,7 +230,7 @@ int main(void)
         cmocka_unit_test(only_listed_fields_travel_to_an_upstream),
         cmocka_unit_test(a_list_in_several_fields_is_joined),
         cmocka_unit_test(the_last_forwarded_address_is_our_own_proxys_word),
-        cmocka_unit_test(only_identity_coding_is_plain),
+        cmocka_unit_test(one_coding_is_known_by_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

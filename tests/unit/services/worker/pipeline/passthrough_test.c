@@ -584,17 +584,6 @@ static void answers_have_bounds(void **state)
     driver_done(&d);
 }
 
-static void a_compressed_answer_is_refused(void **state)
-{
-    (void)state;
-    struct driver d;
-    init(&d, API_OPENAI_CHAT);
-    assert_int_equal(driver_start(&d, "{\"model\":\"m\"}"), OK);
-    driver_head(&d, 0, 200, "content-type: application/json\ncontent-encoding: gzip\n");
-    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
-    driver_done(&d);
-}
-
 static void transport_failures_keep_their_class(void **state)
 {
     (void)state;
@@ -1652,7 +1641,6 @@ int main(void)
         cmocka_unit_test(errors_keep_status_and_retry_after),
         cmocka_unit_test(an_error_in_a_200_is_an_error),
         cmocka_unit_test(answers_have_bounds),
-        cmocka_unit_test(a_compressed_answer_is_refused),
         cmocka_unit_test(transport_failures_keep_their_class),
         cmocka_unit_test(a_stream_comes_back_byte_for_byte),
         cmocka_unit_test(usage_only_we_asked_for_is_hidden_again),
