@@ -14,8 +14,8 @@ static const struct protocol_info protocols[PROTOCOL_COUNT] = {
 
 static const struct provider_info providers[] = {
 #define PROTOCOL(...)
-#define PROVIDER(name, NAME, base_url, key_variable, compat) \
-    {name, PROTOCOL_##NAME, base_url, key_variable, compat},
+#define PROVIDER(name, NAME, base_url, key_variable, compat, SOURCE) \
+    {name, PROTOCOL_##NAME, base_url, key_variable, compat, SOURCE_##SOURCE},
 #include "proto/providers.def"
 #undef PROTOCOL
 #undef PROVIDER
@@ -74,6 +74,11 @@ const struct provider_info *provider_info(const char *name, enum protocol protoc
 {
     const struct provider_info *own = provider_info_find(name);
     return own && own->protocol == protocol ? own : provider_info_find(protocols[protocol].name);
+}
+
+const char *provider_source_text(enum provider_source source)
+{
+    return source == SOURCE_PACKAGE ? "litellm 1.110.2" : "memory: to be checked";
 }
 
 const struct compat_info *compat_info(enum compat_mark mark)

@@ -27,6 +27,7 @@ enum compat_mark {
 
 #define COMPAT_BIT(NAME) (1u << COMPAT_##NAME)
 
+enum provider_source { SOURCE_PACKAGE, SOURCE_MEMORY };
 enum auth_style { AUTH_BEARER, AUTH_X_API_KEY };
 
 /* Rows of providers.def, where each member is explained. */
@@ -43,6 +44,7 @@ struct provider_info {
     const char *base_url;
     const char *key_variable;
     uint32_t compat; /* a bit 1 << enum compat_mark each */
+    enum provider_source source;
 };
 
 struct compat_info {
@@ -60,6 +62,7 @@ const struct provider_info *provider_info_find(const char *name);
 const struct provider_info *provider_info(const char *name, enum protocol protocol);
 /* For the next index from 0; NULL behind the last one. */
 const struct provider_info *provider_info_at(size_t index);
+const char *provider_source_text(enum provider_source source);
 const struct compat_info *compat_info(enum compat_mark mark);
 /* The names of all protocols, and the words of all marks; NULL-ended. */
 extern const char *const protocol_words[], *const compat_words[];

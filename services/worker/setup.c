@@ -1,9 +1,7 @@
 #include "services/worker/setup.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "common/base/crypto.h"
 #include "common/base/log.h"
@@ -127,9 +125,10 @@ static const char *expand_proxy(const struct setup *s, struct buf *out, char why
 static const char *check_ca_file(const struct setup *s, char why[WHY_BYTES])
 {
     const char *path = s->provider_config->ca_file;
-    if (!path || !*path || access(path, R_OK) == 0)
+    const char *fault = path && *path ? crypto_certificates_fault(path) : NULL;
+    if (!fault)
         return NULL;
-    (void)snprintf(why, WHY_BYTES, "ca_file %.100s: %s", path, strerror(errno));
+    (void)snprintf(why, WHY_BYTES, "ca_file %.100s: %s", path, fault);
     return why;
 }
 

@@ -181,6 +181,23 @@ static void print_table(struct buf *out, const struct option_group *g)
     }
 }
 
+static void print_providers(struct buf *out)
+{
+    const struct provider_info *p;
+    buf_append_str(out,
+                   "\n## Known providers\n\n`NAME: {}` under `providers:` is enough for these "
+                   "(proto/providers.def).\n\n| name | base URL | its key's variable | compat | "
+                   "source |\n|---|---|---|---|---|\n");
+    for (size_t i = 0; (p = provider_info_at(i)); i++) {
+        buf_printf(out, "| `%s` | %s | `%s` |", p->name, p->base_url, p->key_variable);
+        for (unsigned m = 0; m < COMPAT_COUNT; m++) {
+            if (p->compat & 1u << m)
+                buf_printf(out, " %s", compat_info((enum compat_mark)m)->word);
+        }
+        buf_printf(out, " | %s |\n", provider_source_text(p->source));
+    }
+}
+
 void config_print_markdown(struct buf *out)
 {
     buf_append_str(out, intro);
@@ -192,4 +209,5 @@ void config_print_markdown(struct buf *out)
         if (g->is_section)
             print_table(out, g);
     }
+    print_providers(out);
 }

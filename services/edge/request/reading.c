@@ -32,6 +32,7 @@ struct body_reading {
     struct body body;
     struct api_error fault;
     char message[160]; /* of the fault, where it is no literal */
+    bool coding_fails; /* err is of the coding: its name is a view of the exchange, for the loop */
     enum err err;
 };
 
@@ -89,9 +90,10 @@ static void say_why(struct body_reading *g)
         g->fault =
             (struct api_error){.error_class = ERROR_OVERLOADED, .message = span_str(at_capacity)};
     else if (g->err == ERR_TRUNCATED)
-        say(g, ERROR_BAD_REQUEST, "The request body ends within its ", " coding.");
+        say(g, ERROR_UNSUPPORTED_ENCODING, "The request body ends within its ", " coding.");
     else
-        say(g, ERROR_BAD_REQUEST, "The request body is not what its Content-Encoding says: ", ".");
+        say(g, ERROR_UNSUPPORTED_ENCODING,
+            "The request body is not what its Content-Encoding says: ", ".");
 }
 
 static void measure(struct helper_job *job)
@@ -104,8 +106,7 @@ static void take_off(struct body_reading *g)
 {
     uint64_t bytes;
     g->err = inflate_body(g->coding, span_of(g->text, g->bytes), g->plain_bytes, g->plain, &bytes);
-    if (g->err)
-        say_why(g);
+    g->coding_fails = g->err != OK;
 }
 
 /* ---- the JSON ---- */
@@ -139,6 +140,8 @@ static void on_read(struct helper_job *job)
     if (!r) {
         finish(g);
     } else if (g->err) {
+        if (g->coding_fails)
+            say_why(g);
         fail(g);
     } else {
         give_body_back(g);

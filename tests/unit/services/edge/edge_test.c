@@ -215,7 +215,7 @@ static void bad_requests_are_refused_in_the_protocol_of_their_path(void **state)
         {"GET", CHAT, KEY, NULL, "405", "\"code\":\"method_not_allowed\""},
         {"GET", CHAT, KEY, NULL, "405", "Not allowed to GET on /v1/chat/completions."},
         {"GET", "/v1/messages", KEY, NULL, "405", "\"type\":\"error\""},
-        {"POST", CHAT, KEY "Content-Encoding: gzip\r\n", ASK, "415", "unsupported_encoding"},
+        {"POST", CHAT, KEY "Content-Encoding: br\r\n", ASK, "415", "unsupported_encoding"},
         {"GET", "/v1/responses/a%20b", KEY, NULL, "404", "not_found"},
         {"POST", CHAT, KEY, "", "400", "invalid_json"},
     };

@@ -40,6 +40,54 @@ static int setup(void **state)
     return written && e == OK ? 0 : -1;
 }
 
+/* What a provider lists, as clients ask for it; what leads elsewhere or may not be used is left
+ * out.
+ */
+static void a_wildcard_stands_for_what_its_provider_lists(void **state)
+{
+    static const char text[] =
+        "providers:\n"
+        "  o: { type: openai, endpoints: [https://o/v1] }\n"
+        "models:\n"
+        "  \"o/*\": { targets: [{provider: o, model: \"*\"}], list: true }\n"
+        "  o/own: { targets: [{provider: o}] }\n"
+        "  \"o/x-*\": { targets: [{provider: o, model: fixed}], list: true }\n"
+        "  \"b*\": { targets: [{provider: o}], list: true }\n"
+        "  \"quiet-*\": { targets: [{provider: o}] }\n";
+    struct config_paths paths = {"/run", "/var"};
+    struct buf errors = {0}, out = {0};
+    struct catalog catalog = {0};
+    struct config *config;
+    (void)state;
+    assert_int_equal(config_read(span_str(text), "t", &paths, &config, &errors), OK);
+    assert_int_equal(catalog_put(&catalog, SPAN("o"), SPAN("a\nown\nx-1\nb2\nquiet-1\n")), OK);
+    struct models_query q = {.config = config, .catalog = &catalog, .anthropic = true};
+    static const struct {
+        const char *allowed, *query, *json;
+    } cases[] = {
+        {"", "limit=1", "\"has_more\":true,\"first_id\":\"o/a\",\"last_id\":\"o/a\"}"},
+        {"", "limit=9&after_id=o/quiet-1", "\"first_id\":\"o/own\",\"last_id\":\"b2\"}"},
+        {"b*", "", "\"first_id\":\"b2\",\"last_id\":\"b2\"}"},
+        {"o/q*", "", "\"first_id\":\"o/quiet-1\",\"last_id\":\"o/quiet-1\"}"},
+        {"quiet-*", "", "\"first_id\":null"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        q.allowed = span_str(cases[i].allowed);
+        q.query = span_str(cases[i].query);
+        buf_clear(&out);
+        assert_int_equal(models_write_list(&q, &out), OK);
+        if (span_find_span(buf_span(&out), span_str(cases[i].json)) == out.len)
+            fail_msg("%s %s: %.*s", cases[i].allowed, cases[i].query, SPAN_ARG(buf_span(&out)));
+    }
+    q.catalog = NULL;
+    buf_clear(&out);
+    assert_int_equal(models_write_list(&q, &out), OK);
+    catalog_free(&catalog);
+    config_destroy(&config);
+    buf_free(&out);
+    buf_free(&errors);
+}
+
 static int teardown(void **state)
 {
     struct fixture *f = *state;
@@ -128,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_list_has_openais_shape_and_no_wildcards, setup,
                                         teardown),
+        cmocka_unit_test(a_wildcard_stands_for_what_its_provider_lists),
         cmocka_unit_test_setup_teardown(a_key_sees_its_own_models_only, setup, teardown),
         cmocka_unit_test_setup_teardown(anthropics_shape_has_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(one_model_is_found_by_name_or_wildcard, setup, teardown),

@@ -759,7 +759,6 @@ static void a_count_openai_cannot_give_is_an_error(void **state)
         {200, PLAIN, "{\"input_tokens\":-1}", ERROR_UPSTREAM_PROTOCOL},
         {200, PLAIN, "<html>", ERROR_UPSTREAM_PROTOCOL},
         {200, "content-type: text/event-stream\n", "data: {}\n\n", ERROR_UPSTREAM_PROTOCOL},
-        {200, "content-encoding: br\n", "x", ERROR_UPSTREAM_PROTOCOL},
         {405, PLAIN, "", 0},
         {400, PLAIN, "bad", ERROR_UPSTREAM_BAD_REQUEST},
         {503, PLAIN, "full", ERROR_UPSTREAM_OVERLOADED},
@@ -862,12 +861,6 @@ static void bounds_hold_while_translating(void **state)
     assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
     driver_stream_head(&d, 0);
     driver_text(&d, 0, "data: start:abc\n\ndata: text:Hello\n\n");
-    assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
-    driver_done(&d);
-
-    init(&d, API_OPENAI_CHAT);
-    assert_int_equal(driver_start(&d, "{" MESSAGES "}"), OK);
-    driver_head(&d, 0, 200, "content-encoding: gzip\n");
     assert_int_equal(pipeline_fault(d.pipeline)->error_class, ERROR_UPSTREAM_PROTOCOL);
     driver_done(&d);
 }
