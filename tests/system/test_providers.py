@@ -25,6 +25,8 @@ CASES = {
     "system_first": ("chat/completions", {"messages": [*HI, {"role": "system", "content": "be brief"}, *HI]},
                      lambda b: any(m["role"] == "system" for m in b["messages"][1:])),
     "chat_only": ("responses", {"input": "hi"}, lambda b: "input" in b),
+    "drop_hosted_tools": ("messages", {"messages": HI, "max_tokens": 5, "tools": [
+        {"type": "code_execution_20250522", "name": "code_execution"}]}, lambda b: bool(b.get("tools"))),
     # these only widen what is passed on: their server says no to what was left out
     "top_k": ("messages", {"messages": HI, "max_tokens": 5, "top_k": 7}, lambda b: b.get("top_k") != 7),
     "many_stops": ("messages", {"messages": HI, "max_tokens": 5, "stop_sequences": list("abcdef")}, lambda b: len(b.get("stop", [])) != 6),

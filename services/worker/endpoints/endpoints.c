@@ -97,7 +97,7 @@ static void key_from_command(struct endpoints *e, const struct config_list *comm
     if (err == OK)
         add_key(e, key);
     else
-        remember_why(e, why ? why : "wrote no usable key", span_str(command->items[0]));
+        remember_why(e, "api key", span_str(command->items[0]), why ? why : "wrote no usable key");
 }
 
 static void gather_keys(struct endpoints *e, const struct config_provider *config,
