@@ -98,7 +98,7 @@ def test_what_lies_outside_the_file_stops_one_provider_alone(suite, name):
     assert "hi" in ask(suite, name + "-or").text
     if name in LACKING:
         assert "event=no_slots_offered" in suite.daemons[f"worker-{name}-1"].log
-        assert LACKING[name] in suite.ctl("status").stdout
+        wait_for(lambda: LACKING[name] in suite.ctl("status").stdout, "status says what is missing")
 
 
 def test_check_says_what_a_daemon_would(tmp_path, upstream):
