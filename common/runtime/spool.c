@@ -117,7 +117,7 @@ static enum err keep(struct keeping *k, const struct outbox_key *key, const void
 {
     const struct spool_spec *spec = &k->spool->spec;
     union message_body body;
-    struct header h = {.type = spec->type, .attempt = key->attempt};
+    struct header h = {.type = (uint8_t)spec->type, .attempt = key->attempt};
     memcpy(h.id.bytes, key->id, sizeof key->id);
     memcpy(&body, payload, message_info(spec->type)->size);
     if (spec->on_keep)

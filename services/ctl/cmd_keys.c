@@ -138,7 +138,7 @@ static int keys(const struct command *self, int argc, char **argv)
         {"keys unblock", "Let a blocked key work again.", "[OPTION]... ID|NAME", NULL, unblock},
         {"keys revoke", "Make a key useless, at once, for good.", "[OPTION]... ID|NAME", NULL,
          revoke},
-        {"keys delete", "Revoke a key and forget it; what it used stays in the ledger.",
+        {"keys delete", "Forget a revoked key; what it used stays in the ledger.",
          "[OPTION]... ID|NAME", NULL, delete},
         {"keys reset-limits", "Let a key's limits begin anew: what it owes them is forgotten.",
          "[OPTION]... ID|NAME", NULL, reset_limits},

@@ -66,7 +66,9 @@ struct key *admin_named_key(const struct admin_call *c, struct json request, str
 {
     struct span text = json_string(json_get(request, "key"), arena);
     struct key *key = keys_find_id(c->host->keys, text);
-    return key ? key : keys_find_name(c->host->keys, text);
+    if (!key)
+        key = keys_find_name(c->host->keys, text);
+    return key ? key : keys_find_revoked(c->host->keys, text);
 }
 
 /* ---- what a person gives ---- */
@@ -289,6 +291,8 @@ static bool key_delete(struct admin_call *c, struct json request, struct arena *
     const struct key *key = admin_named_key(c, request, arena);
     if (!key)
         return admin_refuse(c, no_such_key);
+    if (!key->is.revoked_ms) /* a slip of the keyboard must not take a key that cannot come back */
+        return admin_refuse(c, "the key is not revoked; revoke it, then delete it");
     struct store_op op = {.kind = STORE_KEY_DELETE, .tag = c->tag, .key.id = key->is.id};
     return admin_submit(c, &op);
 }

@@ -269,6 +269,17 @@ struct key *keys_find_name(const struct keys *k, struct span name)
     return NULL;
 }
 
+struct key *keys_find_revoked(const struct keys *k, struct span name)
+{
+    struct key *found = NULL;
+    for (struct key *key = k->first; key; key = key->next) {
+        bool newer = !found || key->is.revoked_ms >= found->is.revoked_ms;
+        if (key->is.revoked_ms && newer && span_equals(key->is.name, name))
+            found = key;
+    }
+    return found;
+}
+
 const struct key *keys_first(const struct keys *k)
 {
     return k->first;

@@ -50,6 +50,8 @@ struct key *keys_find_digest(struct keys *k, struct span digest);
 struct key *keys_find_id(const struct keys *k, struct span id);
 /* The first with that name that is not revoked; else NULL. */
 struct key *keys_find_name(const struct keys *k, struct span name);
+/* The one of that name that was revoked last: many may have had it. */
+struct key *keys_find_revoked(const struct keys *k, struct span name);
 const struct key *keys_first(const struct keys *k);
 size_t keys_count(const struct keys *k);
 /* When a key was last changed, revoked or deleted (wall clock), 0 = never. */

@@ -187,6 +187,8 @@ static void a_key_is_changed_blocked_and_deleted(void **state)
     assert_int_equal(json_count(json_get(a, "keys")), 1);
     a = run(f, "{\"command\":\"key.unblock\",\"key\":\"eve\"}");
     assert_true(span_is(text_of(a, "state"), "valid"));
+    assert_false(is_ok(run(f, "{\"command\":\"key.delete\",\"key\":\"eve\"}")));
+    assert_true(is_ok(run(f, "{\"command\":\"key.revoke\",\"key\":\"eve\"}")));
     assert_true(is_ok(run(f, "{\"command\":\"key.delete\",\"key\":\"eve\"}")));
     assert_false(is_ok(run(f, "{\"command\":\"key.show\",\"key\":\"eve\"}")));
     assert_int_equal(keys_count(f->keys), 1);
