@@ -8,8 +8,20 @@ static bool searches(const struct openai_builder *b, const struct tool *tool)
            span_find_span(b->pc->target_model, SPAN("-search")) < b->pc->target_model.len;
 }
 
-/* What no function of the client's can stand for is refused: a model that lacks a tool it was
- * promised answers something else. */
+static bool is_forced(const struct openai_builder *b, const struct tool *tool)
+{
+    return b->r->tool_mode == TOOLS_NAMED && tool->name_text.len &&
+           span_equals(tool->name_text, b->r->tool_name_text);
+}
+
+/* May the request go on without that tool? Clients of the Messages protocol, coding agents above
+ * all, offer such tools with every request and most are never used; who forces one, and who asks
+ * for one in a response, would get something else than asked for. */
+static bool may_drop(const struct openai_builder *b, const struct tool *tool)
+{
+    return !is_forced(b, tool) && (b->pc->compat.drop_hosted_tools || api_is_anthropic(b->r->api));
+}
+
 static enum err check_server_tools(struct openai_builder *b)
 {
     bool search = false;
@@ -17,7 +29,7 @@ static enum err check_server_tools(struct openai_builder *b)
         const struct tool *tool = &b->r->tools[i];
         if (!tool->server)
             continue;
-        if (!searches(b, tool) && b->pc->compat.drop_hosted_tools) {
+        if (!searches(b, tool) && may_drop(b, tool)) {
             neutral_drop(b->r, "tools");
             continue;
         }
@@ -26,7 +38,8 @@ static enum err check_server_tools(struct openai_builder *b)
             b->fault->message = arena_printf(
                 b->pc->arena, "The tool '%.*s' runs at another provider and not for this model.",
                 SPAN_ARG(span_first(tool->type_text, 64)));
-            b->fault->param = arena_printf(b->pc->arena, "tools[%zu].type", i);
+            b->fault->param = is_forced(b, tool) ? SPAN("tool_choice")
+                                                 : arena_printf(b->pc->arena, "tools[%zu].type", i);
             return ERR_INVALID;
         }
         search = true;

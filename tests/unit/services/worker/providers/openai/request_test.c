@@ -237,6 +237,14 @@ static const struct member_case members[] = {
     {"choices: named", "gpt-4o", 'o',
      "{" HI "," TOOL ",\"tool_choice\":{\"type\":\"tool\",\"name\":\"get\"}}", "tool_choice",
      "{\"type\":\"function\",\"function\":{\"name\":\"get\"}}"},
+    {"a tool that runs elsewhere", "m", 'c',
+     "{" HI ",\"tools\":[{\"type\":\"code_execution_20250825\",\"name\":\"code_execution\"}]}",
+     "tools", ""},
+    {"beside one of the client's", "m", 'c',
+     "{" HI
+     ",\"tools\":[{\"name\":\"f\",\"input_schema\":{}},{\"type\":\"web_search_20250305\",\"name\":"
+     "\"web_search\"}]}",
+     "tools.1", ""},
     {"a search where the model searches", "gpt-4o-search-preview", 'o',
      "{" HI ",\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}],\"tool_"
      "choice\":{\"type\":\"any\"}}",
@@ -568,10 +576,10 @@ static void what_openai_cannot_do_is_refused_by_name(void **state)
          ERROR_INVALID_VALUE, "stop_sequences"}, /* H104 */
         {'o', API_ANTHROPIC_MESSAGES,
          "{" HI ",\"tools\":[{\"name\":\"f\",\"input_schema\":{}},{\"type\":\"web_search_20250305"
-         "\",\"name\":\"web_search\"}]}",
-         ERROR_UNSUPPORTED_PARAMETER, "tools[1].type"},
-        {'o', API_ANTHROPIC_MESSAGES,
-         "{" HI ",\"tools\":[{\"type\":\"code_execution_20250825\",\"name\":\"code_execution\"}]}",
+         "\",\"name\":\"web_search\"}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"web_search\"}"
+         "}",
+         ERROR_UNSUPPORTED_PARAMETER, "tool_choice"},
+        {'o', API_OPENAI_RESPONSES, "{\"input\":\"hi\",\"tools\":[{\"type\":\"web_search\"}]}",
          ERROR_UNSUPPORTED_PARAMETER, "tools[0].type"},
         {'c', API_ANTHROPIC_MESSAGES,
          "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"document\","
