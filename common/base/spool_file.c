@@ -87,7 +87,7 @@ static const char *judge(const struct stat *s)
 /* Opens and claims; −1 when it is somebody else's, or none to trust. */
 static int claim(int dir, const char *name)
 {
-    struct stat s, now;
+    struct stat s = {0}, now;
     int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return -1; /* taken care of meanwhile */
