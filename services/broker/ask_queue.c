@@ -99,16 +99,14 @@ static void enqueue(struct core *c, struct broker_ask *ask, uint64_t eligible, u
 
 static void fail_nowhere(struct core *c, struct broker_ask *ask)
 {
-    const char *why = "it is not connected";
     char message[256];
     if (!ask->route->candidate_count) {
         ask_decline(c, ask, ERROR_UNAVAILABLE, "The model has no targets.", 0);
         return;
     }
-    const struct pool *pool = ask->route->candidates[0].target->pool;
-    (void)pool_is_unable(pool, &why);
-    (void)snprintf(message, sizeof message, "The service can't reach provider %s now: %s.",
-                   pool->name, why);
+    /* why, with names of variables and files, is the operator's to know: `tollgate status` */
+    (void)snprintf(message, sizeof message, "The service can't reach provider %s now.",
+                   ask->route->candidates[0].target->pool->name);
     ask_decline(c, ask, ERROR_OVERLOADED, message, ASK_RETRY_AFTER_MS);
 }
 
