@@ -156,10 +156,15 @@ class Suite:
         bad = {name: code for name, code in codes.items() if code != 0}
         assert not bad, f"unclean ends: {bad}\n" + "\n".join(self.daemons[n].log[-2000:] for n in bad)
 
+    def share(self):
+        """share/ of the source that the programs were built from, where they lie in its build/PRESET/bin: its form changes."""
+        own = self.bin.parents[2] / "share"
+        return own if own.is_dir() else ROOT / "share"
+
     def environment(self):
         env = {k: v for k, v in os.environ.items() if not k.endswith(("_API_KEY", "_API_TOKEN"))}
         env.update(TOLLGATE_RUN_DIR=str(self.run_dir), TOLLGATE_STATE_DIR=str(self.folder / "state"),
-                   TOLLGATE_CONFIG=str(self.folder / "tollgate.yaml"), TOLLGATE_SHARE=str(ROOT / "share"),
+                   TOLLGATE_CONFIG=str(self.folder / "tollgate.yaml"), TOLLGATE_SHARE=str(self.share()),
                    SIM_KEY="sk-simulated-upstream-key",
                    ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=99", UBSAN_OPTIONS="print_stacktrace=1")
         env.update(self.extra_env)
