@@ -108,6 +108,8 @@ def test_what_the_file_says_of_a_model_is_carried(tmp_path):
     headers = config["providers"]["anthropic"]["headers"]
     assert headers == {"anthropic-beta": "context-1m", "x-team": "${IMPORTED_ANTHROPIC_HEADER_1}"}
     assert config["providers"]["ollama"]["endpoints"] == ["http://localhost:11434/v1"]
+    own = config["providers"][models["own"]["targets"][0]["provider"]]
+    assert own["endpoints"] == ["${OWN_URL}"] and own["organization"] == "${OWN_ORG}"
     left = {e["path"].rsplit(".", 1)[-1] for e in report["not_carried"]}
     assert {"master_key", "callbacks", "REDIS_PASSWORD", "lost", "model_list[5]", "id"} <= left
     assert "fake" not in models and "cloud" not in models

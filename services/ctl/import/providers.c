@@ -26,6 +26,12 @@ static const char *joined(struct import *im, const char *base, const char *path)
     return text.data ? text.data : base;
 }
 
+static const char *variable_text(struct import *im, const char *name)
+{
+    struct span text = arena_printf(&im->arena, "${%s}%c", name, 0);
+    return text.data ? text.data : "${}";
+}
+
 /* Where there is none in the file, or it may not be written down: an address that nobody has. */
 static const char *placeholder(struct import *im, const struct litellm_row *row)
 {
@@ -39,7 +45,7 @@ static const char *address(struct import *im, const struct deployment *d,
                            const struct litellm_row *row)
 {
     const struct yaml *node = deployment_base(d);
-    const char *given = litellm_text(node);
+    const char *given = litellm_text(node), *variable = litellm_variable(node);
     struct import_place at =
         deployment_at(im, d, deployment_get(d, "api_base") || !node ? "api_base" : "base_url");
     const char *path = row->kind == LITELLM_OLLAMA  ? "/v1"
@@ -47,13 +53,18 @@ static const char *address(struct import *im, const struct deployment *d,
                                                     : "";
     if (!given && row->kind != LITELLM_NEEDED && row->kind != LITELLM_AZURE)
         return *row->base ? joined(im, row->base, path) : NULL;
-    if (!given || litellm_has_variable(node) || !is_web(given) || strpbrk(given, "@?#")) {
+    if (variable) {
+        if (*path)
+            report_add(&im->report, FATE_CHANGED, at, "the variable must end in %s", path);
+        else
+            report_add(&im->report, FATE_CARRIED, at, "%s", "");
+        return variable_text(im, variable);
+    }
+    if (!given || !is_web(given) || strpbrk(given, "@?#")) {
         report_add(&im->report, FATE_LEFT, at,
                    !given ? "needs an address: write it into endpoints"
-                   : litellm_has_variable(node)
-                       ? "endpoints are not taken from the environment: write the address there"
-                       : "is no plain address, or holds a query or a password: write it into "
-                         "endpoints");
+                          : "is no plain address, or holds a query or a password: write it into "
+                            "endpoints");
         return placeholder(im, row);
     }
     if (*path)
@@ -64,12 +75,6 @@ static const char *address(struct import *im, const struct deployment *d,
 }
 
 /* ---- keys and headers ---- */
-
-static const char *variable_text(struct import *im, const char *name)
-{
-    struct span text = arena_printf(&im->arena, "${%s}%c", name, 0);
-    return text.data ? text.data : "${}";
-}
 
 /* A variable for a secret that stands in the file: IMPORTED_GROQ_KEY_1. */
 static const char *made_up(struct import *im, struct import_provider *p, const char *what)
@@ -228,16 +233,11 @@ static const char *key_identity(const struct deployment *d)
 static const char *organization_of(struct import *im, const struct deployment *d)
 {
     const struct yaml *node = deployment_get(d, "organization");
-    const char *text = litellm_text(node);
+    const char *text = litellm_text(node), *variable = litellm_variable(node);
     if (!text)
         return NULL;
-    if (litellm_has_variable(node)) {
-        report_add(&im->report, FATE_LEFT, deployment_at(im, d, "organization"),
-                   "is not taken from the environment: write it into organization");
-        return NULL;
-    }
     report_add(&im->report, FATE_CARRIED, deployment_at(im, d, "organization"), "%s", "");
-    return text;
+    return variable ? variable_text(im, variable) : text;
 }
 
 static void write_headers(struct import *im, struct import_provider *p, const struct deployment *d,
