@@ -140,7 +140,8 @@ def test_keys_of_a_litellm_store_go_on_working(tmp_path):
                 {"key_alias": "alice", "rpm_limit": 2, "tpm_limit": None, "models": [], "max_budget": 5.0,
                  "metadata": {"tags": ["blue"]}, "team_id": "t1", "expires": "2099-01-01T00:00:00.000Z"},
                 {"key_alias": "bob", "blocked": True, "models": ["all-proxy-models"]},
-                {"expires": "2001-01-01T00:00:00Z"}, {"token": "sk-plain"}])]
+                {"expires": "2001-01-01T00:00:00Z"}, {"token": "sk-plain"},
+                {"rpm_limit": 0}, {"models": ["no-default-models"]}, {"expires": "soon"}])]
     (tmp_path / "keys.json").write_text(json.dumps({"keys": rows}))
     with Upstream() as up:
         up.on("/v1/chat/completions", body=chat("ok"))
@@ -150,8 +151,8 @@ def test_keys_of_a_litellm_store_go_on_working(tmp_path):
             assert r.returncode == 0, r.stderr
             ask = [httpx.post(suite.url + "/v1/chat/completions", headers={"authorization": f"Bearer sk-theirs-{i}"},
                               json={"model": "m", "messages": [{"role": "user", "content": "x"}]}, timeout=30).status_code
-                   for i in (0, 0, 0, 1, 2)]
-            assert ask == [200, 200, 429, 401, 401]
+                   for i in (0, 0, 0, 1, 2, 4, 5, 6)]
+            assert ask == [200, 200, 429, 401, 401, 401, 401, 401]  # the last three would open more than they did
             listed = {k["name"]: k for k in json.loads(suite.ctl("keys", "list", "--json").stdout)}
             assert listed["alice"]["tags"] == "blue,team:t1" and listed["bob"]["state"] == "blocked"
             report = json.loads(r.stderr[r.stderr.index("{"):])

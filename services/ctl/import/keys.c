@@ -40,12 +40,8 @@ static void put_limit(const struct key_import *k, struct json_writer *w, struct 
 {
     uint64_t n;
     struct json v = json_get(row, theirs);
-    if (json_absent(v))
+    if (json_absent(v) || !read_limit(v, &n))
         return;
-    if (!read_limit(v, &n)) {
-        report_add(k->report, FATE_LEFT, at(k, theirs), "is no whole number");
-        return;
-    }
     jw_key(w, ours);
     jw_u64(w, n);
     report_add(k->report, FATE_CARRIED, at(k, theirs), "%s", "");
@@ -73,12 +69,8 @@ static void put_expiry(const struct key_import *k, struct json_writer *w, struct
 {
     struct json v = json_get(row, "expires");
     uint64_t ms;
-    if (json_absent(v))
+    if (json_absent(v) || !read_time(json_text(v), &ms))
         return;
-    if (!read_time(json_text(v), &ms)) {
-        report_add(k->report, FATE_LEFT, at(k, "expires"), "is no time");
-        return;
-    }
     jw_key(w, "expires_ms");
     jw_u64(w, ms);
     report_add(k->report, FATE_CARRIED, at(k, "expires"), "%s", "");
@@ -165,6 +157,28 @@ static struct span name_of(const struct key_import *k, struct json row, struct s
                      : arena_printf(k->arena, "litellm-%.*s", SPAN_ARG(span_first(token, 12)));
 }
 
+/* The member by which the key would open more here than it did there; NULL: none. A limit of 0 is
+ * none here, and so is a list of models that holds nothing we know. */
+static const char *opens_more(const struct key_import *k, struct json row)
+{
+    static const char *const limits[] = {"rpm_limit", "tpm_limit", "max_parallel_requests"};
+    struct json expires = json_get(row, "expires");
+    size_t models = 0, known = 0;
+    uint64_t n;
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        struct json v = json_get(row, limits[i]);
+        if (!json_absent(v) && (!read_limit(v, &n) || n == 0))
+            return limits[i];
+    }
+    if (!json_absent(expires) && !read_time(json_text(expires), &n))
+        return "expires";
+    for (struct json_iter i = json_iter(json_get(row, "models")); json_next(&i); models++) {
+        const char *stands = magic(json_string(i.value, k->arena));
+        known += !stands || *stands;
+    }
+    return models && !known ? "models" : NULL;
+}
+
 static void write_row(const struct key_import *k, struct json row, struct span token,
                       struct buf *line)
 {
@@ -215,6 +229,12 @@ static int import_row(struct key_import *k, struct json row)
     bool blocked = false;
     if (!is_digest(token)) {
         report_add(k->report, FATE_LEFT, at(k, "token"), "is no SHA-256 of a key");
+        return -1;
+    }
+    const char *more = opens_more(k, row);
+    if (more) {
+        report_add(k->report, FATE_LEFT, at(k, more),
+                   "the key is not taken over: without this it would open more than it did");
         return -1;
     }
     write_row(k, row, token, &line);
