@@ -140,7 +140,10 @@ const struct lease_count *lease_told(struct leases *l, const struct lease_party 
             return NULL;
         lease->used = report->used;
         lease->charged = report->charged;
-        lease->open = true;
+        /* one with nothing unspent has ended: taken for open, it would never be said to end, and
+         * the edge would get no other */
+        lease->open = report->charged.requests > report->used.requests ||
+                      report->charged.tokens > report->used.tokens;
     }
     struct lease_count used = {more(lease->used.requests, report->used.requests),
                                more(lease->used.tokens, report->used.tokens)};

@@ -259,7 +259,8 @@ enum err body_check(enum api api, struct span text, struct json_doc *doc, struct
                       "The request has no body; a JSON object is needed.", NULL);
     enum err e = json_parse(doc, text, JSON_DEPTH_CLIENT);
     if (e == ERR_TOO_BIG)
-        return refuse(fault, ERROR_INVALID_JSON, "The request body is nested too deeply.", NULL);
+        return refuse(fault, ERROR_INVALID_JSON,
+                      "The request body is nested too deeply, or has too many values.", NULL);
     if (e == ERR_NOMEM)
         return refuse(fault, ERROR_INTERNAL, "Out of memory.", NULL);
     if (e != OK)

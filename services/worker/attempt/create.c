@@ -64,7 +64,8 @@ static bool copy_dispatch(struct attempt *attempt, const struct dispatch *d)
 {
     attempt->d = *d;
     attempt->d.credential = SPAN_NONE; /* kept apart, and wiped */
-    if (d->credential.len && secret_create(SPAN_NONE, d->credential, &attempt->credential) != OK)
+    if (d->credential.len && config_takes_client_auth(attempt->setup->provider_config) &&
+        secret_create(SPAN_NONE, d->credential, &attempt->credential) != OK)
         return false;
     d = &attempt->d;
     /* not from the arena: its chunks are larger than most requests, and there may be thousands of
