@@ -154,7 +154,8 @@ static void deep_nesting_is_refused_at_its_bound(void **state)
         assert_int_equal(check(f, API_OPENAI_CHAT, span_of(text, (size_t)n)),
                          levels == 127 ? OK : ERR_INVALID);
     }
-    assert_string_equal(f->fault.message.data, "The request body is nested too deeply.");
+    assert_string_equal(f->fault.message.data,
+                        "The request body is nested too deeply, or has too many values.");
 }
 
 static void end_user_and_tags_are_read_where_each_api_has_them(void **state)
